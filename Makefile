@@ -1,0 +1,55 @@
+# make drive    start the drive (DATA=, NAS=, HOST=, PORT= to change where)
+# make test     everything a change must pass; installs what it needs
+# make check    style, types, architecture
+# make bench    speed beside other servers
+# make crash    500 rounds of killing the server at random moments
+# make clean    remove what these made, except data
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+DATA ?= ./kelp-data
+NAS ?=
+HOST ?= 127.0.0.1
+PORT ?= 8080
+JOBS ?= 2
+CRASH_ROUNDS ?= 500
+
+.DEFAULT_GOAL := help
+.PHONY: help drive test check bench crash clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+# The stamps say for which pyproject.toml the environment was filled.
+$(VENV)/.drive-ready: pyproject.toml
+	@scripts/make-venv
+	@touch $@
+
+$(VENV)/.tests-ready: pyproject.toml
+	@scripts/make-venv dev
+	@touch $@ $(VENV)/.drive-ready
+
+drive: $(VENV)/.drive-ready
+	@exec $(VENV)/bin/kelp serve --data "$(DATA)" $(if $(NAS),--nas "$(NAS)") --host "$(HOST)" --port "$(PORT)"
+
+check: $(VENV)/.tests-ready
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+# Files are the unit that workers share: tests of one file may use one server.
+test: $(VENV)/.tests-ready
+	@scripts/install-test-tools
+	@$(MAKE) --no-print-directory check
+	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile -rs
+
+bench: $(VENV)/.tests-ready
+	$(PYTHON) -m bench
+
+crash: $(VENV)/.tests-ready
+	KELP_CRASH_ROUNDS=$(CRASH_ROUNDS) $(PYTHON) -m pytest tests/crash -rs --timeout 0
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,147 @@
+"""What `kelp serve` prints when it is ready: where the drive is, and lines to paste that work as it was started."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from shlex import quote
+
+from rich.text import Text
+
+from cli.address import Address, is_wildcard
+from cli.display import err, out
+from vfs.crypto.certificates import CertificateFacts
+from vfs.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to reach the drive: `lines` are commands to paste, `note` is what people must know or do by hand."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The server's certificate: its file and what it says."""
+
+    file: Path
+    facts: CertificateFacts
+
+
+def ways_in(address: Address, user: str, tls: Tls | None) -> list[Way]:
+    """The mount lines for each client. None of them holds the password: each client asks for it."""
+    # Clients have to be told about a certificate that no authority signed; its file is the proof.
+    own_root = quote(str(tls.file)) if tls and tls.facts.self_signed else None
+    url = address.url
+    curl_trust = f"--cacert {own_root} " if own_root else ""
+    rclone_trust = f" --ca-cert {own_root}" if own_root else ""
+    return [
+        Way(
+            "Linux, davfs2",
+            (f"sudo mkdir -p /mnt/kelp && sudo mount -t davfs -o uid=$(id -u),gid=$(id -g) {url} /mnt/kelp",),
+            "It shows the certificate and asks whether to trust it: y" if own_root else "",
+        ),
+        Way("Linux, GNOME", (f"gio mount {_gvfs(address, user)}",)),
+        Way(
+            "rclone",
+            (
+                f"rclone lsd :webdav: --webdav-url {url} --webdav-vendor owncloud --webdav-user {quote(user)}"
+                f' --webdav-pass "$(rclone obscure -)"{rclone_trust}',
+            ),
+            "It waits for the password: type it, then Enter. Vendor owncloud keeps times and checks sums.",
+        ),
+        Way("curl", (f"curl {curl_trust}-u {quote(user)} -T FILE {url}",)),
+        _cyberduck(address, user),
+        _macos(address, user, own_root),
+        _windows(address, user, own_root),
+    ]
+
+
+def _gvfs(address: Address, user: str) -> str:
+    return f"{'davs' if address.tls else 'dav'}://{quote(user)}@{address.authority}/dav/"
+
+
+def _cyberduck(address: Address, user: str) -> Way:
+    protocol = "WebDAV (HTTPS)" if address.tls else "WebDAV (HTTP)"
+    note = f"Open Connection, {protocol}, server {address.host}, port {address.port}, path /dav/, user name {user}"
+    return Way("Cyberduck", note=note)
+
+
+def _macos(address: Address, user: str, own_root: str | None) -> Way:
+    trust = (
+        ("sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain kelp.crt",)
+        if own_root
+        else ()
+    )
+    mount = f"mkdir -p ~/Kelp && mount_webdav -i -v Kelp {address.url} ~/Kelp"
+    note = f"Or in Finder: Go, Connect to Server, {address.url} as {user}."
+    return Way("macOS", (*trust, mount), f"{note} Copy {own_root} there as kelp.crt first." if own_root else note)
+
+
+def _windows(address: Address, user: str, own_root: str | None) -> Way:
+    if not address.tls:
+        return Way(
+            "Windows",
+            note="Not yet: Windows sends passwords only over trusted https. Run `kelp tls self-signed`, start again "
+            "with --tls-cert and --tls-key, and this place will show the two lines to paste on Windows.",
+        )
+    trust = ("certutil -addstore Root kelp.crt",) if own_root else ()
+    mount = f"net use Z: {address.scheme}://{address.authority}/dav /user:{user} *"
+    note = (
+        f"Copy {own_root} to the Windows machine as kelp.crt first; run certutil there as administrator, net use as "
+        "yourself."
+        if own_root
+        else ""
+    )
+    return Way("Windows", (*trust, mount), note)
+
+
+def warnings_for(settings: Settings, address: Address, tls: Tls | None, now: datetime) -> list[str]:
+    """What is likely to go wrong with the way the server was started, one sentence each."""
+    warnings = []
+    local = address.is_local and not is_wildcard(settings.server.host)
+    if tls is None and not local:
+        effect = (
+            "passwords cross the network in clear text"
+            if settings.auth.allow_plain_http
+            else "other machines are refused, since their passwords would cross the network in clear text"
+        )
+        warnings.append(f"listening on {settings.server.host} without TLS: {effect}. `kelp tls self-signed` helps.")
+    if tls and not tls.facts.is_for(address.host):
+        warnings.append(f"the certificate is for {', '.join(tls.facts.names) or 'nobody'}, not for {address.host}.")
+    if tls and tls.facts.expires <= now:
+        warnings.append(f"the certificate expired on {tls.facts.expires:%Y-%m-%d}.")
+    return warnings
+
+
+def show(settings: Settings, address: Address, user: str, password: str, tls: Tls | None, now: datetime) -> None:
+    """Print the banner on standard output and warnings on standard error. `password` is the line about it."""
+    console = out()
+    console.print(Text.assemble("Kelp is ready: ", (address.url, "bold green")))
+    console.print()
+    facts = (("user", user), ("password", password), ("NAS", settings.nas_root), ("data", settings.data))
+    for name, value in facts:
+        console.print(Text.assemble((f"  {name:<10}", "dim"), str(value)))
+    if address.is_local:
+        console.print(
+            Text.assemble((f"  {'reach':<10}", "dim"), "this machine only; --host 0.0.0.0 opens it to others")
+        )
+    for way in ways_in(address, user, tls):
+        console.print()
+        console.print(Text(way.title, "bold"))
+        for line in way.lines:
+            console.print(f"  {line}")
+        if way.note:
+            console.print(Text(f"  {way.note}", "dim"))
+    console.print()
+    console.print(
+        Text("Stop with Ctrl-C. `kelp status` in another terminal shows what is on its way to the NAS.", "dim")
+    )
+    sys.stdout.flush()
+    for warning in warnings_for(settings, address, tls, now):
+        err().print(Text.assemble(("warning: ", "bold yellow"), warning))
