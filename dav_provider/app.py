@@ -1,0 +1,118 @@
+"""The WSGI application: WsgiDAV routes and dispatches, our layers do the rest. It knows nothing of the server.
+
+catch-all and trace id → WsgiDavApp → Authentication → RequestResolver → KelpProvider | FrontProvider
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+
+from wsgidav.dav_error import DAVError
+from wsgidav.request_resolver import RequestResolver
+from wsgidav.wsgidav_app import WsgiDAVApp
+
+from dav_provider.caller import KELP_KEY, REQUEST_KEY, START_KEY, Authentication
+from dav_provider.errors import status_of
+from dav_provider.front import FrontProvider
+from dav_provider.paths import MOUNT, MOUNT_HREF
+from dav_provider.provider import ALLOW, KelpProvider
+from dav_provider.request import Answer, Environ, Headers, Request, StartResponse, WsgiApp, close, send, text_answer
+from vfs import trace
+from vfs.core import Kelp
+from vfs.errors import KelpError
+
+_log = logging.getLogger(__name__)
+_MOUNT_PATH = MOUNT_HREF.rstrip("/")
+
+
+def make_app(kelp: Kelp) -> WsgiApp:
+    """The drive at `/dav/`, a small folder above it for clients that probe `/`, and `/healthz`."""
+    inner = _wsgidav(kelp)
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        trace_id = trace.new_id("dav")
+        if environ.get("REQUEST_URI", environ["PATH_INFO"]) == "/healthz":
+            return send(Answer(200, [("Content-Type", "text/plain")], b"ok"), environ["REQUEST_METHOD"], start_response)
+        try:
+            environ[REQUEST_KEY] = request = Request(environ, trace_id)
+            environ[START_KEY] = start_response
+        except KelpError as error:  # a path that no entry can have
+            answer = text_answer(status_of(error), str(error))
+            return send(answer, environ["REQUEST_METHOD"], start_response)
+        _for_wsgidav(environ, request)
+        return _Guarded(request, inner(environ, start_response), start_response)
+
+    return app
+
+
+def _wsgidav(kelp: Kelp) -> WsgiApp:
+    app: WsgiApp = WsgiDAVApp(
+        {
+            "provider_mapping": {_MOUNT_PATH: KelpProvider(kelp), "/": FrontProvider(kelp)},
+            "middleware_stack": [Authentication, RequestResolver],
+            "lock_storage": False,  # locks and properties live in our database
+            "property_manager": False,
+            "http_authenticator": {"accept_basic": False},
+            "hotfixes": {"re_encode_path_info": False},
+            "logging": {"enable": False},
+            "verbose": 1,
+            KELP_KEY: kelp,
+        }
+    )
+    return app
+
+
+def _for_wsgidav(environ: Environ, request: Request) -> None:
+    """What WsgiDAV needs to route, and keep its hands off."""
+    # Only the first segment decides; the rest, decoded once, is in the Request.
+    environ["PATH_INFO"] = _MOUNT_PATH if request.path[:1] == MOUNT else "/"
+    environ["SCRIPT_NAME"] = ""
+    # Otherwise it reads a refused body into memory, whole. The server drains what is small and closes else.
+    environ["wsgidav.some_input_read"] = environ["wsgidav.all_input_read"] = 1
+
+
+class _Guarded(Iterator[bytes]):
+    """The body of a response, and the last place where an error can go.
+
+    Before the headers went out an error becomes a plain 500 with the trace id, after that the connection
+    ends early (R3: the client sees it by the length). The traceback goes to the log in both cases.
+    """
+
+    def __init__(self, request: Request, pieces: Iterable[bytes], start_response: StartResponse) -> None:
+        self._request = request
+        self._source = pieces
+        self._pieces = iter(pieces)
+        self._start_response = start_response
+        self._begun = False
+
+    def __next__(self) -> bytes:
+        with trace.under(self._request.trace_id):
+            try:
+                piece = next(self._pieces)
+            except StopIteration:
+                raise
+            except DAVError as error:  # WsgiDAV's own refusals: a method it does not know
+                text = f"{self._request.method} is not supported here"
+                return self._instead(text_answer(error.value, text, ("Allow", ALLOW)), error)
+            except Exception as error:
+                _log.exception("%s %s failed", self._request.method, self._request.target)
+                text = f"Something went wrong here. It was logged under {self._request.trace_id}."
+                return self._instead(text_answer(500, text), error)
+        self._begun = True
+        return piece
+
+    def _instead(self, answer: Answer, error: Exception) -> bytes:
+        if self._begun:
+            raise ConnectionAbortedError("the answer could not be completed") from error
+        self._begun = True
+        self._pieces = iter(())
+        again = (type(error), error, error.__traceback__)  # PEP 3333: headers were set, but not sent yet
+
+        def start_response(status: str, headers: Headers) -> None:
+            self._start_response(status, headers, again)
+
+        return b"".join(send(answer, self._request.method, start_response))
+
+    def close(self) -> None:
+        close(self._source)

@@ -1,0 +1,148 @@
+"""One request and its answer, as values: the handlers of this face never see WSGI's dictionary."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+from dav_provider.http_body import Body, SizedBody
+from dav_provider.if_header import IfHeader, parse_if
+from dav_provider.paths import Segments, host_name, parse_target
+from vfs.errors import InvalidRequest
+from vfs.model import Caller
+
+Environ: TypeAlias = dict[str, Any]
+StartResponse: TypeAlias = Callable[..., Any]
+WsgiApp: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
+Headers: TypeAlias = list[tuple[str, str]]
+
+_log = logging.getLogger(__name__)
+
+
+class Request:
+    """What the client asks. `caller` is set by the authentication; nothing before it may need one."""
+
+    caller: Caller
+
+    def __init__(self, environ: Environ, trace_id: str) -> None:
+        """Raises what `paths.parse_target` raises."""
+        self.method: str = environ["REQUEST_METHOD"]
+        self.trace_id = trace_id
+        self.target: str = environ.get("REQUEST_URI") or environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
+        self.path: Segments = () if self.target == "*" else parse_target(self.target)
+        self.secure: bool = environ.get("wsgi.url_scheme") == "https"
+        self.remote_address: str = environ.get("REMOTE_ADDR", "")
+        self.chunked = bool(environ.get("wsgi.input_terminated"))
+        self._environ: Mapping[str, Any] = environ
+
+    def header(self, name: str) -> str | None:
+        """A header's value, one character per byte as WSGI gives it; None when it was not sent."""
+        return self._environ.get("HTTP_" + name.upper().replace("-", "_"))
+
+    @cached_property
+    def length(self) -> int | None:
+        """Bytes announced by Content-Length; None when it was not sent."""
+        text: str | None = self._environ.get("CONTENT_LENGTH")
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit()):
+            raise InvalidRequest("malformed Content-Length")
+        return int(text)
+
+    @cached_property
+    def body(self) -> Body:
+        stream = self._environ["wsgi.input"]
+        return stream if isinstance(stream, Body) else SizedBody(stream, self.length or 0)
+
+    @cached_property
+    def if_header(self) -> IfHeader | None:
+        """Raises InvalidRequest when it is malformed."""
+        text = self.header("If")
+        return parse_if(text) if text is not None else None
+
+    @property
+    def depth(self) -> str | None:
+        """ "0", "1", "infinity" or None when absent. Raises InvalidRequest for anything else (RFC 4918 §10.2)."""
+        text = self.header("Depth")
+        value = text.strip().lower() if text is not None else None
+        if value not in (None, "0", "1", "infinity"):
+            raise InvalidRequest("Depth must be 0, 1 or infinity")
+        return value
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The names this server was asked by: Host, and what a proxy in front was asked by (R16)."""
+        named = ",".join(filter(None, (self.header("Host"), self.header("X-Forwarded-Host"))))
+        for part in (self.header("Forwarded") or "").replace(",", ";").split(";"):
+            key, _, value = part.strip().partition("=")
+            if key.lower() == "host":
+                named += "," + value.strip('"')
+        return frozenset(host_name(host) for host in named.split(",") if host.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`body` is all of it, or an iterable of pieces; with pieces the headers should hold Content-Length."""
+
+    status: int
+    headers: Headers = field(default_factory=list)
+    body: bytes | Iterable[bytes] = b""
+
+
+def text_answer(status: int, text: str, *headers: tuple[str, str]) -> Answer:
+    return Answer(status, [("Content-Type", "text/plain; charset=utf-8"), *headers], (text + "\n").encode())
+
+
+def send(answer: Answer, method: str, start_response: StartResponse) -> Iterable[bytes]:
+    """Begin the response, and return its body for WSGI. HEAD gets the headers of GET and no body (R3)."""
+    headers = list(answer.headers)
+    bodiless = answer.status in (204, 304)  # these carry neither body nor Content-Length (RFC 9110 §8.6)
+    if isinstance(answer.body, bytes) and not bodiless and not any(name == "Content-Length" for name, _ in headers):
+        headers.append(("Content-Length", str(len(answer.body))))
+    start_response(f"{answer.status} {HTTPStatus(answer.status).phrase}", headers)
+    if bodiless or method == "HEAD":
+        close(answer.body)
+        return [b""]
+    return [answer.body] if isinstance(answer.body, bytes) else answer.body
+
+
+def started(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same pieces, the first already made: its errors come now, while there is still a status to choose."""
+    first = next(pieces, None)
+
+    def resumed() -> Iterator[bytes]:
+        try:
+            if first is not None:
+                yield first
+            yield from pieces
+        finally:
+            close(pieces)
+
+    return _Closing(resumed(), pieces)
+
+
+class _Closing(Iterator[bytes]):
+    """A generator that was never begun skips its `finally`; this closes the source in every case."""
+
+    def __init__(self, pieces: Iterator[bytes], source: object) -> None:
+        self._pieces, self._source = pieces, source
+
+    def __next__(self) -> bytes:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        close(self._source)
+        close(self._pieces)
+
+
+def close(body: object) -> None:
+    """Close what can be closed, so that a reader's lease or a cursor is given back at once."""
+    closing = getattr(body, "close", None)
+    if closing is not None:
+        with contextlib.suppress(Exception):
+            closing()

@@ -1,0 +1,98 @@
+"""A served drive for the tests of the faces: a real server on a free port, a real database, cache and NAS folder."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dav_provider.app import make_app
+from dav_provider.http_server import make_server
+from vfs.bootstrap import build
+from vfs.core import Kelp
+from vfs.model import Role
+from vfs.operations import access
+from vfs.settings import Settings
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer, whole. `headers` have lower-case names."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
+@dataclass(frozen=True)
+class ServedDrive:
+    """`url` is the mount, ending in `/`. Every user has the same password; `user` is an admin."""
+
+    url: str
+    port: int
+    user: str
+    password: str
+    kelp: Kelp
+    data: Path
+    nas: Path
+
+    def basic(self, user: str | None = None) -> str:
+        return "Basic " + base64.b64encode(f"{user or self.user}:{self.password}".encode()).decode()
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, *, user: str | None = None, **headers: str
+    ) -> Reply:
+        """One request on a connection of its own. `path` is encoded; `If_Match="x"` sends `If-Match: x`."""
+        sent = {"Authorization": self.basic(user)}
+        sent.update({name.replace("_", "-"): value for name, value in headers.items()})
+        with contextlib.closing(self.connect()) as connection:
+            connection.request(method, path, body, sent)
+            response = connection.getresponse()
+            fields = {name.lower(): value for name, value in response.getheaders()}
+            return Reply(response.status, fields, response.read())
+
+
+def serve(folder: Path) -> Iterator[ServedDrive]:
+    """Build and serve a drive below `folder` until the caller is done with it."""
+    settings = Settings.load(data=folder / "data", nas_root=folder / "nas", server_port=0, server_threads=8)
+    kelp = build(settings)
+    access.add_user(kelp, "admin", "correct horse", Role.ADMIN)
+    access.add_user(kelp, "other", "correct horse", Role.EDITOR)
+    access.add_user(kelp, "viewer", "correct horse", Role.VIEWER)
+    server = make_server(settings, make_app(kelp))
+    server.open()
+    serving = threading.Thread(target=server.start, name="served drive")
+    serving.start()
+    try:
+        yield ServedDrive(
+            f"{server.url}/dav/", server.port, "admin", "correct horse", kelp, settings.data, settings.nas_root
+        )
+    finally:
+        server.stop()
+        serving.join()
+        kelp.close()
+
+
+@pytest.fixture
+def served_drive(tmp_path: Path) -> Iterator[ServedDrive]:
+    """A fresh drive for one test."""
+    yield from serve(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_drive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedDrive]:
+    """One drive for all tests of a module; each works in a folder of its own."""
+    yield from serve(tmp_path_factory.mktemp("drive"))
