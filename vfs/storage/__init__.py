@@ -1,0 +1,1 @@
+"""Bytes, no database: the cache of objects and the NAS, each behind one small interface."""

@@ -1,0 +1,121 @@
+"""What both folder stores do with an open file: write all of a chunk, read a range in pieces."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from vfs.errors import ContentCorrupt
+from vfs.model import PIECE_SIZE, ByteRange
+
+Progress = Callable[[], None]  # called after each system call that moved bytes
+
+
+def no_progress() -> None:
+    """Nobody watches."""
+
+
+def write_all(fd: int, chunk: bytes | memoryview, progress: Progress = no_progress) -> int:
+    """Write the whole chunk, at most PIECE_SIZE a call, so that a watchdog sees a slow disk move; returns its size."""
+    rest = memoryview(chunk).cast("B")
+    size = len(rest)
+    while rest:
+        rest = rest[os.write(fd, rest[:PIECE_SIZE]) :]
+        progress()
+    return size
+
+
+def span(size: int, byte_range: ByteRange | None, subject: str) -> tuple[int, int]:
+    """First byte and end of what to read of a file of `size` bytes.
+
+    Raises ValueError for a range that runs backwards, ContentCorrupt for one that goes past the end: the caller
+    knows the length that was stored, so the file was cut.
+    """
+    start, stop = byte_range or (0, size)
+    if not 0 <= start <= stop:
+        raise ValueError(f"not a byte range: {start} to {stop}")
+    if stop > size:
+        raise ContentCorrupt(f"{subject}: ends at byte {size}, expected at least {stop}")
+    return start, stop
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+# What a file system says that cannot show a time: no right to, or outside its range.
+_NO_TIMES = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ERANGE, errno.EOVERFLOW)
+
+
+def set_time(fd: int, mtime_ns: int) -> None:
+    """Set the modification time, as far as the file system can show it."""
+    try:
+        os.utime(fd, ns=(mtime_ns, mtime_ns))
+    except OverflowError:
+        pass  # more than the system call can carry
+    except OSError as error:
+        if error.errno not in _NO_TIMES:
+            raise
+
+
+def make_durably(folder: Path, mode: int = 0o777) -> None:
+    """Make `folder` and what is missing above it, each name synced."""
+    missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
+    for path in reversed(missing):
+        path.mkdir(mode, exist_ok=True)
+        sync_folder(path.parent)
+
+
+class Pieces(Iterator[bytes]):
+    """Bytes `start` … `stop`-1 of an open file, PIECE_SIZE at a time.
+
+    Owns the descriptor: it is closed with the last piece, on an error, by `close`, or when the iterator is
+    dropped unread (which a generator that never ran would not do).
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        start: int,
+        stop: int,
+        faults: Callable[[], AbstractContextManager[None]],
+        progress: Progress = no_progress,
+    ) -> None:
+        self._fd: int | None = fd
+        self._at, self._stop = start, stop
+        self._faults, self._progress = faults, progress
+
+    def __next__(self) -> bytes:
+        if self._fd is None or self._at >= self._stop:
+            self.close()
+            raise StopIteration
+        try:
+            with self._faults():
+                piece = os.pread(self._fd, min(PIECE_SIZE, self._stop - self._at), self._at)
+            if not piece:
+                raise ContentCorrupt(f"the file was cut at byte {self._at} while it was read")
+        except BaseException:
+            self.close()
+            raise
+        self._progress()
+        self._at += len(piece)
+        if self._at >= self._stop:
+            self.close()
+        return piece
+
+    def close(self) -> None:
+        """Release the file; further reads find the end."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()

@@ -1,0 +1,179 @@
+"""Objects as files: `{root}/objects/{aa}/{key}`.
+
+An object is written under its final name; the database commit publishes it, so no rename is needed (measured:
+1,716 against 1,290 durable objects of 4 KiB per second). `aa` keeps the order of the keys: a listing has the
+names of one folder in memory, never of all.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from blake3 import blake3
+
+from vfs.errors import ConfigurationError, ObjectMissing
+from vfs.model import ByteRange, Stored
+from vfs.storage.files import Pieces, make_durably, span, sync_folder, write_all
+from vfs.storage.object_store import ObjectInfo, Usage, check_key, is_key, object_faults
+
+_FOLDERS = tuple(f"{number:02x}" for number in range(256))
+_AFTER_ALL = "~"  # greater than every character of a key
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in the way must not block
+
+
+class FolderObjectStore:
+    """An ObjectStore in a folder of a local disk."""
+
+    def __init__(self, root: Path) -> None:
+        """Make `root` when it is missing. Raises ConfigurationError when it cannot be used."""
+        self._objects = root / "objects"
+        self._ready: set[str] = set()  # folders whose own name is known to be durable
+        self._making = threading.Lock()
+        try:
+            make_durably(self._objects, 0o700)
+        except OSError as error:
+            raise ConfigurationError(f"cannot keep the cache in {root}: {error.strerror or error}") from error
+
+    def put(self, key: str, chunks: Iterable[bytes | memoryview]) -> Stored:
+        path = self._path(key)
+        faults = partial(self._faults, key)
+        with faults():
+            fd = self._create(path)
+        try:
+            stored = _fill(fd, chunks, faults)
+            with faults():
+                sync_folder(path.parent)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(path)
+            raise
+        return stored
+
+    def get(self, key: str, byte_range: ByteRange | None = None) -> Iterator[bytes]:
+        path = self._path(key)
+        faults = partial(self._faults, key)
+        with faults():
+            fd = os.open(path, _OLD)
+        try:
+            with faults():
+                size = os.fstat(fd).st_size
+            start, stop = span(size, byte_range, f"cache: {key}")
+        except BaseException:
+            os.close(fd)
+            raise
+        return Pieces(fd, start, stop, faults)
+
+    def stat(self, key: str) -> int:
+        path = self._path(key)
+        with self._faults(key):
+            return os.stat(path, follow_symlinks=False).st_size
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with suppress(ObjectMissing), self._faults(key):
+            os.unlink(path)
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+        for bound in (prefix, after):
+            if bound:
+                check_key(bound)
+        first = _index(max(prefix, after))
+        last = _index(prefix + _AFTER_ALL) if prefix else len(_FOLDERS) - 1
+        return self._walk(_FOLDERS[first : last + 1], prefix, after)
+
+    def usage(self) -> Usage:
+        with self._faults("disk"):
+            disk = os.statvfs(self._objects)
+        return Usage(disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize)
+
+    def _path(self, key: str) -> Path:
+        return self._objects / _FOLDERS[_index(check_key(key))] / key
+
+    def _create(self, path: Path) -> int:
+        """Open the new file, making its folder when it is the first there."""
+        folder = path.parent
+        if folder.name not in self._ready:
+            self._make_ready(folder)
+        try:
+            return os.open(path, _NEW, 0o600)
+        except FileNotFoundError:  # somebody tidied up empty folders
+            self._make_ready(folder)
+            return os.open(path, _NEW, 0o600)
+
+    def _make_ready(self, folder: Path) -> None:
+        """See that `folder` exists and that its own name is durable.
+
+        The first put of a process into a folder syncs the parent even when the folder exists: another process may
+        have made it a moment ago, or died before it could sync.
+        """
+        with self._making:
+            with suppress(FileExistsError):
+                folder.mkdir(mode=0o700)
+            sync_folder(self._objects)
+            self._ready.add(folder.name)
+
+    def _walk(self, folders: tuple[str, ...], prefix: str, after: str) -> Iterator[ObjectInfo]:
+        for name in folders:
+            with suppress(ObjectMissing):  # most folders are made only when an object needs them
+                with self._faults(f"folder {name}"):
+                    found = _infos(self._objects / name, prefix, after)
+                yield from found
+
+    @contextmanager
+    def _faults(self, subject: str) -> Iterator[None]:
+        """As `object_faults`, but no object is called missing while the whole folder is (a disk not mounted)."""
+        with object_faults(subject):
+            try:
+                yield
+            except FileNotFoundError as error:
+                if self._objects.is_dir():
+                    raise
+                raise OSError(errno.ENODEV, f"the folder {self._objects} is gone") from error
+
+
+def _fill(fd: int, chunks: Iterable[bytes | memoryview], faults: Callable[[], AbstractContextManager[None]]) -> Stored:
+    """Write, hash and sync; closes `fd`. The chunks are fetched outside `faults`: their errors are not the disk's."""
+    digest = blake3()
+    size = 0
+    try:
+        for chunk in chunks:
+            with faults():
+                size += write_all(fd, chunk)
+            digest.update(chunk)
+        with faults():
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+    return Stored(size, digest.hexdigest())
+
+
+def _infos(folder: Path, prefix: str, after: str) -> list[ObjectInfo]:
+    """Objects of one folder, sorted; files that are no objects are left out."""
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name <= after or not entry.name.startswith(prefix) or not is_key(entry.name):
+                continue
+            with suppress(FileNotFoundError):  # deleted while we look
+                info = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(info.st_mode):
+                    found.append(ObjectInfo(entry.name, info.st_size, info.st_mtime_ns))
+    found.sort()
+    return found
+
+
+def _index(key: str) -> int:
+    """Which folder holds `key`: the last one whose name is not greater.
+
+    Even over the folders for random UUIDs, and monotone for whatever else comes.
+    """
+    return max(0, bisect_right(_FOLDERS, key) - 1)

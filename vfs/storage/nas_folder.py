@@ -1,0 +1,297 @@
+"""The NAS as a mounted folder (NFS, SMB, a local disk): system calls relative to its opened root."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from blake3 import blake3
+
+from vfs.errors import ContentCorrupt, NasFault, ObjectMissing
+from vfs.model import ByteRange
+from vfs.storage import beneath, renaming
+from vfs.storage.files import Pieces, no_progress, set_time, span, write_all
+from vfs.storage.nas_marker import MarkedRoot
+from vfs.storage.nas_store import (
+    OWN_FOLDERS,
+    NasFile,
+    NasInfo,
+    NasKind,
+    NasListed,
+    NasNotEmpty,
+    NasProperties,
+    nas_faults,
+)
+from vfs.storage.object_store import Usage
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OWN = tuple((name,) for name in OWN_FOLDERS)
+# What a file system says that has no hard links (or no more of them), and one that cannot sync a folder.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL)
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+class FolderNasStore:
+    """A NasStore in a folder of this machine, usually a mount point."""
+
+    def __init__(self, root: Path, installation_id: str, properties: NasProperties | None = None) -> None:
+        """Touches nothing yet: the NAS may be away. `properties`: the refused characters, and case folding as last
+        recorded, for the time until the NAS answers and shows it."""
+        self.on_progress: Callable[[], None] = no_progress
+        self.on_flush: Callable[[], None] = no_progress
+        self._marked = MarkedRoot(root, installation_id, properties or NasProperties())
+
+    @property
+    def properties(self) -> NasProperties:
+        return self._marked.properties
+
+    def prepare(self, first_run: bool) -> None:
+        """At the start of a process: on the first run claim an empty root (made if missing), else `verify`.
+
+        Raises NasDown, and on the first run ConfigurationError (the root holds something, or cannot be made).
+        """
+        self._marked.prepare(first_run)
+
+    def verify(self) -> None:
+        self._marked.verify()
+        self.on_progress()
+
+    def probe(self) -> None:
+        self._marked.verify()
+        path = f".kelp/tmp/probe-{os.urandom(8).hex()}"
+        content = b"kelp\n"
+        try:
+            self.write(path, [content], len(content), blake3(content).hexdigest(), parents=True)
+        finally:
+            self.remove(path)
+
+    def write(
+        self,
+        path: str,
+        chunks: Iterable[bytes | memoryview],
+        size: int,
+        checksum: str,
+        *,
+        mtime_ns: int | None = None,
+        parents: bool = False,
+    ) -> NasFile:
+        with self._target(path, parents) as (folder, name):
+            with nas_faults(path):
+                fd = os.open(name, _NEW, 0o666, dir_fd=folder)
+            try:
+                self._fill(fd, path, chunks, size, checksum)
+                info = self._flush(fd, path, mtime_ns)
+                if info.size != size:
+                    raise ContentCorrupt(f"NAS: {path}: holds {info.size} of {size} bytes written")
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=folder)
+                raise
+            finally:
+                os.close(fd)
+            return info
+
+    def read(self, path: str, byte_range: ByteRange | None = None) -> Iterator[bytes]:
+        with self._parent(path) as (folder, name), nas_faults(path):
+            fd, info = beneath.open_file(folder, name)
+        try:
+            start, stop = span(info.st_size, byte_range, f"NAS: {path}")
+        except BaseException:
+            os.close(fd)
+            raise
+        return Pieces(fd, start, stop, partial(nas_faults, path), self._progress)
+
+    def stat(self, path: str) -> NasInfo | None:
+        if not path:
+            with nas_faults("root"):
+                return _info(os.fstat(self._marked.root().fd))
+        try:
+            with self._parent(path) as (folder, name), nas_faults(path):
+                info = beneath.look(folder, name)
+        except ObjectMissing:
+            return None
+        return _info(info) if info else None
+
+    def checksum(self, path: str) -> str:
+        digest = blake3()
+        for piece in self.read(path):
+            digest.update(piece)
+        return digest.hexdigest()
+
+    def touch(self, path: str, mtime_ns: int) -> NasFile:
+        with self._parent(path) as (folder, name):
+            with nas_faults(path):
+                fd, _ = beneath.open_file(folder, name)
+            try:
+                return self._flush(fd, path, mtime_ns)
+            finally:
+                os.close(fd)
+
+    def move(self, old: str, new: str, *, replace: bool = False, parents: bool = False) -> None:
+        with self._pair(old, new, parents) as (source, old_name, target, new_name), nas_faults(f"{old} to {new}"):
+            rename = renaming.rename_over if replace else renaming.rename_new
+            rename(source, old_name, target, new_name)
+
+    def link(self, old: str, new: str, *, parents: bool = False) -> bool:
+        with self._pair(old, new, parents) as (source, old_name, target, new_name), nas_faults(f"{old} to {new}"):
+            if not stat.S_ISREG(os.stat(old_name, dir_fd=source, follow_symlinks=False).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
+            try:
+                os.link(old_name, new_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+            except OSError as error:
+                if error.errno in _NO_LINKS:
+                    return False
+                raise
+            return True
+
+    def remove(self, path: str) -> None:
+        with suppress(ObjectMissing), self._parent(path) as (folder, name), nas_faults(path):
+            os.unlink(name, dir_fd=folder)
+
+    def remove_folder(self, path: str) -> None:
+        with suppress(ObjectMissing), self._parent(path) as (folder, name), nas_faults(path):
+            try:
+                os.rmdir(name, dir_fd=folder)
+            except FileExistsError as error:  # POSIX allows this for ENOTEMPTY
+                raise NasNotEmpty(f"NAS: {path}: not empty") from error
+
+    def make_folder(self, path: str, exist_ok: bool = True) -> None:
+        with self._target(path) as (folder, name), nas_faults(path):
+            try:
+                os.mkdir(name, dir_fd=folder)
+            except FileExistsError:
+                info = beneath.look(folder, name)
+                if not exist_ok or info is None or not stat.S_ISDIR(info.st_mode):
+                    raise
+
+    def list(self, path: str) -> Iterator[NasListed]:
+        with self._opened(beneath.split(path), path) as folder, nas_faults(path or "root"):
+            entries = os.scandir(folder)  # keeps a descriptor of its own
+        return _Listing(entries, path, self._progress)
+
+    def sync(self, paths: Iterable[str]) -> None:
+        for path in dict.fromkeys(paths):
+            with self._opened(beneath.split(path), path) as folder, nas_faults(path or "root"):
+                try:
+                    os.fsync(folder)
+                except OSError as error:
+                    if error.errno not in _NO_FOLDER_SYNC:  # these do it on the server, unasked
+                        raise
+
+    def usage(self) -> Usage:
+        with nas_faults("space"):
+            disk = os.fstatvfs(self._marked.root().fd)
+        self._progress()
+        return Usage(disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize)
+
+    # --- what the above share ---
+
+    def _progress(self) -> None:
+        self.on_progress()  # looked up at each call: it may be set while an iterator is under way
+
+    @contextmanager
+    def _opened(self, folders: beneath.Segments, path: str, *, fill: bool = False, make: bool = False) -> Iterator[int]:
+        """A folder, for the block. Missing, it raises ObjectMissing, or NasFault if something shall go in (`fill`)."""
+        try:
+            with nas_faults(path or "root"):
+                folder = self._marked.root().descend(folders, make=make, progress=self._progress)
+        except ObjectMissing as error:
+            if fill:
+                raise NasFault(f"NAS: {path}: its folder is missing") from error
+            raise
+        try:
+            yield folder
+        finally:
+            os.close(folder)
+        self._progress()
+
+    @contextmanager
+    def _parent(self, path: str) -> Iterator[tuple[int, str]]:
+        """The folder that holds `path`, opened, and the name in it."""
+        folders, name = _name_apart(path)
+        with self._opened(folders, path) as folder:
+            yield folder, name
+
+    @contextmanager
+    def _target(self, path: str, parents: bool = False) -> Iterator[tuple[int, str]]:
+        """The folder that shall hold `path`, opened, and the name to be."""
+        folders, name = _name_apart(path)
+        with self._opened(folders, path, fill=True, make=parents and folders[:1] in _OWN) as folder:
+            yield folder, name
+
+    @contextmanager
+    def _pair(self, old: str, new: str, parents: bool) -> Iterator[tuple[int, str, int, str]]:
+        with self._parent(old) as (source, old_name), self._target(new, parents) as (target, new_name):
+            yield source, old_name, target, new_name
+
+    def _fill(self, fd: int, path: str, chunks: Iterable[bytes | memoryview], size: int, checksum: str) -> None:
+        """Write the chunks, fetched outside `nas_faults`: their errors are not the NAS's."""
+        digest = blake3()
+        written = 0
+        for chunk in chunks:
+            with nas_faults(path):
+                written += write_all(fd, chunk, self._progress)
+            digest.update(chunk)
+            if written > size:
+                break
+        if written != size:
+            raise ContentCorrupt(
+                f"NAS: {path}: got {'over ' if written > size else ''}{min(written, size)} of {size} bytes"
+            )
+        if digest.hexdigest() != checksum:
+            raise ContentCorrupt(f"NAS: {path}: the bytes do not match their checksum")
+
+    def _flush(self, fd: int, path: str, mtime_ns: int | None) -> NasFile:
+        with nas_faults(path):
+            if mtime_ns is not None:
+                set_time(fd, mtime_ns)
+            self.on_flush()
+            os.fsync(fd)
+            info = os.fstat(fd)
+        self._progress()
+        return NasFile(info.st_size, info.st_mtime_ns, info.st_ino)
+
+
+class _Listing(Iterator[NasListed]):
+    """The names of one folder; owns the open listing, also when it is dropped unread."""
+
+    def __init__(self, entries: os._ScandirIterator[str], path: str, progress: Callable[[], None]) -> None:
+        self._entries, self._path, self._progress = entries, path, progress
+
+    def __next__(self) -> NasListed:
+        with nas_faults(self._path or "root"):
+            entry = next(self._entries, None)
+            found = None if entry is None else NasListed(entry.name, _entry_kind(entry))
+        self._progress()
+        if found is None:
+            raise StopIteration
+        return found
+
+    def close(self) -> None:
+        self._entries.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _name_apart(path: str) -> tuple[beneath.Segments, str]:
+    segments = beneath.split(path)
+    if not segments:
+        raise ValueError("the root itself cannot be written, moved or removed")
+    return segments[:-1], segments[-1]
+
+
+def _entry_kind(entry: os.DirEntry[str]) -> NasKind:
+    if entry.is_file(follow_symlinks=False):
+        return "file"
+    return "folder" if entry.is_dir(follow_symlinks=False) else "other"
+
+
+def _info(info: os.stat_result) -> NasInfo:
+    kind: NasKind = "file" if stat.S_ISREG(info.st_mode) else "folder" if stat.S_ISDIR(info.st_mode) else "other"
+    return NasInfo(kind, info.st_size, info.st_mtime_ns, info.st_ino)

@@ -1,0 +1,164 @@
+"""The NAS root and the marker that proves it is ours: `{root}/.kelp/drive.json`.
+
+An unmounted share is an empty folder, and another share may be mounted in its place. So no step is done but from
+a root whose marker was read through that very descriptor: what comes later to the same path is never written to.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from vfs.errors import ConfigurationError, NasDown
+from vfs.storage.beneath import Root, identity, look, open_file
+from vfs.storage.files import make_durably, write_all
+from vfs.storage.nas_store import NasProperties
+
+_OWN = ".kelp"
+_MARKER = "drive.json"
+_UNFINISHED = "drive.json.new"
+_FORMAT = 1
+_HARMLESS = frozenset({"lost+found", _OWN})
+
+
+class MarkedRoot:
+    """The root path, what is opened there, and what was seen of its ways with names."""
+
+    def __init__(self, path: Path, installation_id: str, properties: NasProperties) -> None:
+        self._path = path
+        self._installation = installation_id
+        self._root: Root | None = None
+        self.properties = properties
+
+    def root(self) -> Root:
+        """The verified root. Raises NasDown."""
+        return self._root or self.verify()
+
+    def verify(self) -> Root:
+        """Compare marker, device and inode with what was opened; open again what was mounted anew.
+
+        Raises NasDown; then every step does, until this succeeds again.
+        """
+        try:
+            self._root = self._verified()
+        except NasDown:
+            self._root = None
+            raise
+        except OSError as error:
+            self._root = None
+            reason = errno.errorcode.get(error.errno or 0, "EIO")
+            raise NasDown(f"the NAS at {self._path} is away: {error.strerror or error}", reason) from error
+        return self._root
+
+    def prepare(self, first_run: bool) -> None:
+        """Claim the root on the first run, then `verify`. Raises NasDown, ConfigurationError (first run only)."""
+        if first_run:
+            try:
+                self._claim()
+            except OSError as error:
+                raise ConfigurationError(f"cannot use {self._path} as the NAS: {error.strerror or error}") from error
+        self.verify()
+
+    def _verified(self) -> Root:
+        root = self._root
+        if root is not None and root.identity == identity(os.stat(self._path)):
+            try:
+                self._check(root)
+                return root
+            except (OSError, NasDown):
+                pass  # a stale handle of a server that came back, perhaps: the path decides
+        root = Root(self._path)
+        self._check(root)
+        self.properties = replace(self.properties, folds_case=_folds_case(root))
+        return root
+
+    def _check(self, root: Root) -> None:
+        found = _read_marker(root)
+        if found is None:
+            raise NasDown(f"the NAS is not mounted at {self._path}: it holds no {_OWN}/{_MARKER}", "marker")
+        if found != {"installation": self._installation, "format": _FORMAT}:
+            raise NasDown(f"{self._path} is not the NAS of this installation, by its {_OWN}/{_MARKER}", "marker")
+
+    def _claim(self) -> None:
+        make_durably(self._path)
+        root = Root(self._path)
+        found = _read_marker(root)
+        if found is None:
+            strangers = _strangers(root)
+            if strangers:
+                some = ", ".join(map(repr, strangers[:3])) + (" …" if len(strangers) > 3 else "")
+                raise ConfigurationError(f"the NAS root {self._path} must be an empty folder, but it holds {some}")
+            _write_marker(root, self._installation)
+        elif found.get("installation") != self._installation:
+            raise ConfigurationError(f"the NAS root {self._path} belongs to another installation of Kelp")
+
+
+def _read_marker(root: Root) -> dict[str, object] | None:
+    """Installation and format of the marker, None when there is none; {} for one that cannot be understood."""
+    try:
+        folder = root.descend((_OWN,))
+    except FileNotFoundError:
+        return None
+    try:
+        fd, _ = open_file(folder, _MARKER)
+    except FileNotFoundError:
+        return None
+    finally:
+        os.close(folder)
+    try:
+        document = json.loads(os.read(fd, 4096))
+        return {"installation": document["installation"], "format": document["format"]}
+    except (ValueError, TypeError, KeyError):
+        return {}
+    finally:
+        os.close(fd)
+
+
+def _write_marker(root: Root, installation: str) -> None:
+    """Durably, and whole or not at all: a crash leaves at most _UNFINISHED."""
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    text = json.dumps({"installation": installation, "made": made, "format": _FORMAT}, indent=1) + "\n"
+    folder = root.descend((_OWN,), make=True)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(_UNFINISHED, flags, 0o666, dir_fd=folder)
+        try:
+            write_all(fd, text.encode())
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(_UNFINISHED, _MARKER, src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _strangers(root: Root) -> list[str]:
+    """Names that forbid to claim the root: all but what a new file system or a first run cut short leaves."""
+    names = [name for name in _names(root, ()) if name not in _HARMLESS]
+    with suppress(FileNotFoundError):
+        names += [f"{_OWN}/{name}" for name in _names(root, (_OWN,)) if name != _UNFINISHED]
+    return sorted(names)
+
+
+def _names(root: Root, segments: tuple[str, ...]) -> list[str]:
+    folder = root.descend(segments)
+    try:
+        return os.listdir(folder)
+    finally:
+        os.close(folder)
+
+
+def _folds_case(root: Root) -> bool:
+    """Whether the marker answers to its name in capitals too."""
+    folder = root.descend((_OWN,))
+    try:
+        small, capital = look(folder, _MARKER), look(folder, _MARKER.upper())
+    finally:
+        os.close(folder)
+    return small is not None and capital is not None and identity(small) == identity(capital)

@@ -1,0 +1,207 @@
+"""The NAS: plain folders and files that people also read without Kelp.
+
+A path is text, relative to the NAS root, its segments parted by "/" (".kelp/tmp/12-abc"). Every segment is walked
+from the opened root and no symlink is ever followed. Which names, in which order, is decided by the mirror
+(design §5); this room does single steps, each safe to look at afterwards. Implementation: `nas_folder.py`.
+
+Errors of a file system are split by whose fault they are:
+
+    NasDown           the NAS as a whole: it is away, full, read-only, or not the one we know (`reason`)
+    NasFault          this one entry: its name, its rights, something else in its place
+    ├── NasTargetExists   the name is taken
+    └── NasNotEmpty       the folder still holds something
+    ObjectMissing     what the step was to be done with is not there
+    ContentCorrupt    bytes that are not the ones announced
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from vfs.errors import NasDown, NasFault, ObjectMissing
+from vfs.model import ByteRange
+from vfs.storage.object_store import Usage
+
+ROOT = ""  # the root itself, where a method takes a folder that exists: `list`, `stat`, `sync`
+OWN_FOLDERS = (".kelp", ".trash")  # at the root; the only places where `parents=True` makes folders
+
+NasKind = Literal["file", "folder", "other"]
+
+
+class NasTargetExists(NasFault):
+    pass
+
+
+class NasNotEmpty(NasFault):
+    pass
+
+
+class NasFile(NamedTuple):
+    """A file as the NAS shows it right after it was written; to be recorded, and compared later."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+class NasInfo(NamedTuple):
+    """What is at a path. A symlink, device or pipe is "other"."""
+
+    kind: NasKind
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+class NasListed(NamedTuple):
+    """One name of a folder; bytes that are no UTF-8 appear as lone surrogates (os.fsdecode)."""
+
+    name: str
+    kind: NasKind
+
+
+@dataclass(frozen=True, slots=True)
+class NasProperties:
+    """How the NAS treats names; the mirror chooses NAS names accordingly (`vfs.names`)."""
+
+    refused: frozenset[str] = frozenset()  # characters that cannot be in a name
+    folds_case: bool = False  # "A" and "a" are one name
+    max_name_bytes: int = 255
+
+
+class NasStore(Protocol):
+    """Every method raises NasDown and NasFault, and ValueError for a path that is none.
+
+    Durability: only `write` syncs, and only the file's data. Names (of written, moved, linked, removed, made
+    entries) survive a power cut after `sync` of the folders concerned, once for a batch, before it is recorded.
+    Parents must exist (NasFault); with `parents=True` missing ones are made, durably, within OWN_FOLDERS.
+    """
+
+    on_progress: Callable[[], None]  # called, in the thread at work, whenever a system call of a step has returned
+    on_flush: Callable[[], None]  # called right before the final fsync of a write, which may take long (design §5)
+
+    @property
+    def properties(self) -> NasProperties:
+        """As last seen; needs no NAS."""
+        ...
+
+    def verify(self) -> None:
+        """See that the root is still the NAS we know, opening it again when it was mounted anew. Cheap: call it
+        before each job. Until it succeeds again after a failure, every method raises NasDown."""
+        ...
+
+    def probe(self) -> None:
+        """`verify`, then write, sync and delete a small file."""
+        ...
+
+    def write(
+        self,
+        path: str,
+        chunks: Iterable[bytes | memoryview],
+        size: int,
+        checksum: str,
+        *,
+        mtime_ns: int | None = None,
+        parents: bool = False,
+    ) -> NasFile:
+        """Make the new file `path` of exactly `size` bytes whose BLAKE3 (hex) is `checksum`; its data are synced.
+
+        `mtime_ns` is the time it shall show; a NAS that cannot show it shows its own, see the answer.
+        Whatever `chunks` raises is passed on as it is. After any exception the file is gone again.
+        Raises NasTargetExists, ContentCorrupt.
+        """
+        ...
+
+    def read(self, path: str, byte_range: ByteRange | None = None) -> Iterator[bytes]:
+        """The file's bytes in pieces of at most PIECE_SIZE; dropping the iterator ends the read.
+
+        Raises ObjectMissing, NasFault (no regular file) at the call itself, ContentCorrupt when the file ends
+        before `byte_range.stop`, or is cut while it is read.
+        """
+        ...
+
+    def stat(self, path: str) -> NasInfo | None:
+        """What is at `path`; None when nothing is, or when a folder on the way is missing."""
+        ...
+
+    def checksum(self, path: str) -> str:
+        """BLAKE3 (hex) of the file's bytes, read from the NAS. Raises as `read`."""
+        ...
+
+    def touch(self, path: str, mtime_ns: int) -> NasFile:
+        """Let the file show this time, as far as the NAS can; synced. Raises as `read`."""
+        ...
+
+    def move(self, old: str, new: str, *, replace: bool = False, parents: bool = False) -> None:
+        """Rename a file or folder in one atomic step; with `replace` a file at `new` gives way.
+
+        Raises ObjectMissing (nothing at `old`), NasTargetExists (without `replace`), NasNotEmpty (a folder over
+        one that holds something).
+        """
+        ...
+
+    def link(self, old: str, new: str, *, parents: bool = False) -> bool:
+        """Give the file `old` the second name `new`; False when the NAS cannot.
+
+        Raises ObjectMissing, NasTargetExists.
+        """
+        ...
+
+    def remove(self, path: str) -> None:
+        """Delete a file (or symlink); an absent one is fine. Raises NasFault for a folder."""
+        ...
+
+    def remove_folder(self, path: str) -> None:
+        """Delete an empty folder; an absent one is fine. Raises NasNotEmpty."""
+        ...
+
+    def make_folder(self, path: str, exist_ok: bool = True) -> None:
+        """Make a folder. Raises NasTargetExists for anything there but (with `exist_ok`) a real folder."""
+        ...
+
+    def list(self, path: str) -> Iterator[NasListed]:
+        """What a folder holds, in no order. Raises ObjectMissing at the call itself."""
+        ...
+
+    def sync(self, paths: Iterable[str]) -> None:
+        """Make the names in these folders survive a power cut. Raises ObjectMissing."""
+        ...
+
+    def usage(self) -> Usage:
+        """Space on the NAS."""
+        ...
+
+
+# Faults of the NAS, or of this machine: they would meet every entry alike.
+_DOWN = frozenset(
+    {
+        *(errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.ENOTCONN, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+        *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET),
+        *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ESHUTDOWN, errno.EPIPE, errno.ENOLINK),
+        *(errno.EREMOTEIO, errno.ECOMM, errno.EPROTO, errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM, errno.EUCLEAN),
+        *(errno.ENOKEY, errno.EKEYEXPIRED, errno.EKEYREVOKED, errno.EKEYREJECTED),  # credentials of the mount
+        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS),
+    }
+)
+_FAULTS: dict[int, type[NasFault] | type[ObjectMissing]] = {
+    errno.ENOENT: ObjectMissing,
+    errno.EEXIST: NasTargetExists,
+    errno.ENOTEMPTY: NasNotEmpty,
+}
+
+
+@contextmanager
+def nas_faults(subject: str) -> Iterator[None]:
+    """Turn an OSError of the block into an error of the core. No foreign code (chunks) may run inside."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or 0
+        message = f"NAS: {subject}: {error.strerror or error}"
+        if number in _DOWN:
+            raise NasDown(message, errno.errorcode[number]) from error
+        raise _FAULTS.get(number, NasFault)(message) from error

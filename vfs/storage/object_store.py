@@ -1,0 +1,107 @@
+"""The cache of objects: immutable runs of bytes under keys that are used once.
+
+A key is a random UUID, alone or followed by a part number ("….000001"). Nothing is ever overwritten, so a
+reader needs no lock. Implementations: `folder.py`. Retry and failing on purpose are wrappers with the same
+interface (`wrappers.py`). All stores may be used by many threads; an iterator that one returned, by one.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+from vfs.errors import AlreadyExists, KelpError, NoSpace, ObjectMissing, StoreUnavailable
+from vfs.model import ByteRange, Stored
+
+_KEY = re.compile(r"[A-Za-z0-9._-]{1,200}\Z")
+
+
+class ObjectInfo(NamedTuple):
+    """One object of a listing. `modified_ns` is by the store's own clock, which alone decides an orphan's age."""
+
+    key: str
+    size: int
+    modified_ns: int
+
+
+class Usage(NamedTuple):
+    """Bytes of the disk that a store lives on; `free` is what may still be written."""
+
+    total: int
+    free: int
+
+
+class ObjectStore(Protocol):
+    """Every method raises StoreUnavailable while the store is away, and ValueError for a key that is none."""
+
+    def put(self, key: str, chunks: Iterable[bytes | memoryview]) -> Stored:
+        """Store `chunks` under the new `key`; on return they survive a power cut.
+
+        A chunk is used up before the next is asked for, so the caller may reuse one buffer. Whatever `chunks`
+        raises is passed on as it is. After any exception nothing is left behind; after a SIGKILL a part of the
+        object may be, which the orphan batch finds by `list`.
+        Raises NoSpace, AlreadyExists (the key was used before; what it holds is untouched).
+        """
+        ...
+
+    def get(self, key: str, byte_range: ByteRange | None = None) -> Iterator[bytes]:
+        """The object's bytes in pieces of at most PIECE_SIZE; dropping the iterator ends the read.
+
+        An object that is deleted meanwhile may still be read to its end, or raise ObjectMissing.
+        Raises ObjectMissing and ValueError (a range that runs backwards) at the call itself, ContentCorrupt when
+        the object ends before `byte_range.stop`. Checksums are for the caller to compare: only he knows them.
+        """
+        ...
+
+    def stat(self, key: str) -> int:
+        """Size in bytes. Raises ObjectMissing."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove the object; an absent one is fine. A power cut may bring it back, as an orphan."""
+        ...
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+        """Objects whose key begins with `prefix` and is greater than `after`, in the order of their keys.
+
+        Objects that are being put may show, with the size they have so far.
+        """
+        ...
+
+    def usage(self) -> Usage:
+        """Space on the store's disk."""
+        ...
+
+
+def check_key(key: str) -> str:
+    """Return `key` when it can name an object (so also a file); raises ValueError."""
+    if not is_key(key):
+        raise ValueError(f"not an object key: {key!r}")
+    return key
+
+
+def is_key(key: str) -> bool:
+    """At most 200 of the characters A-Z a-z 0-9 . _ - and neither "." nor ".."."""
+    return _KEY.match(key) is not None and key not in (".", "..")
+
+
+# What a file system says about one object; all else (EIO, EACCES, EMFILE …) is the store being away.
+_FAULTS: dict[int, type[KelpError]] = {
+    errno.ENOENT: ObjectMissing,
+    errno.EEXIST: AlreadyExists,
+    errno.ENOSPC: NoSpace,
+    errno.EDQUOT: NoSpace,
+}
+
+
+@contextmanager
+def object_faults(subject: str) -> Iterator[None]:
+    """Turn an OSError of the block into an error of the core. No foreign code (a body's chunks) may run inside."""
+    try:
+        yield
+    except OSError as error:
+        fault = _FAULTS.get(error.errno or 0, StoreUnavailable)
+        raise fault(f"cache: {subject}: {error.strerror or error}") from error
