@@ -32,23 +32,22 @@ class Address:
         """The drive's root, with the final slash that some clients insist on."""
         return f"{self.scheme}://{self.authority}/dav/"
 
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach it."""
-        return is_loopback(self.host)
 
-
-def address_for(bound: str, port: int, certificate: CertificateFacts | None) -> Address:
+def address_for(
+    bound: str, port: int, certificate: CertificateFacts | None, *, plain_anywhere: bool = False
+) -> Address:
     """What to tell clients of a server that listens on `bound`, which may be every address of this machine.
 
-    With TLS a name that the certificate holds is preferred, since clients refuse any other.
+    With TLS a name that the certificate holds is preferred, since clients refuse any other. Without, and unless
+    passwords are taken over plain http from anywhere (`plain_anywhere`), only a loopback address works.
     """
+    if certificate is None:
+        local_only = is_wildcard(bound) and not plain_anywhere
+        return Address("127.0.0.1" if local_only else _names_of(bound)[0], port, tls=False)
     candidates = _names_of(bound)
-    if certificate is not None:
-        own = [name for name in certificate.names if is_wildcard(bound) and "*" not in name and not is_loopback(name)]
-        fitting = [name for name in (*own, *candidates) if certificate.is_for(name)]
-        return Address((fitting or candidates)[0], port, tls=True)
-    return Address(candidates[0], port, tls=False)
+    own = [name for name in certificate.names if is_wildcard(bound) and "*" not in name and not is_loopback(name)]
+    fitting = [name for name in (*own, *candidates) if certificate.is_for(name)]
+    return Address((fitting or candidates)[0], port, tls=True)
 
 
 def _names_of(bound: str) -> Sequence[str]:

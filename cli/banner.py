@@ -10,9 +10,9 @@ from shlex import quote
 
 from rich.text import Text
 
-from cli.address import Address, is_wildcard
+from cli.address import Address, is_loopback
 from cli.display import err, out
-from vfs.crypto.certificates import CertificateFacts
+from vfs.crypto.certificates import CertificateFacts, check_pair
 from vfs.settings import Settings
 
 
@@ -26,17 +26,23 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Tls:
+class Certificate:
     """The server's certificate: its file and what it says."""
 
     file: Path
     facts: CertificateFacts
 
+    @classmethod
+    def of(cls, settings: Settings) -> Certificate | None:
+        """The one that the settings name, proved usable; None without TLS. Raises ConfigurationError."""
+        cert, key = settings.server.tls_cert, settings.server.tls_key
+        return cls(cert.absolute(), check_pair(cert, key)) if cert and key else None
 
-def ways_in(address: Address, user: str, tls: Tls | None) -> list[Way]:
+
+def ways_in(address: Address, user: str, certificate: Certificate | None) -> list[Way]:
     """The mount lines for each client. None of them holds the password: each client asks for it."""
     # Clients have to be told about a certificate that no authority signed; its file is the proof.
-    own_root = quote(str(tls.file)) if tls and tls.facts.self_signed else None
+    own_root = quote(str(certificate.file)) if certificate and certificate.facts.self_signed else None
     url = address.url
     curl_trust = f"--cacert {own_root} " if own_root else ""
     rclone_trust = f" --ca-cert {own_root}" if own_root else ""
@@ -101,25 +107,29 @@ def _windows(address: Address, user: str, own_root: str | None) -> Way:
     return Way("Windows", (*trust, mount), note)
 
 
-def warnings_for(settings: Settings, address: Address, tls: Tls | None, now: datetime) -> list[str]:
+def warnings_for(settings: Settings, address: Address, certificate: Certificate | None, now: datetime) -> list[str]:
     """What is likely to go wrong with the way the server was started, one sentence each."""
     warnings = []
-    local = address.is_local and not is_wildcard(settings.server.host)
-    if tls is None and not local:
+    host = settings.server.host
+    if certificate is None and not is_loopback(host):
         effect = (
             "passwords cross the network in clear text"
             if settings.auth.allow_plain_http
             else "other machines are refused, since their passwords would cross the network in clear text"
         )
-        warnings.append(f"listening on {settings.server.host} without TLS: {effect}. `kelp tls self-signed` helps.")
-    if tls and not tls.facts.is_for(address.host):
-        warnings.append(f"the certificate is for {', '.join(tls.facts.names) or 'nobody'}, not for {address.host}.")
-    if tls and tls.facts.expires <= now:
-        warnings.append(f"the certificate expired on {tls.facts.expires:%Y-%m-%d}.")
+        warnings.append(f"listening on {host} without TLS: {effect}. `kelp tls self-signed` makes a certificate.")
+    if certificate and not certificate.facts.is_for(address.host):
+        warnings.append(
+            f"the certificate is for {', '.join(certificate.facts.names) or 'nobody'}, not for {address.host}."
+        )
+    if certificate and certificate.facts.expires <= now:
+        warnings.append(f"the certificate expired on {certificate.facts.expires:%Y-%m-%d}.")
     return warnings
 
 
-def show(settings: Settings, address: Address, user: str, password: str, tls: Tls | None, now: datetime) -> None:
+def show(
+    settings: Settings, address: Address, user: str, password: str, certificate: Certificate | None, now: datetime
+) -> None:
     """Print the banner on standard output and warnings on standard error. `password` is the line about it."""
     console = out()
     console.print(Text.assemble("Kelp is ready: ", (address.url, "bold green")))
@@ -127,11 +137,11 @@ def show(settings: Settings, address: Address, user: str, password: str, tls: Tl
     facts = (("user", user), ("password", password), ("NAS", settings.nas_root), ("data", settings.data))
     for name, value in facts:
         console.print(Text.assemble((f"  {name:<10}", "dim"), str(value)))
-    if address.is_local:
+    if is_loopback(settings.server.host):
         console.print(
-            Text.assemble((f"  {'reach':<10}", "dim"), "this machine only; --host 0.0.0.0 opens it to others")
+            Text.assemble((f"  {'reach':<10}", "dim"), "this machine only; --host 0.0.0.0 with TLS opens it to others")
         )
-    for way in ways_in(address, user, tls):
+    for way in ways_in(address, user, certificate):
         console.print()
         console.print(Text(way.title, "bold"))
         for line in way.lines:
@@ -143,5 +153,5 @@ def show(settings: Settings, address: Address, user: str, password: str, tls: Tl
         Text("Stop with Ctrl-C. `kelp status` in another terminal shows what is on its way to the NAS.", "dim")
     )
     sys.stdout.flush()
-    for warning in warnings_for(settings, address, tls, now):
+    for warning in warnings_for(settings, address, certificate, now):
         err().print(Text.assemble(("warning: ", "bold yellow"), warning))

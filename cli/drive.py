@@ -72,9 +72,9 @@ def opened(settings: Settings) -> Iterator[Kelp]:
         kelp.close()
 
 
-def operator() -> Caller:
-    """Who acts on the command line: whoever can read the data folder is an administrator."""
-    return access.system_caller("cli")
+def operator(kelp: Kelp) -> Caller:
+    """Who acts on the command line: whoever can write the data folder is an administrator."""
+    return access.system_caller(kelp, "cli")
 
 
 def find(kelp: Kelp, caller: Caller, path: str) -> Found:

@@ -27,7 +27,7 @@ def list_(kelp: Kelp) -> None:
             time_in_words(lock.expires_ns),
             lock.token,
         )
-        for lock, path in locking.list_locks(kelp, operator())
+        for lock, path in locking.list_locks(kelp, operator(kelp))
     )
     show_rows(("path", "user", "kind", "until", "token"), rows, empty="Nothing is locked.")
 
@@ -37,5 +37,5 @@ def list_(kelp: Kelp) -> None:
 @on_drive
 def break_(kelp: Kelp, token: str) -> None:
     """Remove the lock with TOKEN; its owner's next write is refused until it locks again."""
-    locking.break_lock(kelp, operator(), token)
+    locking.break_lock(kelp, operator(kelp), token)
     say(f"broke {token}")

@@ -31,7 +31,7 @@ def list_(kelp: Kelp) -> None:
             time_in_words(item.trashed_ns),
             time_in_words(item.expires_ns),
         )
-        for item in trashing.list_trash(kelp, operator())
+        for item in trashing.list_trash(kelp, operator(kelp))
     )
     columns = ("id", "was at", "size", "by", "deleted", "kept until")
     show_rows(columns, rows, empty="The trash is empty.", right=("size",))
@@ -43,7 +43,7 @@ def list_(kelp: Kelp) -> None:
 @on_drive
 def restore(kelp: Kelp, id_: str, rename: bool) -> None:
     """Bring ID back to where it was."""
-    caller = operator()
+    caller = operator(kelp)
     policy = OnConflict.RENAME if rename else OnConflict.ERROR
     entry = trashing.restore(kelp, caller, id_, on_conflict=policy)
     say("restored /" + "/".join(reading.path_of(kelp, entry.id)))
@@ -57,7 +57,7 @@ def purge(kelp: Kelp, id_: str, yes: bool) -> None:
     """Delete ID for good."""
     if not yes:
         click.confirm(f"Delete {id_} for good?", abort=True, err=True)
-    trashing.purge(kelp, operator(), id_)
+    trashing.purge(kelp, operator(kelp), id_)
     say(f"purged {id_}")
 
 
@@ -68,5 +68,5 @@ def empty(kelp: Kelp, yes: bool) -> None:
     """Delete everything in the trash for good."""
     if not yes:
         click.confirm("Delete everything in the trash for good?", abort=True, err=True)
-    count = trashing.empty_trash(kelp, operator())
+    count = trashing.empty_trash(kelp, operator(kelp))
     say(f"purged {count} {'entry' if count == 1 else 'entries'}")

@@ -33,7 +33,7 @@ def versions() -> None:
 @on_drive
 def list_(kelp: Kelp, path: str) -> None:
     """Show the older contents of PATH, newest first."""
-    caller = operator()
+    caller = operator(kelp)
     kept = versioning.list_versions(kelp, caller, entry_at(kelp, caller, path).id)
     rows = ((each.uuid, size_in_words(each.size), time_in_words(each.created_ns), each.user_name) for each in kept)
     show_rows(("id", "size", "written", "by"), rows, empty=f"{path} has no older contents.", right=("size",))
@@ -45,7 +45,7 @@ def list_(kelp: Kelp, path: str) -> None:
 @on_drive
 def restore(kelp: Kelp, path: str, id_: str | None) -> None:
     """Make an older content of PATH the current one: ID, or the newest. What is replaced becomes a version."""
-    caller = operator()
+    caller = operator(kelp)
     kept = versioning.list_versions(kelp, caller, entry_at(kelp, caller, path).id)
     version = _chosen(kept, id_, path)
     versioning.restore_version(kelp, caller, version.uuid)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.address import Address, address_for
-from cli.banner import Tls, warnings_for, ways_in
+from cli.banner import Certificate, warnings_for, ways_in
 from cli.display import duration_in_words, printable, size_in_words
 from vfs.crypto.certificates import CertificateFacts, check_pair, make_self_signed, read_facts, write_self_signed
 from vfs.errors import AlreadyExists, ConfigurationError, InvalidRequest
@@ -24,7 +24,7 @@ def facts(*names: str, self_signed: bool = True) -> CertificateFacts:
     return CertificateFacts(names, self_signed, NOW + timedelta(days=1))
 
 
-def text_of(address: Address, tls: Tls | None, title: str) -> str:
+def text_of(address: Address, tls: Certificate | None, title: str) -> str:
     way = next(way for way in ways_in(address, "admin", tls) if way.title.startswith(title))
     return "\n".join((*way.lines, way.note))
 
@@ -51,7 +51,8 @@ def test_address_prefers_a_name_that_the_certificate_holds() -> None:
 
 def test_wildcard_never_ends_up_in_a_mount_line() -> None:
     for bound in ("0.0.0.0", "::", ""):
-        assert address_for(bound, 8080, None).host not in ("0.0.0.0", "::", "")
+        assert address_for(bound, 8080, None).host == "127.0.0.1"  # plain http: passwords from this machine only
+        assert address_for(bound, 8080, None, plain_anywhere=True).host not in ("0.0.0.0", "::", "")
 
 
 def test_windows_gets_no_line_that_fails_without_tls() -> None:
@@ -61,7 +62,7 @@ def test_windows_gets_no_line_that_fails_without_tls() -> None:
 
 
 def test_windows_with_own_certificate_imports_it_first() -> None:
-    tls = Tls(Path("/srv/kelp.crt"), facts("drive.example"))
+    tls = Certificate(Path("/srv/kelp.crt"), facts("drive.example"))
     text = text_of(Address("drive.example", 8443, True), tls, "Windows")
     assert text.index("certutil -addstore Root kelp.crt") < text.index(
         "net use Z: https://drive.example:8443/dav /user:admin *"
@@ -69,7 +70,7 @@ def test_windows_with_own_certificate_imports_it_first() -> None:
 
 
 def test_certificate_of_an_authority_needs_no_import() -> None:
-    tls = Tls(Path("/srv/kelp.crt"), facts("drive.example", self_signed=False))
+    tls = Certificate(Path("/srv/kelp.crt"), facts("drive.example", self_signed=False))
     address = Address("drive.example", 443, True)
     everything = "\n".join(text_of(address, tls, title) for title in ("Windows", "macOS", "rclone", "curl", "Linux"))
     assert "kelp.crt" not in everything
@@ -77,7 +78,7 @@ def test_certificate_of_an_authority_needs_no_import() -> None:
 
 
 def test_paths_and_names_are_quoted_for_the_shell() -> None:
-    tls = Tls(Path("/my drive/kelp.crt"), facts("drive.example"))
+    tls = Certificate(Path("/my drive/kelp.crt"), facts("drive.example"))
     address = Address("drive.example", 443, True)
     assert "--cacert '/my drive/kelp.crt' " in text_of(address, tls, "curl")
     assert "--ca-cert '/my drive/kelp.crt'" in text_of(address, tls, "rclone")
@@ -92,7 +93,7 @@ def test_warnings() -> None:
         in warnings_for(Settings.load(server_host="0.0.0.0", auth_allow_plain_http=True), lan, None, NOW)[0]
     )
     assert warnings_for(Settings.load(), Address("127.0.0.1", 8080, False), None, NOW) == []
-    old = Tls(Path("c"), CertificateFacts(("other.example",), True, NOW - timedelta(days=1)))
+    old = Certificate(Path("c"), CertificateFacts(("other.example",), True, NOW - timedelta(days=1)))
     wrong = warnings_for(opened, Address("drive.example", 443, True), old, NOW)
     assert ["other.example" in wrong[0], "expired" in wrong[1]] == [True, True]
 

@@ -6,9 +6,12 @@ import ast
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from vfs.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("cli", "dav_provider", "jobs", "vfs")
@@ -76,6 +79,13 @@ def test_dependencies_are_what_the_product_imports() -> None:
     imported = {name.split(".")[0] for file in product_files() for name in imports(file)}
     assert declared <= imported
     assert not imported & {"boto3", "redis", "rq", "psycopg", "httpx"} - declared
+
+
+def test_every_setting_is_documented() -> None:
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    sections = (field.name for field in fields(Settings) if field.name != "data")
+    names = [f"{section}.{field.name}" for section in sections for field in fields(getattr(Settings(), section))]
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_the_repository_holds_no_data_and_no_environment() -> None:
