@@ -52,10 +52,7 @@ class Root:
 
         Raises FileNotFoundError, or NotADirectoryError when a file or a symlink is in the way.
         """
-        try:
-            fd = os.open(".", _FOLDER, dir_fd=self.fd)  # not dup(): two listings would share one position
-        except FileNotFoundError as error:  # the root itself was deleted: nothing below may be called missing
-            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE)) from error
+        fd = os.open(".", _FOLDER, dir_fd=self.fd)  # not dup(): two listings would share one position
         for segment in segments:
             try:
                 below = self._enter(fd, segment, make)

@@ -16,12 +16,12 @@ from vfs.errors import ContentCorrupt, NasFault, ObjectMissing
 from vfs.model import ByteRange
 from vfs.storage import beneath, renaming
 from vfs.storage.files import Pieces, no_progress, set_time, span, write_all
+from vfs.storage.nas_listing import Listing, info_of
 from vfs.storage.nas_marker import MarkedRoot
 from vfs.storage.nas_store import (
     OWN_FOLDERS,
     NasFile,
     NasInfo,
-    NasKind,
     NasListed,
     NasNotEmpty,
     NasProperties,
@@ -81,7 +81,7 @@ class FolderNasStore:
         parents: bool = False,
     ) -> NasFile:
         with self._target(path, parents) as (folder, name):
-            with nas_faults(path):
+            with self._faults(path):
                 fd = os.open(name, _NEW, 0o666, dir_fd=folder)
             try:
                 self._fill(fd, path, chunks, size, checksum)
@@ -97,25 +97,24 @@ class FolderNasStore:
             return info
 
     def read(self, path: str, byte_range: ByteRange | None = None) -> Iterator[bytes]:
-        with self._parent(path) as (folder, name), nas_faults(path):
+        with self._parent(path) as (folder, name), self._faults(path):
             fd, info = beneath.open_file(folder, name)
         try:
             start, stop = span(info.st_size, byte_range, f"NAS: {path}")
         except BaseException:
             os.close(fd)
             raise
-        return Pieces(fd, start, stop, partial(nas_faults, path), self._progress)
+        return Pieces(fd, start, stop, partial(self._faults, path), self._progress)
 
     def stat(self, path: str) -> NasInfo | None:
         if not path:
-            with nas_faults("root"):
-                return _info(os.fstat(self._marked.root().fd))
+            with self._faults(path):
+                return info_of(os.fstat(self._marked.root().fd))
         try:
-            with self._parent(path) as (folder, name), nas_faults(path):
-                info = beneath.look(folder, name)
+            with self._parent(path) as (folder, name), self._faults(path):
+                return info_of(os.stat(name, dir_fd=folder, follow_symlinks=False))
         except ObjectMissing:
             return None
-        return _info(info) if info else None
 
     def checksum(self, path: str) -> str:
         digest = blake3()
@@ -125,7 +124,7 @@ class FolderNasStore:
 
     def touch(self, path: str, mtime_ns: int) -> NasFile:
         with self._parent(path) as (folder, name):
-            with nas_faults(path):
+            with self._faults(path):
                 fd, _ = beneath.open_file(folder, name)
             try:
                 return self._flush(fd, path, mtime_ns)
@@ -133,12 +132,12 @@ class FolderNasStore:
                 os.close(fd)
 
     def move(self, old: str, new: str, *, replace: bool = False, parents: bool = False) -> None:
-        with self._pair(old, new, parents) as (source, old_name, target, new_name), nas_faults(f"{old} to {new}"):
+        with self._pair(old, new, parents) as (source, old_name, target, new_name), self._faults(f"{old} to {new}"):
             rename = renaming.rename_over if replace else renaming.rename_new
             rename(source, old_name, target, new_name)
 
     def link(self, old: str, new: str, *, parents: bool = False) -> bool:
-        with self._pair(old, new, parents) as (source, old_name, target, new_name), nas_faults(f"{old} to {new}"):
+        with self._pair(old, new, parents) as (source, old_name, target, new_name), self._faults(f"{old} to {new}"):
             if not stat.S_ISREG(os.stat(old_name, dir_fd=source, follow_symlinks=False).st_mode):
                 raise OSError(errno.EINVAL, "not a regular file")
             try:
@@ -150,18 +149,18 @@ class FolderNasStore:
             return True
 
     def remove(self, path: str) -> None:
-        with suppress(ObjectMissing), self._parent(path) as (folder, name), nas_faults(path):
+        with suppress(ObjectMissing), self._parent(path) as (folder, name), self._faults(path):
             os.unlink(name, dir_fd=folder)
 
     def remove_folder(self, path: str) -> None:
-        with suppress(ObjectMissing), self._parent(path) as (folder, name), nas_faults(path):
+        with suppress(ObjectMissing), self._parent(path) as (folder, name), self._faults(path):
             try:
                 os.rmdir(name, dir_fd=folder)
             except FileExistsError as error:  # POSIX allows this for ENOTEMPTY
                 raise NasNotEmpty(f"NAS: {path}: not empty") from error
 
     def make_folder(self, path: str, exist_ok: bool = True) -> None:
-        with self._target(path) as (folder, name), nas_faults(path):
+        with self._target(path) as (folder, name), self._faults(path):
             try:
                 os.mkdir(name, dir_fd=folder)
             except FileExistsError:
@@ -170,13 +169,13 @@ class FolderNasStore:
                     raise
 
     def list(self, path: str) -> Iterator[NasListed]:
-        with self._opened(beneath.split(path), path) as folder, nas_faults(path or "root"):
+        with self._opened(beneath.split(path), path) as folder, self._faults(path):
             entries = os.scandir(folder)  # keeps a descriptor of its own
-        return _Listing(entries, path, self._progress)
+        return Listing(entries, partial(self._faults, path), self._progress)
 
     def sync(self, paths: Iterable[str]) -> None:
         for path in dict.fromkeys(paths):
-            with self._opened(beneath.split(path), path) as folder, nas_faults(path or "root"):
+            with self._opened(beneath.split(path), path) as folder, self._faults(path):
                 try:
                     os.fsync(folder)
                 except OSError as error:
@@ -184,7 +183,7 @@ class FolderNasStore:
                         raise
 
     def usage(self) -> Usage:
-        with nas_faults("space"):
+        with self._faults("space"):
             disk = os.fstatvfs(self._marked.root().fd)
         self._progress()
         return Usage(disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize)
@@ -195,10 +194,21 @@ class FolderNasStore:
         self.on_progress()  # looked up at each call: it may be set while an iterator is under way
 
     @contextmanager
+    def _faults(self, path: str) -> Iterator[None]:
+        """As `nas_faults`, but nothing is called missing when the root itself was deleted or unmounted."""
+        with nas_faults(path or "root"):
+            try:
+                yield
+            except FileNotFoundError as error:
+                if self._marked.is_in_place():
+                    raise
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE)) from error
+
+    @contextmanager
     def _opened(self, folders: beneath.Segments, path: str, *, fill: bool = False, make: bool = False) -> Iterator[int]:
         """A folder, for the block. Missing, it raises ObjectMissing, or NasFault if something shall go in (`fill`)."""
         try:
-            with nas_faults(path or "root"):
+            with self._faults(path):
                 folder = self._marked.root().descend(folders, make=make, progress=self._progress)
         except ObjectMissing as error:
             if fill:
@@ -234,7 +244,7 @@ class FolderNasStore:
         digest = blake3()
         written = 0
         for chunk in chunks:
-            with nas_faults(path):
+            with self._faults(path):
                 written += write_all(fd, chunk, self._progress)
             digest.update(chunk)
             if written > size:
@@ -247,7 +257,7 @@ class FolderNasStore:
             raise ContentCorrupt(f"NAS: {path}: the bytes do not match their checksum")
 
     def _flush(self, fd: int, path: str, mtime_ns: int | None) -> NasFile:
-        with nas_faults(path):
+        with self._faults(path):
             if mtime_ns is not None:
                 set_time(fd, mtime_ns)
             self.on_flush()
@@ -257,41 +267,8 @@ class FolderNasStore:
         return NasFile(info.st_size, info.st_mtime_ns, info.st_ino)
 
 
-class _Listing(Iterator[NasListed]):
-    """The names of one folder; owns the open listing, also when it is dropped unread."""
-
-    def __init__(self, entries: os._ScandirIterator[str], path: str, progress: Callable[[], None]) -> None:
-        self._entries, self._path, self._progress = entries, path, progress
-
-    def __next__(self) -> NasListed:
-        with nas_faults(self._path or "root"):
-            entry = next(self._entries, None)
-            found = None if entry is None else NasListed(entry.name, _entry_kind(entry))
-        self._progress()
-        if found is None:
-            raise StopIteration
-        return found
-
-    def close(self) -> None:
-        self._entries.close()
-
-    def __del__(self) -> None:
-        self.close()
-
-
 def _name_apart(path: str) -> tuple[beneath.Segments, str]:
     segments = beneath.split(path)
     if not segments:
         raise ValueError("the root itself cannot be written, moved or removed")
     return segments[:-1], segments[-1]
-
-
-def _entry_kind(entry: os.DirEntry[str]) -> NasKind:
-    if entry.is_file(follow_symlinks=False):
-        return "file"
-    return "folder" if entry.is_dir(follow_symlinks=False) else "other"
-
-
-def _info(info: os.stat_result) -> NasInfo:
-    kind: NasKind = "file" if stat.S_ISREG(info.st_mode) else "folder" if stat.S_ISDIR(info.st_mode) else "other"
-    return NasInfo(kind, info.st_size, info.st_mtime_ns, info.st_ino)

@@ -55,6 +55,14 @@ class MarkedRoot:
             raise NasDown(f"the NAS at {self._path} is away: {error.strerror or error}", reason) from error
         return self._root
 
+    def is_in_place(self) -> bool:
+        """Whether the root path still leads to what is opened."""
+        root = self._root
+        try:
+            return root is not None and root.identity == identity(os.stat(self._path))
+        except OSError:
+            return False
+
     def prepare(self, first_run: bool) -> None:
         """Claim the root on the first run, then `verify`. Raises NasDown, ConfigurationError (first run only)."""
         if first_run:
@@ -66,12 +74,10 @@ class MarkedRoot:
 
     def _verified(self) -> Root:
         root = self._root
-        if root is not None and root.identity == identity(os.stat(self._path)):
-            try:
+        if root is not None and self.is_in_place():
+            with suppress(OSError, NasDown):  # a stale handle of a server that came back, perhaps: the path decides
                 self._check(root)
                 return root
-            except (OSError, NasDown):
-                pass  # a stale handle of a server that came back, perhaps: the path decides
         root = Root(self._path)
         self._check(root)
         self.properties = replace(self.properties, folds_case=_folds_case(root))
@@ -113,7 +119,7 @@ def _read_marker(root: Root) -> dict[str, object] | None:
     try:
         document = json.loads(os.read(fd, 4096))
         return {"installation": document["installation"], "format": document["format"]}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return {}
     finally:
         os.close(fd)

@@ -1,0 +1,84 @@
+"""What only the folder of objects has: its layout, its disk, and how it says that the disk is away."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.contracts.object_store_contract import new_key
+from tests.small_disk import small_disk
+from vfs.errors import ConfigurationError, NoSpace, ObjectMissing, StoreUnavailable
+from vfs.storage.folder import FolderObjectStore
+
+
+def test_random_keys_spread_over_folders_named_by_their_first_digits(tmp_path: Path) -> None:
+    store = FolderObjectStore(tmp_path / "new" / "cache")
+    keys = [new_key() for _ in range(50)]
+    for key in keys:
+        store.put(key, [b"x"])
+        assert (tmp_path / "new" / "cache" / "objects" / key[:2] / key).read_bytes() == b"x"
+
+
+def test_another_process_finds_the_objects(tmp_path: Path) -> None:
+    key = new_key()
+    FolderObjectStore(tmp_path).put(key, [b"x"])
+    assert b"".join(FolderObjectStore(tmp_path).get(key)) == b"x"
+
+
+def test_empty_folders_may_be_tidied_up(tmp_path: Path) -> None:
+    store = FolderObjectStore(tmp_path)
+    store.put("aa1", [b"x"])
+    store.delete("aa1")
+    (tmp_path / "objects" / "aa").rmdir()
+    store.put("aa2", [b"y"])
+    assert [info.key for info in store.list()] == ["aa2"]
+
+
+def test_strange_files_are_not_listed(tmp_path: Path) -> None:
+    store = FolderObjectStore(tmp_path)
+    store.put("aa1", [b"x"])
+    folder = tmp_path / "objects" / "aa"
+    (folder / "not a key").write_bytes(b"")
+    (folder / "aafolder").mkdir()
+    (folder / "aalink").symlink_to("/etc/passwd")
+    assert [info.key for info in store.list()] == ["aa1"]
+    with pytest.raises(StoreUnavailable):
+        store.get("aalink")
+
+
+def test_nothing_is_called_missing_while_the_disk_is_away(tmp_path: Path) -> None:
+    store = FolderObjectStore(tmp_path)
+    store.put("aa1", [b"x"])
+    shutil.move(tmp_path / "objects", tmp_path / "elsewhere")
+    for ask in (store.get, store.stat, store.delete, lambda key: store.put(key, [b""])):
+        with pytest.raises(StoreUnavailable):
+            ask("aa1")
+    with pytest.raises(StoreUnavailable):
+        list(store.list())
+    with pytest.raises(StoreUnavailable):
+        store.usage()
+    shutil.move(tmp_path / "elsewhere", tmp_path / "objects")
+    assert b"".join(store.get("aa1")) == b"x"
+    with pytest.raises(ObjectMissing):
+        store.get("aa2")
+
+
+def test_a_place_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigurationError, match="cannot keep the cache in"):
+        FolderObjectStore(tmp_path / "file")
+
+
+def test_a_full_disk_leaves_the_old_and_nothing_of_the_new(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        store = FolderObjectStore(disk)
+        store.put("aa1", [bytes(500_000)])
+        before = store.usage()
+        with pytest.raises(NoSpace):
+            store.put("aa2", (bytes(100_000) for _ in range(100)))
+        assert [info.key for info in store.list()] == ["aa1"]
+        assert b"".join(store.get("aa1")) == bytes(500_000)
+        assert store.usage() == before and before.total == 2 * 1024 * 1024
+        store.put("aa2", [bytes(500_000)])
