@@ -1,0 +1,158 @@
+"""The jobs of an embedded drive, in threads of the serving process: mirror, heartbeat, sweep, housekeeping."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from jobs import mirror, outage
+from jobs.queue import InProcessQueue
+from vfs import trace
+from vfs.core import Kelp
+from vfs.errors import KelpError, NasDown
+from vfs.operations import housekeeping, mirroring
+
+log = logging.getLogger(__name__)
+
+_HEARTBEAT = 5.0  # seconds
+_FLUSH_LIMIT = 120.0  # seconds that the final fsync of a file may take (design §5)
+_HOUSEKEEPING = 60.0  # seconds between two rounds
+
+
+class _Watch:
+    """When each thread that works on the NAS last came back from a system call."""
+
+    def __init__(self, stall: float) -> None:
+        self._stall = stall
+        self._deadlines: dict[int, float] = {}
+
+    def progress(self) -> None:
+        self._deadlines[threading.get_ident()] = time.monotonic() + self._stall
+
+    def flush(self) -> None:
+        self._deadlines[threading.get_ident()] = time.monotonic() + _FLUSH_LIMIT
+
+    def idle(self) -> None:
+        self._deadlines.pop(threading.get_ident(), None)
+
+    def stalled(self) -> bool:
+        now = time.monotonic()
+        return any(deadline < now for deadline in list(self._deadlines.values()))
+
+
+class Runner:
+    """Started once by `start`. Only one process runs the jobs of a data folder: a file lock decides who, and the
+    kernel gives it on when that process dies."""
+
+    def __init__(self, kelp: Kelp, queue: InProcessQueue) -> None:
+        self._kelp = kelp
+        self._queue = queue
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._stopping = threading.Event()
+        self._watch = _Watch(kelp.settings.mirror.stall)
+        self._lock: TextIO | None = None
+        self._threads: list[threading.Thread] = []
+        kelp.nas.on_progress = self._watch.progress
+        kelp.nas.on_flush = self._watch.flush
+
+    def start(self) -> None:
+        self._spawn("jobs", self._lead)
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """End after the running batch; what is left waits in the database."""
+        self._stopping.set()
+        self._queue.ring()
+        until = time.monotonic() + timeout
+        for thread in list(self._threads):
+            thread.join(max(until - time.monotonic(), 0.0))
+        if self._lock is not None:
+            self._lock.close()
+
+    def _spawn(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=f"kelp-{name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _lead(self) -> None:
+        """Wait for the lock, then start the others."""
+        path = self._kelp.settings.data / "jobs.lock"
+        self._lock = path.open("w")
+        while not self._stopping.is_set():
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                self._stopping.wait(1.0)
+                continue
+            mirroring.expire_all(self._kelp)
+            for number in range(self._kelp.settings.mirror.workers):
+                self._spawn(f"mirror-{number}", self._mirror)
+            self._spawn("heartbeat", self._heartbeat)
+            self._spawn("probe", self._probe)
+            self._spawn("housekeeping", self._housekeeping)
+            self._sweep()
+            return
+
+    def _guarded(self, what: str, action: Callable[[], object]) -> None:
+        """A loop never ends by an error: what failed is logged and tried again in the next round."""
+        try:
+            with trace.under(trace.new_id(what)):
+                action()
+        except KelpError as error:
+            log.warning("%s: %s", what, error)
+        except Exception:
+            log.exception("%s failed", what)
+
+    def _mirror(self) -> None:
+        heard = 0
+        while not self._stopping.is_set():
+            self._guarded("mirror", lambda: mirror.drain(self._kelp, self._owner, self._stopping.is_set))
+            self._watch.idle()
+            heard = self._queue.wait(heard, timeout=30.0)
+
+    def _heartbeat(self) -> None:
+        while not self._stopping.wait(_HEARTBEAT):
+            self._guarded("heartbeat", lambda: mirroring.renew(self._kelp, self._owner))
+            if self._watch.stalled():
+                stalled = NasDown(f"no answer for {self._kelp.settings.mirror.stall:.0f} s", "ETIMEDOUT")
+                self._guarded("heartbeat", lambda: outage.declare(self._kelp, stalled))  # noqa: B023
+
+    def _probe(self) -> None:
+        """A thread of its own: a probe may hang as long as the NAS does."""
+        while not self._stopping.wait(self._kelp.settings.mirror.probe):
+            if not outage.is_up(self._kelp):
+                self._guarded("probe", self._probe_once)
+                self._watch.idle()
+
+    def _probe_once(self) -> None:
+        if not self._watch.stalled() and outage.probe(self._kelp):
+            self._queue.ring()
+
+    def _sweep(self) -> None:
+        """Ring for what other processes committed, what was delayed, and what a dead worker left."""
+        while not self._stopping.wait(self._kelp.settings.mirror.sweep):
+            self._guarded("sweep", self._sweep_once)
+
+    def _sweep_once(self) -> None:
+        if mirroring.sweep(self._kelp):
+            self._queue.ring()
+
+    def _housekeeping(self) -> None:
+        self._guarded("tidy", lambda: mirror.tidy(self._kelp))
+        while not self._stopping.wait(_HOUSEKEEPING):
+            self._guarded("housekeeping", lambda: housekeeping.run(self._kelp))
+
+
+def start(kelp: Kelp) -> Runner:
+    """Start the jobs of a drive whose queue is in-process."""
+    if not isinstance(kelp.queue, InProcessQueue):
+        raise TypeError("the jobs run in this process only with the in-process queue")
+    runner = Runner(kelp, kelp.queue)
+    runner.start()
+    return runner

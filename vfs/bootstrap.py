@@ -1,0 +1,78 @@
+"""Where everything is joined: settings become a `Kelp`. Importing a module builds nothing, this does."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from vfs.core import Clock, JobQueue, Kelp, NoQueue, SystemClock
+from vfs.crypto.passwords import Passwords
+from vfs.errors import ConfigurationError, StoreUnavailable
+from vfs.metadata.database import Database
+from vfs.settings import Settings
+from vfs.storage.folder import FolderObjectStore
+from vfs.storage.nas_folder import FolderNasStore
+from vfs.storage.nas_store import NasProperties, NasStore
+from vfs.storage.object_store import ObjectStore
+
+log = logging.getLogger(__name__)
+
+
+def build(
+    settings: Settings,
+    *,
+    queue: JobQueue | None = None,
+    clock: Clock | None = None,
+    cache: ObjectStore | None = None,
+    nas: NasStore | None = None,
+) -> Kelp:
+    """Open database and stores; on the first start make them. A test may hand in wrapped stores.
+
+    A NAS that is away is no error: the drive works and the mirror waits (spec §5).
+    Raises ConfigurationError, in one line, for what cannot work.
+    """
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"cannot make the data folder {settings.data}: {error.strerror}") from error
+    database = Database(settings.database.url)
+    try:
+        return Kelp(
+            settings=settings,
+            database=database,
+            cache=cache or _open_cache(settings),
+            nas=nas or _open_nas(settings, database),
+            queue=queue or NoQueue(),
+            passwords=Passwords(settings.auth.remember_seconds),
+            clock=clock or SystemClock(),
+            close=database.close,
+        )
+    except BaseException:
+        database.close()
+        raise
+
+
+def _open_cache(settings: Settings) -> ObjectStore:
+    if "://" in settings.cache.url:
+        raise ConfigurationError(f"this version keeps its cache in a folder only, not at {settings.cache.url}")
+    return FolderObjectStore(Path(settings.cache.url))
+
+
+def _open_nas(settings: Settings, database: Database) -> NasStore:
+    with database.read() as tx:
+        installation = tx.accounts.value("id") or ""
+        known = tx.accounts.value("nas_properties")
+    refused = frozenset(settings.nas.refused)
+    folds_case = bool(json.loads(known)["folds_case"]) if known else False
+    store = FolderNasStore(settings.nas.root, installation, NasProperties(refused, folds_case))
+    try:
+        store.prepare(first_run=known is None)
+    except StoreUnavailable as error:
+        log.warning("the NAS is not there, changes will wait for it: %s", error)
+        return store
+    seen = json.dumps({"folds_case": store.properties.folds_case})
+    if seen != known:
+        with database.write() as tx:
+            tx.accounts.set_value("nas_properties", seen)
+    return store

@@ -1,0 +1,48 @@
+"""What every operation gets as its first argument: the drive, joined by `bootstrap.build`, frozen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from vfs.crypto.passwords import Passwords
+from vfs.metadata.database import Database
+from vfs.settings import Settings
+from vfs.storage.nas_store import NasStore
+from vfs.storage.object_store import ObjectStore
+
+
+class Clock(Protocol):
+    def now_ns(self) -> int:
+        """Nanoseconds since 1970, UTC."""
+
+
+class SystemClock:
+    def now_ns(self) -> int:
+        return time.time_ns()
+
+
+class JobQueue(Protocol):
+    def enqueue(self, job: str, id: int, trace_id: str, not_before_ns: int = 0) -> None:
+        """Ask for `job` on row `id`. Only a nudge: the database holds what is to be done, a lost one costs time."""
+
+
+class NoQueue:
+    """For a process that only commits (a command line call): the sweep of the serving process picks it up."""
+
+    def enqueue(self, job: str, id: int, trace_id: str, not_before_ns: int = 0) -> None:
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class Kelp:
+    settings: Settings
+    database: Database
+    cache: ObjectStore
+    nas: NasStore
+    queue: JobQueue
+    passwords: Passwords
+    clock: Clock
+    close: Callable[[], None]

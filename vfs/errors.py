@@ -1,0 +1,172 @@
+"""Every way an operation of the core can refuse or fail.
+
+    KelpError
+    ├── NotFound                 no such entry (or one the caller may not see)
+    │   └── ParentNotFound       the folder that should hold it is missing
+    ├── AlreadyExists            the name is taken (`existing`)
+    ├── WrongKind                a folder where a file is needed, or the reverse
+    ├── InvalidName              the name cannot be stored (`NameTooLong` is its long form)
+    │   └── NameTooLong
+    ├── InvalidRequest           a value that makes no sense, whoever asks
+    ├── NotEmpty                 a folder that must be empty is not
+    ├── CircularMove             a folder into itself or below itself
+    ├── InTrash                  the entry is in the trash
+    ├── StillSyncing             the mirror is at work and the caller asked to be refused (`entry`)
+    ├── Locked                   a DAV lock is in the way (`lock`, `lock_path`)
+    ├── LockTokenMismatch        UNLOCK or refresh with a token that is not on this resource
+    ├── Forbidden                the caller's rights do not reach (`level`)
+    ├── Unauthenticated          unknown user or wrong password
+    ├── PreconditionFailed       a condition of the request does not hold
+    ├── NotModified              a conditional read whose answer the client already has
+    ├── RangeNotSatisfiable      a byte range outside the file (`size`)
+    ├── NoSpace                  cache, NAS or quota is full
+    ├── UploadIncomplete         the body ended early or does not match what was announced
+    ├── StoreError               a store did not do its work
+    │   ├── StoreUnavailable     away for now: try again (`retry_after` seconds)
+    │   │   └── NasDown          the NAS as a whole does not work; never the fault of one entry (`reason`)
+    │   ├── ObjectMissing        the store does not hold it
+    │   ├── ContentCorrupt       the bytes are not the ones that were stored
+    │   └── NasFault             one entry cannot be carried to the NAS (its name, its rights)
+    └── ConfigurationError       a setting that cannot work; shown in one line, exit code 2
+
+Classes carry facts, never a status: each face translates them in one table
+(`dav_provider/errors.py`, `jobs/outage.py`), and a test walks this tree to see that no table lacks a class.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vfs.model import DavLock, Entry, Level
+
+
+class KelpError(Exception):
+    """Base of all errors that a face translates; `str(error)` is one clear line for people."""
+
+
+class NotFound(KelpError):
+    pass
+
+
+class ParentNotFound(NotFound):
+    pass
+
+
+class AlreadyExists(KelpError):
+    def __init__(self, message: str, existing: Entry | None = None) -> None:
+        super().__init__(message)
+        self.existing = existing
+
+
+class WrongKind(KelpError):
+    pass
+
+
+class InvalidName(KelpError):
+    pass
+
+
+class NameTooLong(InvalidName):
+    pass
+
+
+class InvalidRequest(KelpError):
+    pass
+
+
+class NotEmpty(KelpError):
+    pass
+
+
+class CircularMove(KelpError):
+    pass
+
+
+class InTrash(KelpError):
+    pass
+
+
+class StillSyncing(KelpError):
+    def __init__(self, message: str, entry: Entry | None = None) -> None:
+        super().__init__(message)
+        self.entry = entry
+
+
+class Locked(KelpError):
+    """`lock` is the lock in the way; `lock_path` the drive path (segments) of its root."""
+
+    def __init__(self, message: str, lock: DavLock, lock_path: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.lock = lock
+        self.lock_path = lock_path
+
+
+class LockTokenMismatch(KelpError):
+    pass
+
+
+class Forbidden(KelpError):
+    def __init__(self, message: str, level: Level | None = None) -> None:
+        super().__init__(message)
+        self.level = level
+
+
+class Unauthenticated(KelpError):
+    pass
+
+
+class PreconditionFailed(KelpError):
+    pass
+
+
+class NotModified(KelpError):
+    pass
+
+
+class RangeNotSatisfiable(KelpError):
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message)
+        self.size = size
+
+
+class NoSpace(KelpError):
+    pass
+
+
+class UploadIncomplete(KelpError):
+    pass
+
+
+class StoreError(KelpError):
+    pass
+
+
+class StoreUnavailable(StoreError):
+    def __init__(self, message: str, retry_after: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NasDown(StoreUnavailable):
+    """`reason` is the name of the errno ("ESTALE", "ENOSPC" …), or "marker" when the root's is missing or another's."""
+
+    def __init__(self, message: str, reason: str, retry_after: int = 5) -> None:
+        super().__init__(message, retry_after)
+        self.reason = reason
+
+
+class ObjectMissing(StoreError):
+    pass
+
+
+class ContentCorrupt(StoreError):
+    pass
+
+
+class NasFault(StoreError):
+    pass
+
+
+class ConfigurationError(KelpError):
+    pass

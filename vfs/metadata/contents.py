@@ -1,0 +1,121 @@
+"""SQL of contents, their parts and the cache's objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vfs.model import Content, Part
+
+if TYPE_CHECKING:
+    from vfs.metadata.database import Tx
+
+# A content that someone can still reach: an entry whose row is not DELETED, or a version that is kept.
+_REFERRED = """(
+    EXISTS (SELECT 1 FROM entries e WHERE e.content_id = contents.id AND e.state <> 'DELETED')
+ OR EXISTS (SELECT 1 FROM versions v WHERE v.content_id = contents.id AND v.state <> 'purged'))"""
+
+
+class Contents:
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    def insert(self, content: Content, now_ns: int) -> None:
+        self._tx.run(
+            """INSERT INTO contents (id, size, checksum, sha1, parts, created_ns)
+               VALUES (:id, :size, :checksum, :sha1, :parts, :now)""",
+            id=content.id,
+            size=content.size,
+            checksum=content.checksum,
+            sha1=content.sha1,
+            parts=len(content.parts),
+            now=now_ns,
+        )
+        self._tx.many(
+            "INSERT INTO objects (key, size, checksum, status) VALUES (:key, :size, :checksum, 'AVAILABLE')",
+            [{"key": part.key, "size": part.size, "checksum": part.checksum} for part in content.parts],
+        )
+        if len(content.parts) > 1:
+            self._tx.many(
+                "INSERT INTO file_parts (content_id, sequence, object_key) VALUES (:id, :n, :key)",
+                [{"id": content.id, "n": n, "key": part.key} for n, part in enumerate(content.parts)],
+            )
+
+    def get(self, id: str) -> Content | None:
+        row = self._tx.one("SELECT id, size, checksum, sha1, parts FROM contents WHERE id = :id", id=id)
+        return Content(row[0], row[1], row[2], row[3], self._parts(row[0], row[4])) if row else None
+
+    def _parts(self, id: str, count: int) -> tuple[Part, ...]:
+        if count == 0:
+            return ()
+        if count == 1:
+            rows = self._tx.all("SELECT key, size, checksum FROM objects WHERE key = :id", id=id)
+        else:
+            rows = self._tx.all(
+                """SELECT o.key, o.size, o.checksum FROM file_parts p JOIN objects o ON o.key = p.object_key
+                   WHERE p.content_id = :id ORDER BY p.sequence""",
+                id=id,
+            )
+        return tuple(Part(*row) for row in rows)
+
+    def in_use(self, id: str) -> bool:
+        """False for a content that is unknown or being freed: a copy of it must start over."""
+        row = self._tx.one("SELECT freeing_ns FROM contents WHERE id = :id", id=id)
+        return row is not None and row[0] is None
+
+    def cached(self, id: str) -> bool:
+        """Every part is AVAILABLE in the cache."""
+        sql = """SELECT COUNT(*) FROM contents c LEFT JOIN file_parts p ON p.content_id = c.id
+                 JOIN objects o ON o.key = COALESCE(p.object_key, c.id)
+                 WHERE c.id = :id AND o.status <> 'AVAILABLE'"""
+        return bool(self._tx.one(sql, id=id)[0] == 0)
+
+    def other_holders(self, id: str, entry_id: int) -> list[int]:
+        """Entries but `entry_id` that refer to a content and are not recorded to have it on the NAS."""
+        sql = """SELECT id FROM entries WHERE content_id = :id AND id <> :entry AND state <> 'DELETED'
+                 AND nas_content_id IS DISTINCT FROM :id"""
+        return [row[0] for row in self._tx.all(sql, id=id, entry=entry_id)]
+
+    def keys(self) -> dict[str, int]:
+        """Every object key the database knows, with its size."""
+        return dict(self._tx.all("SELECT key, size FROM objects"))
+
+    # --- freeing (design §3: mark, wait until no reader can hold it, look again, delete) ---
+
+    def mark_unreferred(self, now_ns: int, older_than_ns: int, limit: int) -> int:
+        return self._tx.run(
+            f"""UPDATE contents SET freeing_ns = :now WHERE id IN (
+                SELECT id FROM contents
+                WHERE freeing_ns IS NULL AND created_ns < :older AND NOT {_REFERRED} LIMIT :limit)""",
+            now=now_ns,
+            older=older_than_ns,
+            limit=limit,
+        )
+
+    def freeable(self, marked_before_ns: int, limit: int) -> list[str]:
+        """Contents marked long enough ago; those referred to again are taken back first."""
+        self._tx.run(f"UPDATE contents SET freeing_ns = NULL WHERE freeing_ns IS NOT NULL AND {_REFERRED}")
+        sql = "SELECT id FROM contents WHERE freeing_ns < :before LIMIT :limit"
+        return [row[0] for row in self._tx.all(sql, before=marked_before_ns, limit=limit)]
+
+    def forget(self, id: str) -> list[str]:
+        """Drop a content's rows; its objects that no other content has become PENDING. Returns their keys."""
+        content = self.get(id)
+        keys = [part.key for part in content.parts] if content else []
+        self._tx.run("UPDATE entries SET content_id = NULL WHERE content_id = :id", id=id)
+        self._tx.run("DELETE FROM versions WHERE content_id = :id", id=id)
+        self._tx.run("DELETE FROM file_parts WHERE content_id = :id", id=id)
+        self._tx.run("DELETE FROM contents WHERE id = :id", id=id)
+        for key in keys:
+            self._tx.run(
+                """UPDATE objects SET status = 'PENDING'
+                   WHERE key = :key AND NOT EXISTS (SELECT 1 FROM file_parts WHERE object_key = :key)""",
+                key=key,
+            )
+        return keys
+
+    def pending_objects(self, limit: int) -> list[str]:
+        sql = "SELECT key FROM objects WHERE status = 'PENDING' LIMIT :limit"
+        return [row[0] for row in self._tx.all(sql, limit=limit)]
+
+    def forget_object(self, key: str) -> None:
+        self._tx.run("DELETE FROM objects WHERE key = :key AND status = 'PENDING'", key=key)

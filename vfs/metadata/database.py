@@ -1,0 +1,242 @@
+"""The database: read and write transactions, and what differs between the engines.
+
+`write()` is one writer at a time on SQLite (BEGIN IMMEDIATE), so the tree lock and the row locks of design §7
+are already held when its block starts; on other engines `Tx.lock_tree` and `lock_rows` will take them.
+A transaction commits at the end of its block and is durable then (synchronous=FULL); any error rolls it back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from vfs.errors import ConfigurationError, NoSpace, StoreUnavailable
+from vfs.metadata import schema
+from vfs.metadata.accounts import Accounts
+from vfs.metadata.contents import Contents
+from vfs.metadata.entries import Entries
+from vfs.metadata.events import Events
+from vfs.metadata.leases import Leases
+from vfs.metadata.locks import Locks
+from vfs.metadata.mirror import Mirror
+from vfs.metadata.properties import Properties
+from vfs.metadata.versions import Versions
+
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",  # a commit is on the disk when it returns: "acknowledged is durable"
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA busy_timeout=30000",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA cache_size=-16000",
+)
+
+
+class Tx:
+    """One transaction; the query modules hang on it. Functions that expect one take it as `tx`, first."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._after_commit: list[Callable[[], None]] = []
+
+    def all(self, sql: str, **values: object) -> list[Any]:
+        return self._connection.execute(sql, values).fetchall()
+
+    def one(self, sql: str, **values: object) -> Any:
+        """The first row, or None."""
+        return self._connection.execute(sql, values).fetchone()
+
+    def run(self, sql: str, **values: object) -> int:
+        """Execute; the number of rows touched."""
+        return self._connection.execute(sql, values).rowcount
+
+    def insert(self, sql: str, **values: object) -> int:
+        """Execute an INSERT … RETURNING id; the new id."""
+        return int(self._connection.execute(sql, values).fetchone()[0])
+
+    def many(self, sql: str, rows: Iterable[dict[str, object]]) -> None:
+        self._connection.executemany(sql, rows)
+
+    def each(self, sql: str, **values: object) -> Iterator[Any]:
+        """Rows one by one from a cursor, fetched in pieces."""
+        cursor = self._connection.execute(sql, values)
+        while rows := cursor.fetchmany(500):
+            yield from rows
+
+    def lock_tree(self, exclusive: bool = False) -> None:
+        """First in every change. SQLite: held already, one writer at a time."""
+
+    def lock_rows(self, ids: Sequence[int]) -> None:
+        """Second in every change: rows by ascending id. SQLite: held already."""
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Run `action` once the transaction is durable; never when it is rolled back."""
+        self._after_commit.append(action)
+
+    def _committed(self) -> None:
+        for action in self._after_commit:
+            action()
+
+    @cached_property
+    def entries(self) -> Entries:
+        return Entries(self)
+
+    @cached_property
+    def contents(self) -> Contents:
+        return Contents(self)
+
+    @cached_property
+    def versions(self) -> Versions:
+        return Versions(self)
+
+    @cached_property
+    def events(self) -> Events:
+        return Events(self)
+
+    @cached_property
+    def mirror(self) -> Mirror:
+        return Mirror(self)
+
+    @cached_property
+    def leases(self) -> Leases:
+        return Leases(self)
+
+    @cached_property
+    def locks(self) -> Locks:
+        return Locks(self)
+
+    @cached_property
+    def properties(self) -> Properties:
+        return Properties(self)
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        return Accounts(self)
+
+
+class Database:
+    """Opened once by `bootstrap.build`; brings the schema up to date. Safe to use from many threads."""
+
+    def __init__(self, url: str) -> None:
+        """Raises ConfigurationError when the database cannot be opened or is newer than this program."""
+        try:
+            parsed = sa.make_url(url)
+        except sa.exc.ArgumentError as error:
+            raise ConfigurationError(f"not a database URL: {url!r}") from error
+        if parsed.get_backend_name() != "sqlite" or not parsed.database:
+            raise ConfigurationError(f"this version keeps its database in SQLite only, not {parsed.drivername}")
+        self._file = Path(parsed.database)
+        self._writing = threading.Lock()
+        self._engine = sa.create_engine(
+            url,
+            pool_size=8,
+            max_overflow=-1,
+            pool_reset_on_return=None,
+            connect_args={"check_same_thread": False, "isolation_level": None, "cached_statements": 512},
+        )
+        sa.event.listen(self._engine, "connect", _set_pragmas)
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._migrate()
+        except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
+            raise ConfigurationError(f"cannot open the database {self._file}: {error}") from error
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Tx]:
+        """A consistent snapshot; takes no lock."""
+        with self._connection() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield Tx(connection)
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Tx]:
+        """One change, all or nothing, durable when the block has ended.
+
+        Raises NoSpace when the disk of the database is full, StoreUnavailable when it cannot be had in time.
+        """
+        with self._connection() as connection, self._writing:
+            connection.execute("BEGIN IMMEDIATE")
+            tx = Tx(connection)
+            try:
+                yield tx
+                connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+        tx._committed()
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        pooled = self._engine.raw_connection()
+        try:
+            with _translated():
+                yield pooled.driver_connection  # type: ignore[misc]
+        finally:
+            pooled.close()
+
+    def _migrate(self) -> None:
+        if self._revision() == schema.REVISION:
+            return
+        with self._file.with_suffix(".migrating").open("w") as guard:
+            fcntl.flock(guard, fcntl.LOCK_EX)  # two processes may start on an empty folder at once
+            found = self._revision()
+            if found == schema.REVISION:
+                return
+            _upgrade(self._engine, found)
+
+    def _revision(self) -> str | None:
+        with self._connection() as connection:
+            known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if known else None
+            return str(row[0]) if row else None
+
+
+def _upgrade(engine: sa.Engine, found: str | None) -> None:
+    # Alembic costs 0.2 s to import: only a database that needs it pays.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with engine.connect() as connection, connection.begin():
+        config.attributes["connection"] = connection
+        # The driver is left in autocommit for our own BEGIN; here one transaction holds the whole upgrade.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise ConfigurationError(f"the database is of revision {found}, which this Kelp does not know") from error
+
+
+def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Foreign errors become ours at this border."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise NoSpace("the disk of the database is full") from error
+        raise StoreUnavailable(f"the database did not answer: {error}") from error

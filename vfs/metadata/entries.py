@@ -1,0 +1,247 @@
+"""SQL of the tree: resolve, look up, list, insert, change. Rules live in `operations`, not here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from vfs.model import ROOT_ID, Entry, Kind, Row, State, StoreStatus
+
+if TYPE_CHECKING:
+    from vfs.metadata.database import Tx
+
+_COLUMNS = (
+    "id",
+    "uuid",
+    "parent_id",
+    "name",
+    "kind",
+    "state",
+    "content_id",
+    "size",
+    "mime_type",
+    "mtime_ns",
+    "shown_mtime",
+    "created_ns",
+    "owner_id",
+    "version",
+    "nas_status",
+)
+COLUMNS = ", ".join(f"e.{name}" for name in _COLUMNS)
+_HOPS = 24  # folders resolved by one statement; SQLite joins at most 64 tables
+
+# Own id first, then its ancestors up to the root.
+_ANCESTORS = """
+WITH RECURSIVE up(id, parent_id, state, name, depth) AS (
+    SELECT id, parent_id, state, name, 0 FROM entries WHERE id = :id
+    UNION ALL
+    SELECT e.id, e.parent_id, e.state, e.name, up.depth + 1 FROM entries e JOIN up ON e.id = up.parent_id
+)"""
+
+# All rows below :id that are reachable from it, nearest first.
+_BELOW = """
+WITH RECURSIVE down(id, depth) AS (
+    SELECT id, 1 FROM entries WHERE parent_id = :id AND state = 'ACTIVE'
+    UNION ALL
+    SELECT e.id, down.depth + 1 FROM entries e JOIN down ON e.parent_id = down.id WHERE e.state = 'ACTIVE'
+)"""
+
+
+def entry_of(row: Sequence[Any]) -> Entry:
+    """An Entry from a row that starts with `COLUMNS`."""
+    return Entry(
+        row[0],
+        row[1],
+        row[2],
+        row[3],
+        Kind(row[4]),
+        State(row[5]),
+        row[6],
+        row[7],
+        row[8],
+        row[9],
+        row[10],
+        row[11],
+        row[12],
+        row[13],
+        StoreStatus(row[14]),
+    )
+
+
+@lru_cache(maxsize=_HOPS)
+def _resolve_sql(hops: int) -> str:
+    """One unrolled join: 2 to 40 times faster than a statement per folder (design §8)."""
+    joins = "".join(
+        f" LEFT JOIN entries e{n} ON e{n}.parent_id = e{n - 1}.id AND e{n}.name_key = :k{n} AND e{n}.state = 'ACTIVE'"
+        for n in range(1, hops + 1)
+    )
+    ids = ", ".join(f"e{n}.id" for n in range(1, hops + 1))
+    return f"SELECT {ids} FROM entries e0{joins} WHERE e0.id = :start"
+
+
+class Entries:
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    def resolve(self, keys: Sequence[str], start: int = ROOT_ID) -> list[int]:
+        """Ids from `start` down along the name keys, as far as they exist."""
+        chain = [start]
+        for at in range(0, len(keys), _HOPS):
+            hop = keys[at : at + _HOPS]
+            values = {f"k{n}": key for n, key in enumerate(hop, 1)}
+            found = [id for id in self._tx.one(_resolve_sql(len(hop)), start=chain[-1], **values) if id is not None]
+            chain += found
+            if len(found) < len(hop):
+                break
+        return chain
+
+    def get(self, id: int) -> Entry | None:
+        row = self._tx.one(f"SELECT {COLUMNS} FROM entries e WHERE e.id = :id", id=id)
+        return entry_of(row) if row else None
+
+    def by_uuid(self, uuid: str) -> Entry | None:
+        row = self._tx.one(f"SELECT {COLUMNS} FROM entries e WHERE e.uuid = :uuid", uuid=uuid)
+        return entry_of(row) if row else None
+
+    def several(self, ids: Sequence[int]) -> dict[int, Entry]:
+        marks = ", ".join(f":i{n}" for n in range(len(ids)))
+        values = {f"i{n}": id for n, id in enumerate(ids)}
+        rows = self._tx.all(f"SELECT {COLUMNS} FROM entries e WHERE e.id IN ({marks})", **values)
+        return {row[0]: entry_of(row) for row in rows}
+
+    def child(self, folder_id: int, key: str) -> Entry | None:
+        """The ACTIVE entry of that name key in a folder."""
+        row = self._tx.one(
+            f"SELECT {COLUMNS} FROM entries e WHERE e.parent_id = :folder AND e.name_key = :key AND e.state = 'ACTIVE'",
+            folder=folder_id,
+            key=key,
+        )
+        return entry_of(row) if row else None
+
+    def children(self, folder_id: int) -> Iterator[Row]:
+        sql = """SELECT id, name, kind, content_id, size, mime_type, shown_mtime, created_ns FROM entries
+                 WHERE parent_id = :folder AND state = 'ACTIVE' ORDER BY name_key"""
+        return map(Row._make, self._tx.each(sql, folder=folder_id))
+
+    def has_children(self, folder_id: int) -> bool:
+        sql = "SELECT 1 FROM entries WHERE parent_id = :id AND state = 'ACTIVE' LIMIT 1"
+        return self._tx.one(sql, id=folder_id) is not None
+
+    def below(self, folder_id: int) -> list[tuple[Entry, int]]:
+        """Everything reachable below a folder with its depth, parents before children."""
+        sql = f"""{_BELOW} SELECT {COLUMNS}, down.depth FROM down JOIN entries e ON e.id = down.id
+                  ORDER BY down.depth, e.id"""
+        return [(entry_of(row), row[-1]) for row in self._tx.all(sql, id=folder_id)]
+
+    def ancestors(self, id: int) -> list[tuple[int, State, str]]:
+        """(id, own state, name) of the entry itself first, then of each ancestor up to the root."""
+        rows = self._tx.all(f"{_ANCESTORS} SELECT id, state, name FROM up ORDER BY depth", id=id)
+        return [(row[0], State(row[1]), row[2]) for row in rows]
+
+    def path(self, id: int) -> tuple[str, ...]:
+        """Names from below the root down to the entry."""
+        return tuple(name for _, _, name in reversed(self.ancestors(id)) if name)
+
+    def insert(self, **values: object) -> int:
+        names = ", ".join(values)
+        marks = ", ".join(f":{name}" for name in values)
+        return self._tx.insert(f"INSERT INTO entries ({names}) VALUES ({marks}) RETURNING id", **values)
+
+    def update(self, id: int, **values: object) -> None:
+        """Change columns of one row and bump its version."""
+        sets = ", ".join(f"{name} = :{name}" for name in values)
+        self._tx.run(f"UPDATE entries SET {sets}, version = version + 1 WHERE id = :id", id=id, **values)
+
+    def nas_name_taken(self, folder_id: int, nas_key: str, but: int = 0) -> bool:
+        sql = """SELECT 1 FROM entries WHERE parent_id = :folder AND nas_desired_key = :key
+                 AND state = 'ACTIVE' AND id <> :but"""
+        return self._tx.one(sql, folder=folder_id, key=nas_key, but=but) is not None
+
+    def placing(self, id: int) -> tuple[str | None, bool, int, str]:
+        """nas_stamp, born_litter, registered_ns, nas_desired_name of a row."""
+        sql = "SELECT nas_stamp, born_litter, registered_ns, nas_desired_name FROM entries WHERE id = :id"
+        row = self._tx.one(sql, id=id)
+        return row[0], bool(row[1]), row[2], row[3]
+
+    def written_by(self, id: int) -> tuple[int | None, int | None]:
+        """Who wrote the current content, and when (ns)."""
+        row = self._tx.one("SELECT content_user_id, content_ns FROM entries WHERE id = :id", id=id)
+        return row[0], row[1]
+
+    def is_succeeded(self, id: int) -> bool:
+        """The content is already a version of the file that took this entry's former name."""
+        sql = """SELECT 1 FROM entries e JOIN versions v ON v.entry_id = e.succeeded_by AND v.content_id = e.content_id
+                 WHERE e.id = :id AND v.state = 'kept' LIMIT 1"""
+        return self._tx.one(sql, id=id) is not None
+
+    def used_bytes(self) -> int:
+        return int(self._tx.one("SELECT COALESCE(SUM(size), 0) FROM entries WHERE state <> 'DELETED'")[0])
+
+    # --- name memory ---
+
+    def remember_name(self, folder_id: int, key: str, entry_id: int, shown_mtime: int, now_ns: int) -> None:
+        self._tx.run(
+            """INSERT INTO name_memory (parent_id, name_key, entry_id, shown_mtime, left_ns)
+               VALUES (:folder, :key, :entry, :shown, :now)
+               ON CONFLICT (parent_id, name_key) DO UPDATE
+               SET entry_id = excluded.entry_id, shown_mtime = excluded.shown_mtime, left_ns = excluded.left_ns""",
+            folder=folder_id,
+            key=key,
+            entry=entry_id,
+            shown=shown_mtime,
+            now=now_ns,
+        )
+
+    def recall_name(self, folder_id: int, key: str) -> tuple[int, int, int] | None:
+        """(entry id, shown_mtime, left_ns) of who had the name last."""
+        sql = "SELECT entry_id, shown_mtime, left_ns FROM name_memory WHERE parent_id = :folder AND name_key = :key"
+        row: tuple[int, int, int] | None = self._tx.one(sql, folder=folder_id, key=key)
+        return row
+
+    def forget_name(self, folder_id: int, key: str) -> None:
+        self._tx.run("DELETE FROM name_memory WHERE parent_id = :folder AND name_key = :key", folder=folder_id, key=key)
+
+    # --- trash ---
+
+    def put_in_trash(self, id: int, path: str, now_ns: int, expires_ns: int, user_id: int) -> None:
+        self._tx.run(
+            """INSERT INTO trash_metadata (entry_id, original_path, trashed_ns, expires_ns, user_id)
+               VALUES (:id, :path, :now, :expires, :user)""",
+            id=id,
+            path=path,
+            now=now_ns,
+            expires=expires_ns,
+            user=user_id,
+        )
+
+    def trash_record(self, id: int) -> tuple[str, int] | None:
+        """(original path, trashed_ns) of an entry in the trash."""
+        sql = "SELECT original_path, trashed_ns FROM trash_metadata WHERE entry_id = :id"
+        row: tuple[str, int] | None = self._tx.one(sql, id=id)
+        return row
+
+    def take_from_trash(self, id: int) -> None:
+        self._tx.run("DELETE FROM trash_metadata WHERE entry_id = :id", id=id)
+
+    def trash(self) -> list[tuple[Entry, str, int, int, str]]:
+        """Trash items, newest first: entry, original path, trashed_ns, expires_ns, user name."""
+        sql = f"""SELECT {COLUMNS}, t.original_path, t.trashed_ns, t.expires_ns, COALESCE(u.name, '')
+                  FROM trash_metadata t JOIN entries e ON e.id = t.entry_id LEFT JOIN users u ON u.id = t.user_id
+                  WHERE e.state = 'TRASHED' ORDER BY t.trashed_ns DESC, e.id DESC"""
+        return [(entry_of(row), *row[-4:]) for row in self._tx.all(sql)]
+
+    # --- history ---
+
+    def log(self, entry_id: int, event: str, user_id: int, face: str, detail: str, trace_id: str, now_ns: int) -> None:
+        self._tx.run(
+            """INSERT INTO file_events (entry_id, event, user_id, face, detail, trace_id, created_ns)
+               VALUES (:entry, :event, :user, :face, :detail, :trace, :now)""",
+            entry=entry_id,
+            event=event,
+            user=user_id,
+            face=face,
+            detail=detail,
+            trace=trace_id,
+            now=now_ns,
+        )

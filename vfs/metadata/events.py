@@ -1,0 +1,195 @@
+"""SQL of sync events: the outbox that the mirror works off, and the history of what it was asked."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from vfs.model import EventType, Kind
+
+if TYPE_CHECKING:
+    from vfs.metadata.database import Tx
+
+
+class Events:
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    def add(
+        self,
+        entry_id: int,
+        kind: Kind,
+        event: EventType,
+        *,
+        source: str | None,
+        target: str | None,
+        trace_id: str,
+        now_ns: int,
+        scheduled_ns: int,
+        litter: bool,
+    ) -> int:
+        """Write the outbox row of a change and mark the entry SYNCING. Returns the event's id."""
+        event_id = self._tx.insert(
+            """INSERT INTO sync_events (uuid, event_type, status, aggregate_type, aggregate_id, source_path,
+                                        target_path, trace_id, scheduled_ns, litter, created_ns)
+               VALUES (:uuid, :event, 'PENDING', :kind, :entry, :source, :target, :trace, :scheduled, :litter, :now)
+               RETURNING id""",
+            uuid=str(uuid.uuid4()),
+            event=event.value,
+            kind="FOLDER" if kind == Kind.FOLDER else "FILE",
+            entry=entry_id,
+            source=source,
+            target=target,
+            trace=trace_id,
+            scheduled=scheduled_ns,
+            litter=litter,
+            now=now_ns,
+        )
+        sql = "UPDATE entries SET nas_status = 'SYNCING', active_sync_event_id = :event WHERE id = :id"
+        self._tx.run(sql, id=entry_id, event=event_id)
+        return event_id
+
+    def due(self, now_ns: int, limit: int) -> list[int]:
+        """Entries with a change to carry and nobody at it, oldest first (an entry may stand in it twice)."""
+        rows = self._tx.all(
+            """SELECT aggregate_id FROM sync_events s WHERE status = 'PENDING' AND scheduled_ns <= :now
+               AND NOT EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = s.aggregate_id)
+               ORDER BY scheduled_ns, id LIMIT :limit""",
+            now=now_ns,
+            limit=limit,
+        )
+        return [row[0] for row in rows]
+
+    def newest(self, entry_id: int) -> int | None:
+        """The newest event of an entry that is not carried yet."""
+        sql = "SELECT MAX(id) FROM sync_events WHERE aggregate_id = :id AND status IN ('PENDING', 'PROCESSING')"
+        row = self._tx.one(sql, id=entry_id)
+        return row[0] if row else None
+
+    def start(self, entry_id: int) -> None:
+        sql = "UPDATE sync_events SET status = 'PROCESSING' WHERE aggregate_id = :id AND status = 'PENDING'"
+        self._tx.run(sql, id=entry_id)
+
+    def cover(self, entry_id: int, upto: int, now_ns: int, status: str = "DONE") -> None:
+        """The NAS has what events up to `upto` asked for."""
+        self._tx.run(
+            """UPDATE sync_events SET status = :status, processed_ns = :now
+               WHERE aggregate_id = :id AND id <= :upto AND status IN ('PENDING', 'PROCESSING', 'FAILED')""",
+            id=entry_id,
+            upto=upto,
+            now=now_ns,
+            status=status,
+        )
+        self._tx.run(
+            """UPDATE entries SET nas_status = 'AVAILABLE', active_sync_event_id = NULL
+               WHERE id = :id AND active_sync_event_id <= :upto""",
+            id=entry_id,
+            upto=upto,
+        )
+
+    def put_off(self, entry_id: int, until_ns: int) -> None:
+        """Give the entry back without using up a retry."""
+        self._tx.run(
+            """UPDATE sync_events SET status = 'PENDING',
+                      scheduled_ns = CASE WHEN scheduled_ns > :until THEN scheduled_ns ELSE :until END
+               WHERE aggregate_id = :id AND status IN ('PENDING', 'PROCESSING')""",
+            id=entry_id,
+            until=until_ns,
+        )
+
+    def retries(self, entry_id: int) -> int:
+        sql = """SELECT COALESCE(MIN(retry_count), 0) FROM sync_events
+                 WHERE aggregate_id = :id AND status IN ('PENDING', 'PROCESSING')"""
+        return int(self._tx.one(sql, id=entry_id)[0])
+
+    def retry_later(self, entry_id: int, until_ns: int, message: str) -> None:
+        self._tx.run(
+            """UPDATE sync_events SET status = 'PENDING', scheduled_ns = :until, retry_count = retry_count + 1,
+                      error_message = :message
+               WHERE aggregate_id = :id AND status IN ('PENDING', 'PROCESSING')""",
+            id=entry_id,
+            until=until_ns,
+            message=message,
+        )
+
+    def fail(self, entry_id: int, upto: int, message: str, now_ns: int) -> None:
+        self._tx.run(
+            """UPDATE sync_events SET status = 'FAILED', error_message = :message, processed_ns = :now
+               WHERE aggregate_id = :id AND id <= :upto AND status IN ('PENDING', 'PROCESSING')""",
+            id=entry_id,
+            upto=upto,
+            message=message,
+            now=now_ns,
+        )
+        sql = "UPDATE entries SET nas_status = 'ERROR' WHERE id = :id AND active_sync_event_id <= :upto"
+        self._tx.run(sql, id=entry_id, upto=upto)
+
+    def retry_failed(self, entry_id: int | None, now_ns: int) -> int:
+        """FAILED events (of one entry, or all) are due again; how many."""
+        return self._tx.run(
+            """UPDATE sync_events SET status = 'PENDING', retry_count = 0, scheduled_ns = :now, processed_ns = NULL
+               WHERE status = 'FAILED' AND (:id IS NULL OR aggregate_id = :id)""",
+            id=entry_id,
+            now=now_ns,
+        )
+
+    def give_back_abandoned(self) -> None:
+        """PROCESSING with nobody at it (its worker died and was settled) is PENDING again."""
+        self._tx.run(
+            """UPDATE sync_events SET status = 'PENDING' WHERE status = 'PROCESSING'
+               AND NOT EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = aggregate_id)"""
+        )
+
+    def expedite(self, entry_id: int, now_ns: int) -> None:
+        """A change that waited (litter) is due now."""
+        sql = """UPDATE sync_events SET scheduled_ns = :now, litter = FALSE
+                 WHERE aggregate_id = :id AND status = 'PENDING' AND litter"""
+        self._tx.run(sql, id=entry_id, now=now_ns)
+
+    # --- what people ask ---
+
+    def counts(self) -> dict[str, int]:
+        rows = self._tx.all(
+            "SELECT status, COUNT(DISTINCT aggregate_id) FROM sync_events"
+            " WHERE status IN ('PENDING', 'PROCESSING', 'FAILED') GROUP BY status"
+        )
+        return dict(rows)
+
+    def backlog_bytes(self) -> int:
+        sql = """SELECT COALESCE(SUM(size), 0) FROM entries e WHERE e.id IN (
+                 SELECT aggregate_id FROM sync_events WHERE status IN ('PENDING', 'PROCESSING'))
+                 AND e.nas_content_id IS DISTINCT FROM e.content_id"""
+        return int(self._tx.one(sql)[0])
+
+    def oldest_ns(self) -> int | None:
+        row = self._tx.one("SELECT MIN(created_ns) FROM sync_events WHERE status IN ('PENDING', 'PROCESSING')")
+        return row[0] if row else None
+
+    def last_id(self) -> int:
+        return int(self._tx.one("SELECT COALESCE(MAX(id), 0) FROM sync_events")[0])
+
+    def open_upto(self, upto: int, now_ns: int) -> tuple[int, int]:
+        """(not carried, FAILED) among events up to `upto`; litter that still waits does not count."""
+        row = self._tx.one(
+            """SELECT COUNT(*) FILTER (WHERE status IN ('PENDING', 'PROCESSING')
+                                       AND NOT (litter AND scheduled_ns > :now)),
+                      COUNT(*) FILTER (WHERE status = 'FAILED')
+               FROM sync_events WHERE id <= :upto AND status IN ('PENDING', 'PROCESSING', 'FAILED')""",
+            upto=upto,
+            now=now_ns,
+        )
+        return row[0], row[1]
+
+    def by_uuid(self, uuid: str) -> tuple[int, str] | None:
+        """(entry id, status) of an event."""
+        row = self._tx.one("SELECT aggregate_id, status FROM sync_events WHERE uuid = :uuid", uuid=uuid)
+        return (row[0], row[1]) if row else None
+
+    def listing(self, limit: int, status: str | None = None) -> list[tuple[Any, ...]]:
+        """(uuid, type, status, source, target, retries, error, created_ns), newest first."""
+        return self._tx.all(
+            """SELECT uuid, event_type, status, source_path, target_path, retry_count, error_message, created_ns
+               FROM sync_events WHERE (:status IS NULL OR status = :status) ORDER BY id DESC LIMIT :limit""",
+            status=status,
+            limit=limit,
+        )

@@ -1,0 +1,83 @@
+"""SQL of the mirror's leases (design §5): who works on an entry, with which plan, and below which folders.
+
+A lease that ran out still blocks its paths until its plan has been settled: what its holder had begun on the
+NAS must be looked at before anything moves there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vfs.metadata.database import Tx
+
+
+class Leases:
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    def take(self, entry_id: int, owner: str, expires_ns: int, plan: str) -> int:
+        """Returns the fence. The entry must have no lease."""
+        sql = """INSERT INTO mirror_leases (entry_id, owner, expires_ns, plan)
+                 VALUES (:entry, :owner, :expires, :plan) RETURNING id"""
+        return self._tx.insert(sql, entry=entry_id, owner=owner, expires=expires_ns, plan=plan)
+
+    def set_plan(self, fence: int, plan: str) -> None:
+        self._tx.run("UPDATE mirror_leases SET plan = :plan WHERE id = :id", id=fence, plan=plan)
+
+    def take_paths(self, fence: int, shared: Sequence[int], exclusive: Sequence[int]) -> None:
+        rows: list[dict[str, object]] = [{"e": id, "l": fence, "x": False} for id in shared if id not in exclusive]
+        rows += [{"e": id, "l": fence, "x": True} for id in exclusive]
+        self._tx.many("INSERT INTO path_leases (entry_id, lease_id, exclusive) VALUES (:e, :l, :x)", rows)
+
+    def blocked(self, shared: Sequence[int], exclusive: Sequence[int]) -> bool:
+        """Someone moves one of `shared`, or works on or below one of `exclusive`."""
+        clauses = []
+        values: dict[str, object] = {}
+        for prefix, ids, extra in (("s", shared, " AND exclusive"), ("x", exclusive, "")):
+            if ids:
+                marks = ", ".join(f":{prefix}{n}" for n in range(len(ids)))
+                values |= {f"{prefix}{n}": id for n, id in enumerate(ids)}
+                clauses.append(f"(entry_id IN ({marks}){extra})")
+        if not clauses:
+            return False
+        sql = f"SELECT 1 FROM path_leases WHERE {' OR '.join(clauses)} LIMIT 1"
+        return self._tx.one(sql, **values) is not None
+
+    def held(self, entry_id: int) -> bool:
+        return self._tx.one("SELECT 1 FROM mirror_leases WHERE entry_id = :id", id=entry_id) is not None
+
+    def holds(self, fence: int, now_ns: int) -> bool:
+        """The fence check right before a step touches the tree."""
+        sql = "SELECT 1 FROM mirror_leases WHERE id = :id AND expires_ns > :now"
+        return self._tx.one(sql, id=fence, now=now_ns) is not None
+
+    def renew(self, owner: str, expires_ns: int) -> None:
+        self._tx.run("UPDATE mirror_leases SET expires_ns = :to WHERE owner = :owner", owner=owner, to=expires_ns)
+
+    def expire_all(self) -> None:
+        """For the one process that runs the jobs of an embedded drive: whoever held leases before it is dead."""
+        self._tx.run("UPDATE mirror_leases SET expires_ns = 0")
+
+    def take_over(self, owner: str, now_ns: int, expires_ns: int, limit: int) -> list[tuple[int, int, str]]:
+        """Expired leases pass to `owner` under new fences: (new fence, entry id, the old holder's plan)."""
+        rows = self._tx.all(
+            "SELECT id, entry_id, plan FROM mirror_leases WHERE expires_ns <= :now ORDER BY id LIMIT :limit",
+            now=now_ns,
+            limit=limit,
+        )
+        taken = []
+        for old, entry_id, plan in rows:
+            paths = self._tx.all("SELECT entry_id, exclusive FROM path_leases WHERE lease_id = :id", id=old)
+            self.release(old)
+            fence = self.take(entry_id, owner, expires_ns, plan)
+            self.take_paths(fence, [id for id, x in paths if not x], [id for id, x in paths if x])
+            taken.append((fence, entry_id, plan))
+        return taken
+
+    def release(self, fence: int) -> None:
+        self._tx.run("DELETE FROM mirror_leases WHERE id = :id", id=fence)
+
+    def fences(self) -> set[int]:
+        return {row[0] for row in self._tx.all("SELECT id FROM mirror_leases")}

@@ -1,0 +1,310 @@
+"""The tables, each column explained; `migrations/` brings a database here, a test compares the two.
+
+Times `…_ns` are nanoseconds since 1970 (UTC). UUIDs are text, made before the insert. The seeds' tables
+(`folders`, `files`, `file_storage_objects`, `folder_storage_objects`) are read-only views, see `VIEWS`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+REVISION = "0001"  # the newest migration; a database that says so is not looked at further
+
+metadata = sa.MetaData()
+# SQLite numbers rows only by a column whose type is exactly INTEGER; elsewhere ids are 64 bits wide.
+Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _table(name: str, *columns: sa.Column[Any] | sa.Index) -> sa.Table:
+    return sa.Table(name, metadata, *columns, sqlite_autoincrement=True)
+
+
+def _id() -> sa.Column[int]:
+    return sa.Column("id", Id, primary_key=True, autoincrement=True)
+
+
+installation = sa.Table(
+    "installation",
+    metadata,
+    # 'id': what the NAS marker must name. 'nas': JSON {status, reason, since_ns, needs}, kept by the mirror.
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+users = _table(
+    "users",
+    _id(),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("name_key", sa.Text, nullable=False, unique=True),  # case-folded NFC
+    sa.Column("password_hash", sa.Text, nullable=False),  # argon2id
+    sa.Column("role", sa.Text, nullable=False),  # admin, editor, viewer
+    sa.Column("created_ns", sa.BigInteger, nullable=False),
+)
+
+groups = _table("groups", _id(), sa.Column("name", sa.Text, nullable=False, unique=True))
+
+group_members = sa.Table(
+    "group_members",
+    metadata,
+    sa.Column("group_id", Id, sa.ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("user_id", Id, sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+)
+
+contents = sa.Table(
+    "contents",
+    metadata,
+    # Immutable. The id is also the key of its object when it has only one part.
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("checksum", sa.Text, nullable=False),  # BLAKE3, hex
+    sa.Column("sha1", sa.Text),  # hex, when the client sent one that was right
+    sa.Column("parts", sa.Integer, nullable=False),  # 1: the object named as the content; else rows in file_parts
+    sa.Column("freeing_ns", sa.BigInteger),  # since when it is being freed (design §3); NULL: in use
+    sa.Column("created_ns", sa.BigInteger, nullable=False),
+)
+
+objects = sa.Table(
+    "objects",
+    metadata,
+    # What the cache holds. Status: AVAILABLE, EVICTING, MISSING, PENDING (to be deleted), ERROR.
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("checksum", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("last_accessed_ns", sa.BigInteger),
+    sa.Column("access_count", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("lease_count", sa.Integer, nullable=False, server_default="0"),
+)
+
+file_parts = sa.Table(
+    "file_parts",
+    metadata,
+    # The ordered parts of a content that has more than one (the seeds' fileOrderMapping).
+    sa.Column("content_id", sa.Text, sa.ForeignKey("contents.id"), primary_key=True),
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("object_key", sa.Text, sa.ForeignKey("objects.key"), nullable=False, index=True),
+)
+
+entries = _table(
+    "entries",
+    _id(),  # never reused; also the FUSE inode; 1 is the root
+    sa.Column("uuid", sa.Text, nullable=False, unique=True),  # public id; moves with a name that is saved anew
+    sa.Column("parent_id", Id, sa.ForeignKey("entries.id")),  # NULL only for the root
+    sa.Column("name", sa.Text, nullable=False),  # as its creator sent it
+    sa.Column("name_key", sa.Text, nullable=False),  # names.key(name)
+    sa.Column("kind", sa.Text, nullable=False),  # folder, file, symlink
+    # Its own state; it is reachable only when every ancestor is ACTIVE too.
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("content_id", sa.Text, sa.ForeignKey("contents.id"), index=True),
+    sa.Column("content_user_id", Id),  # who wrote the content, and when: decides whether a version is kept
+    sa.Column("content_ns", sa.BigInteger),
+    sa.Column("size", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("mime_type", sa.Text, nullable=False, server_default=""),
+    sa.Column("mtime_ns", sa.BigInteger, nullable=False),  # true time; FUSE and NAS get this one
+    sa.Column("shown_mtime", sa.BigInteger, nullable=False),  # seconds, what HTTP shows (clients.md R8)
+    sa.Column("created_ns", sa.BigInteger, nullable=False),  # shown creation date; clients may set it
+    sa.Column("registered_ns", sa.BigInteger, nullable=False),  # when the row was made
+    sa.Column("born_litter", sa.Boolean, nullable=False, server_default=sa.false()),
+    # The entry that took over this row's document (an editor's safe save): its old content is a version there.
+    sa.Column("succeeded_by", Id),
+    sa.Column("owner_id", Id),
+    sa.Column("mode", sa.Integer),  # POSIX; NULL: the default
+    sa.Column("uid", sa.Integer),
+    sa.Column("gid", sa.Integer),
+    sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),  # bumped by every change
+    # What the NAS shall have. The place is (parent_id, nas_desired_name); in the trash see trash_metadata.
+    sa.Column("nas_stamp", sa.Text),  # YYYYMMDDHHMMSS, files only; fixed in the user's transaction
+    sa.Column("nas_desired_name", sa.Text, nullable=False),
+    sa.Column("nas_desired_key", sa.Text, nullable=False),
+    # What the NAS is recorded to have. nas_name NULL: nothing. It is relative to the place recorded for
+    # nas_parent_id, so a folder that moves on the NAS carries all below it without touching their rows.
+    sa.Column("nas_parent_id", Id, index=False),
+    sa.Column("nas_name", sa.Text),
+    sa.Column("nas_key", sa.Text),
+    sa.Column("nas_content_id", sa.Text, index=True),
+    sa.Column("nas_size", sa.BigInteger),
+    sa.Column("nas_mtime_ns", sa.BigInteger),
+    sa.Column("nas_inode", sa.BigInteger),
+    sa.Column("nas_status", sa.Text, nullable=False),  # SYNCING, AVAILABLE, ERROR
+    sa.Column("active_sync_event_id", Id),  # the newest event that is not DONE
+    sa.Index(
+        "entries_name",
+        "parent_id",
+        "name_key",
+        unique=True,
+        sqlite_where=sa.text("state = 'ACTIVE'"),
+        postgresql_where=sa.text("state = 'ACTIVE'"),
+    ),
+    sa.Index(
+        "entries_nas_desired",
+        "parent_id",
+        "nas_desired_key",
+        unique=True,
+        sqlite_where=sa.text("state = 'ACTIVE'"),
+        postgresql_where=sa.text("state = 'ACTIVE'"),
+    ),
+    sa.Index("entries_parent", "parent_id", "state"),
+    sa.Index("entries_nas_place", "nas_parent_id", "nas_key"),
+)
+
+trash_metadata = sa.Table(
+    "trash_metadata",
+    metadata,
+    sa.Column("entry_id", Id, sa.ForeignKey("entries.id"), primary_key=True),
+    sa.Column("original_path", sa.Text, nullable=False),
+    sa.Column("trashed_ns", sa.BigInteger, nullable=False),  # its stamp names the folder in .trash on the NAS
+    sa.Column("expires_ns", sa.BigInteger, nullable=False, index=True),
+    sa.Column("user_id", Id),
+)
+
+versions = sa.Table(
+    "versions",
+    metadata,
+    sa.Column("uuid", sa.Text, primary_key=True),
+    sa.Column("entry_id", Id, sa.ForeignKey("entries.id"), nullable=False),
+    sa.Column("content_id", sa.Text, sa.ForeignKey("contents.id"), nullable=False, index=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),  # kept, expired (to leave the NAS), purged
+    sa.Column("created_ns", sa.BigInteger, nullable=False),  # when this content was written
+    sa.Column("replaced_ns", sa.BigInteger, nullable=False),
+    sa.Column("user_id", Id),
+    sa.Column("nas_path", sa.Text),  # from the NAS root, when it is there
+    sa.Index("versions_entry", "entry_id", "created_ns"),
+)
+
+name_memory = sa.Table(
+    "name_memory",
+    metadata,
+    # Who had a name last, and which time it showed: for R8 and for an editor's safe save (spec §6, versions).
+    sa.Column("parent_id", Id, primary_key=True),
+    sa.Column("name_key", sa.Text, primary_key=True),
+    sa.Column("entry_id", Id, nullable=False),
+    sa.Column("shown_mtime", sa.BigInteger, nullable=False),
+    sa.Column("left_ns", sa.BigInteger, nullable=False),
+)
+
+grants = _table(
+    "grants",
+    _id(),
+    sa.Column("folder_id", Id, sa.ForeignKey("entries.id"), nullable=False, index=True),
+    sa.Column("user_id", Id, sa.ForeignKey("users.id", ondelete="CASCADE")),  # exactly one of the two is set
+    sa.Column("group_id", Id, sa.ForeignKey("groups.id", ondelete="CASCADE")),
+    sa.Column("level", sa.Integer, nullable=False),  # model.Level
+)
+
+dav_locks = sa.Table(
+    "dav_locks",
+    metadata,
+    sa.Column("token", sa.Text, primary_key=True),
+    sa.Column("entry_id", Id, sa.ForeignKey("entries.id"), nullable=False, index=True),
+    sa.Column("infinite", sa.Boolean, nullable=False),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),  # as the client sent it
+    sa.Column("user_id", Id, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("timeout", sa.Integer, nullable=False),  # seconds granted
+    sa.Column("expires_ns", sa.BigInteger, nullable=False),
+)
+
+dav_properties = sa.Table(
+    "dav_properties",
+    metadata,
+    sa.Column("entry_id", Id, sa.ForeignKey("entries.id"), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),  # Clark notation: {namespace}local
+    sa.Column("value", sa.Text, nullable=False),  # the whole element as XML
+)
+
+sync_events = _table(
+    "sync_events",
+    _id(),
+    # Written in the user's transaction: the outbox of the mirror. PENDING, PROCESSING, DONE, FAILED, CANCELLED.
+    sa.Column("uuid", sa.Text, nullable=False, unique=True),
+    sa.Column("event_type", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("aggregate_type", sa.Text, nullable=False),  # FILE or FOLDER
+    sa.Column("aggregate_id", Id, sa.ForeignKey("entries.id"), nullable=False),
+    sa.Column("source_path", sa.Text),
+    sa.Column("target_path", sa.Text),
+    sa.Column("metadata", sa.Text),  # JSON
+    sa.Column("retry_count", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("error_message", sa.Text),
+    sa.Column("trace_id", sa.Text, nullable=False),
+    sa.Column("scheduled_ns", sa.BigInteger, nullable=False),  # not before
+    sa.Column("litter", sa.Boolean, nullable=False, server_default=sa.false()),  # waits mirror.delay (spec §5)
+    sa.Column("created_ns", sa.BigInteger, nullable=False),
+    sa.Column("processed_ns", sa.BigInteger),
+    sa.Index("sync_events_entry", "aggregate_id", "status"),
+    sa.Index(
+        "sync_events_due",
+        "status",
+        "scheduled_ns",
+        sqlite_where=sa.text("status IN ('PENDING', 'PROCESSING', 'FAILED')"),
+        postgresql_where=sa.text("status IN ('PENDING', 'PROCESSING', 'FAILED')"),
+    ),
+)
+
+mirror_leases = _table(
+    "mirror_leases",
+    _id(),  # the fencing number: grows with each holder, never reused
+    sa.Column("entry_id", Id, sa.ForeignKey("entries.id"), nullable=False, unique=True),
+    sa.Column("owner", sa.Text, nullable=False),  # host:pid:random of the process
+    sa.Column("expires_ns", sa.BigInteger, nullable=False),
+    sa.Column("plan", sa.Text, nullable=False),  # JSON of the steps, so that a successor can settle them
+)
+
+path_leases = sa.Table(
+    "path_leases",
+    metadata,
+    # Shared on each folder that a running job works below, exclusive on a folder that is moved or removed.
+    sa.Column("entry_id", Id, primary_key=True),
+    sa.Column("lease_id", Id, sa.ForeignKey("mirror_leases.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("exclusive", sa.Boolean, nullable=False),
+    sa.Index("path_leases_lease", "lease_id"),
+)
+
+file_events = _table(
+    "file_events",
+    _id(),
+    # History: who did what when.
+    sa.Column("entry_id", Id, nullable=False, index=True),
+    sa.Column("event", sa.Text, nullable=False),  # create, write, rename, move, copy, trash, restore, purge, …
+    sa.Column("user_id", Id),
+    sa.Column("face", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text),
+    sa.Column("trace_id", sa.Text, nullable=False),
+    sa.Column("created_ns", sa.BigInteger, nullable=False),
+)
+
+# The state an entry has in fact: its own, or that of the nearest ancestor that is not ACTIVE. So what was trashed
+# alone stays in the trash when the folder it was in is purged, and can still be restored.
+_EFFECTIVE = """
+WITH RECURSIVE reach(id, effective) AS (
+    SELECT id, state FROM entries WHERE parent_id IS NULL
+    UNION ALL
+    SELECT e.id, CASE WHEN e.state = 'ACTIVE' THEN r.effective ELSE e.state END
+    FROM entries e JOIN reach r ON e.parent_id = r.id
+)"""
+
+VIEWS: dict[str, str] = {
+    "folders": f"""{_EFFECTIVE}
+SELECT e.uuid AS id, p.uuid AS parent_id, e.name, r.effective AS state, e.mtime_ns, e.created_ns, e.owner_id
+FROM entries e JOIN reach r ON r.id = e.id LEFT JOIN entries p ON p.id = e.parent_id WHERE e.kind = 'folder'""",
+    "files": f"""{_EFFECTIVE}
+SELECT e.uuid AS id, p.uuid AS folder_id, e.name, e.size AS size_bytes, e.mime_type, r.effective AS state,
+       e.mtime_ns, e.created_ns, e.owner_id
+FROM entries e JOIN reach r ON r.id = e.id LEFT JOIN entries p ON p.id = e.parent_id WHERE e.kind = 'file'""",
+    "file_storage_objects": """
+SELECT e.uuid AS file_id, 'CACHE' AS storage_type, o.key AS object_key, o.status AS availability_status,
+       NULL AS active_sync_event_id, o.last_accessed_ns AS last_accessed, o.access_count, o.lease_count
+FROM entries e JOIN contents c ON c.id = e.content_id
+LEFT JOIN file_parts p ON p.content_id = c.id
+JOIN objects o ON o.key = COALESCE(p.object_key, c.id) WHERE e.kind = 'file'
+UNION ALL
+SELECT e.uuid, 'NAS', e.nas_name, e.nas_status, e.active_sync_event_id, NULL, NULL, NULL
+FROM entries e WHERE e.kind = 'file'""",
+    "folder_storage_objects": """
+SELECT e.uuid AS folder_id, 'NAS' AS storage_type, e.nas_name AS object_key, e.nas_status AS availability_status,
+       e.active_sync_event_id
+FROM entries e WHERE e.kind = 'folder'""",
+}

@@ -1,0 +1,115 @@
+"""SQL of older contents of files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vfs.model import Version
+
+if TYPE_CHECKING:
+    from vfs.metadata.database import Tx
+
+_SELECT = """SELECT v.uuid, v.entry_id, v.content_id, v.size, v.created_ns, COALESCE(u.name, '')
+             FROM versions v LEFT JOIN users u ON u.id = v.user_id"""
+
+
+class Versions:
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    def add(
+        self,
+        uuid: str,
+        entry_id: int,
+        content_id: str,
+        size: int,
+        created_ns: int,
+        replaced_ns: int,
+        user_id: int | None,
+    ) -> None:
+        self._tx.run(
+            """INSERT INTO versions (uuid, entry_id, content_id, size, state, created_ns, replaced_ns, user_id)
+               VALUES (:uuid, :entry, :content, :size, 'kept', :created, :replaced, :user)""",
+            uuid=uuid,
+            entry=entry_id,
+            content=content_id,
+            size=size,
+            created=created_ns,
+            replaced=replaced_ns,
+            user=user_id,
+        )
+
+    def of(self, entry_id: int) -> list[Version]:
+        """Kept versions, newest first."""
+        sql = f"{_SELECT} WHERE v.entry_id = :id AND v.state = 'kept' ORDER BY v.replaced_ns DESC, v.uuid"
+        return [Version(*row) for row in self._tx.all(sql, id=entry_id)]
+
+    def get(self, uuid: str) -> Version | None:
+        row = self._tx.one(f"{_SELECT} WHERE v.uuid = :uuid AND v.state = 'kept'", uuid=uuid)
+        return Version(*row) if row else None
+
+    def has_content(self, entry_id: int, content_id: str) -> bool:
+        sql = "SELECT 1 FROM versions WHERE entry_id = :entry AND content_id = :content AND state = 'kept'"
+        return self._tx.one(sql, entry=entry_id, content=content_id) is not None
+
+    def expire_beyond(self, entry_id: int, keep: int) -> None:
+        self._tx.run(
+            """UPDATE versions SET state = 'expired'
+               WHERE entry_id = :id AND state = 'kept' AND uuid NOT IN (
+                   SELECT uuid FROM versions WHERE entry_id = :id AND state = 'kept'
+                   ORDER BY replaced_ns DESC, uuid LIMIT :keep)""",
+            id=entry_id,
+            keep=keep,
+        )
+
+    def hand_over(self, source_id: int, target_id: int) -> None:
+        """The version chain of one entry becomes another's (an editor's safe save)."""
+        self._tx.run(
+            "UPDATE versions SET entry_id = :target WHERE entry_id = :source", source=source_id, target=target_id
+        )
+
+    def expire_all(self, entry_id: int) -> None:
+        self._tx.run("UPDATE versions SET state = 'expired' WHERE entry_id = :id AND state = 'kept'", id=entry_id)
+
+    # --- what the NAS has of them ---
+
+    def on_nas(self, entry_id: int) -> list[tuple[str, str, str, int, str | None]]:
+        """(uuid, state, content id, created_ns, NAS path) of versions not purged, oldest first."""
+        return self._tx.all(
+            """SELECT uuid, state, content_id, created_ns, nas_path FROM versions
+               WHERE entry_id = :id AND state <> 'purged' ORDER BY replaced_ns, uuid""",
+            id=entry_id,
+        )
+
+    def recorded(self, uuid: str, nas_path: str | None) -> None:
+        self._tx.run("UPDATE versions SET nas_path = :path WHERE uuid = :uuid", uuid=uuid, path=nas_path)
+
+    def purge(self, uuid: str) -> None:
+        self._tx.run("UPDATE versions SET state = 'purged', nas_path = NULL WHERE uuid = :uuid", uuid=uuid)
+
+    def expire_before(self, replaced_before_ns: int, limit: int) -> int:
+        return self._tx.run(
+            """UPDATE versions SET state = 'expired' WHERE uuid IN (
+                   SELECT uuid FROM versions WHERE state = 'kept' AND replaced_ns < :before LIMIT :limit)""",
+            before=replaced_before_ns,
+            limit=limit,
+        )
+
+    def purge_unmirrored(self) -> None:
+        """Expired versions that never came to the NAS have nothing to leave there."""
+        self._tx.run("UPDATE versions SET state = 'purged' WHERE state = 'expired' AND nas_path IS NULL")
+
+    def to_leave_nas(self, limit: int) -> list[int]:
+        """Files with expired versions on the NAS and no job under way."""
+        rows = self._tx.all(
+            """SELECT DISTINCT v.entry_id FROM versions v JOIN entries e ON e.id = v.entry_id
+               WHERE v.state = 'expired' AND v.nas_path IS NOT NULL AND e.active_sync_event_id IS NULL LIMIT :limit""",
+            limit=limit,
+        )
+        return [row[0] for row in rows]
+
+    def expire_of_deleted(self) -> None:
+        self._tx.run(
+            """UPDATE versions SET state = 'expired' WHERE state = 'kept'
+               AND EXISTS (SELECT 1 FROM entries e WHERE e.id = entry_id AND e.state = 'DELETED')"""
+        )

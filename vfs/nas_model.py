@@ -1,0 +1,176 @@
+"""Values of the mirror: what the NAS shall have for an entry, what it is recorded to have, and the steps between.
+
+A `Spot` is relative to a folder's recorded place, so it stays right when that folder moves on the NAS.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from vfs.model import Kind
+
+TRASH = ".trash"
+PRIVATE = ".kelp"
+TEMPORARY = f"{PRIVATE}/tmp"
+VERSIONS = f"{PRIVATE}/versions"
+FOREIGN = f"{PRIVATE}/foreign"  # things found where Kelp must write: put aside, never overwritten
+NAMES = f"{PRIVATE}/names"
+
+
+class Spot(NamedTuple):
+    """`name` (may hold "/") below the place recorded for entry `parent_id`."""
+
+    parent_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NasVersion:
+    """An older content of a file: `path` from the NAS root where it is, or None; `wanted` where it shall be."""
+
+    uuid: str
+    content_id: str
+    mtime_ns: int
+    path: str | None
+    wanted: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What the NAS shall have; `spot` None: nothing."""
+
+    spot: Spot | None
+    content_id: str | None
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the NAS is recorded to have; `spot` None: nothing."""
+
+    spot: Spot | None = None
+    content_id: str | None = None
+    size: int | None = None
+    mtime_ns: int | None = None
+    inode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that `plan` looks at, read in one transaction. `event_id` is the newest event it covers."""
+
+    entry_id: int
+    uuid: str
+    kind: Kind
+    name: str
+    desired: Desired
+    recorded: Recorded
+    versions: tuple[NasVersion, ...]
+    event_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class MakeFolder:
+    spot: Spot
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    source: Spot
+    target: Spot
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A content to a spot; `replace`: over the file recorded there. Bytes go to `temp` first."""
+
+    spot: Spot
+    content_id: str
+    mtime_ns: int
+    temp: str
+    replace: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    spot: Spot
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The file at `spot`, about to be replaced, becomes the version at `path`."""
+
+    version: str
+    spot: Spot
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteVersion:
+    version: str
+    content_id: str
+    mtime_ns: int
+    temp: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropVersion:
+    version: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    spot: Spot
+    folder: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed entry: its plan, and the NAS paths recorded for the folders that the plan's spots name."""
+
+    fence: int
+    situation: Situation
+    steps: tuple[Step, ...]
+    places: Mapping[int, str]
+    final: bool = True  # reaches the desired state; False when it only clears a name for another
+
+    def path(self, spot: Spot) -> str:
+        folder = self.places[spot.parent_id]
+        return f"{folder}/{spot.name}" if folder else spot.name
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How far a job came: what the NAS has now, and which versions changed their place there."""
+
+    job: Job
+    recorded: Recorded
+    version_paths: Mapping[str, str | None]
+    done: bool  # every step
+
+
+Step = MakeFolder | Move | Write | Touch | Keep | WriteVersion | DropVersion | Remove
+_STEPS = {step.__name__: step for step in (MakeFolder, Move, Write, Touch, Keep, WriteVersion, DropVersion, Remove)}
+
+
+def dump_steps(steps: Iterable[Step]) -> str:
+    """The steps as JSON: the recorded plan that a successor settles after a crash (design §5)."""
+    return json.dumps([{"step": type(step).__name__, **asdict(step)} for step in steps])
+
+
+def load_steps(text: str) -> list[Step]:
+    steps: list[Step] = []
+    for values in json.loads(text):
+        kind = _STEPS[values.pop("step")]
+        steps.append(kind(**{key: _value(key, value) for key, value in values.items()}))
+    return steps
+
+
+def _value(key: str, value: Any) -> Any:
+    return Spot(*value) if key in ("spot", "source", "target") else value

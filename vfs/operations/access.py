@@ -1,0 +1,83 @@
+"""People: who they are, and whether the password is right."""
+
+from __future__ import annotations
+
+from vfs import names
+from vfs.core import Kelp
+from vfs.errors import AlreadyExists, InvalidName, InvalidRequest, NotFound, Unauthenticated
+from vfs.model import Caller, Role, User
+
+_MIN_PASSWORD = 8  # characters
+
+
+def authenticate(kelp: Kelp, name: str, password: str, *, face: str, trace_id: str = "") -> Caller:
+    """Raises Unauthenticated, without saying whether name or password was wrong."""
+    with kelp.database.read() as tx:
+        known = tx.accounts.find(_key(name))
+    right = kelp.passwords.verify(password, known[1] if known else None)
+    if known is None or not right:
+        raise Unauthenticated("unknown user or wrong password")
+    return Caller(known[0].id, known[0].name, known[0].role, face, trace_id)
+
+
+def system_caller(kelp: Kelp, face: str = "cli") -> Caller:
+    """The command line acts as the first admin. Raises NotFound on a drive without one."""
+    with kelp.database.read() as tx:
+        admins = [user for user in tx.accounts.every() if user.role == Role.ADMIN]
+    if not admins:
+        raise NotFound("this drive has no admin yet: start it once with `kelp serve`")
+    return Caller(admins[0].id, admins[0].name, Role.ADMIN, face)
+
+
+def has_users(kelp: Kelp) -> bool:
+    with kelp.database.read() as tx:
+        return bool(tx.accounts.every())
+
+
+def add_user(kelp: Kelp, name: str, password: str, role: Role) -> User:
+    """Raises InvalidName (empty, control characters, a colon: Basic cannot carry it), AlreadyExists, InvalidRequest."""
+    names.check_segment(name)
+    if ":" in name:
+        raise InvalidName("a user name cannot have a colon")
+    hashed = _hash(kelp, password)
+    with kelp.database.write() as tx:
+        if tx.accounts.find(_key(name)) is not None:
+            raise AlreadyExists(f"there is a user {name!r} already")
+        now = kelp.clock.now_ns()
+        return User(tx.accounts.insert(name, _key(name), hashed, role, now), name, role, now)
+
+
+def list_users(kelp: Kelp) -> list[User]:
+    with kelp.database.read() as tx:
+        return tx.accounts.every()
+
+
+def set_password(kelp: Kelp, name: str, password: str) -> None:
+    """Raises NotFound, InvalidRequest (too short)."""
+    hashed = _hash(kelp, password)
+    with kelp.database.write() as tx:
+        known = tx.accounts.find(_key(name))
+        if known is None:
+            raise NotFound(f"there is no user {name!r}")
+        tx.accounts.set_password(known[0].id, hashed)
+
+
+def remove_user(kelp: Kelp, name: str) -> None:
+    """Their files stay. Raises NotFound, InvalidRequest (the last admin)."""
+    with kelp.database.write() as tx:
+        known = tx.accounts.find(_key(name))
+        if known is None:
+            raise NotFound(f"there is no user {name!r}")
+        if known[0].role == Role.ADMIN and tx.accounts.count_admins() == 1:
+            raise InvalidRequest("the last admin cannot be removed")
+        tx.accounts.delete(known[0].id)
+
+
+def _hash(kelp: Kelp, password: str) -> str:
+    if len(password) < _MIN_PASSWORD:
+        raise InvalidRequest(f"a password needs at least {_MIN_PASSWORD} characters")
+    return kelp.passwords.hash(password)
+
+
+def _key(name: str) -> str:
+    return names.key(name, case_sensitive=False)

@@ -1,0 +1,175 @@
+"""What every change of the tree ends with: NAS name, shown time, name memory, history, outbox, succession."""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from vfs import names, trace
+from vfs.core import Kelp
+from vfs.metadata.database import Tx
+from vfs.model import ROOT_ID, Caller, Entry, EventType, Kind, Place
+from vfs.operations.guard import Standing
+
+log = logging.getLogger(__name__)
+
+SECOND = 1_000_000_000
+_SAFE_SAVE_NS = 60 * SECOND  # a name filled again within this time is the same document (spec §6, versions)
+_MEMORY_NS = 600 * SECOND  # how long the time a name showed is remembered (clients.md R8)
+_SAME_SAVE_NS = 5 * SECOND  # replaced by the same user so soon: not worth a version
+
+
+def mime_type(name: str) -> str:
+    return mimetypes.guess_type(name, strict=False)[0] or "application/octet-stream"
+
+
+def nas_place(
+    kelp: Kelp, tx: Tx, folder_id: int, name: str, kind: Kind, id_and_uuid: tuple[int, str], stamp_ns: int | str
+) -> dict[str, object]:
+    """The NAS name an entry shall have in a folder, unique there, as columns of `entries` (spec §5, NAS names).
+
+    `stamp_ns`: the registration time, or the stamp fixed earlier, which stays as long as it is free.
+    """
+    id, entry_uuid = id_and_uuid
+    properties = kelp.nas.properties
+    refused = properties.refused | frozenset(kelp.settings.nas.refused)
+
+    def free(nas_name: str) -> str | None:
+        key = names.nas_key(nas_name, properties.folds_case)
+        return None if tx.entries.nas_name_taken(folder_id, key, but=id) else key
+
+    if kind == Kind.FOLDER:
+        nas_name = names.nas_folder_name(name, entry_uuid, refused, at_root=folder_id == ROOT_ID)
+        key = free(nas_name)
+        if key is None:
+            nas_name = names.nas_folder_name_taken(nas_name, entry_uuid)
+            key = names.nas_key(nas_name, properties.folds_case)
+        return {"nas_stamp": None, "nas_desired_name": nas_name, "nas_desired_key": key}
+    stamp = stamp_ns if isinstance(stamp_ns, str) else names.stamp(stamp_ns)
+    while True:
+        nas_name = names.nas_file_name(stamp, name, entry_uuid, refused)
+        key = free(nas_name)
+        if key is not None:
+            return {"nas_stamp": stamp, "nas_desired_name": nas_name, "nas_desired_key": key}
+        stamp = _next_second(stamp)
+
+
+def _next_second(stamp: str) -> str:
+    time = datetime.strptime(stamp, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    return (time + timedelta(seconds=1)).strftime("%Y%m%d%H%M%S")
+
+
+def shown_mtime(tx: Tx, here: Standing, mtime_ns: int, now_ns: int, *, by_client: bool) -> int:
+    """The time HTTP shows for a content committed now under this name (clients.md R8)."""
+    seconds = mtime_ns // SECOND
+    if by_client:
+        return seconds
+    memory = tx.entries.recall_name(here.folder_id, here.key)
+    last = [here.entry.shown_mtime] if here.entry else []
+    last += [memory[1]] if memory and now_ns - memory[2] < _MEMORY_NS else []
+    return max([seconds, *(shown + 1 for shown in last)])
+
+
+def leave_name(tx: Tx, here: Standing, entry: Entry, now_ns: int) -> None:
+    """The name is free from now on; who had it and what it showed is remembered."""
+    tx.entries.remember_name(here.folder_id, here.key, entry.id, entry.shown_mtime, now_ns)
+
+
+def drop_locks(tx: Tx, entry: Entry, now_ns: int) -> None:
+    """Locks of an entry, and of all below it, die with DELETE and MOVE (clients.md R15)."""
+    if not tx.locks.any():
+        return
+    tx.locks.delete_on(entry.id)
+    if entry.is_folder:
+        for lock in tx.locks.below(entry.id, now_ns):
+            tx.locks.delete(lock.token)
+
+
+def keep_version(kelp: Kelp, tx: Tx, caller: Caller, old: Entry, owner_id: int, now_ns: int) -> None:
+    """The content that `old` has becomes the newest version of entry `owner_id`, unless it is not worth one."""
+    user_id, written_ns = tx.entries.written_by(old.id)
+    soon = user_id == caller.user_id and written_ns is not None and now_ns - written_ns < _SAME_SAVE_NS
+    if old.content_id is None or old.size == 0 or soon or tx.versions.has_content(owner_id, old.content_id):
+        return
+    created_ns = written_ns if written_ns is not None else old.created_ns
+    tx.versions.add(str(uuid.uuid4()), owner_id, old.content_id, old.size, created_ns, now_ns, user_id)
+    tx.versions.expire_beyond(owner_id, kelp.settings.versions.keep_count)
+
+
+def succeed(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, new_id: int, new_uuid: str, now_ns: int) -> None:
+    """A file that fills a name left a moment ago on a drive face takes over the document (spec §6, versions)."""
+    memory = tx.entries.recall_name(here.folder_id, here.key)
+    tx.entries.forget_name(here.folder_id, here.key)
+    if not caller.on_drive or memory is None or memory[0] == new_id or now_ns - memory[2] > _SAFE_SAVE_NS:
+        return
+    old = tx.entries.get(memory[0])
+    if old is not None and old.kind == Kind.FILE:
+        inherit(kelp, tx, caller, old, new_id, new_uuid, now_ns)
+
+
+def inherit(kelp: Kelp, tx: Tx, caller: Caller, old: Entry, new_id: int, new_uuid: str, now_ns: int) -> None:
+    """Entry `new_id` gets the versions, history and public uuid of `old`, whose content becomes its newest version."""
+    spare = str(uuid.uuid4())
+    tx.entries.update(old.id, uuid=spare, succeeded_by=new_id)
+    tx.entries.update(new_id, uuid=old.uuid)
+    tx.versions.hand_over(old.id, new_id)
+    tx.run("UPDATE file_events SET entry_id = :new WHERE entry_id = :old", new=new_id, old=old.id)
+    keep_version(kelp, tx, caller, old, new_id, now_ns)
+
+
+def announce(
+    kelp: Kelp,
+    tx: Tx,
+    caller: Caller,
+    entry_id: int,
+    kind: Kind,
+    event: EventType,
+    now_ns: int,
+    *,
+    source: str | None = None,
+    target: str | None = None,
+    litter: bool = False,
+    what: str = "",
+) -> None:
+    """Write history and outbox row of a change, and nudge the queue once it is committed."""
+    scheduled = now_ns + int(kelp.settings.mirror.delay * SECOND) if litter else now_ns
+    trace_id = caller.trace_id or trace.current()
+    tx.events.add(
+        entry_id, kind, event, source=source, target=target, trace_id=trace_id, now_ns=now_ns, scheduled_ns=scheduled,
+        litter=litter,
+    )  # fmt: skip
+    if not litter:
+        tx.events.expedite(entry_id, now_ns)
+    detail = target or source or ""
+    tx.entries.log(entry_id, what or event.value.lower(), caller.user_id, caller.face, detail, trace_id, now_ns)
+    tx.after_commit(lambda: nudge(kelp, entry_id, trace_id, scheduled))
+
+
+def nudge(kelp: Kelp, entry_id: int, trace_id: str, not_before_ns: int = 0) -> None:
+    """Queue the mirror job. The change is committed: a queue that fails costs time, never the answer."""
+    try:
+        kelp.queue.enqueue("mirror", entry_id, trace_id, not_before_ns)
+    except Exception:
+        # Any fault of any queue: the outbox row is there and the sweep finds it.
+        log.exception("the queue did not take entry %s, the sweep will", entry_id)
+
+
+def free_name(kelp: Kelp, tx: Tx, folder_id: int, name: str, is_folder: bool) -> str:
+    """ "name (1).ext": the first numbered name that is free in a folder (conflict strategy RENAME)."""
+    for candidate in names.numbered(name, is_folder):
+        if tx.entries.child(folder_id, names.key(candidate, kelp.settings.drive.case_sensitive)) is None:
+            return candidate
+    raise AssertionError("numbers do not end")
+
+
+def renamed(here: Standing, kelp: Kelp, tx: Tx, is_folder: bool) -> Standing:
+    """The same folder with the first free numbered name."""
+    name = free_name(kelp, tx, here.folder_id, here.name, is_folder)
+    key = names.key(name, kelp.settings.drive.case_sensitive)
+    return Standing(here.chain, here.path, name, key, None)
+
+
+def place_of(here: Standing) -> Place:
+    return Place(here.folder_id, here.name)

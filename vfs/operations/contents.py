@@ -1,0 +1,197 @@
+"""Store a body as a content, and open one: cache first, NAS second.
+
+Storing is the first half of a put: the objects exist before any row names them (design §4). Whoever stores a
+content registers `discard` on the next line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import uuid
+from collections.abc import Iterable, Iterator
+
+from blake3 import blake3
+
+from vfs.core import Kelp
+from vfs.errors import ContentCorrupt, KelpError, NasFault, ObjectMissing, StoreUnavailable, UploadIncomplete
+from vfs.metadata.database import Tx
+from vfs.model import PART_SIZE, PIECE_SIZE, ByteRange, Content, Expected, Part
+from vfs.storage.nas_store import NasFile
+
+log = logging.getLogger(__name__)
+
+
+class _Body:
+    """The incoming pieces: counted, hashed, and cut into parts without copying."""
+
+    def __init__(self, chunks: Iterable[bytes], expected: Expected) -> None:
+        self._chunks = iter(chunks)
+        self._rest = memoryview(b"")
+        self._expected = expected
+        self._whole = blake3()
+        self._sha1 = hashlib.sha1(usedforsecurity=False) if expected.sha1 else None
+        self._md5 = hashlib.md5(usedforsecurity=False) if expected.md5 else None
+        self.size = 0
+
+    def more(self) -> bool:
+        """Look whether a byte is left, reading the next piece when needed."""
+        while not self._rest:
+            piece = next(self._chunks, None)
+            if piece is None:
+                return False
+            self._take(memoryview(piece))
+        return True
+
+    def _take(self, piece: memoryview) -> None:
+        self.size += len(piece)
+        if self._expected.length is not None and self.size > self._expected.length:
+            raise UploadIncomplete(f"more than the announced {self._expected.length} bytes came")
+        self._whole.update(piece)
+        for digest in (self._sha1, self._md5):
+            if digest is not None:
+                digest.update(piece)
+        self._rest = piece
+
+    def part(self) -> Iterator[bytes]:
+        """The pieces of one part, at most PART_SIZE bytes together."""
+        left = PART_SIZE
+        while left and self.more():
+            piece, self._rest = self._rest[:left], self._rest[left:]
+            left -= len(piece)
+            yield piece  # type: ignore[misc]  # a memoryview serves as bytes everywhere here
+
+    def verify(self) -> tuple[str, str | None]:
+        """Compare with what was announced; (BLAKE3, SHA-1 when one was announced). Raises UploadIncomplete."""
+        if self._expected.length is not None and self.size != self._expected.length:
+            raise UploadIncomplete(f"{self.size} bytes came instead of {self._expected.length}")
+        sha1 = self._sha1.hexdigest() if self._sha1 else None
+        if sha1 != self._expected.sha1:
+            raise UploadIncomplete("the body does not have the announced SHA-1")
+        if self._md5 is not None and self._md5.hexdigest() != self._expected.md5:
+            raise UploadIncomplete("the body does not have the announced MD5")
+        return self._whole.hexdigest(), sha1
+
+
+def store(kelp: Kelp, chunks: Iterable[bytes], expected: Expected) -> Content:
+    """Put a body into the cache, durably. Nothing is left when it fails.
+
+    Raises UploadIncomplete, NoSpace, StoreUnavailable, and what `chunks` raises.
+    """
+    id = str(uuid.uuid4())
+    body = _Body(chunks, expected)
+    parts: list[Part] = []
+    try:
+        while body.more():
+            key = f"{id}.{len(parts):06d}" if parts else id
+            parts.append(Part(key, 0, ""))  # registered before the put, so that a half-done one is removed too
+            stored = kelp.cache.put(key, body.part())
+            parts[-1] = Part(key, stored.size, stored.checksum)
+        checksum, sha1 = body.verify()
+    except BaseException:
+        _delete(kelp, parts)
+        raise
+    return Content(id, body.size, checksum, sha1, tuple(parts))
+
+
+def discard(kelp: Kelp, content: Content) -> None:
+    """Undo `store` after a failed commit; a content that the database knows after all stays."""
+    try:
+        with kelp.database.read() as tx:
+            if tx.contents.get(content.id) is not None:
+                return
+    except KelpError as error:
+        log.warning("content %s is left to the orphan batch: %s", content.id, error)
+        return
+    _delete(kelp, content.parts)
+
+
+def _delete(kelp: Kelp, parts: Iterable[Part]) -> None:
+    for part in parts:
+        try:
+            kelp.cache.delete(part.key)
+        except KelpError as error:
+            log.warning("object %s is left to the orphan batch: %s", part.key, error)
+
+
+_CACHE_FAULTS = (ObjectMissing, ContentCorrupt, StoreUnavailable)
+
+
+class Reader:
+    """One content opened for reading: cache first, from the NAS what the cache cannot give.
+
+    The first part is opened at the call, so what is missing shows before a byte went out.
+    """
+
+    def __init__(self, kelp: Kelp, content: Content) -> None:
+        self._kelp = kelp
+        self._content = content
+        self.size = content.size
+
+    def chunks(self, byte_range: ByteRange | None = None) -> Iterator[bytes]:
+        """Pieces of at most PIECE_SIZE bytes. Raises StoreUnavailable when neither cache nor NAS can give them."""
+        start, stop = byte_range or ByteRange(0, self.size)
+        wanted = []
+        offset = 0
+        for part in self._content.parts:
+            low, high = max(start - offset, 0), min(stop - offset, part.size)
+            if low < high:
+                wanted.append((part, ByteRange(low, high), offset))
+            offset += part.size
+        first = self._open(*wanted[0]) if wanted else iter(())
+        return self._rest(first, wanted[1:])
+
+    def _rest(self, first: Iterator[bytes], wanted: list[tuple[Part, ByteRange, int]]) -> Iterator[bytes]:
+        yield from first
+        for piece in wanted:
+            yield from self._open(*piece)
+
+    def _open(self, part: Part, wanted: ByteRange, offset: int) -> Iterator[bytes]:
+        try:
+            stream = self._kelp.cache.get(part.key, wanted)
+        except _CACHE_FAULTS as error:
+            return self._from_nas(error, offset + wanted.start, offset + wanted.stop)
+        return self._continued(stream, offset + wanted.start, offset + wanted.stop)
+
+    def _continued(self, stream: Iterator[bytes], at: int, stop: int) -> Iterator[bytes]:
+        """When the cache fails in the middle, the NAS goes on at the same offset."""
+        try:
+            for piece in stream:
+                at += len(piece)
+                yield piece
+        except _CACHE_FAULTS as error:
+            yield from self._from_nas(error, at, stop)
+
+    def _from_nas(self, error: KelpError, start: int, stop: int) -> Iterator[bytes]:
+        """The same bytes from a file on the NAS that is recorded to have this content."""
+        log.warning("%s: reading from the NAS", error)
+        with self._kelp.database.read() as tx:
+            paths = tx.mirror.paths_of_content(self._content.id)
+        for path in paths:
+            try:
+                info = self._kelp.nas.stat(path)
+                if info is not None and info.size == self.size:
+                    return self._kelp.nas.read(path, ByteRange(start, stop))
+            except (ObjectMissing, NasFault) as fault:
+                log.warning("%s", fault)
+        raise StoreUnavailable("the content is in neither the cache nor the NAS") from error
+
+
+def write_to_nas(kelp: Kelp, content: Content, path: str, mtime_ns: int) -> NasFile:
+    """Copy a content to a new file on the NAS, verified and fsynced there."""
+    chunks = Reader(kelp, content).chunks()
+    return kelp.nas.write(path, chunks, content.size, content.checksum, mtime_ns=mtime_ns, parents=True)
+
+
+def get(tx: Tx, content_id: str) -> Content:
+    """Raises ObjectMissing when the database does not know it."""
+    content = tx.contents.get(content_id)
+    if content is None:
+        raise ObjectMissing(f"content {content_id} is unknown")
+    return content
+
+
+def pieces(data: bytes) -> Iterator[bytes]:
+    """`data` in pieces, for callers that have a whole small body."""
+    for at in range(0, len(data), PIECE_SIZE):
+        yield data[at : at + PIECE_SIZE]

@@ -1,0 +1,153 @@
+"""Copy: new rows that share the contents of the old ones; no bytes are copied."""
+
+from __future__ import annotations
+
+import uuid
+
+from vfs import names
+from vfs.core import Kelp
+from vfs.errors import AlreadyExists, StoreUnavailable, WrongKind
+from vfs.metadata.database import Tx
+from vfs.model import (
+    Caller,
+    Condition,
+    Content,
+    Entry,
+    EventType,
+    Kind,
+    Level,
+    OnConflict,
+    Outcome,
+    Place,
+    State,
+    StoreStatus,
+)
+from vfs.operations import changes, contents, folders, guard, moving, writing
+from vfs.operations.guard import Standing
+
+
+def copy(
+    kelp: Kelp,
+    caller: Caller,
+    source: Place,
+    target: Place,
+    *,
+    on_conflict: OnConflict = OnConflict.ERROR,
+    deep: bool = True,
+    condition: Condition | None = None,
+    mtime_ns: int | None = None,
+) -> Outcome:
+    """Copy a file, or a folder with (`deep`) or without what is in it, in one transaction.
+
+    A copy over a file keeps the row that is there, with its locks, and makes a version; over anything else
+    with OVERWRITE, what is there goes to the trash. Times and dead properties travel. Folders the caller may
+    not read are left out. Raises NotFound, ParentNotFound, InvalidName, AlreadyExists, CircularMove, WrongKind,
+    Locked, Forbidden, PreconditionFailed.
+    """
+    names.check_segment(target.name)
+    with kelp.database.write() as tx:
+        tx.lock_tree(exclusive=True)
+        tx.lock_rows(sorted({source.folder_id, target.folder_id}))
+        now = kelp.clock.now_ns()
+        here, entry = guard.stand_on(kelp, tx, caller, source, Level.READ)
+        guard.check_condition(tx, here, condition, now)
+        there = guard.stand(kelp, tx, caller, target)
+        moving.refuse_circle(here, entry, there)
+        if there.entry is not None:
+            if on_conflict == OnConflict.SKIP:
+                return Outcome(entry, skipped=True)
+            if on_conflict == OnConflict.MERGE:
+                raise WrongKind("a copy cannot be merged")
+            if on_conflict == OnConflict.ERROR:
+                raise AlreadyExists(f"there is a {there.name!r} already", there.entry)
+        if there.entry is not None and on_conflict == OnConflict.RENAME:
+            there = changes.renamed(there, kelp, tx, entry.is_folder)
+        replaced = there.entry is not None
+        if there.entry is not None and there.entry.kind == entry.kind == Kind.FILE:
+            return Outcome(_over(kelp, tx, caller, entry, there, there.entry, mtime_ns), replaced=True)
+        if there.entry is not None:
+            moving.give_way(kelp, tx, caller, there, there.entry, successor=entry.kind == Kind.FILE)
+            there = Standing(there.chain, there.path, there.name, there.key, None)
+        guard.confirm_write(tx, caller, there, now)
+        copied = _tree(kelp, tx, caller, entry, there, deep, mtime_ns)
+        return Outcome(guard.reach(tx, caller, copied, Level.READ)[0], replaced=replaced)
+
+
+def _over(
+    kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, taken: Entry, mtime_ns: int | None
+) -> Entry:
+    guard.confirm_write(tx, caller, there, kelp.clock.now_ns())
+    content = _shared(tx, entry)
+    copied = writing.show(kelp, tx, caller, there, taken, content, entry.mtime_ns if mtime_ns is None else mtime_ns)
+    tx.properties.copy(entry.id, taken.id)
+    return copied
+
+
+def _shared(tx: Tx, entry: Entry) -> Content:
+    """The content of a file, certain not to be freed while the copy is made (design §3)."""
+    if entry.content_id is None:
+        raise WrongKind(f"{entry.name!r} is not a file")
+    if not tx.contents.in_use(entry.content_id):
+        raise StoreUnavailable("the content is just being freed", retry_after=1)
+    return contents.get(tx, entry.content_id)
+
+
+def _tree(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, deep: bool, mtime_ns: int | None) -> int:
+    """Copy one entry to a free name, then what is in it; the new id."""
+    if entry.kind == Kind.FILE:
+        return _file(kelp, tx, caller, entry, there, mtime_ns)
+    folder_id = folders.insert(
+        kelp, tx, caller, there, kelp.clock.now_ns(), entry.mtime_ns if mtime_ns is None else mtime_ns
+    )
+    tx.properties.copy(entry.id, folder_id)
+    children = list(tx.entries.children(entry.id)) if deep else []
+    for row in children:
+        child = tx.entries.get(row.id)
+        if child is None or (child.is_folder and _hidden(tx, caller, child)):
+            continue
+        goal = Standing(
+            (folder_id, *there.chain), (*there.path, there.name), child.name,
+            names.key(child.name, kelp.settings.drive.case_sensitive), None,
+        )  # fmt: skip
+        _tree(kelp, tx, caller, child, goal, deep, None)
+    return folder_id
+
+
+def _hidden(tx: Tx, caller: Caller, folder: Entry) -> bool:
+    chain = [id for id, _, _ in tx.entries.ancestors(folder.id)] if tx.accounts.any_grants() else [folder.id]
+    return guard.level_of(tx, caller, chain) < Level.READ
+
+
+def _file(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, mtime_ns: int | None) -> int:
+    content = _shared(tx, entry)
+    copy_uuid = str(uuid.uuid4())
+    now = kelp.clock.now_ns()
+    mtime = entry.mtime_ns if mtime_ns is None else mtime_ns
+    by_client = mtime_ns is not None or tx.entries.recall_name(there.folder_id, there.key) is None
+    entry_id = tx.entries.insert(
+        uuid=copy_uuid,
+        parent_id=there.folder_id,
+        name=there.name,
+        name_key=there.key,
+        kind=Kind.FILE.value,
+        state=State.ACTIVE.value,
+        content_id=content.id,
+        content_user_id=caller.user_id,
+        content_ns=now,
+        size=entry.size,
+        mime_type=changes.mime_type(there.name),
+        mtime_ns=mtime,
+        shown_mtime=changes.shown_mtime(tx, there, mtime, now, by_client=by_client),
+        created_ns=now,
+        registered_ns=now,
+        born_litter=names.is_litter(there.name) and not names.is_apple_double(there.name),
+        owner_id=caller.user_id,
+        nas_status=StoreStatus.SYNCING.value,
+        **changes.nas_place(kelp, tx, there.folder_id, there.name, Kind.FILE, (0, copy_uuid), now),
+    )
+    tx.properties.copy(entry.id, entry_id)
+    changes.succeed(kelp, tx, caller, there, entry_id, copy_uuid, now)
+    changes.announce(
+        kelp, tx, caller, entry_id, Kind.FILE, EventType.COPY, now, target=there.path_of(), litter=there.is_litter
+    )
+    return entry_id

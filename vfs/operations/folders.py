@@ -1,0 +1,69 @@
+"""Make a folder."""
+
+from __future__ import annotations
+
+import uuid
+
+from vfs import names
+from vfs.core import Kelp
+from vfs.errors import AlreadyExists
+from vfs.metadata.database import Tx
+from vfs.model import Caller, Condition, Entry, EventType, Kind, Level, OnConflict, Place, State, StoreStatus
+from vfs.operations import changes, guard
+from vfs.operations.guard import Standing
+
+
+def make_folder(
+    kelp: Kelp,
+    caller: Caller,
+    place: Place,
+    *,
+    on_conflict: OnConflict = OnConflict.ERROR,
+    condition: Condition | None = None,
+    mtime_ns: int | None = None,
+) -> Entry:
+    """Make an empty folder; with strategy RENAME under the next free numbered name.
+
+    Raises ParentNotFound, InvalidName, AlreadyExists (`existing`), Locked, Forbidden, PreconditionFailed.
+    """
+    names.check_segment(place.name)
+    with kelp.database.write() as tx:
+        tx.lock_tree()
+        tx.lock_rows([place.folder_id])
+        now = kelp.clock.now_ns()
+        here = guard.stand(kelp, tx, caller, place)
+        guard.check_condition(tx, here, condition, now)
+        if here.entry is not None and on_conflict != OnConflict.RENAME:
+            raise AlreadyExists(f"there is a {place.name!r} already", here.entry)
+        if here.entry is not None:
+            here = changes.renamed(here, kelp, tx, is_folder=True)
+        guard.confirm_write(tx, caller, here, now)
+        folder_id = insert(kelp, tx, caller, here, now, mtime_ns)
+        return guard.reach(tx, caller, folder_id, Level.READ)[0]
+
+
+def insert(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, now_ns: int, mtime_ns: int | None = None) -> int:
+    """The row and event of a new folder; its id."""
+    folder_uuid = str(uuid.uuid4())
+    mtime = now_ns if mtime_ns is None else mtime_ns
+    folder_id = tx.entries.insert(
+        uuid=folder_uuid,
+        parent_id=here.folder_id,
+        name=here.name,
+        name_key=here.key,
+        kind=Kind.FOLDER.value,
+        state=State.ACTIVE.value,
+        mtime_ns=mtime,
+        shown_mtime=mtime // changes.SECOND,
+        created_ns=now_ns,
+        registered_ns=now_ns,
+        born_litter=names.is_litter(here.name) and not names.is_apple_double(here.name),
+        owner_id=caller.user_id,
+        nas_status=StoreStatus.SYNCING.value,
+        **changes.nas_place(kelp, tx, here.folder_id, here.name, Kind.FOLDER, (0, folder_uuid), now_ns),
+    )
+    changes.announce(
+        kelp, tx, caller, folder_id, Kind.FOLDER, EventType.MKDIR, now_ns,
+        target=here.path_of(), litter=here.is_litter, what="create",
+    )  # fmt: skip
+    return folder_id

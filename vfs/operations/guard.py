@@ -1,0 +1,139 @@
+"""The first lines of every change: the rows it concerns, rights, locks, conditions, space.
+
+Called inside the transaction, after the locks, so that what is checked here is still true at commit
+(design §7: checks in a second statement). The same checks run once before a body is read, to refuse early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vfs import names
+from vfs.core import Kelp
+from vfs.errors import Forbidden, NoSpace, NotFound, ParentNotFound
+from vfs.locks import table
+from vfs.metadata.database import Tx
+from vfs.model import Caller, Condition, Entry, Kind, Level, Place, Role, State
+
+_DEFAULT_LEVEL = {Role.ADMIN: Level.MANAGE, Role.EDITOR: Level.WRITE, Role.VIEWER: Level.READ}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A place as the transaction sees it. `chain`: ids of the folder and its ancestors, nearest first."""
+
+    chain: tuple[int, ...]
+    path: tuple[str, ...]  # of the folder
+    name: str
+    key: str
+    entry: Entry | None
+
+    @property
+    def folder_id(self) -> int:
+        return self.chain[0]
+
+    def path_of(self, name: str | None = None) -> str:
+        return "/" + "/".join((*self.path, name or self.name))
+
+    @property
+    def taken(self) -> Entry:
+        """The entry that has the name; only where that was checked."""
+        if self.entry is None:
+            raise AssertionError("the name is free")
+        return self.entry
+
+    @property
+    def is_litter(self) -> bool:
+        """Litter itself, or below a folder that is (spec §5)."""
+        return is_litter_path((*self.path, self.name))
+
+
+def is_litter_path(path: Sequence[str]) -> bool:
+    return any(names.is_litter(name) for name in path)
+
+
+def stand(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level = Level.WRITE) -> Standing:
+    """Look at a place for a change. Raises ParentNotFound, Forbidden, InvalidName."""
+    ancestors = tx.entries.ancestors(place.folder_id)
+    if not ancestors or any(state != State.ACTIVE for _, state, _ in ancestors):
+        raise ParentNotFound("the folder does not exist")
+    chain = tuple(id for id, _, _ in ancestors)
+    require(tx, caller, chain, level, ParentNotFound)
+    path = tuple(name for _, _, name in reversed(ancestors) if name)
+    key = names.key(place.name, kelp.settings.drive.case_sensitive)
+    return Standing(chain, path, place.name, key, tx.entries.child(place.folder_id, key))
+
+
+def stand_on(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level = Level.WRITE) -> tuple[Standing, Entry]:
+    """Like `stand`, and the name must exist. Raises NotFound too."""
+    here = stand(kelp, tx, caller, place, level)
+    if here.entry is None:
+        raise NotFound(f"there is no {place.name!r}")
+    if here.entry.is_folder:
+        require(tx, caller, (here.entry.id, *here.chain), level, NotFound)
+    return here, here.entry
+
+
+def reach(tx: Tx, caller: Caller, entry_id: int, level: Level) -> tuple[Entry, tuple[int, ...]]:
+    """An entry by id with the chain of ids up to the root, itself first. Raises NotFound, Forbidden."""
+    ancestors = tx.entries.ancestors(entry_id)
+    entry = tx.entries.get(entry_id)
+    if entry is None or any(state != State.ACTIVE for _, state, _ in ancestors):
+        raise NotFound("it does not exist")
+    chain = tuple(id for id, _, _ in ancestors)
+    require(tx, caller, chain if entry.is_folder else chain[1:], level, NotFound)
+    return entry, chain
+
+
+def level_of(tx: Tx, caller: Caller, chain: Sequence[int]) -> Level:
+    """The caller's right on the folder `chain[0]` (spec §10): the nearest folder with a grant decides."""
+    if caller.role == Role.ADMIN or not tx.accounts.any_grants():
+        return _DEFAULT_LEVEL[caller.role]
+    grants = tx.accounts.grants_on(chain, caller.user_id)
+    for folder_id in chain:
+        own = [level for id, is_own, level in grants if id == folder_id and is_own]
+        of_groups = [level for id, is_own, level in grants if id == folder_id and not is_own]
+        if own or of_groups:
+            level = max(own or of_groups)
+            return min(level, Level.READ) if caller.role == Role.VIEWER else level
+    return _DEFAULT_LEVEL[caller.role]
+
+
+def require(tx: Tx, caller: Caller, chain: Sequence[int], level: Level, absent: type[NotFound] = NotFound) -> None:
+    """Raises `absent` where the caller may not even read, Forbidden where he may not do this."""
+    actual = level_of(tx, caller, chain)
+    if actual < Level.READ:
+        raise absent("it does not exist")
+    if actual < level:
+        raise Forbidden("your account may read here, but not change anything", level)
+
+
+def check_condition(tx: Tx, here: Standing, condition: Condition | None, now_ns: int) -> None:
+    """Evaluate the request's condition on the locked row. Raises PreconditionFailed."""
+    if condition is not None:
+        held = table.on_name(tx, here.chain, here.entry.id if here.entry else None, now_ns)
+        condition(here.entry, frozenset(lock.token for lock in held))
+
+
+def confirm_write(tx: Tx, caller: Caller, here: Standing, now_ns: int) -> None:
+    """The caller may write to the name: an existing entry, or a new member of the folder. Raises Locked."""
+    if here.entry is not None:
+        table.confirm(tx, caller, (here.entry.id, *here.chain), now_ns)
+    else:
+        table.confirm(tx, caller, here.chain, now_ns)
+
+
+def confirm_removal(tx: Tx, caller: Caller, here: Standing, entry: Entry, now_ns: int) -> None:
+    """The caller may take the entry, and all below it, out of its folder. Raises Locked."""
+    table.confirm(tx, caller, here.chain, now_ns)
+    table.confirm(tx, caller, (entry.id, *here.chain), now_ns)
+    if entry.kind == Kind.FOLDER:
+        table.confirm_below(tx, caller, entry.id, now_ns)
+
+
+def require_space(kelp: Kelp, size: int) -> None:
+    """Room for `size` more bytes in the cache. Raises NoSpace before a body is read."""
+    free = kelp.cache.usage().free - kelp.settings.cache.reserve
+    if size > free:
+        raise NoSpace(f"{size} bytes do not fit: {max(free, 0)} are free")

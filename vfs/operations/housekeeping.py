@@ -1,0 +1,98 @@
+"""Batches: trash that expired, rows below purged folders, contents that nobody can reach, old memories.
+
+Each is safe to run twice and to be killed in: every step is one small transaction (spec §4, §12).
+"""
+
+from __future__ import annotations
+
+import logging
+
+from vfs import trace
+from vfs.core import Kelp
+from vfs.errors import KelpError
+from vfs.model import EventType, Kind
+from vfs.operations import access, trashing
+
+log = logging.getLogger(__name__)
+
+_SECOND = 1_000_000_000
+_GRACE_NS = 60 * _SECOND  # a reader may still hold what was marked so long ago (two lease lifetimes, design §3)
+_MEMORY_NS = 3600 * _SECOND
+_LIMIT = 500
+
+
+def run(kelp: Kelp) -> None:
+    """One round of every batch; each logs what it did."""
+    for name, batch in (
+        ("trash items expired", expire_trash),
+        ("versions expired", expire_versions),
+        ("rows below purged folders", spread_deletion),
+        ("objects freed", free_contents),
+    ):
+        count = batch(kelp)
+        if count:
+            log.info("%s: %d", name, count)
+    with kelp.database.write() as tx:
+        tx.run("DELETE FROM name_memory WHERE left_ns < :before", before=kelp.clock.now_ns() - _MEMORY_NS)
+
+
+def expire_trash(kelp: Kelp) -> int:
+    """Purge trash items past their date."""
+    now = kelp.clock.now_ns()
+    with kelp.database.read() as tx:
+        due = [row[0].uuid for row in tx.entries.trash() if row[3] <= now][:_LIMIT]
+    if not due:
+        return 0
+    caller = access.system_caller(kelp, "batch")
+    for uuid in due:
+        trashing.purge(kelp, caller, uuid)
+    return len(due)
+
+
+def expire_versions(kelp: Kelp) -> int:
+    """Versions replaced longer ago than `versions.keep_days`; the mirror then takes them off the NAS."""
+    now = kelp.clock.now_ns()
+    with kelp.database.write() as tx:
+        count = tx.versions.expire_before(now - kelp.settings.versions.keep_days * 86_400 * _SECOND, _LIMIT)
+        tx.versions.purge_unmirrored()
+        for entry_id in tx.versions.to_leave_nas(_LIMIT):
+            tx.events.add(
+                entry_id, Kind.FILE, EventType.SYNC, source=None, target=None,
+                trace_id=trace.current(), now_ns=now, scheduled_ns=now, litter=False,
+            )  # fmt: skip
+    return count
+
+
+def spread_deletion(kelp: Kelp) -> int:
+    """A purge marks one row; what was below it, and is not a trash item of its own, follows here."""
+    with kelp.database.write() as tx:
+        count = tx.run(
+            """UPDATE entries SET state = 'DELETED', version = version + 1 WHERE id IN (
+                   SELECT e.id FROM entries e JOIN entries p ON p.id = e.parent_id
+                   WHERE p.state = 'DELETED' AND e.state = 'ACTIVE' LIMIT :limit)""",
+            limit=_LIMIT * 20,
+        )
+        tx.versions.expire_of_deleted()
+        return count
+
+
+def free_contents(kelp: Kelp) -> int:
+    """Free what no row can reach: marked first, freed when no reader can hold it any more; how many objects went."""
+    now = kelp.clock.now_ns()
+    with kelp.database.write() as tx:
+        tx.contents.mark_unreferred(now, now - _GRACE_NS, _LIMIT)
+        for content_id in tx.contents.freeable(now - _GRACE_NS, _LIMIT):
+            tx.contents.forget(content_id)
+    with kelp.database.read() as tx:
+        keys = tx.contents.pending_objects(_LIMIT)
+    gone = 0
+    for key in keys:
+        try:
+            kelp.cache.delete(key)
+        except KelpError as error:
+            log.warning("object %s stays PENDING: %s", key, error)
+            continue
+        with kelp.database.write() as tx:
+            tx.contents.forget_object(key)
+        gone += 1
+    return gone

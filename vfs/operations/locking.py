@@ -1,0 +1,155 @@
+"""DAV locks: LOCK, refresh, UNLOCK (RFC 4918 §9.10, §9.11), and what an admin does with them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vfs import names
+from vfs.core import Kelp
+from vfs.errors import Forbidden, InvalidRequest, LockTokenMismatch, NotFound
+from vfs.locks import rules, table
+from vfs.metadata.database import Tx
+from vfs.model import (
+    ROOT_ID,
+    Caller,
+    Condition,
+    DavLock,
+    Entry,
+    Level,
+    LockResult,
+    Place,
+    Role,
+    Scope,
+)
+from vfs.operations import changes, guard, writing
+
+DEFAULT_TIMEOUT = 3600  # seconds, when the client names none (clients.md R12)
+MAX_TIMEOUT = 86_400
+MAX_LOCKS_PER_USER = 10_000
+MAX_OWNER_BYTES = 16_384
+
+
+def granted(timeout: int | None) -> int:
+    """Seconds granted for what was asked; None is "Infinite"."""
+    return MAX_TIMEOUT if timeout is None else max(1, min(timeout, MAX_TIMEOUT))
+
+
+def lock(
+    kelp: Kelp,
+    caller: Caller,
+    place: Place | None,
+    *,
+    scope: Scope,
+    infinite: bool,
+    owner: str,
+    timeout: int | None = DEFAULT_TIMEOUT,
+    condition: Condition | None = None,
+) -> LockResult:
+    """Lock an entry; an unmapped name becomes an empty file in the same transaction. `place` None: the root.
+
+    Raises ParentNotFound, InvalidName, Locked (an existing lock conflicts), Forbidden, PreconditionFailed.
+    """
+    if len(owner.encode()) > MAX_OWNER_BYTES:
+        raise InvalidRequest("the lock's owner text is too long")
+    if place is not None:
+        names.check_segment(place.name)
+    with kelp.database.write() as tx:
+        tx.lock_tree(exclusive=infinite)
+        now = kelp.clock.now_ns()
+        tx.locks.delete_expired(now)
+        if tx.locks.count_of_user(caller.user_id, now) >= MAX_LOCKS_PER_USER:
+            raise Forbidden("you hold too many locks")
+        entry, chain, created = _subject(kelp, tx, caller, place, condition, now)
+        _refuse_conflict(tx, scope, infinite and entry.is_folder, chain, now)
+        seconds = granted(timeout)
+        new = DavLock(
+            f"urn:uuid:{uuid.uuid4()}", entry.id, infinite and entry.is_folder, scope, owner, caller.user_id,
+            caller.name, now + seconds * changes.SECOND, seconds,
+        )  # fmt: skip
+        tx.locks.insert(new)
+        return LockResult(new, entry, created)
+
+
+def _subject(
+    kelp: Kelp, tx: Tx, caller: Caller, place: Place | None, condition: Condition | None, now_ns: int
+) -> tuple[Entry, Sequence[int], bool]:
+    """The entry to lock, its chain (itself first), and whether it was made for it."""
+    if place is None:
+        root, chain = guard.reach(tx, caller, ROOT_ID, Level.WRITE)
+        return root, chain, False
+    here = guard.stand(kelp, tx, caller, place)
+    guard.check_condition(tx, here, condition, now_ns)
+    if here.entry is not None:
+        if here.entry.is_folder:
+            guard.require(tx, caller, (here.entry.id, *here.chain), Level.WRITE)
+        return here.entry, (here.entry.id, *here.chain), False
+    guard.confirm_write(tx, caller, here, now_ns)
+    entry = writing.empty_file(kelp, tx, caller, here)
+    return entry, (entry.id, *here.chain), True
+
+
+def _refuse_conflict(tx: Tx, scope: Scope, infinite: bool, chain: Sequence[int], now_ns: int) -> None:
+    held = table.covering(tx, chain, now_ns)
+    if infinite:
+        held += tx.locks.below(chain[0], now_ns)
+    obstacle = rules.conflicting(scope, held)
+    if obstacle is not None:
+        table.refuse(tx, obstacle)
+
+
+def refresh(
+    kelp: Kelp, caller: Caller, entry_id: int, tokens: frozenset[str], timeout: int | None = DEFAULT_TIMEOUT
+) -> DavLock:
+    """Prolong the caller's lock that covers an entry and whose token is among `tokens`.
+
+    Raises NotFound, LockTokenMismatch.
+    """
+    with kelp.database.write() as tx:
+        now = kelp.clock.now_ns()
+        _, chain = guard.reach(tx, caller, entry_id, Level.READ)
+        for held in table.covering(tx, chain, now):
+            if held.token in tokens and held.user_id == caller.user_id:
+                seconds = granted(timeout)
+                expires = now + seconds * changes.SECOND
+                tx.locks.extend(held.token, seconds, expires)
+                return replace(held, timeout=seconds, expires_ns=expires)
+    raise LockTokenMismatch("none of the tokens is a lock of yours on this resource")
+
+
+def unlock(kelp: Kelp, caller: Caller, entry_id: int, token: str) -> None:
+    """Remove a lock that covers an entry, also by a member of a locked folder (RFC 4918 §9.11).
+
+    Raises NotFound, LockTokenMismatch, Forbidden (someone else's lock).
+    """
+    with kelp.database.write() as tx:
+        _, chain = guard.reach(tx, caller, entry_id, Level.READ)
+        for held in table.covering(tx, chain, kelp.clock.now_ns()):
+            if held.token == token:
+                if held.user_id != caller.user_id and caller.role != Role.ADMIN:
+                    raise Forbidden(f"the lock belongs to {held.user_name}")
+                tx.locks.delete(token)
+                return
+    raise LockTokenMismatch("there is no such lock on this resource")
+
+
+def list_locks(kelp: Kelp, caller: Caller) -> list[tuple[DavLock, tuple[str, ...]]]:
+    """Live locks with the path of what they lock: an admin's view of all, else one's own."""
+    with kelp.database.read() as tx:
+        return [
+            (held, tx.entries.path(held.entry_id))
+            for held in tx.locks.every(kelp.clock.now_ns())
+            if caller.role == Role.ADMIN or held.user_id == caller.user_id
+        ]
+
+
+def break_lock(kelp: Kelp, caller: Caller, token: str) -> None:
+    """An admin, or its owner, removes a lock by its token. Raises NotFound, Forbidden."""
+    with kelp.database.write() as tx:
+        held = tx.locks.by_token(token, kelp.clock.now_ns())
+        if held is None:
+            raise NotFound("there is no such lock")
+        if caller.role != Role.ADMIN and held.user_id != caller.user_id:
+            raise Forbidden(f"the lock belongs to {held.user_name}")
+        tx.locks.delete(token)

@@ -1,0 +1,361 @@
+"""The mirror's side of the database: claim what is due, record what was done (design §5).
+
+A claim is one commit: situation read, plan made, lease with fence and plan, path leases. Then NAS work, with no
+transaction open. Then one commit records it. Who finds an expired lease settles its plan by looking first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from vfs import names
+from vfs.core import Kelp
+from vfs.metadata.database import Tx
+from vfs.model import ROOT_ID, Content, Kind, State
+from vfs.nas_model import (
+    TEMPORARY,
+    TRASH,
+    VERSIONS,
+    Desired,
+    Job,
+    Move,
+    NasVersion,
+    Recorded,
+    Remove,
+    Result,
+    Situation,
+    Spot,
+    Step,
+    dump_steps,
+    load_steps,
+)
+from vfs.operations import contents
+
+SECOND = 1_000_000_000
+_BUSY_NS = SECOND // 5  # how long an entry waits that is in another's way
+_FAILED_NS = 5 * SECOND  # … or below a folder that could not be made
+
+Planner = Callable[[Situation, int], list[Step]]
+
+
+@dataclass(slots=True)
+class _Claims:
+    """What one claiming transaction has taken so far."""
+
+    owner: str
+    expires_ns: int
+    now_ns: int
+    jobs: list[Job] = field(default_factory=list)
+    taken: set[int] = field(default_factory=set)
+
+
+def claim(kelp: Kelp, owner: str, limit: int, planner: Planner) -> tuple[list[Job], int]:
+    """Take up to `limit` due entries, oldest first; the jobs, and how many entries needed no work at all."""
+    now = kelp.clock.now_ns()
+    covered = 0
+    with kelp.database.read() as tx:
+        if not tx.events.due(now, 1):
+            return [], 0
+    with kelp.database.write() as tx:
+        claims = _Claims(owner, now + int(kelp.settings.mirror.lease * SECOND), now)
+        for entry_id in dict.fromkeys(tx.events.due(now, limit * 4)):
+            if len(claims.jobs) >= limit:
+                break
+            if entry_id not in claims.taken:
+                covered += _claim_one(kelp, tx, claims, entry_id, planner)
+    return claims.jobs, covered
+
+
+def _claim_one(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, planner: Planner) -> bool:
+    """Claim an entry, or give it back for later; True when there was nothing to do for it."""
+    event_id = tx.events.newest(entry_id)
+    if event_id is None:
+        return False
+    situation = read(kelp, tx, entry_id, event_id)
+    wanted = situation.desired.spot
+    steps = planner(situation, 0)
+    if not steps:
+        was_there = wanted is not None or situation.recorded.spot is not None
+        tx.events.cover(entry_id, event_id, claims.now_ns, "DONE" if was_there else "CANCELLED")
+        return True
+    if wanted is not None and not _parent_is_there(tx, claims, entry_id, wanted):
+        return False
+    if wanted is not None and wanted != situation.recorded.spot:
+        key = names.nas_key(wanted.name, kelp.nas.properties.folds_case)
+        holder = tx.mirror.holder(wanted, key, entry_id)
+        if holder is not None:
+            _clear_name(kelp, tx, claims, entry_id, holder)
+            return False
+    if wanted is None and not _may_go(tx, claims, situation):
+        return False
+    _take(tx, claims, situation, lambda fence: planner(situation, fence))
+    return False
+
+
+def _parent_is_there(tx: Tx, claims: _Claims, entry_id: int, wanted: Spot) -> bool:
+    """Parents first: without one on the NAS the entry waits, and the parent is made due."""
+    if tx.mirror.nas_chain(wanted.parent_id) is not None:
+        return True
+    if wanted.parent_id not in claims.taken:
+        tx.events.expedite(wanted.parent_id, claims.now_ns)
+        waiting = tx.events.newest(wanted.parent_id) is not None
+        tx.events.put_off(entry_id, claims.now_ns + (_BUSY_NS if waiting else _FAILED_NS))
+    return False
+
+
+def _clear_name(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, holder: int) -> None:
+    """A held name is never waited for: its holder moves aside and is then due itself."""
+    if holder in claims.taken:
+        return
+    if tx.leases.held(holder):
+        tx.events.put_off(entry_id, claims.now_ns + _BUSY_NS)
+        return
+    tx.events.retry_failed(holder, claims.now_ns)
+    tx.events.expedite(holder, claims.now_ns)
+    situation = read(kelp, tx, holder, 0)
+    source = situation.recorded.spot
+    if source is None:
+        return
+    _take(
+        tx,
+        claims,
+        situation,
+        lambda fence: [Move(source, Spot(ROOT_ID, f"{TEMPORARY}/held-{holder}-{fence}"))],
+        final=False,
+        instead_of=entry_id,
+    )
+
+
+def _may_go(tx: Tx, claims: _Claims, situation: Situation) -> bool:
+    """What is recorded inside a folder but does not go with it leaves first; so does the only copy of a content."""
+    content_id = situation.recorded.content_id
+    if situation.kind == Kind.FOLDER:
+        staying = tx.mirror.stays_below(situation.entry_id)
+    elif content_id is not None and tx.mirror.only_copy(content_id, situation.entry_id):
+        staying = tx.contents.other_holders(content_id, situation.entry_id)
+    else:
+        return True
+    for id in staying:
+        tx.events.retry_failed(id, claims.now_ns)
+        tx.events.expedite(id, claims.now_ns)
+    if staying:
+        tx.events.put_off(situation.entry_id, claims.now_ns + _BUSY_NS)
+    return not staying
+
+
+def _take(
+    tx: Tx,
+    claims: _Claims,
+    situation: Situation,
+    steps_for: Callable[[int], list[Step]],
+    *,
+    final: bool = True,
+    instead_of: int | None = None,
+) -> None:
+    """Lease, plan and path leases in this commit; when the paths are not free, the entry waits a moment."""
+    spots = {spot for spot in (situation.recorded.spot, situation.desired.spot if final else None) if spot is not None}
+    places: dict[int, str] = {ROOT_ID: ""}
+    shared: set[int] = set()
+    for spot in spots:
+        chain = tx.mirror.nas_chain(spot.parent_id)
+        if chain is not None:
+            shared |= set(chain[0])
+            places[spot.parent_id] = chain[1]
+    moves = situation.kind == Kind.FOLDER and situation.recorded.spot is not None
+    exclusive = [situation.entry_id] if moves else []
+    ancestors = sorted(shared - {ROOT_ID, situation.entry_id})
+    in_the_way = final and ancestors and tx.mirror.waits_to_move(ancestors, situation.event_id)
+    if in_the_way or tx.leases.blocked(sorted(shared), exclusive):
+        tx.events.put_off(instead_of or situation.entry_id, claims.now_ns + _BUSY_NS)
+        return
+    fence = tx.leases.take(situation.entry_id, claims.owner, claims.expires_ns, "[]")
+    steps = steps_for(fence)
+    tx.leases.set_plan(fence, dump_steps(steps))
+    tx.leases.take_paths(fence, sorted(shared), exclusive)
+    tx.events.start(situation.entry_id)
+    claims.taken.add(situation.entry_id)
+    claims.jobs.append(Job(fence, situation, tuple(steps), places, final))
+
+
+# --- what the NAS shall have, and has -------------------------------------------------------------
+
+
+def read(kelp: Kelp, tx: Tx, entry_id: int, event_id: int) -> Situation:
+    """All that the planner looks at, for one entry."""
+    row = tx.mirror.row(entry_id)
+    (_, uuid, kind, name, state, parent_id, content_id, mtime_ns, desired_name, *recorded) = row
+    spot = _desired_spot(tx, entry_id, uuid, State(state), parent_id, desired_name)
+    nas_parent, nas_name, nas_content, nas_size, nas_mtime, nas_inode = recorded
+    have = Recorded(
+        None if nas_name is None else Spot(nas_parent, nas_name), nas_content, nas_size, nas_mtime, nas_inode
+    )
+    desired = Desired(spot, content_id if spot else None, mtime_ns)
+    versions = _versions(tx, entry_id, name, desired, have) if kind == Kind.FILE.value else ()
+    return Situation(entry_id, uuid, Kind(kind), name, desired, have, versions, event_id)
+
+
+def _desired_spot(tx: Tx, id: int, uuid: str, state: State, parent_id: int, desired_name: str) -> Spot | None:
+    """In its folder, wherever that is; in the trash when trashed itself; nowhere when it or what it is in is gone."""
+    if state == State.DELETED:
+        return None
+    if state == State.TRASHED:
+        record = tx.entries.trash_record(id)
+        stamp = names.stamp(record[1]) if record else "00000000000000"
+        return Spot(ROOT_ID, f"{TRASH}/{stamp}__{uuid}/{desired_name}")
+    nearest = next((own for _, own, _ in tx.entries.ancestors(parent_id) if own != State.ACTIVE), State.ACTIVE)
+    return None if nearest == State.DELETED else Spot(parent_id, desired_name)
+
+
+def _versions(tx: Tx, entry_id: int, name: str, desired: Desired, have: Recorded) -> tuple[NasVersion, ...]:
+    """Older contents; a removed file may hand its bytes to the version that another file keeps of them."""
+    found = []
+    for uuid, state, content_id, created_ns, path in tx.versions.on_nas(entry_id):
+        wanted = path or _version_path(entry_id, uuid, created_ns, name) if state == "kept" else None
+        found.append(NasVersion(uuid, content_id, created_ns, path, wanted))
+    if desired.spot is None and have.content_id is not None:
+        heir = tx.mirror.heir(have.content_id)
+        if heir is not None and heir[1] != entry_id and not tx.leases.held(heir[1]):
+            path = _version_path(heir[1], heir[0], heir[2], name)
+            found.append(NasVersion(heir[0], have.content_id, heir[2], None, path))
+    return tuple(found)
+
+
+def _version_path(entry_id: int, uuid: str, created_ns: int, name: str) -> str:
+    return f"{VERSIONS}/{entry_id}/{names.stamp(created_ns)}~{names.short(uuid)}{names.extension(name)}"
+
+
+def content_of(kelp: Kelp, content_id: str) -> Content:
+    """Raises ObjectMissing."""
+    with kelp.database.read() as tx:
+        return contents.get(tx, content_id)
+
+
+def tree_of(kelp: Kelp, folder_id: int) -> list[tuple[str, str, int | None, int | None]]:
+    """What is recorded below a folder on the NAS, deepest first: (relative path, kind, size, mtime_ns)."""
+    with kelp.database.read() as tx:
+        return tx.mirror.tree_below(folder_id)
+
+
+# --- leases ---------------------------------------------------------------------------------------
+
+
+def still_mine(kelp: Kelp, job: Job) -> bool:
+    """The fence check, right before a step touches the tree."""
+    with kelp.database.read() as tx:
+        return tx.leases.holds(job.fence, kelp.clock.now_ns())
+
+
+def renew(kelp: Kelp, owner: str) -> None:
+    with kelp.database.write() as tx:
+        tx.leases.renew(owner, kelp.clock.now_ns() + int(kelp.settings.mirror.lease * SECOND))
+
+
+def expire_all(kelp: Kelp) -> None:
+    """For the process that alone runs the jobs of an embedded drive: all earlier holders are dead."""
+    with kelp.database.write() as tx:
+        tx.leases.expire_all()
+
+
+def take_over(kelp: Kelp, owner: str, limit: int) -> list[Job]:
+    """Expired leases with their plans, under new fences, to be settled. Paths are as recorded now."""
+    now = kelp.clock.now_ns()
+    expires = now + int(kelp.settings.mirror.lease * SECOND)
+    with kelp.database.read() as tx:
+        if tx.one("SELECT 1 FROM mirror_leases WHERE expires_ns <= :now LIMIT 1", now=now) is None:
+            return []
+    jobs = []
+    with kelp.database.write() as tx:
+        for fence, entry_id, plan in tx.leases.take_over(owner, now, expires, limit):
+            steps = load_steps(plan)
+            jobs.append(Job(fence, read(kelp, tx, entry_id, 0), tuple(steps), _places(tx, steps)))
+    return jobs
+
+
+def _places(tx: Tx, steps: Iterable[Step]) -> dict[int, str]:
+    places = {ROOT_ID: ""}
+    for step in steps:
+        for spot in (getattr(step, name, None) for name in ("spot", "source", "target")):
+            if isinstance(spot, Spot) and (chain := tx.mirror.nas_chain(spot.parent_id)) is not None:
+                places[spot.parent_id] = chain[1]
+    return places
+
+
+def abandon(kelp: Kelp, jobs: Sequence[Job]) -> None:
+    """Nobody knows how far these came (the NAS went away): whoever works next settles them by looking."""
+    with kelp.database.write() as tx:
+        for job in jobs:
+            tx.run("UPDATE mirror_leases SET expires_ns = 0 WHERE id = :id", id=job.fence)
+
+
+# --- record ---------------------------------------------------------------------------------------
+
+
+def record(kelp: Kelp, results: Iterable[Result], failures: Iterable[tuple[Result, str]] = ()) -> None:
+    """One commit for what was done: places, versions, events; leases are given back.
+
+    `failures`: entries that failed by a fault of their own, with the message; the next try is scheduled, or
+    after the last the event is FAILED and the entry's NAS status ERROR.
+    """
+    with kelp.database.write() as tx:
+        now = kelp.clock.now_ns()
+        for result in results:
+            if _record_one(kelp, tx, result) and result.done and result.job.final:
+                tx.events.cover(result.job.situation.entry_id, result.job.situation.event_id, now)
+            else:
+                tx.events.put_off(result.job.situation.entry_id, now)
+            tx.leases.release(result.job.fence)
+        for result, message in failures:
+            _record_one(kelp, tx, result)
+            _fail(kelp, tx, result.job, message, now)
+            tx.leases.release(result.job.fence)
+
+
+def _record_one(kelp: Kelp, tx: Tx, result: Result) -> bool:
+    situation = result.job.situation
+    if not tx.leases.holds(result.job.fence, 0):
+        return False
+    removed = any(isinstance(step, Remove) and step.folder for step in result.job.steps)
+    if removed and result.recorded.spot is None:
+        tx.mirror.unrecord_below(situation.entry_id)
+    for uuid, path in result.version_paths.items():
+        if path is None:
+            tx.versions.purge(uuid)
+        else:
+            tx.versions.recorded(uuid, path)
+    if result.recorded == situation.recorded:
+        return True
+    return tx.mirror.record(situation.entry_id, situation.recorded, result.recorded, kelp.nas.properties.folds_case)
+
+
+def _fail(kelp: Kelp, tx: Tx, job: Job, message: str, now_ns: int) -> None:
+    entry_id = job.situation.entry_id
+    delays = kelp.settings.mirror.retries
+    tried = tx.events.retries(entry_id)
+    if tried < len(delays):
+        tx.events.retry_later(entry_id, now_ns + int(delays[tried] * SECOND), message)
+    else:
+        tx.events.fail(entry_id, tx.events.newest(entry_id) or 0, message, now_ns)
+
+
+def sweep(kelp: Kelp) -> bool:
+    """Give back what a dead worker had; True when something is due."""
+    with kelp.database.write() as tx:
+        tx.events.give_back_abandoned()
+    with kelp.database.read() as tx:
+        now = kelp.clock.now_ns()
+        stale = tx.one("SELECT 1 FROM mirror_leases WHERE expires_ns <= :now LIMIT 1", now=now) is not None
+        return stale or bool(tx.events.due(now, 1))
+
+
+def leftovers(kelp: Kelp, found: Iterable[str]) -> list[str]:
+    """Of the names found in the NAS's temporary folder, those that nobody needs any more."""
+    with kelp.database.read() as tx:
+        held = tx.mirror.held_aside()
+        fences = tx.leases.fences()
+    return [
+        name
+        for name in found
+        if f"{TEMPORARY}/{name}" not in held
+        and not any(part.isdigit() and int(part) in fences for part in name.split("-"))
+    ]

@@ -1,0 +1,168 @@
+"""Rename and move: one row changes, whatever hangs below it; no bytes move."""
+
+from __future__ import annotations
+
+from vfs import names
+from vfs.core import Kelp
+from vfs.errors import AlreadyExists, CircularMove, WrongKind
+from vfs.metadata.database import Tx
+from vfs.model import Caller, Condition, Entry, EventType, Kind, Level, OnConflict, Outcome, Place
+from vfs.operations import changes, guard, trashing
+from vfs.operations.guard import Standing
+
+
+def move(
+    kelp: Kelp,
+    caller: Caller,
+    source: Place,
+    target: Place,
+    *,
+    on_conflict: OnConflict = OnConflict.ERROR,
+    condition: Condition | None = None,
+    mtime_ns: int | None = None,
+) -> Outcome:
+    """Give an entry another name, another folder, or both, in one transaction.
+
+    OVERWRITE: a file moved over a file on a drive face takes over the document's identity (spec §6, versions);
+    everything else that gives way goes to the trash. MERGE: a folder into a folder, file by file; a file whose
+    name is taken there is kept beside it under a numbered name. Its locks die with the move (RFC 4918 §9.9).
+    Raises NotFound, ParentNotFound, InvalidName, AlreadyExists, CircularMove, WrongKind (MERGE of a file),
+    Locked, Forbidden, PreconditionFailed.
+    """
+    names.check_segment(target.name)
+    with kelp.database.write() as tx:
+        tx.lock_tree(exclusive=True)
+        tx.lock_rows(sorted({source.folder_id, target.folder_id}))
+        now = kelp.clock.now_ns()
+        here, entry = guard.stand_on(kelp, tx, caller, source)
+        guard.check_condition(tx, here, condition, now)
+        there = _target(kelp, tx, caller, here, entry, target)
+        guard.confirm_removal(tx, caller, here, entry, now)
+        if there.entry is not None and there.entry.id != entry.id:
+            return _into_taken(kelp, tx, caller, here, entry, there, on_conflict, mtime_ns)
+        guard.confirm_write(tx, caller, Standing(there.chain, there.path, there.name, there.key, None), now)
+        return Outcome(relocate(kelp, tx, caller, here, entry, there, now, mtime_ns))
+
+
+def _target(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, target: Place) -> Standing:
+    there = guard.stand(kelp, tx, caller, target)
+    refuse_circle(here, entry, there)
+    return there
+
+
+def refuse_circle(here: Standing, entry: Entry, there: Standing) -> None:
+    """Raises CircularMove for a target that is the entry itself, below it, or a folder it is in."""
+    if entry.id in there.chain:
+        raise CircularMove("a folder cannot go into itself")
+    if there.entry is not None and there.entry.id in here.chain:
+        raise CircularMove("it would replace the folder it is in")
+    if there.entry is not None and there.entry.id == entry.id and there.name == entry.name:
+        raise CircularMove("source and target are the same")
+
+
+def _into_taken(
+    kelp: Kelp,
+    tx: Tx,
+    caller: Caller,
+    here: Standing,
+    entry: Entry,
+    there: Standing,
+    on_conflict: OnConflict,
+    mtime_ns: int | None,
+) -> Outcome:
+    """The target name is taken by another entry: what the strategy says."""
+    now = kelp.clock.now_ns()
+    taken = there.taken
+    if on_conflict == OnConflict.SKIP:
+        return Outcome(entry, skipped=True)
+    if on_conflict == OnConflict.RENAME:
+        there = changes.renamed(there, kelp, tx, entry.is_folder)
+        guard.confirm_write(tx, caller, there, now)
+        return Outcome(relocate(kelp, tx, caller, here, entry, there, now, mtime_ns))
+    if on_conflict == OnConflict.MERGE:
+        if not (entry.is_folder and taken.is_folder):
+            raise WrongKind("only a folder can be merged, and only into a folder")
+        guard.confirm_write(tx, caller, there, now)
+        _merge(kelp, tx, caller, here, entry, there)
+        return Outcome(guard.reach(tx, caller, taken.id, Level.READ)[0], replaced=False)
+    if on_conflict != OnConflict.OVERWRITE:
+        raise AlreadyExists(f"there is a {there.name!r} already", taken)
+    give_way(kelp, tx, caller, there, taken, successor=entry.kind == Kind.FILE)
+    moved = relocate(kelp, tx, caller, here, entry, there, now, mtime_ns)
+    return Outcome(moved, replaced=True)
+
+
+def give_way(kelp: Kelp, tx: Tx, caller: Caller, there: Standing, taken: Entry, *, successor: bool) -> None:
+    """What has the target name leaves it: a file on a drive face is succeeded, all else goes to the trash."""
+    now = kelp.clock.now_ns()
+    if taken.is_folder:
+        guard.require(tx, caller, (taken.id, *there.chain), Level.WRITE)
+    guard.confirm_removal(tx, caller, there, taken, now)
+    if caller.on_drive and taken.kind == Kind.FILE:
+        changes.leave_name(tx, there, taken, now)
+        # Its versions pass to what takes its name, in `relocate`, or expire with it.
+        trashing.mark_deleted(kelp, tx, caller, there, taken, now, expire_versions=not successor)
+    else:
+        trashing.put_in_trash(kelp, tx, caller, there, taken, now)
+
+
+def relocate(
+    kelp: Kelp,
+    tx: Tx,
+    caller: Caller,
+    here: Standing,
+    entry: Entry,
+    there: Standing,
+    now_ns: int,
+    mtime_ns: int | None = None,
+) -> Entry:
+    """The one row changes: its name, its folder, its NAS name; locks on it and below it die."""
+    stamp, _, registered_ns, _ = tx.entries.placing(entry.id)
+    changes.drop_locks(tx, entry, now_ns)
+    if (here.folder_id, here.key) != (there.folder_id, there.key):
+        changes.leave_name(tx, here, entry, now_ns)
+    place = changes.nas_place(
+        kelp, tx, there.folder_id, there.name, entry.kind, (entry.id, entry.uuid), stamp or registered_ns
+    )
+    columns: dict[str, object] = {"parent_id": there.folder_id, "name": there.name, "name_key": there.key, **place}
+    if entry.kind == Kind.FILE and there.name != entry.name:
+        columns["mime_type"] = changes.mime_type(there.name)
+    if mtime_ns is not None:
+        columns |= {"mtime_ns": mtime_ns, "shown_mtime": mtime_ns // changes.SECOND}
+    elif entry.kind == Kind.FILE:
+        columns["shown_mtime"] = _shown_after_move(tx, entry, there, now_ns)
+    tx.entries.update(entry.id, **columns)
+    if entry.kind == Kind.FILE:
+        changes.succeed(kelp, tx, caller, there, entry.id, entry.uuid, now_ns)
+    else:
+        tx.entries.forget_name(there.folder_id, there.key)
+    event = EventType.RENAME if here.folder_id == there.folder_id else EventType.MOVE
+    changes.announce(
+        kelp, tx, caller, entry.id, entry.kind, event, now_ns,
+        source=here.path_of(entry.name), target=there.path_of(), litter=there.is_litter,
+    )  # fmt: skip
+    return guard.reach(tx, caller, entry.id, Level.READ)[0]
+
+
+def _shown_after_move(tx: Tx, entry: Entry, there: Standing, now_ns: int) -> int:
+    """MOVE over a name changes what the name shows, so it must show another second (clients.md R8)."""
+    memory = tx.entries.recall_name(there.folder_id, there.key)
+    if memory is None or memory[0] == entry.id or memory[1] != entry.shown_mtime:
+        return entry.shown_mtime
+    return changes.shown_mtime(tx, there, entry.mtime_ns, now_ns, by_client=False)
+
+
+def _merge(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, there: Standing) -> None:
+    """Move what is in folder `entry` into the folder at `there`, then the empty folder to the trash."""
+    now = kelp.clock.now_ns()
+    target = there.taken
+    for row in list(tx.entries.children(entry.id)):
+        inner, child = guard.stand_on(kelp, tx, caller, Place(entry.id, row.name))
+        goal = guard.stand(kelp, tx, caller, Place(target.id, row.name))
+        if goal.entry is None:
+            relocate(kelp, tx, caller, inner, child, goal, now)
+        elif child.is_folder and goal.entry.is_folder:
+            _merge(kelp, tx, caller, inner, child, goal)
+        else:
+            relocate(kelp, tx, caller, inner, child, changes.renamed(goal, kelp, tx, child.is_folder), now)
+    trashing.put_in_trash(kelp, tx, caller, here, entry, now)

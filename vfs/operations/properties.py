@@ -1,0 +1,58 @@
+"""Dead properties and the times that clients may set (clients.md R18). Not a content change: the ETag stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vfs.core import Kelp
+from vfs.errors import InvalidRequest
+from vfs.locks import table
+from vfs.model import Caller, Condition, Entry, EventType, Kind, Level
+from vfs.operations import changes, guard
+
+MAX_BYTES = 1024 * 1024  # of all dead properties of one entry
+
+
+def patch(
+    kelp: Kelp,
+    caller: Caller,
+    entry_id: int,
+    changed: Sequence[tuple[str, str | None]],
+    *,
+    mtime_ns: int | None = None,
+    created_ns: int | None = None,
+    condition: Condition | None = None,
+) -> Entry:
+    """Set (whole XML element) or remove (None) dead properties, and set times: all or nothing.
+
+    Raises NotFound, Forbidden, Locked, PreconditionFailed, InvalidRequest (too much).
+    """
+    with kelp.database.write() as tx:
+        tx.lock_tree()
+        tx.lock_rows([entry_id])
+        now = kelp.clock.now_ns()
+        entry, chain = guard.reach(tx, caller, entry_id, Level.WRITE)
+        if condition is not None:
+            condition(entry, frozenset(lock.token for lock in table.covering(tx, chain, now)))
+        table.confirm(tx, caller, chain, now)
+        for name, value in changed:
+            if value is None:
+                tx.properties.remove(entry_id, name)
+            else:
+                tx.properties.put(entry_id, name, value)
+        if tx.properties.total_bytes(entry_id) > MAX_BYTES:
+            raise InvalidRequest("the properties of one entry may have 1 MiB together")
+        times: dict[str, object] = {}
+        if mtime_ns is not None:
+            times |= {"mtime_ns": mtime_ns, "shown_mtime": mtime_ns // changes.SECOND}
+        if created_ns is not None:
+            times["created_ns"] = created_ns
+        if times:
+            tx.entries.update(entry_id, **times)
+        if mtime_ns is not None and entry.kind == Kind.FILE and entry.content_id is not None:
+            path = "/" + "/".join(tx.entries.path(entry_id))
+            litter = guard.is_litter_path(tx.entries.path(entry_id))
+            changes.announce(
+                kelp, tx, caller, entry_id, entry.kind, EventType.SYNC, now, target=path, litter=litter, what="touch"
+            )
+        return guard.reach(tx, caller, entry_id, Level.READ)[0]

@@ -1,0 +1,171 @@
+"""Look: resolve a path, stat, list, open, properties and locks for a listing. Reads take no lock."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from vfs import names
+from vfs.core import Kelp
+from vfs.errors import StoreUnavailable, WrongKind
+from vfs.locks import table
+from vfs.metadata.database import Tx
+from vfs.model import ROOT_ID, Caller, DavLock, Entry, Found, Kind, Level, Row
+from vfs.operations import contents, guard
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes: `used` by what the drive shows and keeps, `free` for new files."""
+
+    used: int
+    free: int
+
+
+def resolve(kelp: Kelp, caller: Caller, segments: Sequence[str]) -> Found:
+    """Follow a path; what is missing (or may not be read by the caller) is None in the answer, not an error.
+
+    Raises InvalidName for a segment that no entry can have.
+    """
+    for name in segments:
+        names.check_segment(name)
+    keys = [names.key(name, kelp.settings.drive.case_sensitive) for name in segments]
+    with kelp.database.read() as tx:
+        chain = tx.entries.resolve(keys)
+        rows = tx.entries.several(chain[-2:])
+        last = rows[chain[-1]]
+        found = last if len(chain) == len(segments) + 1 else None
+        parent = _folder(rows, chain, len(segments))
+        if tx.accounts.any_grants():
+            found, parent = _readable(tx, caller, chain, found, parent)
+    folders = chain[:-1] if found is not None and not found.is_folder else chain
+    return Found(tuple(segments), tuple(folders), parent, found)
+
+
+def _folder(rows: dict[int, Entry], chain: Sequence[int], depth: int) -> Entry | None:
+    """The folder that holds, or would hold, the last segment."""
+    if depth == 0 or len(chain) < depth:
+        return None
+    folder = rows[chain[depth - 1]]
+    return folder if folder.is_folder else None
+
+
+def _readable(
+    tx: Tx, caller: Caller, chain: Sequence[int], found: Entry | None, folder: Entry | None
+) -> tuple[Entry | None, Entry | None]:
+    """Unreadable is absent (spec §10)."""
+    upward = list(reversed(chain))
+    if found is not None:
+        own = upward if found.is_folder else upward[1:]
+        if guard.level_of(tx, caller, own) < Level.READ:
+            found = None
+    if folder is not None:
+        above = upward[upward.index(folder.id) :]
+        if guard.level_of(tx, caller, above) < Level.READ:
+            folder = None
+    return found, folder
+
+
+def stat(kelp: Kelp, caller: Caller, entry_id: int) -> Entry:
+    """Raises NotFound."""
+    with kelp.database.read() as tx:
+        return guard.reach(tx, caller, entry_id, Level.READ)[0]
+
+
+def list_folder(kelp: Kelp, caller: Caller, folder_id: int) -> Iterator[Row]:
+    """What is in a folder, by name, from one cursor; unreadable folders are left out.
+
+    Raises NotFound at the first row.
+    """
+    with kelp.database.read() as tx:
+        guard.reach(tx, caller, folder_id, Level.READ)
+        hidden = _hidden(tx, caller, folder_id)
+        for row in tx.entries.children(folder_id):
+            if row.id not in hidden:
+                yield row
+
+
+def _hidden(tx: Tx, caller: Caller, folder_id: int) -> set[int]:
+    if not tx.accounts.any_grants():
+        return set()
+    above = [id for id, _, _ in tx.entries.ancestors(folder_id)]
+    granted = tx.accounts.granted_folders_below(folder_id, caller.user_id)
+    return {id for id in granted if guard.level_of(tx, caller, [id, *above]) < Level.READ}
+
+
+def open_content(kelp: Kelp, caller: Caller, entry: Entry) -> contents.Reader:
+    """Open what a file shows now. Raises WrongKind for a folder, NotFound, StoreUnavailable."""
+    if entry.kind != Kind.FILE or entry.content_id is None:
+        raise WrongKind(f"{entry.name!r} is not a file")
+    with kelp.database.read() as tx:
+        content = tx.contents.get(entry.content_id)
+    if content is None:
+        raise StoreUnavailable("the content has just been freed", retry_after=1)
+    return contents.Reader(kelp, content)
+
+
+def path_of(kelp: Kelp, entry_id: int) -> tuple[str, ...]:
+    """Names from below the root down to the entry."""
+    with kelp.database.read() as tx:
+        return tx.entries.path(entry_id)
+
+
+def usage(kelp: Kelp) -> Usage:
+    """For quota properties and statfs: the smaller of what cache and NAS have free."""
+    with kelp.database.read() as tx:
+        used = tx.entries.used_bytes()
+    free = kelp.cache.usage().free - kelp.settings.cache.reserve
+    with contextlib.suppress(StoreUnavailable):  # a NAS that is down stops nobody from writing
+        free = min(free, kelp.nas.usage().free)
+    return Usage(used, max(free, 0))
+
+
+def locks_on(kelp: Kelp, entry_id: int) -> list[tuple[DavLock, tuple[str, ...]]]:
+    """Locks that cover an entry, each with the path of what it was taken on."""
+    with kelp.database.read() as tx:
+        chain = [id for id, _, _ in tx.entries.ancestors(entry_id)]
+        held = table.covering(tx, chain, kelp.clock.now_ns())
+        return [(lock, tx.entries.path(lock.entry_id)) for lock in held]
+
+
+def locks_below(kelp: Kelp, folder_id: int) -> dict[int, list[DavLock]]:
+    """Locks taken directly on a folder's children, by child."""
+    by_child: dict[int, list[DavLock]] = {}
+    with kelp.database.read() as tx:
+        for lock in tx.locks.of_children(folder_id, kelp.clock.now_ns()):
+            by_child.setdefault(lock.entry_id, []).append(lock)
+    return by_child
+
+
+def entry_tokens(kelp: Kelp, found: Found) -> frozenset[str]:
+    """Tokens of the locks that cover a path, mapped or not (for the `If` header)."""
+    with kelp.database.read() as tx:
+        upward = tuple(reversed(found.chain))
+        entry_id = found.entry.id if found.entry is not None and not found.entry.is_folder else None
+        if found.entry is not None and found.entry.is_folder:
+            upward, entry_id = upward[1:], found.entry.id
+        return frozenset(lock.token for lock in table.on_name(tx, upward or (ROOT_ID,), entry_id, kelp.clock.now_ns()))
+
+
+def properties_of(kelp: Kelp, caller: Caller, entry_id: int) -> dict[str, str]:
+    """Dead properties: Clark name → whole XML element. Raises NotFound."""
+    with kelp.database.read() as tx:
+        guard.reach(tx, caller, entry_id, Level.READ)
+        return tx.properties.of(entry_id)
+
+
+def properties_below(kelp: Kelp, caller: Caller, folder_id: int) -> dict[int, dict[str, str]]:
+    """Dead properties of all children of a folder that have some."""
+    with kelp.database.read() as tx:
+        guard.reach(tx, caller, folder_id, Level.READ)
+        return tx.properties.of_children(folder_id)
+
+
+def sha1_of(kelp: Kelp, entry: Entry) -> str | None:
+    """SHA-1 (hex) of a file's content when it is known."""
+    if entry.content_id is None:
+        return None
+    with kelp.database.read() as tx:
+        content = tx.contents.get(entry.content_id)
+    return content.sha1 if content else None

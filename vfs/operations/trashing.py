@@ -1,0 +1,182 @@
+"""Remove, trash, restore, purge."""
+
+from __future__ import annotations
+
+from vfs.core import Kelp
+from vfs.errors import AlreadyExists, Forbidden, NotFound
+from vfs.metadata.database import Tx
+from vfs.model import (
+    ROOT_ID,
+    Caller,
+    Condition,
+    Entry,
+    EventType,
+    Level,
+    OnConflict,
+    Place,
+    Role,
+    State,
+    TrashItem,
+)
+from vfs.operations import changes, folders, guard
+from vfs.operations.guard import Standing
+
+_DAY = 86_400 * changes.SECOND
+_SHORT_LIFE_NS = 60 * changes.SECOND
+
+
+def remove(kelp: Kelp, caller: Caller, place: Place, *, condition: Condition | None = None) -> None:
+    """Delete an entry from the drive: to the trash, or at once where the litter rule says so (spec §5).
+
+    Raises NotFound, ParentNotFound, Locked, Forbidden, PreconditionFailed.
+    """
+    with kelp.database.write() as tx:
+        tx.lock_tree(exclusive=True)
+        tx.lock_rows([place.folder_id])
+        now = kelp.clock.now_ns()
+        here, entry = guard.stand_on(kelp, tx, caller, place)
+        guard.check_condition(tx, here, condition, now)
+        guard.confirm_removal(tx, caller, here, entry, now)
+        changes.leave_name(tx, here, entry, now)
+        if caller.on_drive and _skips_trash(tx, here, entry, now):
+            mark_deleted(kelp, tx, caller, here, entry, now)
+        else:
+            put_in_trash(kelp, tx, caller, here, entry, now)
+
+
+def _skips_trash(tx: Tx, here: Standing, entry: Entry, now_ns: int) -> bool:
+    _, born_litter, registered_ns, _ = tx.entries.placing(entry.id)
+    if born_litter or now_ns - registered_ns < _SHORT_LIFE_NS:
+        return not entry.is_folder or _all_short_lived(tx, entry, now_ns)
+    return tx.entries.is_succeeded(entry.id)
+
+
+def _all_short_lived(tx: Tx, folder: Entry, now_ns: int) -> bool:
+    """A young folder may hold old documents that were moved into it: those must not vanish with it."""
+    placings = (tx.entries.placing(entry.id) for entry, _ in tx.entries.below(folder.id))
+    return all(born_litter or now_ns - registered_ns < _SHORT_LIFE_NS for _, born_litter, registered_ns, _ in placings)
+
+
+def put_in_trash(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, now_ns: int) -> None:
+    """One row changes; what is below stays as it is and is unreachable because of it."""
+    path = here.path_of(entry.name)
+    changes.drop_locks(tx, entry, now_ns)
+    tx.entries.update(entry.id, state=State.TRASHED.value)
+    expires = now_ns + kelp.settings.trash.keep_days * _DAY
+    tx.entries.put_in_trash(entry.id, path, now_ns, expires, caller.user_id)
+    changes.announce(kelp, tx, caller, entry.id, entry.kind, EventType.TRASH, now_ns, source=path)
+
+
+def mark_deleted(
+    kelp: Kelp,
+    tx: Tx,
+    caller: Caller,
+    here: Standing | None,
+    entry: Entry,
+    now_ns: int,
+    *,
+    expire_versions: bool = True,
+) -> None:
+    """One row changes to DELETED for good; its versions have no file any more and expire."""
+    changes.drop_locks(tx, entry, now_ns)
+    tx.entries.update(entry.id, state=State.DELETED.value)
+    if expire_versions:
+        tx.versions.expire_all(entry.id)
+    tx.entries.take_from_trash(entry.id)
+    source = here.path_of(entry.name) if here else None
+    changes.announce(kelp, tx, caller, entry.id, entry.kind, EventType.DELETE, now_ns, source=source)
+
+
+def list_trash(kelp: Kelp, caller: Caller) -> list[TrashItem]:
+    """What the caller trashed, newest first; an admin sees all."""
+    with kelp.database.read() as tx:
+        items = [TrashItem(*row) for row in tx.entries.trash()]
+    return [item for item in items if caller.role == Role.ADMIN or item.user_name == caller.name]
+
+
+def restore(kelp: Kelp, caller: Caller, uuid: str, *, on_conflict: OnConflict = OnConflict.ERROR) -> Entry:
+    """Put a trashed entry back where it was; missing folders on the way are made anew (spec §6, trash).
+
+    Something below a trashed folder can be restored alone. Raises NotFound, AlreadyExists, Forbidden, Locked.
+    """
+    with kelp.database.write() as tx:
+        tx.lock_tree(exclusive=True)
+        now = kelp.clock.now_ns()
+        entry, path = _in_trash(tx, caller, uuid)
+        folder_id = _folder_for(kelp, tx, caller, path[:-1])
+        here = guard.stand(kelp, tx, caller, Place(folder_id, entry.name))
+        if here.entry is not None:
+            if on_conflict != OnConflict.RENAME:
+                raise AlreadyExists(f"there is a {entry.name!r} already", here.entry)
+            here = changes.renamed(here, kelp, tx, entry.is_folder)
+        guard.confirm_write(tx, caller, here, now)
+        stamp, _, registered_ns, _ = tx.entries.placing(entry.id)
+        place = changes.nas_place(
+            kelp, tx, folder_id, here.name, entry.kind, (entry.id, entry.uuid), stamp or registered_ns
+        )
+        tx.entries.take_from_trash(entry.id)
+        tx.entries.update(
+            entry.id, state=State.ACTIVE.value, parent_id=folder_id, name=here.name, name_key=here.key, **place
+        )
+        changes.announce(
+            kelp, tx, caller, entry.id, entry.kind, EventType.RESTORE, now, target=here.path_of(), litter=here.is_litter
+        )
+        return guard.reach(tx, caller, entry.id, Level.READ)[0]
+
+
+def _in_trash(tx: Tx, caller: Caller, uuid: str) -> tuple[Entry, tuple[str, ...]]:
+    """A trash item, or something ACTIVE below one, with its original path."""
+    entry = tx.entries.by_uuid(uuid)
+    below: list[str] = []
+    ancestors = tx.entries.ancestors(entry.id) if entry else []
+    for id, state, name in ancestors:
+        if state == State.DELETED:
+            break
+        if state == State.TRASHED and entry is not None:
+            record = tx.entries.trash_record(id)
+            if record is None:
+                break
+            _require_own(tx, caller, id)
+            return entry, (*record[0].strip("/").split("/"), *reversed(below))
+        below.append(name)
+    raise NotFound("it is not in the trash")
+
+
+def _require_own(tx: Tx, caller: Caller, id: int) -> None:
+    """The trash is one's own; an admin has all of it."""
+    row = tx.one("SELECT user_id FROM trash_metadata WHERE entry_id = :id", id=id)
+    if caller.role != Role.ADMIN and (row is None or row[0] != caller.user_id):
+        raise Forbidden("it was put in the trash by someone else")
+
+
+def _folder_for(kelp: Kelp, tx: Tx, caller: Caller, path: tuple[str, ...]) -> int:
+    """The folder of that path; missing ones are made. A file in the way of a folder: its numbered name."""
+    folder_id = ROOT_ID
+    for name in path:
+        here = guard.stand(kelp, tx, caller, Place(folder_id, name))
+        if here.entry is not None and here.entry.is_folder:
+            folder_id = here.entry.id
+            continue
+        if here.entry is not None:
+            here = changes.renamed(here, kelp, tx, is_folder=True)
+        folder_id = folders.insert(kelp, tx, caller, here, kelp.clock.now_ns())
+    return folder_id
+
+
+def purge(kelp: Kelp, caller: Caller, uuid: str) -> None:
+    """Delete a trash item for good. Raises NotFound, Forbidden."""
+    with kelp.database.write() as tx:
+        tx.lock_tree(exclusive=True)
+        entry = tx.entries.by_uuid(uuid)
+        if entry is None or entry.state != State.TRASHED:
+            raise NotFound("it is not in the trash")
+        _require_own(tx, caller, entry.id)
+        mark_deleted(kelp, tx, caller, None, entry, kelp.clock.now_ns())
+
+
+def empty_trash(kelp: Kelp, caller: Caller) -> int:
+    """Purge every item the caller sees in the trash; how many."""
+    items = list_trash(kelp, caller)
+    for item in items:
+        purge(kelp, caller, item.entry.uuid)
+    return len(items)

@@ -1,0 +1,201 @@
+"""Put a file: the body into the cache, then one transaction that shows it (design §4)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+
+from vfs import names
+from vfs.core import Kelp
+from vfs.errors import AlreadyExists, WrongKind
+from vfs.metadata.database import Tx
+from vfs.model import (
+    Caller,
+    Condition,
+    Content,
+    Entry,
+    EventType,
+    Expected,
+    Kind,
+    OnConflict,
+    Place,
+    State,
+    StoreStatus,
+    Written,
+)
+from vfs.operations import changes, contents, guard
+from vfs.operations.guard import Standing
+
+
+def put_file(
+    kelp: Kelp,
+    caller: Caller,
+    place: Place,
+    chunks: Iterable[bytes],
+    *,
+    expected: Expected = Expected(),  # noqa: B008  # frozen
+    mime_type: str | None = None,
+    mtime_ns: int | None = None,
+    on_conflict: OnConflict = OnConflict.OVERWRITE,
+    condition: Condition | None = None,
+) -> Written:
+    """Store a whole file under a name; until it returns, readers see what was there before.
+
+    `mtime_ns`: the client's own time, shown exactly as given. Raises ParentNotFound, WrongKind (a folder has
+    the name), InvalidName, AlreadyExists (strategy ERROR), Locked, Forbidden, PreconditionFailed, NoSpace,
+    UploadIncomplete, StoreUnavailable; then nothing has changed and nothing is left in the cache.
+    """
+    names.check_segment(place.name)
+    with kelp.database.read() as tx:
+        _check(kelp, tx, caller, place, on_conflict, condition)
+    guard.require_space(kelp, expected.length or 0)
+    content = contents.store(kelp, chunks, expected)
+    try:
+        with kelp.database.write() as tx:
+            return _commit(kelp, tx, caller, place, content, mime_type, mtime_ns, on_conflict, condition)
+    except BaseException:
+        contents.discard(kelp, content)
+        raise
+
+
+def _check(
+    kelp: Kelp, tx: Tx, caller: Caller, place: Place, on_conflict: OnConflict, condition: Condition | None
+) -> Standing:
+    """What can be refused: asked once before the body is read, and again inside the transaction."""
+    now = kelp.clock.now_ns()
+    here = guard.stand(kelp, tx, caller, place)
+    guard.check_condition(tx, here, condition, now)
+    guard.confirm_write(tx, caller, here, now)
+    if here.entry is not None:
+        if here.entry.is_folder:
+            raise WrongKind(f"{place.name!r} is a folder")
+        if on_conflict == OnConflict.ERROR:
+            raise AlreadyExists(f"there is a {place.name!r} already", here.entry)
+    return here
+
+
+def _commit(
+    kelp: Kelp,
+    tx: Tx,
+    caller: Caller,
+    place: Place,
+    content: Content,
+    mime_type: str | None,
+    mtime_ns: int | None,
+    on_conflict: OnConflict,
+    condition: Condition | None,
+) -> Written:
+    tx.lock_tree()
+    tx.lock_rows([place.folder_id])
+    here = _check(kelp, tx, caller, place, on_conflict, condition)
+    if here.entry is not None and on_conflict == OnConflict.RENAME:
+        here = changes.renamed(here, kelp, tx, is_folder=False)
+    now = kelp.clock.now_ns()
+    tx.contents.insert(content, now)
+    times = _Times(tx, here, mtime_ns, now)
+    if here.entry is None:
+        entry_id = create(kelp, tx, caller, here, content, mime_type, times)
+    else:
+        entry_id = switch(kelp, tx, caller, here, here.entry, content, mime_type, times)
+    return Written(_again(tx, entry_id), created=here.entry is None)
+
+
+class _Times:
+    """The times of a content committed now: the true one, and the one HTTP shows."""
+
+    def __init__(self, tx: Tx, here: Standing, mtime_ns: int | None, now_ns: int) -> None:
+        self.now_ns = now_ns
+        self.mtime_ns = now_ns if mtime_ns is None else mtime_ns
+        self.shown = changes.shown_mtime(tx, here, self.mtime_ns, now_ns, by_client=mtime_ns is not None)
+
+
+def create(
+    kelp: Kelp, tx: Tx, caller: Caller, here: Standing, content: Content, mime_type: str | None, times: _Times
+) -> int:
+    """Insert a file's row. The first content of a file has the file's uuid as id."""
+    entry_id = tx.entries.insert(
+        uuid=content.id,
+        parent_id=here.folder_id,
+        name=here.name,
+        name_key=here.key,
+        kind=Kind.FILE.value,
+        state=State.ACTIVE.value,
+        content_id=content.id,
+        content_user_id=caller.user_id,
+        content_ns=times.now_ns,
+        size=content.size,
+        mime_type=mime_type or changes.mime_type(here.name),
+        mtime_ns=times.mtime_ns,
+        shown_mtime=times.shown,
+        created_ns=times.now_ns,
+        registered_ns=times.now_ns,
+        born_litter=names.is_litter(here.name) and not names.is_apple_double(here.name),
+        owner_id=caller.user_id,
+        nas_status=StoreStatus.SYNCING.value,
+        **changes.nas_place(kelp, tx, here.folder_id, here.name, Kind.FILE, (0, content.id), times.now_ns),
+    )
+    changes.succeed(kelp, tx, caller, here, entry_id, content.id, times.now_ns)
+    changes.announce(
+        kelp, tx, caller, entry_id, Kind.FILE, EventType.SYNC, times.now_ns,
+        target=here.path_of(), litter=here.is_litter, what="create",
+    )  # fmt: skip
+    return entry_id
+
+
+def switch(
+    kelp: Kelp,
+    tx: Tx,
+    caller: Caller,
+    here: Standing,
+    entry: Entry,
+    content: Content,
+    mime_type: str | None,
+    times: _Times,
+) -> int:
+    """The row shows another content from now on; the one before becomes a version."""
+    changes.keep_version(kelp, tx, caller, entry, entry.id, times.now_ns)
+    tx.entries.update(
+        entry.id,
+        content_id=content.id,
+        content_user_id=caller.user_id,
+        content_ns=times.now_ns,
+        size=content.size,
+        mime_type=mime_type or changes.mime_type(entry.name),
+        mtime_ns=times.mtime_ns,
+        shown_mtime=times.shown,
+    )
+    changes.announce(
+        kelp, tx, caller, entry.id, Kind.FILE, EventType.SYNC, times.now_ns,
+        target=here.path_of(entry.name), litter=here.is_litter, what="write",
+    )  # fmt: skip
+    return entry.id
+
+
+def empty_file(kelp: Kelp, tx: Tx, caller: Caller, here: Standing) -> Entry:
+    """Make a file without bytes inside a transaction (LOCK of an unmapped name, RFC 4918 §7.3)."""
+    content = Content(str(uuid.uuid4()), 0, EMPTY_CHECKSUM, None, ())
+    now = kelp.clock.now_ns()
+    tx.contents.insert(content, now)
+    return _again(tx, create(kelp, tx, caller, here, content, None, _Times(tx, here, None, now)))
+
+
+def show(
+    kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, content: Content, mtime_ns: int | None
+) -> Entry:
+    """Let a file show a content that exists already (COPY over it, a version restored)."""
+    times = _Times(tx, here, None, kelp.clock.now_ns())
+    if mtime_ns is not None:
+        times.mtime_ns = mtime_ns
+        times.shown = max(mtime_ns // changes.SECOND, entry.shown_mtime + 1)
+    switch(kelp, tx, caller, here, entry, content, None, times)
+    return _again(tx, entry.id)
+
+
+def _again(tx: Tx, entry_id: int) -> Entry:
+    entry = tx.entries.get(entry_id)
+    if entry is None:
+        raise AssertionError("a row written in this transaction is there")
+    return entry
+
+
+EMPTY_CHECKSUM = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"  # BLAKE3 of no bytes

@@ -1,0 +1,187 @@
+"""Settings: read once, from a TOML file, the environment and the command line, then frozen.
+
+Each value has a place in the file (`[section] name = …`), the same as `KELP_SECTION_NAME` in the
+environment (`KELP_NAS_ROOT`, `KELP_SERVER_PORT`), and the command line wins (design §10). No other module
+reads the environment.
+"""
+
+from __future__ import annotations
+
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+from vfs.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    host: str = "127.0.0.1"
+    port: int = 8080
+    processes: int = 1
+    threads: int = 16
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    allow_plain_http: bool = False  # Basic over plain HTTP from other machines (spec §10)
+    remember_seconds: int = 300  # a verified password is not hashed again for so long
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    url: str = ""  # empty: SQLite in the data folder
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    url: str = ""  # empty: a folder in the data folder
+    reserve: int = 64 * 1024 * 1024  # bytes of the cache's disk that uploads may not take
+
+
+@dataclass(frozen=True, slots=True)
+class Nas:
+    root: Path = Path()
+    refused: str = ""  # characters the NAS cannot store in a name; written as %XX there
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    case_sensitive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    delay: float = 60.0  # seconds that litter lives before it is carried to the NAS (spec §5)
+    retries: tuple[float, ...] = (5.0, 10.0, 20.0)  # seconds before each further try
+    workers: int = 2
+    lease: float = 30.0  # seconds a job may be silent before another takes over
+    probe: float = 5.0  # seconds between two looks at a NAS that is down
+    stall: float = 15.0  # seconds without progress after which the NAS counts as down
+    sweep: float = 1.0  # seconds between two looks for changes that nobody queued
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    keep_count: int = 10
+    keep_days: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Trash:
+    keep_days: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    data: Path = Path("kelp-data")
+    server: Server = field(default_factory=Server)
+    auth: Auth = field(default_factory=Auth)
+    database: Database = field(default_factory=Database)
+    cache: Cache = field(default_factory=Cache)
+    nas: Nas = field(default_factory=Nas)
+    drive: Drive = field(default_factory=Drive)
+    mirror: Mirror = field(default_factory=Mirror)
+    versions: Versions = field(default_factory=Versions)
+    trash: Trash = field(default_factory=Trash)
+
+    @property
+    def nas_root(self) -> Path:
+        return self.nas.root
+
+    @classmethod
+    def load(cls, file: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+        """Read `file`, then `environ`, then `overrides` (`data=…`, `nas_root=…`, `server_port=…`; None is unset).
+
+        Raises ConfigurationError, in one line, for an unreadable file, an unknown name or a wrong value.
+        """
+        values = dict(_from_file(file)) if file else {}
+        values.update(_from_environ(environ or {}))
+        values.update({key: value for key, value in overrides.items() if value is not None})
+        return _completed(_apply(cls(), values))
+
+
+def _from_file(file: Path) -> Mapping[str, object]:
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"cannot read the settings in {file}: {error}") from error
+    flat: dict[str, object] = {}
+    for key, value in document.items():
+        if isinstance(value, dict):
+            flat.update({f"{key}_{name}": inner for name, inner in value.items()})
+        else:
+            flat[key] = value
+    return flat
+
+
+def _from_environ(environ: Mapping[str, str]) -> Mapping[str, object]:
+    known = {"data"} | {
+        f"{s.name}_{f.name}" for s in fields(Settings) if s.name != "data" for f in fields(_section(s.name))
+    }
+    names = {key: key.removeprefix("KELP_").lower() for key in environ if key.startswith("KELP_")}
+    return {name: environ[key] for key, name in names.items() if name in known}
+
+
+def _section(name: str) -> typing.Any:
+    return typing.get_type_hints(Settings)[name]
+
+
+def _apply(settings: Settings, values: Mapping[str, object]) -> Settings:
+    for key, value in values.items():
+        section, _, name = key.partition("_")
+        if key == "data":
+            settings = replace(settings, data=Path(str(value)))
+            continue
+        hints = typing.get_type_hints(_section(section)) if section in Settings.__slots__ and name else {}
+        if name not in hints:
+            raise ConfigurationError(f"unknown setting: {key.replace('_', '.', 1)}")
+        changed = replace(getattr(settings, section), **{name: _convert(key, value, hints[name])})
+        settings = replace(settings, **{section: changed})
+    return settings
+
+
+_WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+def _convert(key: str, value: object, hint: typing.Any) -> object:
+    """Turn a word of the environment or a TOML value into the field's type."""
+    if typing.get_origin(hint) is types.UnionType:
+        hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
+    try:
+        if hint is bool:
+            return value if isinstance(value, bool) else _WORDS[str(value).strip().lower()]
+        if typing.get_origin(hint) is tuple:
+            parts = value.split(",") if isinstance(value, str) else value
+            return tuple(float(part) for part in parts)  # type: ignore[attr-defined]
+        return hint(value)
+    except (KeyError, ValueError, TypeError) as error:
+        raise ConfigurationError(f"wrong value for {key.replace('_', '.', 1)}: {value!r}") from error
+
+
+def _completed(settings: Settings) -> Settings:
+    """Fill what depends on the data folder, and refuse what cannot work."""
+    data = settings.data.expanduser().absolute()
+    nas = settings.nas.root
+    nas = data / "nas" if nas == Path() else nas.expanduser().absolute()
+    database = settings.database.url or f"sqlite:///{data / 'kelp.db'}"
+    cache = settings.cache.url or str(data / "cache")
+    server = settings.server
+    if not 0 <= server.port <= 65535:
+        raise ConfigurationError(f"wrong value for server.port: {server.port}")
+    if server.threads < 1 or server.processes < 1:
+        raise ConfigurationError("server.threads and server.processes must be at least 1")
+    if (server.tls_cert is None) != (server.tls_key is None):
+        raise ConfigurationError("TLS needs both a certificate (tls-cert) and its key (tls-key)")
+    return replace(
+        settings,
+        data=data,
+        nas=replace(settings.nas, root=nas),
+        database=replace(settings.database, url=database),
+        cache=replace(settings.cache, url=cache),
+    )
