@@ -10,7 +10,7 @@ from jobs.plan import plan
 from vfs import trace
 from vfs.core import Kelp
 from vfs.errors import NasDown, ObjectMissing, StoreUnavailable
-from vfs.nas_model import Job, Result
+from vfs.nas_model import TEMPORARY, Job, Result
 from vfs.operations import mirroring
 
 log = logging.getLogger(__name__)
@@ -106,10 +106,12 @@ def _log_fault(job: Job, error: Exception) -> None:
 
 def tidy(kelp: Kelp) -> int:
     """Remove temporary files that dead workers left on the NAS; how many."""
-    listed = [item.name for item in kelp.nas.list(".kelp/tmp")]
+    if kelp.nas.stat(TEMPORARY) is None:
+        return 0
+    listed = [item.name for item in kelp.nas.list(TEMPORARY)]
     gone = mirroring.leftovers(kelp, listed)
     for name in gone:
-        info = kelp.nas.stat(f".kelp/tmp/{name}")
+        info = kelp.nas.stat(f"{TEMPORARY}/{name}")
         if info is not None and info.kind == "file":
-            kelp.nas.remove(f".kelp/tmp/{name}")
+            kelp.nas.remove(f"{TEMPORARY}/{name}")
     return len(gone)

@@ -208,12 +208,12 @@ class Database:
 
 
 def _upgrade(engine: sa.Engine, found: str | None) -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of each plugin as it is imported
     # Alembic costs 0.2 s to import: only a database that needs it pays.
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.connect() as connection, connection.begin():
