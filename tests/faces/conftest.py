@@ -6,7 +6,7 @@ import base64
 import contextlib
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,7 @@ class ServedDrive:
     kelp: Kelp
     data: Path
     nas: Path
+    stop: Callable[[], None]
 
     def basic(self, user: str | None = None) -> str:
         return "Basic " + base64.b64encode(f"{user or self.user}:{self.password}".encode()).decode()
@@ -65,9 +66,10 @@ class ServedDrive:
             return Reply(response.status, fields, response.read())
 
 
-def serve(folder: Path) -> Iterator[ServedDrive]:
-    """Build and serve a drive below `folder` until the caller is done with it."""
-    settings = Settings.load(data=folder / "data", nas_root=folder / "nas", server_port=0, server_threads=8)
+def serve(folder: Path, **overrides: object) -> Iterator[ServedDrive]:
+    """Build and serve a drive below `folder` until the caller is done with it; `overrides` are settings."""
+    wanted = {"data": folder / "data", "nas_root": folder / "nas", "server_port": 0, "server_threads": 8, **overrides}
+    settings = Settings.load(**wanted)
     kelp = build(settings)
     access.add_user(kelp, "admin", "correct horse", Role.ADMIN)
     access.add_user(kelp, "other", "correct horse", Role.EDITOR)
@@ -78,7 +80,8 @@ def serve(folder: Path) -> Iterator[ServedDrive]:
     serving.start()
     try:
         yield ServedDrive(
-            f"{server.url}/dav/", server.port, "admin", "correct horse", kelp, settings.data, settings.nas_root
+            *(f"{server.url}/dav/", server.port, "admin", "correct horse"),
+            *(kelp, settings.data, settings.nas_root, server.stop),
         )
     finally:
         server.stop()
@@ -90,6 +93,13 @@ def serve(folder: Path) -> Iterator[ServedDrive]:
 def served_drive(tmp_path: Path) -> Iterator[ServedDrive]:
     """A fresh drive for one test."""
     yield from serve(tmp_path)
+
+
+@pytest.fixture
+def served_with(tmp_path: Path) -> Iterator[Callable[..., ServedDrive]]:
+    """A function that serves a fresh drive with other settings, given as for `Settings.load`."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **overrides: stack.enter_context(contextlib.contextmanager(serve)(tmp_path, **overrides))
 
 
 @pytest.fixture(scope="module")
