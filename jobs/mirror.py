@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from jobs import outage, steps
+from jobs import outage, settling, steps
 from jobs.plan import plan
 from vfs import trace
 from vfs.core import Kelp
 from vfs.errors import NasDown, ObjectMissing, StoreUnavailable
-from vfs.nas_model import TEMPORARY, Job, Result
-from vfs.operations import mirroring
+from vfs.nas_model import TEMPORARY, Job
+from vfs.operations import claiming, mirroring
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def drain(kelp: Kelp, owner: str, stop: Callable[[], bool] = lambda: False) -> i
         try:
             kelp.nas.verify()
             settled = settle(kelp, owner)
-            jobs, covered = mirroring.claim(kelp, owner, BATCH, plan)
+            jobs, covered = claiming.claim(kelp, owner, BATCH, plan)
             done += covered + _batch(kelp, jobs)
         except NasDown as error:
             outage.declare(kelp, error)
@@ -43,13 +43,13 @@ def settle(kelp: Kelp, owner: str) -> int:
     jobs = mirroring.take_over(kelp, owner, BATCH)
     for number, job in enumerate(jobs):
         try:
-            at = steps.settle(kelp, job)
+            at = settling.settle(kelp, job)
             kelp.nas.sync(_existing(kelp, at.folders))
         except NasDown:
             mirroring.abandon(kelp, jobs[number:])
             raise
         log.info("entry %s was left by a dead worker: settled", job.situation.entry_id)
-        mirroring.record(kelp, [Result(job, at.recorded, at.version_paths, done=False)])
+        mirroring.record(kelp, [at.result(done=False)])
     return len(jobs)
 
 
@@ -57,6 +57,7 @@ def _batch(kelp: Kelp, jobs: Sequence[Job]) -> int:
     """Do the jobs one by one, sync the folders once, record all in one commit."""
     finished: list[steps.Progress] = []
     failed: list[tuple[steps.Progress, str]] = []
+    vanished: list[steps.Progress] = []
     for number, job in enumerate(jobs):
         at = steps.Progress.of(job)
         try:
@@ -70,15 +71,23 @@ def _batch(kelp: Kelp, jobs: Sequence[Job]) -> int:
             outage.declare(kelp, error)
             mirroring.abandon(kelp, jobs[number:])
             break
+        except steps.Vanished as error:
+            log.warning("%s: planned anew", error)
+            vanished.append(at)
         except Exception as error:
             # Whatever it is, it is this entry's: the others go on, it is tried again and then reported.
             _log_fault(job, error)
             failed.append((at, outage.reason(error)))
-    return _record(kelp, finished, failed)
+    return _record(kelp, finished, vanished, failed)
 
 
-def _record(kelp: Kelp, finished: list[steps.Progress], failed: list[tuple[steps.Progress, str]]) -> int:
-    every = finished + [at for at, _ in failed]
+def _record(
+    kelp: Kelp,
+    finished: list[steps.Progress],
+    vanished: list[steps.Progress],
+    failed: list[tuple[steps.Progress, str]],
+) -> int:
+    every = finished + vanished + [at for at, _ in failed]
     if not every:
         return 0
     try:
@@ -88,8 +97,8 @@ def _record(kelp: Kelp, finished: list[steps.Progress], failed: list[tuple[steps
         raise
     mirroring.record(
         kelp,
-        [Result(at.job, at.recorded, at.version_paths, done=True) for at in finished],
-        [(Result(at.job, at.recorded, at.version_paths, done=False), message) for at, message in failed],
+        [at.result(done=True) for at in finished] + [at.result(done=False) for at in vanished],
+        [(at.result(done=False), message) for at, message in failed],
     )
     return len(finished)
 

@@ -1,4 +1,4 @@
-"""The steps of a plan on the NAS, one function each; and how to see afterwards whether one was done.
+"""The steps of a plan on the NAS, one function each. `settling` sees afterwards whether one was done.
 
 Bytes go to Kelp's temporary folder first, only the final rename touches the tree. Whatever stands in a place
 without being recorded there (someone worked on the NAS directly) is put aside, never overwritten or deleted.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from vfs.nas_model import (
     Move,
     Recorded,
     Remove,
+    Result,
     Spot,
     Step,
     Touch,
@@ -43,6 +44,10 @@ class LostLease(Exception):
     """Another worker took over: this one must not touch the tree any more."""
 
 
+class Vanished(Exception):
+    """What is recorded is not on the NAS any more (someone removed it there): the entry is planned as new."""
+
+
 @dataclass(slots=True)
 class Progress:
     """How far a job is: what the NAS has now, where its versions are, which folders must be synced."""
@@ -56,13 +61,23 @@ class Progress:
     def of(cls, job: Job) -> Progress:
         return cls(job, job.situation.recorded)
 
+    def result(self, *, done: bool) -> Result:
+        return Result(self.job, self.recorded, self.version_paths, done)
+
     def touched(self, *paths: str) -> None:
         self.folders |= {path.rpartition("/")[0] for path in paths}
 
 
 def run(kelp: Kelp, step: Step, at: Progress) -> None:
-    """Do one step. Raises NasDown, NasFault and its kin, ObjectMissing, LostLease."""
-    _RUN[type(step)](kelp, step, at)
+    """Do one step. Raises NasDown, NasFault and its kin, ObjectMissing, LostLease, Vanished."""
+    try:
+        _RUN[type(step)](kelp, step, at)
+    except ObjectMissing as error:
+        spot = at.recorded.spot
+        if spot is None or kelp.nas.stat(at.job.path(spot)) is not None:
+            raise
+        at.recorded = Recorded()
+        raise Vanished(str(error)) from error
 
 
 def _fence(kelp: Kelp, at: Progress) -> None:
@@ -145,7 +160,7 @@ def _write_version(kelp: Kelp, step: WriteVersion, at: Progress) -> None:
     if step.version in at.version_paths:
         return
     content = mirroring.content_of(kelp, step.content_id)
-    if not _holds(kelp, step.path, content):
+    if not holds(kelp, step.path, content):
         kelp.nas.remove(step.temp)
         contents.write_to_nas(kelp, content, step.temp, step.mtime_ns)
         _fence(kelp, at)
@@ -233,59 +248,7 @@ def _note_name(kelp: Kelp, spot: Spot, at: Progress) -> None:
     at.touched(note)
 
 
-# --- settle: was it done? -------------------------------------------------------------------------
-
-
-def settle(kelp: Kelp, job: Job) -> Progress:
-    """Look how far an interrupted job came, without doing anything but removing its temporary files."""
-    at = Progress.of(job)
-    for step in job.steps:
-        if not _SETTLE[type(step)](kelp, step, at):
-            break
-    for temp in _temps(job):
-        kelp.nas.remove(temp)
-    return at
-
-
-def _temps(job: Job) -> Iterator[str]:
-    for step in job.steps:
-        if isinstance(step, Write | WriteVersion):
-            yield step.temp
-
-
-def _was_made(kelp: Kelp, step: MakeFolder, at: Progress) -> bool:
-    info = kelp.nas.stat(at.job.path(step.spot))
-    if info is None or info.kind != "folder":
-        return False
-    at.recorded = replace(at.recorded, spot=step.spot)
-    return True
-
-
-def _was_moved(kelp: Kelp, step: Move, at: Progress) -> bool:
-    source, target = at.job.path(step.source), at.job.path(step.target)
-    if kelp.nas.stat(source) is not None or kelp.nas.stat(target) is None:
-        return False
-    at.touched(source, target)
-    at.recorded = replace(at.recorded, spot=step.target)
-    return True
-
-
-def _was_written(kelp: Kelp, step: Write, at: Progress) -> bool:
-    target = at.job.path(step.spot)
-    if kelp.nas.stat(step.temp) is not None:
-        return False
-    content = mirroring.content_of(kelp, step.content_id)
-    if not _holds(kelp, target, content):
-        return False
-    info = kelp.nas.stat(target)
-    if info is None:
-        return False
-    at.touched(target)
-    at.recorded = Recorded(step.spot, content.id, info.size, info.mtime_ns, info.inode)
-    return True
-
-
-def _holds(kelp: Kelp, path: str, content: Content) -> bool:
+def holds(kelp: Kelp, path: str, content: Content) -> bool:
     """The file there has exactly these bytes."""
     info = kelp.nas.stat(path)
     if info is None or info.kind != "file" or info.size != content.size:
@@ -294,35 +257,6 @@ def _holds(kelp: Kelp, path: str, content: Content) -> bool:
         return kelp.nas.checksum(path) == content.checksum
     except (ContentCorrupt, ObjectMissing):
         return False
-
-
-def _was_kept(kelp: Kelp, step: Keep | WriteVersion, at: Progress) -> bool:
-    known = {version.uuid: version.content_id for version in at.job.situation.versions}
-    content_id = step.content_id if isinstance(step, WriteVersion) else known.get(step.version)
-    if content_id is None or not _holds(kelp, step.path, mirroring.content_of(kelp, content_id)):
-        return False
-    at.touched(step.path)
-    at.version_paths[step.version] = step.path
-    return True
-
-
-def _was_dropped(kelp: Kelp, step: DropVersion, at: Progress) -> bool:
-    if kelp.nas.stat(step.path) is not None:
-        return False
-    at.version_paths[step.version] = None
-    return True
-
-
-def _was_removed(kelp: Kelp, step: Remove, at: Progress) -> bool:
-    path = at.job.path(step.spot)
-    if kelp.nas.stat(path) is not None:
-        return False
-    at.recorded = Recorded()
-    return True
-
-
-def _never(kelp: Kelp, step: Touch, at: Progress) -> bool:
-    return False
 
 
 _RUN: dict[type, Callable[[Kelp, Any, Progress], None]] = {
@@ -334,14 +268,4 @@ _RUN: dict[type, Callable[[Kelp, Any, Progress], None]] = {
     WriteVersion: _write_version,
     DropVersion: _drop_version,
     Remove: _remove,
-}
-_SETTLE: dict[type, Callable[[Kelp, Any, Progress], bool]] = {
-    MakeFolder: _was_made,
-    Move: _was_moved,
-    Write: _was_written,
-    Touch: _never,
-    Keep: _was_kept,
-    WriteVersion: _was_kept,
-    DropVersion: _was_dropped,
-    Remove: _was_removed,
 }

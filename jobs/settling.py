@@ -1,0 +1,116 @@
+"""Was it done? How far a job came whose worker died, found by looking at the NAS (design §5).
+
+Nothing is done here but removing the job's temporary files: what is missing is planned anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from jobs.steps import Progress, holds
+from vfs.core import Kelp
+from vfs.nas_model import (
+    DropVersion,
+    Job,
+    Keep,
+    MakeFolder,
+    Move,
+    Recorded,
+    Remove,
+    Touch,
+    Write,
+    WriteVersion,
+)
+from vfs.operations import mirroring
+
+
+def settle(kelp: Kelp, job: Job) -> Progress:
+    """Look how far an interrupted job came, without doing anything but removing its temporary files."""
+    at = Progress.of(job)
+    for step in job.steps:
+        if not _SETTLE[type(step)](kelp, step, at):
+            break
+    for temp in _temps(job):
+        kelp.nas.remove(temp)
+    return at
+
+
+def _temps(job: Job) -> Iterator[str]:
+    for step in job.steps:
+        if isinstance(step, Write | WriteVersion):
+            yield step.temp
+
+
+def _was_made(kelp: Kelp, step: MakeFolder, at: Progress) -> bool:
+    info = kelp.nas.stat(at.job.path(step.spot))
+    if info is None or info.kind != "folder":
+        return False
+    at.recorded = replace(at.recorded, spot=step.spot)
+    return True
+
+
+def _was_moved(kelp: Kelp, step: Move, at: Progress) -> bool:
+    source, target = at.job.path(step.source), at.job.path(step.target)
+    if kelp.nas.stat(source) is not None or kelp.nas.stat(target) is None:
+        return False
+    at.touched(source, target)
+    at.recorded = replace(at.recorded, spot=step.target)
+    return True
+
+
+def _was_written(kelp: Kelp, step: Write, at: Progress) -> bool:
+    target = at.job.path(step.spot)
+    if kelp.nas.stat(step.temp) is not None:
+        return False
+    content = mirroring.content_of(kelp, step.content_id)
+    if not holds(kelp, target, content):
+        return False
+    info = kelp.nas.stat(target)
+    if info is None:
+        return False
+    at.touched(target)
+    at.recorded = Recorded(step.spot, content.id, info.size, info.mtime_ns, info.inode)
+    return True
+
+
+def _was_kept(kelp: Kelp, step: Keep | WriteVersion, at: Progress) -> bool:
+    known = {version.uuid: version.content_id for version in at.job.situation.versions}
+    content_id = step.content_id if isinstance(step, WriteVersion) else known.get(step.version)
+    if content_id is None or not holds(kelp, step.path, mirroring.content_of(kelp, content_id)):
+        return False
+    at.touched(step.path)
+    at.version_paths[step.version] = step.path
+    return True
+
+
+def _was_dropped(kelp: Kelp, step: DropVersion, at: Progress) -> bool:
+    if kelp.nas.stat(step.path) is not None:
+        return False
+    at.version_paths[step.version] = None
+    return True
+
+
+def _was_removed(kelp: Kelp, step: Remove, at: Progress) -> bool:
+    path = at.job.path(step.spot)
+    if kelp.nas.stat(path) is not None:
+        return False
+    at.recorded = Recorded()
+    return True
+
+
+def _never(kelp: Kelp, step: Touch, at: Progress) -> bool:
+    return False
+
+
+_SETTLE: dict[type, Callable[[Kelp, Any, Progress], bool]] = {
+    MakeFolder: _was_made,
+    Move: _was_moved,
+    Write: _was_written,
+    Touch: _never,
+    Keep: _was_kept,
+    WriteVersion: _was_kept,
+    DropVersion: _was_dropped,
+    Remove: _was_removed,
+}
