@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -21,13 +22,14 @@ import click
 from cli import banner, check, locks, status, sync, tls, trash, users, versions
 from cli.address import address_for
 from cli.display import complain
-from cli.drive import load_settings, log_option, place_options
+from cli.drive import load_settings, log_option, place_options, set_up_log
 from cli.first_run import ensure_admin
-from cli.serving import alone_on, require_free
+from cli.serving import make_private, require_free
 from dav_provider.app import make_app
 from dav_provider.http_server import HttpServer, make_server
 from jobs import runner
-from vfs import bootstrap, trace
+from jobs.queue import InProcessQueue
+from vfs import bootstrap
 from vfs.errors import KelpError
 from vfs.settings import Settings
 
@@ -60,23 +62,23 @@ def serve(config: Path | None, data: Path | None, nas: Path | None, log_level: s
 
     The first start on an empty data folder makes the database and the user admin.
     """
-    trace.set_up_log(log_level.upper())
+    set_up_log(log_level)
     overrides = {f"server_{name}": value for name, value in server.items()}
     settings = load_settings(config, data, nas, **overrides)
     certificate = banner.Certificate.of(settings)
     require_free(settings.server.host, settings.server.port)
-    with alone_on(settings.data):
-        _run(settings, certificate)
+    make_private(settings.data)
+    _run(settings, certificate)
 
 
 def _run(settings: Settings, certificate: banner.Certificate | None) -> None:
     stop = threading.Event()
     _stop_on_signals(stop)
-    kelp = bootstrap.build(settings)
+    kelp = bootstrap.build(settings, queue=InProcessQueue())
     try:
         server = make_server(settings, make_app(kelp))
         server.open()
-        user, password = ensure_admin(kelp, os.environ)  # after the port is ours: a made-up password is shown only once
+        login = ensure_admin(kelp, os.environ)  # after the port is ours: a made-up password is shown only once
         address = address_for(
             settings.server.host,
             server.port,
@@ -85,7 +87,7 @@ def _run(settings: Settings, certificate: banner.Certificate | None) -> None:
         )
         jobs = runner.start(kelp)
         try:
-            banner.show(settings, address, user, password, certificate, datetime.now(UTC))
+            banner.show(settings, address, login, certificate, datetime.now(UTC))
             _serve_until(stop, server)
         finally:
             jobs.stop()
@@ -133,12 +135,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks
-    sys.exit(_exit_code())
+    sys.exit(run())
 
 
-def _exit_code() -> int:
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command, with sys.argv when no `arguments` are given; the exit code."""
     try:
-        return int(commands.main(prog_name="kelp", standalone_mode=False) or 0)
+        return int(commands.main(arguments, prog_name="kelp", standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from shlex import quote
+from urllib.parse import quote as urlquote
 
 from rich.text import Text
 
 from cli.address import Address, is_loopback
 from cli.display import err, out
+from cli.first_run import Login
 from vfs.crypto.certificates import CertificateFacts, check_pair
 from vfs.settings import Settings
+
+_ENDING = "Stop with Ctrl-C. `kelp status` in another terminal shows what is on its way to the NAS."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,33 +47,41 @@ def ways_in(address: Address, user: str, certificate: Certificate | None) -> lis
     """The mount lines for each client. None of them holds the password: each client asks for it."""
     # Clients have to be told about a certificate that no authority signed; its file is the proof.
     own_root = quote(str(certificate.file)) if certificate and certificate.facts.self_signed else None
-    url = address.url
     curl_trust = f"--cacert {own_root} " if own_root else ""
-    rclone_trust = f" --ca-cert {own_root}" if own_root else ""
     return [
-        Way(
-            "Linux, davfs2",
-            (f"sudo mkdir -p /mnt/kelp && sudo mount -t davfs -o uid=$(id -u),gid=$(id -g) {url} /mnt/kelp",),
-            "It shows the certificate and asks whether to trust it: y" if own_root else "",
-        ),
+        _davfs(address, own_root),
         Way("Linux, GNOME", (f"gio mount {_gvfs(address, user)}",)),
-        Way(
-            "rclone",
-            (
-                f"rclone lsd :webdav: --webdav-url {url} --webdav-vendor owncloud --webdav-user {quote(user)}"
-                f' --webdav-pass "$(rclone obscure -)"{rclone_trust}',
-            ),
-            "It waits for the password: type it, then Enter. Vendor owncloud keeps times and checks sums.",
-        ),
-        Way("curl", (f"curl {curl_trust}-u {quote(user)} -T FILE {url}",)),
+        _rclone(address, user, own_root),
+        Way("curl", (f"curl {curl_trust}-u {quote(user)} -T FILE {address.url}",)),
         _cyberduck(address, user),
         _macos(address, user, own_root),
         _windows(address, user, own_root),
     ]
 
 
+def _davfs(address: Address, own_root: str | None) -> Way:
+    # Newer kernels (seen with Linux 6.18) ask for more of a folder at once than davfs2's default buffer of 16 KiB
+    # holds; davfs2 1.6 then answers EINVAL to every listing.
+    lines = (
+        "sudo mkdir -p /mnt/kelp && echo buf_size 256 | sudo tee /etc/davfs2/kelp.conf",
+        f"sudo mount -t davfs -o conf=/etc/davfs2/kelp.conf,uid=$(id -u),gid=$(id -g) {address.url} /mnt/kelp",
+    )
+    return Way("Linux, davfs2", lines, "It shows the certificate and asks whether to trust it: y" if own_root else "")
+
+
+def _rclone(address: Address, user: str, own_root: str | None) -> Way:
+    # `rclone obscure -` reads a pipe, but no terminal; an argument would show in `ps`.
+    password = "RCLONE_WEBDAV_PASS=$(printf 'Password: ' >&2; read -rs p; printf %s \"$p\" | rclone obscure -)"
+    trust = f" --ca-cert {own_root}" if own_root else ""
+    line = (
+        f"{password} rclone lsf :webdav: --webdav-url {address.url} --webdav-vendor owncloud"
+        f" --webdav-user {quote(user)}{trust}"
+    )
+    return Way("rclone", (line,), "In bash or zsh. Vendor owncloud keeps times and compares checksums.")
+
+
 def _gvfs(address: Address, user: str) -> str:
-    return f"{'davs' if address.tls else 'dav'}://{quote(user)}@{address.authority}/dav/"
+    return f"{'davs' if address.tls else 'dav'}://{urlquote(user)}@{address.authority}/dav/"
 
 
 def _cyberduck(address: Address, user: str) -> Way:
@@ -127,21 +139,14 @@ def warnings_for(settings: Settings, address: Address, certificate: Certificate 
     return warnings
 
 
-def show(
-    settings: Settings, address: Address, user: str, password: str, certificate: Certificate | None, now: datetime
-) -> None:
-    """Print the banner on standard output and warnings on standard error. `password` is the line about it."""
+def show(settings: Settings, address: Address, login: Login, certificate: Certificate | None, now: datetime) -> None:
+    """Print the banner on standard output and warnings on standard error."""
     console = out()
     console.print(Text.assemble("Kelp is ready: ", (address.url, "bold green")))
     console.print()
-    facts = (("user", user), ("password", password), ("NAS", settings.nas_root), ("data", settings.data))
-    for name, value in facts:
-        console.print(Text.assemble((f"  {name:<10}", "dim"), str(value)))
-    if is_loopback(settings.server.host):
-        console.print(
-            Text.assemble((f"  {'reach':<10}", "dim"), "this machine only; --host 0.0.0.0 with TLS opens it to others")
-        )
-    for way in ways_in(address, user, certificate):
+    for name, value in _facts(settings, login):
+        console.print(Text.assemble((f"  {name:<10}", "dim"), value))
+    for way in ways_in(address, login.user, certificate):
         console.print()
         console.print(Text(way.title, "bold"))
         for line in way.lines:
@@ -149,9 +154,15 @@ def show(
         if way.note:
             console.print(Text(f"  {way.note}", "dim"))
     console.print()
-    console.print(
-        Text("Stop with Ctrl-C. `kelp status` in another terminal shows what is on its way to the NAS.", "dim")
-    )
+    console.print(Text(_ENDING, "dim"))
     sys.stdout.flush()
     for warning in warnings_for(settings, address, certificate, now):
         err().print(Text.assemble(("warning: ", "bold yellow"), warning))
+
+
+def _facts(settings: Settings, login: Login) -> list[tuple[str, str]]:
+    password = [("password", login.password), ("", login.note)] if login.password else [("password", login.note)]
+    facts = [("user", login.user), *password, ("NAS", str(settings.nas_root)), ("data", str(settings.data))]
+    if is_loopback(settings.server.host):
+        facts.append(("reach", "this machine only; --host 0.0.0.0 with TLS opens it to others"))
+    return facts

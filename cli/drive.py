@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +41,11 @@ def log_option(default: str) -> Callable[[Command], Command]:
     )
 
 
+def set_up_log(level: str) -> None:
+    trace.set_up_log(level.upper())
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it announces its plug-ins at each start
+
+
 def load_settings(config: Path | None, data: Path | None, nas: Path | None, **overrides: object) -> Settings:
     """Settings from the file, the environment and the command line. The one place that looks at the environment."""
     return Settings.load(config, os.environ, data=data, nas_root=nas, **overrides)
@@ -52,7 +58,7 @@ def on_drive(command: Command) -> Command:
     @log_option("warning")
     @functools.wraps(command)
     def run(config: Path | None, data: Path | None, nas: Path | None, log_level: str, **rest: Any) -> Any:
-        trace.set_up_log(log_level.upper())
+        set_up_log(log_level)
         with opened(load_settings(config, data, nas)) as kelp, trace.under(trace.new_id("cli")):
             return command(kelp, **rest)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from vfs.core import Kelp
 from vfs.model import Role
@@ -20,16 +21,27 @@ def make_up_password() -> str:
     return "-".join(groups)
 
 
-def ensure_admin(kelp: Kelp, environ: Mapping[str, str]) -> tuple[str, str]:
-    """Add the first administrator when there is no user. Returns his name and what to say about his password.
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who may log in, and what the banner says about the password. `password` only when it was just made up."""
 
-    KELP_ADMIN_PASSWORD is taken when set; it counts on the first start only.
+    user: str
+    password: str | None
+    note: str
+
+
+def ensure_admin(kelp: Kelp, environ: Mapping[str, str]) -> Login:
+    """Add the first administrator when there is no user.
+
+    KELP_ADMIN_PASSWORD is taken when set; it counts on the first start only. Raises InvalidRequest when too short.
     """
     if access.has_users(kelp):
         admins = [user.name for user in access.list_users(kelp) if user.role is Role.ADMIN]
         name = admins[0] if admins else ADMIN
-        return name, f"the one you set; `kelp user passwd {name}` changes it"
+        return Login(name, None, f"the one you set; `kelp user passwd {name}` changes it")
     given = environ.get("KELP_ADMIN_PASSWORD", "")
     password = given or make_up_password()
     access.add_user(kelp, ADMIN, password, Role.ADMIN)
-    return ADMIN, "from KELP_ADMIN_PASSWORD" if given else f"{password}   (made up, shown only this once)"
+    if given:
+        return Login(ADMIN, None, "the one in KELP_ADMIN_PASSWORD")
+    return Login(ADMIN, password, "made up, shown only this once: write it down")

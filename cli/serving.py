@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 from vfs.errors import ConfigurationError
 
-_LOCK_NAME = "serve.lock"
 _WHY_NOT = {
     errno.EADDRINUSE: "it is in use by another program",
     errno.EACCES: "that needs more rights; ports below 1024 belong to root",
@@ -37,23 +33,11 @@ def require_free(host: str, port: int) -> None:
             raise ConfigurationError(f"cannot listen on {host or '*'} port {port}: {reason}") from error
 
 
-@contextlib.contextmanager
-def alone_on(data: Path) -> Iterator[None]:
-    """Hold the data folder for this server. Raises ConfigurationError when another one serves it, or none could.
-
-    The lock belongs to the open file, so it ends with the process, however that ends.
-    """
-    lock = data / _LOCK_NAME
+def make_private(data: Path) -> None:
+    """Make the data folder, for its owner alone: it holds everybody's files. Raises ConfigurationError."""
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise ConfigurationError(f"cannot use the data folder {data}: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigurationError(f"another `kelp serve` is running on {data}") from error
-        yield
-    finally:
-        os.close(descriptor)
+        raise ConfigurationError(f"cannot make the data folder {data}: {error.strerror}") from error
+    if not os.access(data, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigurationError(f"cannot write to the data folder {data}: permission denied")
