@@ -9,9 +9,13 @@ import re
 import socket
 import time
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
 import pytest
+
+from vfs.model import Role
+from vfs.operations import access, checking
 
 METHODS = {
     *("OPTIONS", "GET", "HEAD", "PUT", "PROPFIND", "PROPPATCH"),
@@ -27,7 +31,6 @@ WIN = "urn:schemas-microsoft-com:"
 @pytest.fixture(scope="module")
 def drive(shared_drive):
     yield shared_drive
-    checking = pytest.importorskip("vfs.operations.checking")
     report = checking.check(shared_drive.kelp)
     assert report.ok, report.problems
 
@@ -132,6 +135,15 @@ def test_r2_anything_but_good_basic_is_401_with_basic(drive, method, credentials
             assert reply.getheader("WWW-Authenticate").startswith('Basic realm="Kelp"')
             assert reply.getheader("Content-Length") is not None
             assert method != "HEAD" or body == b""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_r2_credentials_in_both_encodings(drive, encoding) -> None:
+    name = f"ünal-{encoding}"
+    access.add_user(drive.kelp, name, "pässwörter", Role.EDITOR)
+    for password, status in (("pässwörter", 200), ("pässwörteR", 401)):
+        credentials = base64.b64encode(f"{name}:{password}".encode(encoding)).decode()
+        assert drive.ask("OPTIONS", "/dav/", Authorization=f"basic  {credentials}").status == status
 
 
 def test_r2_malformed_paths_and_front_need_authentication_too(drive) -> None:
@@ -381,6 +393,47 @@ def test_r11_the_old_version_stays_visible_until_the_body_is_whole(drive, folder
         connection.sendall(b"new")
         assert connection.recv(100).startswith(b"HTTP/1.1 423 ")
     assert drive.ask("GET", folder + "f").body == b"old"
+
+
+def test_r11_a_new_file_is_not_seen_before_its_body_is_whole(drive, folder) -> None:
+    with contextlib.closing(socket.create_connection(("127.0.0.1", drive.port), timeout=10)) as connection:
+        connection.sendall(head(drive, "PUT", folder + "f", "Content-Length: 6") + b"new")
+        assert drive.ask("GET", folder + "f").status == 404
+        assert "<D:href>" + folder + "f" not in propfind(drive, folder, depth="1").text
+        connection.sendall(b"new")
+        assert connection.recv(100).startswith(b"HTTP/1.1 201 ")
+
+
+def at_once(jobs):
+    """Run all of them in threads of their own; their results in order."""
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return [one.result() for one in [pool.submit(job) for job in jobs]]
+
+
+def test_of_parallel_locks_one_is_granted(drive, folder) -> None:
+    statuses = at_once([lambda: lock(drive, folder + "f")[0].status] * 20)
+    assert sorted(statuses) == [201] + [423] * 19
+
+
+def test_of_parallel_conditional_puts_one_wins(drive, folder) -> None:
+    etag = drive.ask("PUT", folder + "f", b"").headers["etag"]
+    statuses = at_once([lambda: drive.ask("PUT", folder + "f", b"new", If_Match=etag).status] * 4)
+    assert sorted(statuses) == [204, 412, 412, 412]
+
+
+def test_windows_copies_many_files_in_parallel(drive, folder) -> None:
+    def copy_in(number: int) -> list[int]:
+        path = f"{folder}{number}.txt"
+        statuses = [drive.ask("PUT", path, b"").status]
+        reply, token = lock(drive, path, Timeout="Second-3600")
+        held = {"If": f"(<{token}>)"}
+        times = "<Z:Win32LastModifiedTime>Sun, 13 Sep 2020 12:26:40 GMT</Z:Win32LastModifiedTime>"
+        statuses += [reply.status, proppatch(drive, path, times, **held).status, drive.ask("HEAD", path).status]
+        statuses += [drive.ask("PUT", path, b"x" * 5000, **held).status, proppatch(drive, path, times, **held).status]
+        return [*statuses, drive.ask("UNLOCK", path, Lock_Token=f"<{token}>").status]
+
+    for statuses in at_once([lambda number=number: copy_in(number) for number in range(16)]):
+        assert statuses == [201, 200, 207, 200, 204, 207, 204]
 
 
 def test_http_framing_is_strict(drive) -> None:
