@@ -61,6 +61,7 @@ def _batch(kelp: Kelp, jobs: Sequence[Job]) -> int:
     for number, job in enumerate(jobs):
         at = steps.Progress.of(job)
         try:
+            kelp.nas.verify()
             with trace.under(f"mirror-{job.situation.entry_id}-{job.fence}"):
                 for step in job.steps:
                     steps.run(kelp, step, at)

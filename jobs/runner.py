@@ -17,7 +17,7 @@ from jobs.queue import InProcessQueue
 from vfs import trace
 from vfs.core import Kelp
 from vfs.errors import KelpError, NasDown
-from vfs.operations import housekeeping, mirroring
+from vfs.operations import housekeeping, mirroring, nas_state
 
 log = logging.getLogger(__name__)
 
@@ -27,20 +27,29 @@ _HOUSEKEEPING = 60.0  # seconds between two rounds
 
 
 class _Watch:
-    """When each thread that works on the NAS last came back from a system call."""
+    """When each worker last came back from a system call on the NAS. Other threads use the NAS too (a read that falls
+    through): only those between `begin` and `end` count."""
 
     def __init__(self, stall: float) -> None:
         self._stall = stall
         self._deadlines: dict[int, float] = {}
 
-    def progress(self) -> None:
+    def begin(self) -> None:
         self._deadlines[threading.get_ident()] = time.monotonic() + self._stall
 
-    def flush(self) -> None:
-        self._deadlines[threading.get_ident()] = time.monotonic() + _FLUSH_LIMIT
+    def progress(self) -> None:
+        self._extend(self._stall)
 
-    def idle(self) -> None:
+    def flush(self) -> None:
+        self._extend(_FLUSH_LIMIT)
+
+    def end(self) -> None:
         self._deadlines.pop(threading.get_ident(), None)
+
+    def _extend(self, seconds: float) -> None:
+        me = threading.get_ident()
+        if me in self._deadlines:
+            self._deadlines[me] = time.monotonic() + seconds
 
     def stalled(self) -> bool:
         now = time.monotonic()
@@ -112,8 +121,9 @@ class Runner:
     def _mirror(self) -> None:
         heard = 0
         while not self._stopping.is_set():
+            self._watch.begin()
             self._guarded("mirror", lambda: mirror.drain(self._kelp, self._owner, self._stopping.is_set))
-            self._watch.idle()
+            self._watch.end()
             heard = self._queue.wait(heard, timeout=30.0)
 
     def _heartbeat(self) -> None:
@@ -125,13 +135,15 @@ class Runner:
 
     def _probe(self) -> None:
         """A thread of its own: a probe may hang as long as the NAS does."""
-        while not self._stopping.wait(self._kelp.settings.mirror.probe):
-            if not outage.is_up(self._kelp):
-                self._guarded("probe", self._probe_once)
-                self._watch.idle()
+        while True:
+            self._guarded("probe", self._probe_once)
+            if self._stopping.wait(self._kelp.settings.mirror.probe):
+                return
 
     def _probe_once(self) -> None:
-        if not self._watch.stalled() and outage.probe(self._kelp):
+        if outage.is_up(self._kelp):
+            nas_state.measure(self._kelp)
+        elif not self._watch.stalled() and outage.probe(self._kelp):
             self._queue.ring()
 
     def _sweep(self) -> None:

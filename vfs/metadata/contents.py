@@ -81,14 +81,17 @@ class Contents:
 
     # --- freeing (design §3: mark, wait until no reader can hold it, look again, delete) ---
 
-    def mark_unreferred(self, now_ns: int, older_than_ns: int, limit: int) -> int:
-        return self._tx.run(
-            f"""UPDATE contents SET freeing_ns = :now WHERE id IN (
-                SELECT id FROM contents
-                WHERE freeing_ns IS NULL AND created_ns < :older AND NOT {_REFERRED} LIMIT :limit)""",
-            now=now_ns,
-            older=older_than_ns,
-            limit=limit,
+    def unreferred(self, older_than_ns: int, limit: int) -> list[str]:
+        """Contents that nothing refers to. Looks at every content: for a read transaction."""
+        sql = f"""SELECT id FROM contents WHERE freeing_ns IS NULL AND created_ns < :older AND NOT {_REFERRED}
+                  LIMIT :limit"""
+        return [row[0] for row in self._tx.all(sql, older=older_than_ns, limit=limit)]
+
+    def mark(self, ids: list[str], now_ns: int) -> None:
+        """To be freed, unless something refers to them by now."""
+        self._tx.many(
+            f"UPDATE contents SET freeing_ns = :now WHERE id = :id AND NOT {_REFERRED}",
+            [{"id": id, "now": now_ns} for id in ids],
         )
 
     def freeable(self, marked_before_ns: int, limit: int) -> list[str]:

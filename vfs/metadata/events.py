@@ -126,6 +126,12 @@ class Events:
 
     def retry_failed(self, entry_id: int | None, now_ns: int) -> int:
         """FAILED events (of one entry, or all) are due again; how many."""
+        self._tx.run(
+            """UPDATE entries SET nas_status = 'SYNCING'
+               WHERE nas_status = 'ERROR' AND (:id IS NULL OR id = :id)
+               AND EXISTS (SELECT 1 FROM sync_events s WHERE s.aggregate_id = entries.id AND s.status = 'FAILED')""",
+            id=entry_id,
+        )
         return self._tx.run(
             """UPDATE sync_events SET status = 'PENDING', retry_count = 0, scheduled_ns = :now, processed_ns = NULL
                WHERE status = 'FAILED' AND (:id IS NULL OR aggregate_id = :id)""",

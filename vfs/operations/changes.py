@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from vfs import names, trace
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
-from vfs.model import ROOT_ID, Caller, Entry, EventType, Kind, Place
+from vfs.model import ROOT_ID, Caller, Entry, EventType, Kind, Place, State
 from vfs.operations.guard import Standing
 
 log = logging.getLogger(__name__)
@@ -117,6 +117,8 @@ def inherit(kelp: Kelp, tx: Tx, caller: Caller, old: Entry, new_id: int, new_uui
     tx.versions.hand_over(old.id, new_id)
     tx.run("UPDATE file_events SET entry_id = :new WHERE entry_id = :old", new=new_id, old=old.id)
     keep_version(kelp, tx, caller, old, new_id, now_ns)
+    if old.state == State.TRASHED:  # its place in the NAS's trash is named after the uuid
+        announce(kelp, tx, caller, old.id, old.kind, EventType.TRASH, now_ns, what="replaced")
 
 
 def announce(

@@ -79,8 +79,10 @@ def spread_deletion(kelp: Kelp) -> int:
 def free_contents(kelp: Kelp) -> int:
     """Free what no row can reach: marked first, freed when no reader can hold it any more; how many objects went."""
     now = kelp.clock.now_ns()
+    with kelp.database.read() as tx:
+        unreferred = tx.contents.unreferred(now - _GRACE_NS, _LIMIT)
     with kelp.database.write() as tx:
-        tx.contents.mark_unreferred(now, now - _GRACE_NS, _LIMIT)
+        tx.contents.mark(unreferred, now)
         for content_id in tx.contents.freeable(now - _GRACE_NS, _LIMIT):
             tx.contents.forget(content_id)
     with kelp.database.read() as tx:

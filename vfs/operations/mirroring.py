@@ -1,7 +1,7 @@
 """The mirror's side of the database: what the NAS shall have and has, leases, what was done (design §5).
 
-A claim (`claiming`) is one commit. Then NAS work, with no
-transaction open. Then one commit records it. Who finds an expired lease settles its plan by looking first.
+A claim (`claiming`) is one commit. Then comes NAS work, with no transaction open. Then one commit records it. Who
+finds an expired lease settles its plan by looking first.
 """
 
 from __future__ import annotations

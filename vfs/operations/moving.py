@@ -136,6 +136,9 @@ def relocate(
         changes.succeed(kelp, tx, caller, there, entry.id, entry.uuid, now_ns)
     else:
         tx.entries.forget_name(there.folder_id, there.key)
+    if entry.is_folder and here.is_litter and not there.is_litter:
+        for child, _ in tx.entries.below(entry.id):  # what leaves a litter folder is mirrored at once (spec §5)
+            tx.events.expedite(child.id, now_ns)
     event = EventType.RENAME if here.folder_id == there.folder_id else EventType.MOVE
     changes.announce(
         kelp, tx, caller, entry.id, entry.kind, event, now_ns,

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from vfs.core import Kelp
 
+_NOTED = 1024 * 1024  # a change of the free space below this is not worth a commit
 RESERVE = 16 * 1024 * 1024  # bytes of the NAS that stay free
 
 
@@ -27,6 +28,24 @@ def read(kelp: Kelp) -> NasState:
 def write(kelp: Kelp, state: NasState) -> None:
     with kelp.database.write() as tx:
         tx.accounts.set_value("nas", json.dumps(asdict(state)))
+
+
+def measure(kelp: Kelp) -> None:
+    """Note how much room the NAS has, so that whoever is asked for it need not ask a NAS that may hang.
+
+    Raises NasDown.
+    """
+    usage = kelp.nas.usage()
+    if abs(usage.free - free_bytes(kelp, usage.free + _NOTED)) >= _NOTED:
+        with kelp.database.write() as tx:
+            tx.accounts.set_value("nas_free", str(usage.free))
+
+
+def free_bytes(kelp: Kelp, unknown: int) -> int:
+    """As last measured; `unknown` when it never was."""
+    with kelp.database.read() as tx:
+        value = tx.accounts.value("nas_free")
+    return int(value) if value else unknown
 
 
 def smallest_waiting(kelp: Kelp) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from vfs.errors import StoreUnavailable, WrongKind
 from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.model import ROOT_ID, Caller, DavLock, Entry, Found, Kind, Level, Row
-from vfs.operations import contents, guard
+from vfs.operations import contents, guard, nas_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +111,11 @@ def path_of(kelp: Kelp, entry_id: int) -> tuple[str, ...]:
 
 
 def usage(kelp: Kelp) -> Usage:
-    """For quota properties and statfs: the smaller of what cache and NAS have free."""
+    """For quota properties and statfs: the smaller of what cache and NAS (as last measured) have free."""
     with kelp.database.read() as tx:
         used = tx.entries.used_bytes()
     free = kelp.cache.usage().free - kelp.settings.cache.reserve
-    with contextlib.suppress(StoreUnavailable):  # a NAS that is down stops nobody from writing
-        free = min(free, kelp.nas.usage().free)
-    return Usage(used, max(free, 0))
+    return Usage(used, max(min(free, nas_state.free_bytes(kelp, free)), 0))
 
 
 def locks_on(kelp: Kelp, entry_id: int) -> list[tuple[DavLock, tuple[str, ...]]]:
