@@ -100,7 +100,8 @@ class _Request(cheroot_server.HTTPRequest):
         names = {name.lower(): value.lower() for name, value in self.outheaders}
         line: Any = self.status  # bytes by now, whatever cheroot's annotation says
         status = int(line[:3])
-        if names.get(b"connection") == b"close" or not self._may_stay():
+        full = not self.server.can_add_keepalive_connection
+        if full or names.get(b"connection") == b"close" or not self._may_stay():
             self.close_connection = True
         if b"content-length" not in names and status not in (204, 304) and self.method != b"HEAD":
             if self.response_protocol == "HTTP/1.1":

@@ -44,7 +44,7 @@ class _Server(CherootServer):
     _connections: Any
     ConnectionClass = Connection
     max_request_header_size = _LARGEST_HEAD
-    keep_alive_conn_limit = 1000
+    keep_alive_conn_limit = 1000  # idle connections; more would eat the process's file descriptors
 
     @staticmethod
     def bind_socket(socket_: socket.socket, bind_addr: tuple[str, int]) -> socket.socket:
