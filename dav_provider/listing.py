@@ -24,7 +24,7 @@ from dav_provider.request import Answer, Request, close
 from dav_provider.resources import locate_existing, tokens_on
 from vfs.core import Kelp
 from vfs.errors import InvalidRequest
-from vfs.model import Entry, Found, Role
+from vfs.model import Entry, Found, Level
 from vfs.operations import reading
 
 _PIECE = 64 * 1024  # characters of XML gathered before they are encoded and sent
@@ -153,7 +153,9 @@ def _names(node: Node, view: View) -> str:
 def _view(kelp: Kelp, request: Request, found: Found, entry: Entry, wanted: Wanted, *, members: bool) -> View:
     """Fetch what the answer needs besides rows: a fixed number of statements, whatever the folder holds."""
     caller = request.caller
-    view = View(now_ns=kelp.clock.now_ns(), lockable=caller.role != Role.VIEWER, entry_id=entry.id, path=found.segments)
+    folder_id = entry.id if entry.is_folder or entry.parent_id is None else entry.parent_id
+    lockable = reading.level_on(kelp, caller, folder_id) >= Level.WRITE  # R9: shown only where LOCK will be granted
+    view = View(now_ns=kelp.clock.now_ns(), lockable=lockable, entry_id=entry.id, path=found.segments)
     if wanted.everything or wanted.asks(LOCKDISCOVERY):
         view.own_locks = _covering(kelp, entry)
         view.member_locks = reading.locks_below(kelp, entry.id) if members else {}
@@ -166,6 +168,8 @@ def _view(kelp: Kelp, request: Request, found: Found, entry: Entry, wanted: Want
     if wanted.asks(CHECKSUMS):
         sha1 = None if entry.is_folder else reading.sha1_of(kelp, entry)
         view.sha1 = {entry.id: sha1} if sha1 else {}
+        if members:
+            view.sha1 |= reading.sha1_below(kelp, caller, entry.id)
     return view
 
 

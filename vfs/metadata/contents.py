@@ -57,6 +57,11 @@ class Contents:
             )
         return tuple(Part(*row) for row in rows)
 
+    def sha1_of_children(self, folder_id: int) -> dict[int, str]:
+        sql = """SELECT e.id, c.sha1 FROM entries e JOIN contents c ON c.id = e.content_id
+                 WHERE e.parent_id = :id AND e.state = 'ACTIVE' AND c.sha1 IS NOT NULL"""
+        return dict(self._tx.all(sql, id=folder_id))
+
     def in_use(self, id: str) -> bool:
         """False for a content that is unknown or being freed: a copy of it must start over."""
         row = self._tx.one("SELECT freeing_ns FROM contents WHERE id = :id", id=id)

@@ -178,43 +178,51 @@ def _checksum(kelp: Kelp, key: str) -> str | None:
 
 
 def _nas(kelp: Kelp, mirrored: bool, deep: bool) -> tuple[list[Problem], int]:
-    """Compare what is recorded with what is there. Entries under a running job are left out unless `mirrored`."""
+    """Compare what is recorded with what is there.
+
+    Unless `mirrored`, what a running job (or one that died) may have changed already is left out: its entry with all
+    that is recorded below, since a folder moves on the NAS with everything in it, and its versions.
+    """
     with kelp.database.read() as tx:
         rows = tx.mirror.on_nas()
-        busy = {row[0] for row in tx.all("SELECT entry_id FROM mirror_leases UNION SELECT entry_id FROM path_leases")}
+        busy = set() if mirrored else {row[0] for row in tx.all("SELECT entry_id FROM mirror_leases")}
         checksums = dict(tx.all("SELECT id, checksum FROM contents"))
-        versions = tx.all("SELECT nas_path, content_id, size FROM versions WHERE nas_path IS NOT NULL")
+        versions = tx.all("SELECT entry_id, nas_path, content_id, size FROM versions WHERE nas_path IS NOT NULL")
     by_id = {row[0]: row for row in rows}
     problems: list[Problem] = []
     files = 0
     expected: set[str] = set()
     for id, _, _, kind, content_id, size in rows:
-        path = _path(by_id, id)
-        if path is None or id == ROOT_ID:
+        chain = _chain(by_id, id)
+        if chain is None or id == ROOT_ID:
             continue
+        path = "/".join(by_id[each][2] for each in reversed(chain))
         expected.add(path)
-        if id in busy and not mirrored:
+        if not busy.isdisjoint(chain):
             continue
         files += kind == "file"
         problems += _compare(kelp, path, kind, size, checksums.get(content_id) if deep else None)
-    for path, content_id, size in versions:
+    for entry_id, path, content_id, size in versions:
         expected.add(path)
+        if entry_id in busy:
+            continue
         problems += _compare(kelp, path, "file", size, checksums.get(content_id) if deep else None)
     if mirrored:
         problems += _foreign(kelp, expected)
     return problems, files
 
 
-def _path(by_id: dict[int, tuple[int, int | None, str, str, str | None, int | None]], id: int) -> str | None:
-    names: list[str] = []
+def _chain(by_id: dict[int, tuple[int, int | None, str, str, str | None, int | None]], id: int) -> list[int] | None:
+    """Ids from an entry up to the one below the root, as recorded on the NAS; None when one of them is not there."""
+    chain: list[int] = []
     at: int | None = id
     while at is not None and at != ROOT_ID:
         row = by_id.get(at)
         if row is None:
             return None
-        names.append(row[2])
+        chain.append(at)
         at = row[1]
-    return "/".join(reversed(names))
+    return chain
 
 
 def _compare(kelp: Kelp, path: str, kind: str, size: int | None, checksum: str | None) -> Iterator[Problem]:

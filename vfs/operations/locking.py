@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import Forbidden, InvalidRequest, LockTokenMismatch, NotFound
+from vfs.errors import Forbidden, InvalidRequest, LockTokenMismatch, NotFound, StoreUnavailable
 from vfs.locks import rules, table
 from vfs.metadata.database import Tx
 from vfs.model import (
@@ -55,21 +55,33 @@ def lock(
         raise InvalidRequest("the lock's owner text is too long")
     if place is not None:
         names.check_segment(place.name)
+    deep = infinite and _is_folder(kelp, caller, place)
     with kelp.database.write() as tx:
-        tx.lock_tree(exclusive=infinite)
+        tx.lock_tree(exclusive=deep)
         now = kelp.clock.now_ns()
         tx.locks.delete_expired(now)
         if tx.locks.count_of_user(caller.user_id, now) >= MAX_LOCKS_PER_USER:
             raise Forbidden("you hold too many locks")
         entry, chain, created = _subject(kelp, tx, caller, place, condition, now)
-        _refuse_conflict(tx, scope, infinite and entry.is_folder, chain, now)
+        if infinite and entry.is_folder and not deep:
+            raise StoreUnavailable("a folder has just taken the place of a file", retry_after=1)
+        _refuse_conflict(tx, scope, deep, chain, now)
         seconds = granted(timeout)
         new = DavLock(
-            f"urn:uuid:{uuid.uuid4()}", entry.id, infinite and entry.is_folder, scope, owner, caller.user_id,
+            f"urn:uuid:{uuid.uuid4()}", entry.id, deep, scope, owner, caller.user_id,
             caller.name, now + seconds * changes.SECOND, seconds,
         )  # fmt: skip
         tx.locks.insert(new)
         return LockResult(new, entry, created)
+
+
+def _is_folder(kelp: Kelp, caller: Caller, place: Place | None) -> bool:
+    """A file's LOCK takes the tree lock shared, whatever its Depth; a folder's deep one exclusively (design §7)."""
+    if place is None:
+        return True
+    with kelp.database.read() as tx:
+        here = guard.stand(kelp, tx, caller, place)
+        return here.entry is not None and here.entry.is_folder
 
 
 def _subject(

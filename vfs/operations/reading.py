@@ -159,6 +159,19 @@ def properties_below(kelp: Kelp, caller: Caller, folder_id: int) -> dict[int, di
         return tx.properties.of_children(folder_id)
 
 
+def level_on(kelp: Kelp, caller: Caller, folder_id: int) -> Level:
+    """The caller's right on a folder and on the files in it."""
+    with kelp.database.read() as tx:
+        return guard.level_of(tx, caller, [id for id, _, _ in tx.entries.ancestors(folder_id)])
+
+
+def sha1_below(kelp: Kelp, caller: Caller, folder_id: int) -> dict[int, str]:
+    """SHA-1 (hex) of those files in a folder whose content has one known."""
+    with kelp.database.read() as tx:
+        guard.reach(tx, caller, folder_id, Level.READ)
+        return tx.contents.sha1_of_children(folder_id)
+
+
 def sha1_of(kelp: Kelp, entry: Entry) -> str | None:
     """SHA-1 (hex) of a file's content when it is known."""
     if entry.content_id is None:
