@@ -1,0 +1,109 @@
+"""Clients write, move, copy, delete and lock while the server is killed at random moments.
+
+After each restart every acknowledged change is there byte for byte, and each request without an answer is done whole
+or not at all; at the end the NAS shows the same tree. KELP_CRASH_ROUNDS sets the rounds, KELP_CRASH_SEED repeats a run
+(the requests are then the same; the moments of the kills depend on the machine).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.crash.client import Client
+from tests.crash.ledger import Tree, difference
+from tests.crash.nas_tree import nas_tree, plain
+from tests.server_process import ServerProcess, server_process
+from vfs.bootstrap import build
+from vfs.operations import backlog, checking
+from vfs.operations.backlog import Waited
+from vfs.settings import Settings
+
+ROUNDS = int(os.environ.get("KELP_CRASH_ROUNDS", "20"))
+SEED = int(os.environ.get("KELP_CRASH_SEED", "0")) or random.randrange(1, 1_000_000)
+CLIENTS = 4
+CHECKED_EVERY = 10  # rounds between two looks at the whole of database, cache and NAS
+
+pytestmark = pytest.mark.crash
+
+
+@pytest.mark.timeout(0 if ROUNDS > 50 else 300)
+def test_random_kills(tmp_path: Path) -> None:
+    print(f"KELP_CRASH_SEED={SEED}")
+    kills = random.Random(SEED)
+    with server_process(tmp_path) as server:
+        clients = [Client(server, f"client {number}", SEED + number) for number in range(CLIENTS)]
+        for number in range(1, ROUNDS + 1):
+            with _running(client.work for client in clients):
+                time.sleep(kills.uniform(0.02, 1.2))
+                server.kill()
+            if kills.random() < 0.25:  # once more, while it comes up and settles what it left
+                server.start()
+                time.sleep(kills.uniform(0.3, 1.5))
+                server.kill()
+            if number % CHECKED_EVERY == 0:
+                _check(server, mirrored=False)
+            server.start()
+            server.wait_ready()
+            with _running(client.verify for client in clients):
+                pass
+        assert all(client.acknowledged > ROUNDS for client in clients), [client.acknowledged for client in clients]
+        _compare_with_nas(server, clients)
+        assert "Traceback" not in server.log_text() and " ERROR " not in server.log_text(), server.log
+
+
+class _running:
+    """Run each in a thread of its own until the block and they are done. Raises what any of them raised."""
+
+    def __init__(self, actions: Iterable[Callable[[], None]]) -> None:
+        self._errors: list[BaseException] = []
+        self._threads = [threading.Thread(target=self._run, args=(action,)) for action in actions]
+
+    def _run(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except BaseException as error:
+            self._errors.append(error)
+
+    def __enter__(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        for thread in self._threads:
+            thread.join()
+        if self._errors:
+            raise self._errors[0]
+
+
+def _compare_with_nas(server: ServerProcess, clients: list[Client]) -> None:
+    kelp = build(_settings(server))
+    try:
+        waited = backlog.wait_until_mirrored(kelp, timeout=60 + ROUNDS)
+        assert waited is Waited.MIRRORED, (waited, backlog.backlog(kelp), backlog.events(kelp, 10, "FAILED"))
+    finally:
+        kelp.close()
+    server.stop()
+    expected = plain(Tree({path: node for client in clients for path, node in client.tree.nodes.items()}))
+    actual = nas_tree(server.nas)
+    assert actual == expected, "the NAS differs:\n" + difference(expected, actual)
+    _check(server, mirrored=True)
+
+
+def _check(server: ServerProcess, *, mirrored: bool) -> None:
+    kelp = build(_settings(server))
+    try:
+        report = checking.check(kelp, mirrored=mirrored)
+        assert report.ok, report.problems[:20]
+    finally:
+        kelp.close()
+
+
+def _settings(server: ServerProcess) -> Settings:
+    return Settings.load(data=server.data, nas_root=server.nas)

@@ -1,0 +1,107 @@
+"""`kelp serve` as a child process that a test may kill and start again on the same data."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+PROGRAM = Path(__file__).parent.parent / "kelp.py"
+PASSWORD = "correct horse"
+
+
+class ServerProcess:
+    """A server on 127.0.0.1 at a port that stays the same over restarts. `log` is its standard error, all starts."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        """`settings` as in the environment: `mirror_delay=0` is KELP_MIRROR_DELAY."""
+        self.data, self.nas = folder / "data", folder / "nas"
+        self.log = folder / "server.log"
+        self.port = _free_port()
+        self.basic = "Basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("KELP_")}
+        own = {f"KELP_{name.upper()}": str(value) for name, value in settings.items()}
+        self._environ = {**environ, **own, "KELP_ADMIN_PASSWORD": PASSWORD}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start without waiting for it to answer."""
+        command = [sys.executable, str(PROGRAM), "serve", "--data", str(self.data), "--nas", str(self.nas)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "--port", str(self.port)], env=self._environ, stdout=subprocess.DEVNULL, stderr=log
+            )
+
+    def wait_ready(self, seconds: float = 60) -> None:
+        """Until it answers. Raises AssertionError with the end of its log when it does not."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and self.process.poll() is None:
+            with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(self.connect()) as probe:
+                probe.request("GET", "/healthz")
+                if probe.getresponse().status == 200:
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"the server did not start:\n{self.log_text()[-3000:]}")
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "not started"
+        return self._process
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until the kernel has cleaned up behind it."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """SIGTERM; it must end by itself, in order."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(timeout=30) == 0, self.log_text()[-3000:]
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def rss(self) -> int:
+        """Bytes of memory it has had at most, since the last `reset_rss`."""
+        return self._memory("VmHWM")
+
+    def reset_rss(self) -> int:
+        """Begin to measure the highest memory anew; bytes it has now. Linux: /proc/PID/clear_refs, proc(5)."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        return self._memory("VmRSS")
+
+    def _memory(self, field: str) -> int:
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError(f"no {field} in /proc")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def server_process(folder: Path, **settings: object) -> Iterator[ServerProcess]:
+    """A started server that answers; whatever happens, none is left running."""
+    server = ServerProcess(folder, **settings)
+    server.start()
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.kill()
