@@ -66,6 +66,12 @@ class Events:
         row = self._tx.one(sql, id=entry_id)
         return row[0] if row else None
 
+    def oldest(self, entry_id: int) -> int | None:
+        """The oldest event of an entry that is not carried yet."""
+        sql = "SELECT MIN(id) FROM sync_events WHERE aggregate_id = :id AND status IN ('PENDING', 'PROCESSING')"
+        row = self._tx.one(sql, id=entry_id)
+        return row[0] if row else None
+
     def start(self, entry_id: int) -> None:
         sql = "UPDATE sync_events SET status = 'PROCESSING' WHERE aggregate_id = :id AND status = 'PENDING'"
         self._tx.run(sql, id=entry_id)

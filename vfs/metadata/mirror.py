@@ -51,6 +51,10 @@ class Mirror:
         )
         return row[0] if row else None
 
+    def is_misplaced(self, id: int) -> bool:
+        """Recorded in another folder than it is in on the drive."""
+        return self._tx.one("SELECT 1 FROM entries WHERE id = :id AND nas_parent_id <> parent_id", id=id) is not None
+
     def recorded_below(self, id: int) -> list[tuple[int, Kind]]:
         """Entries recorded to be directly in a folder on the NAS."""
         rows = self._tx.all("SELECT id, kind FROM entries WHERE nas_parent_id = :id AND nas_name IS NOT NULL", id=id)
@@ -118,7 +122,8 @@ class Mirror:
         marks = ", ".join(f":i{n}" for n in range(len(folder_ids)))
         values = {f"i{n}": id for n, id in enumerate(folder_ids)}
         sql = f"""SELECT 1 FROM entries e JOIN sync_events s ON s.aggregate_id = e.id
-                  WHERE e.id IN ({marks}) AND e.state = 'ACTIVE' AND s.status = 'PENDING' AND s.id < :before
+                  WHERE e.id IN ({marks}) AND e.state = 'ACTIVE'
+                  AND s.status = 'PENDING' AND NOT s.litter AND s.id < :before
                   AND (e.nas_parent_id <> e.parent_id OR e.nas_name <> e.nas_desired_name) LIMIT 1"""
         return self._tx.one(sql, before=before_event, **values) is not None
 

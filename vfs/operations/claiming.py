@@ -66,10 +66,9 @@ def _claim_one(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, planner: Plan
     if wanted is not None and not _parent_is_there(tx, claims, entry_id, wanted):
         return False
     if wanted is not None and wanted != situation.recorded.spot:
-        key = names.nas_key(wanted.name, kelp.nas.properties.folds_case)
-        holder = tx.mirror.holder(wanted, key, entry_id)
-        if holder is not None:
-            _clear_name(kelp, tx, claims, entry_id, holder)
+        obstacle = _obstacle(kelp, tx, entry_id, wanted)
+        if obstacle is not None:
+            _move_aside(kelp, tx, claims, entry_id, obstacle)
             return False
     if wanted is None and not _may_go(tx, claims, situation):
         return False
@@ -88,8 +87,22 @@ def _parent_is_there(tx: Tx, claims: _Claims, entry_id: int, wanted: Spot) -> bo
     return False
 
 
-def _clear_name(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, holder: int) -> None:
-    """A held name is never waited for: its holder moves aside and is then due itself."""
+def _obstacle(kelp: Kelp, tx: Tx, entry_id: int, wanted: Spot) -> int | None:
+    """Who is in the way to a spot: the holder of its name, or what leads to it and is still inside the entry."""
+    key = names.nas_key(wanted.name, kelp.nas.properties.folds_case)
+    holder = tx.mirror.holder(wanted, key, entry_id)
+    if holder is not None:
+        return holder
+    chain = tx.mirror.nas_chain(wanted.parent_id)
+    if chain is None or entry_id not in chain[0]:
+        return None
+    # On the drive the way to the spot does not lead through the entry, so one of these has left its folder there.
+    inside = chain[0][: chain[0].index(entry_id)]
+    return next((id for id in reversed(inside) if tx.mirror.is_misplaced(id)), None)
+
+
+def _move_aside(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, holder: int) -> None:
+    """What is in the way is never waited for: it moves aside and is then due itself."""
     if holder in claims.taken:
         return
     if tx.leases.held(holder):
@@ -149,7 +162,9 @@ def _take(
     moves = situation.kind == Kind.FOLDER and situation.recorded.spot is not None
     exclusive = [situation.entry_id] if moves else []
     ancestors = sorted(shared - {ROOT_ID, situation.entry_id})
-    in_the_way = final and ancestors and tx.mirror.waits_to_move(ancestors, situation.event_id)
+    # Compared by the oldest change of each, which gives one order for all: no two entries wait for each other.
+    oldest = tx.events.oldest(situation.entry_id)
+    in_the_way = final and ancestors and oldest is not None and tx.mirror.waits_to_move(ancestors, oldest)
     if in_the_way or tx.leases.blocked(sorted(shared), exclusive):
         tx.events.put_off(instead_of or situation.entry_id, claims.now_ns + _BUSY_NS)
         return
