@@ -6,16 +6,15 @@ face together; everything else is in `cli/`.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -24,9 +23,9 @@ from cli.address import address_for
 from cli.display import complain
 from cli.drive import load_settings, log_option, place_options, set_up_log
 from cli.first_run import ensure_admin
-from cli.serving import make_private, require_free
+from cli.serving import end, make_private, require_free, serve_until, stop_on_signals
 from dav_provider.app import make_app
-from dav_provider.http_server import HttpServer, make_server
+from dav_provider.http_server import make_server
 from jobs import runner
 from jobs.queue import InProcessQueue
 from vfs import bootstrap
@@ -73,11 +72,13 @@ def serve(config: Path | None, data: Path | None, nas: Path | None, log_level: s
 
 def _run(settings: Settings, certificate: banner.Certificate | None) -> None:
     stop = threading.Event()
-    _stop_on_signals(stop)
-    kelp = bootstrap.build(settings, queue=InProcessQueue())
-    try:
+    stop_on_signals(stop)
+    with contextlib.ExitStack() as undo:
+        kelp = bootstrap.build(settings, queue=InProcessQueue())
+        undo.callback(kelp.close)
         server = make_server(settings, make_app(kelp))
         server.open()
+        undo.callback(end, server)
         login = ensure_admin(kelp, os.environ)  # after the port is ours: a made-up password is shown only once
         address = address_for(
             settings.server.host,
@@ -86,48 +87,9 @@ def _run(settings: Settings, certificate: banner.Certificate | None) -> None:
             plain_anywhere=settings.auth.allow_plain_http,
         )
         jobs = runner.start(kelp)
-        try:
-            banner.show(settings, address, login, certificate, datetime.now(UTC))
-            _serve_until(stop, server)
-        finally:
-            jobs.stop()
-    finally:
-        kelp.close()
-
-
-def _stop_on_signals(stop: threading.Event) -> None:
-    """The first SIGTERM or SIGINT stops gracefully; after it both mean what they always do."""
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        stop.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-
-
-def _serve_until(stop: threading.Event, server: HttpServer) -> None:
-    """Serve in a thread of its own, so that signals find the main thread waiting. Raises what ended the server."""
-    failures: list[Exception] = []
-
-    def run() -> None:
-        try:
-            server.start()
-        except Exception as error:
-            failures.append(error)
-        finally:
-            stop.set()
-
-    thread = threading.Thread(target=run, name="http", daemon=True)
-    thread.start()
-    stop.wait()
-    if not failures:
-        _log.info("stopping: new requests are refused, running ones have ten seconds to finish")
-        server.stop()
-        thread.join()
-    if failures:
-        raise failures[0]
+        undo.callback(jobs.stop)
+        banner.show(settings, address, login, certificate, datetime.now(UTC))
+        serve_until(stop, server)
 
 
 def main() -> None:
@@ -135,7 +97,12 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks
-    sys.exit(run())
+    code = run()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        os._exit(code)  # a request that outlived its grace; what was acknowledged is on the disk
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -1,19 +1,36 @@
-"""What `kelp serve` makes sure of before it starts anything, so that a refusal leaves nothing behind."""
+"""Start and end of `kelp serve`: what is looked at before anything is made, so that a refusal leaves nothing behind,
+and a stop that keeps its time."""
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import signal
 import socket
+import threading
 from pathlib import Path
+from types import FrameType
+from typing import Protocol
 
 from vfs.errors import ConfigurationError
 
+_log = logging.getLogger(__name__)
+
+_GRACE_SECONDS = 10  # for running requests when the server stops
 _WHY_NOT = {
     errno.EADDRINUSE: "it is in use by another program",
     errno.EACCES: "that needs more rights; ports below 1024 belong to root",
     errno.EADDRNOTAVAIL: "this machine has no such address",
 }
+
+
+class Server(Protocol):
+    def start(self) -> None:
+        """Serve until `stop`, which another thread calls."""
+
+    def stop(self) -> None:
+        """Refuse new requests, let the running ones finish. Harmless when it never started."""
 
 
 def require_free(host: str, port: int) -> None:
@@ -41,3 +58,43 @@ def make_private(data: Path) -> None:
         raise ConfigurationError(f"cannot make the data folder {data}: {error.strerror}") from error
     if not os.access(data, os.R_OK | os.W_OK | os.X_OK):
         raise ConfigurationError(f"cannot write to the data folder {data}: permission denied")
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """The first SIGTERM or SIGINT stops gracefully; after it both mean what they always do."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+
+
+def serve_until(stop: threading.Event, server: Server) -> None:
+    """Serve in a thread of its own, so that signals find the main thread waiting. Raises what ended the server."""
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            server.start()
+        except Exception as error:
+            failures.append(error)
+        finally:
+            stop.set()
+
+    thread = threading.Thread(target=run, name="http", daemon=True)
+    thread.start()
+    stop.wait()
+    if failures:
+        raise failures[0]
+    _log.info("stopping: new requests are refused, running ones have %d seconds to finish", _GRACE_SECONDS)
+    end(server)
+
+
+def end(server: Server) -> None:
+    """Stop the server, but never wait longer than promised, whatever a client or a disk does."""
+    stopping = threading.Thread(target=server.stop, name="stopping", daemon=True)
+    stopping.start()
+    stopping.join(_GRACE_SECONDS + 2)
