@@ -21,6 +21,7 @@ from vfs.model import ROOT_ID, Content
 from vfs.nas_model import (
     FOREIGN,
     NAMES,
+    TRASH,
     DropVersion,
     Job,
     Keep,
@@ -88,6 +89,7 @@ def _fence(kelp: Kelp, at: Progress) -> None:
 def _make_folder(kelp: Kelp, step: MakeFolder, at: Progress) -> None:
     path = at.job.path(step.spot)
     _fence(kelp, at)
+    _make_way(kelp, path, at)
     try:
         kelp.nas.make_folder(path)
     except NasFault:
@@ -97,6 +99,15 @@ def _make_folder(kelp: Kelp, step: MakeFolder, at: Progress) -> None:
     at.touched(path)
     at.recorded = replace(at.recorded, spot=step.spot)
     _note_name(kelp, step.spot, at)
+
+
+def _make_way(kelp: Kelp, path: str, at: Progress) -> None:
+    """What was trashed before it was ever mirrored comes straight into the trash: make the folder of its item."""
+    folder = path.rpartition("/")[0]
+    if folder.startswith(f"{TRASH}/"):
+        for made in (TRASH, folder):
+            kelp.nas.make_folder(made)
+            at.touched(made)
 
 
 def _move(kelp: Kelp, step: Move, at: Progress) -> None:
@@ -131,6 +142,7 @@ def _write(kelp: Kelp, step: Write, at: Progress) -> None:
     if step.replace:
         kelp.nas.move(step.temp, target, replace=True)
     else:
+        _make_way(kelp, target, at)
         _rename(kelp, step.temp, target)
     at.touched(target)
     at.recorded = Recorded(step.spot, content.id, written.size, written.mtime_ns, written.inode)

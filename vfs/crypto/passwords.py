@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from functools import cached_property
 from hashlib import blake2b
 
 import argon2
@@ -22,7 +23,11 @@ class Passwords:
         self._secret = secrets.token_bytes(32)
         self._verified: dict[bytes, float] = {}  # mark of credentials → monotonic time until which it counts
         self._guard = threading.Lock()
-        self._stranger = self._hasher.hash(secrets.token_hex())
+
+    @cached_property
+    def _stranger(self) -> str:
+        """A hash that no password has; made when first needed, since every start of a command would wait for it."""
+        return self._hasher.hash(secrets.token_hex())
 
     def hash(self, password: str) -> str:
         return self._hasher.hash(password)

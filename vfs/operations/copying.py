@@ -6,7 +6,7 @@ import uuid
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import AlreadyExists, StoreUnavailable, WrongKind
+from vfs.errors import AlreadyExists, CircularMove, StoreUnavailable, WrongKind
 from vfs.metadata.database import Tx
 from vfs.model import (
     Caller,
@@ -52,14 +52,16 @@ def copy(
         here, entry = guard.stand_on(kelp, tx, caller, source, Level.READ)
         guard.check_condition(tx, here, condition, now)
         there = guard.stand(kelp, tx, caller, target)
-        moving.refuse_circle(here, entry, there)
+        if on_conflict == OnConflict.MERGE:
+            raise WrongKind("a copy cannot be merged")
+        moving.refuse_circle(here, entry, there, on_conflict)
         if there.entry is not None:
             if on_conflict == OnConflict.SKIP:
                 return Outcome(entry, skipped=True)
-            if on_conflict == OnConflict.MERGE:
-                raise WrongKind("a copy cannot be merged")
             if on_conflict == OnConflict.ERROR:
                 raise AlreadyExists(f"there is a {there.name!r} already", there.entry)
+            if on_conflict == OnConflict.OVERWRITE and there.entry.id == entry.id:
+                raise CircularMove("source and target are the same")
         if there.entry is not None and on_conflict == OnConflict.RENAME:
             there = changes.renamed(there, kelp, tx, entry.is_folder)
         replaced = there.entry is not None
@@ -78,7 +80,9 @@ def _over(
 ) -> Entry:
     guard.confirm_write(tx, caller, there, kelp.clock.now_ns())
     content = _shared(tx, entry)
-    copied = writing.show(kelp, tx, caller, there, taken, content, entry.mtime_ns if mtime_ns is None else mtime_ns)
+    by_client = mtime_ns is not None
+    mtime = entry.mtime_ns if mtime_ns is None else mtime_ns
+    copied = writing.show(kelp, tx, caller, there, taken, content, mtime, by_client=by_client)
     tx.properties.copy(entry.id, taken.id)
     return copied
 

@@ -36,7 +36,7 @@ def move(
         now = kelp.clock.now_ns()
         here, entry = guard.stand_on(kelp, tx, caller, source)
         guard.check_condition(tx, here, condition, now)
-        there = _target(kelp, tx, caller, here, entry, target)
+        there = _target(kelp, tx, caller, here, entry, target, on_conflict)
         guard.confirm_removal(tx, caller, here, entry, now)
         if there.entry is not None and there.entry.id != entry.id:
             return _into_taken(kelp, tx, caller, here, entry, there, on_conflict, mtime_ns)
@@ -44,20 +44,23 @@ def move(
         return Outcome(relocate(kelp, tx, caller, here, entry, there, now, mtime_ns))
 
 
-def _target(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, target: Place) -> Standing:
+def _target(
+    kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, target: Place, on_conflict: OnConflict
+) -> Standing:
     there = guard.stand(kelp, tx, caller, target)
-    refuse_circle(here, entry, there)
+    if there.entry is not None and there.entry.id == entry.id and there.name == entry.name:
+        raise CircularMove("source and target are the same")
+    refuse_circle(here, entry, there, on_conflict)
     return there
 
 
-def refuse_circle(here: Standing, entry: Entry, there: Standing) -> None:
-    """Raises CircularMove for a target that is the entry itself, below it, or a folder it is in."""
+def refuse_circle(here: Standing, entry: Entry, there: Standing, on_conflict: OnConflict) -> None:
+    """Raises CircularMove for a target below the entry, and where it would replace itself or a folder it is in."""
     if entry.id in there.chain:
         raise CircularMove("a folder cannot go into itself")
-    if there.entry is not None and there.entry.id in here.chain:
+    replaces = on_conflict in (OnConflict.OVERWRITE, OnConflict.MERGE)
+    if replaces and there.entry is not None and there.entry.id in here.chain:
         raise CircularMove("it would replace the folder it is in")
-    if there.entry is not None and there.entry.id == entry.id and there.name == entry.name:
-        raise CircularMove("source and target are the same")
 
 
 def _into_taken(
@@ -98,10 +101,10 @@ def give_way(kelp: Kelp, tx: Tx, caller: Caller, there: Standing, taken: Entry, 
     if taken.is_folder:
         guard.require(tx, caller, (taken.id, *there.chain), Level.WRITE)
     guard.confirm_removal(tx, caller, there, taken, now)
-    if caller.on_drive and taken.kind == Kind.FILE:
+    if caller.on_drive and successor and taken.kind == Kind.FILE:
         changes.leave_name(tx, there, taken, now)
-        # Its versions pass to what takes its name, in `relocate`, or expire with it.
-        trashing.mark_deleted(kelp, tx, caller, there, taken, now, expire_versions=not successor)
+        # Its versions pass to what takes its name, in `relocate`.
+        trashing.mark_deleted(kelp, tx, caller, there, taken, now, expire_versions=False)
     else:
         trashing.put_in_trash(kelp, tx, caller, there, taken, now)
 

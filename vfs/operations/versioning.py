@@ -37,4 +37,4 @@ def restore_version(kelp: Kelp, caller: Caller, version_uuid: str) -> Entry:
         entry, chain = guard.reach(tx, caller, version.entry_id, Level.WRITE)
         table.confirm(tx, caller, chain, kelp.clock.now_ns())
         here = guard.stand(kelp, tx, caller, Place(entry.place.folder_id, entry.name))
-        return writing.show(kelp, tx, caller, here, entry, contents.get(tx, version.content_id), None)
+        return writing.show(kelp, tx, caller, here, entry, contents.get(tx, version.content_id))

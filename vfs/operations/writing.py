@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import AlreadyExists, WrongKind
+from vfs.errors import AlreadyExists, InvalidRequest, WrongKind
 from vfs.metadata.database import Tx
 from vfs.model import (
     Caller,
@@ -42,10 +42,13 @@ def put_file(
     """Store a whole file under a name; until it returns, readers see what was there before.
 
     `mtime_ns`: the client's own time, shown exactly as given. Raises ParentNotFound, WrongKind (a folder has
-    the name), InvalidName, AlreadyExists (strategy ERROR), Locked, Forbidden, PreconditionFailed, NoSpace,
-    UploadIncomplete, StoreUnavailable; then nothing has changed and nothing is left in the cache.
+    the name), InvalidName, InvalidRequest (strategy SKIP or MERGE), AlreadyExists (strategy ERROR), Locked, Forbidden,
+    PreconditionFailed, NoSpace, UploadIncomplete, StoreUnavailable; then nothing has changed and nothing is left in
+    the cache.
     """
     names.check_segment(place.name)
+    if on_conflict not in (OnConflict.ERROR, OnConflict.RENAME, OnConflict.OVERWRITE):
+        raise InvalidRequest(f"an upload knows no strategy {on_conflict}")
     with kelp.database.read() as tx:
         _check(kelp, tx, caller, place, on_conflict, condition)
     guard.require_space(kelp, expected.length or 0)
@@ -65,12 +68,15 @@ def _check(
     now = kelp.clock.now_ns()
     here = guard.stand(kelp, tx, caller, place)
     guard.check_condition(tx, here, condition, now)
-    guard.confirm_write(tx, caller, here, now)
-    if here.entry is not None:
-        if here.entry.is_folder:
-            raise WrongKind(f"{place.name!r} is a folder")
+    taken = here.entry
+    if taken is not None:
         if on_conflict == OnConflict.ERROR:
-            raise AlreadyExists(f"there is a {place.name!r} already", here.entry)
+            raise AlreadyExists(f"there is a {place.name!r} already", taken)
+        if on_conflict == OnConflict.RENAME:
+            here = changes.renamed(here, kelp, tx, is_folder=False)
+        elif taken.is_folder:
+            raise WrongKind(f"{place.name!r} is a folder")
+    guard.confirm_write(tx, caller, here, now)
     return here
 
 
@@ -88,11 +94,9 @@ def _commit(
     tx.lock_tree()
     tx.lock_rows([place.folder_id])
     here = _check(kelp, tx, caller, place, on_conflict, condition)
-    if here.entry is not None and on_conflict == OnConflict.RENAME:
-        here = changes.renamed(here, kelp, tx, is_folder=False)
     now = kelp.clock.now_ns()
     tx.contents.insert(content, now)
-    times = _Times(tx, here, mtime_ns, now)
+    times = _Times(tx, here, mtime_ns, now, by_client=mtime_ns is not None)
     if here.entry is None:
         entry_id = create(kelp, tx, caller, here, content, mime_type, times)
     else:
@@ -103,10 +107,10 @@ def _commit(
 class _Times:
     """The times of a content committed now: the true one, and the one HTTP shows."""
 
-    def __init__(self, tx: Tx, here: Standing, mtime_ns: int | None, now_ns: int) -> None:
+    def __init__(self, tx: Tx, here: Standing, mtime_ns: int | None, now_ns: int, *, by_client: bool) -> None:
         self.now_ns = now_ns
         self.mtime_ns = now_ns if mtime_ns is None else mtime_ns
-        self.shown = changes.shown_mtime(tx, here, self.mtime_ns, now_ns, by_client=mtime_ns is not None)
+        self.shown = changes.shown_mtime(tx, here, self.mtime_ns, now_ns, by_client=by_client)
 
 
 def create(
@@ -176,17 +180,22 @@ def empty_file(kelp: Kelp, tx: Tx, caller: Caller, here: Standing) -> Entry:
     content = Content(str(uuid.uuid4()), 0, EMPTY_CHECKSUM, None, ())
     now = kelp.clock.now_ns()
     tx.contents.insert(content, now)
-    return _again(tx, create(kelp, tx, caller, here, content, None, _Times(tx, here, None, now)))
+    return _again(tx, create(kelp, tx, caller, here, content, None, _Times(tx, here, None, now, by_client=False)))
 
 
 def show(
-    kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, content: Content, mtime_ns: int | None
+    kelp: Kelp,
+    tx: Tx,
+    caller: Caller,
+    here: Standing,
+    entry: Entry,
+    content: Content,
+    mtime_ns: int | None = None,
+    *,
+    by_client: bool = False,
 ) -> Entry:
     """Let a file show a content that exists already (COPY over it, a version restored)."""
-    times = _Times(tx, here, None, kelp.clock.now_ns())
-    if mtime_ns is not None:
-        times.mtime_ns = mtime_ns
-        times.shown = max(mtime_ns // changes.SECOND, entry.shown_mtime + 1)
+    times = _Times(tx, here, mtime_ns, kelp.clock.now_ns(), by_client=by_client)
     switch(kelp, tx, caller, here, entry, content, None, times)
     return _again(tx, entry.id)
 
