@@ -43,7 +43,7 @@ def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: s
     if not cells:
         out().print(empty)
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False, show_header=any(columns))
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in cells:
