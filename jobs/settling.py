@@ -11,6 +11,7 @@ from typing import Any
 
 from jobs.steps import Progress, holds
 from vfs.core import Kelp
+from vfs.errors import ObjectMissing
 from vfs.nas_model import (
     DropVersion,
     Job,
@@ -64,21 +65,28 @@ def _was_written(kelp: Kelp, step: Write, at: Progress) -> bool:
     target = at.job.path(step.spot)
     if kelp.nas.stat(step.temp) is not None:
         return False
-    content = mirroring.content_of(kelp, step.content_id)
-    if not holds(kelp, target, content):
+    if not _holds(kelp, target, step.content_id):
         return False
     info = kelp.nas.stat(target)
     if info is None:
         return False
     at.touched(target)
-    at.recorded = Recorded(step.spot, content.id, info.size, info.mtime_ns, info.inode)
+    at.recorded = Recorded(step.spot, step.content_id, info.size, info.mtime_ns, info.inode)
     return True
+
+
+def _holds(kelp: Kelp, path: str, content_id: str) -> bool:
+    """False also for a content that was freed meanwhile: it is not wanted any more."""
+    try:
+        return holds(kelp, path, mirroring.content_of(kelp, content_id))
+    except ObjectMissing:
+        return False
 
 
 def _was_kept(kelp: Kelp, step: Keep | WriteVersion, at: Progress) -> bool:
     known = {version.uuid: version.content_id for version in at.job.situation.versions}
     content_id = step.content_id if isinstance(step, WriteVersion) else known.get(step.version)
-    if content_id is None or not holds(kelp, step.path, mirroring.content_of(kelp, content_id)):
+    if content_id is None or not _holds(kelp, step.path, content_id):
         return False
     at.touched(step.path)
     at.version_paths[step.version] = step.path

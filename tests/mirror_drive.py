@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
@@ -208,8 +209,19 @@ class MirrorDrive:
     # --- the NAS, as people see it ---
 
     def on_nas(self, below: str = "", *, private: bool = False) -> Tree:
-        """What is in the NAS folder, stamps cut off file names; Kelp's own folder and the trash only if `private`."""
-        return {plain(path): content for path, content in self.raw_nas(below, private=private).items()}
+        """What is in the NAS folder, by full names as anybody can find them there without the database.
+
+        Stamps are cut off, and a name that the NAS cannot show stands in `.kelp/names`. Kelp's own folder and the
+        trash only if `private`.
+        """
+        full = self._noted_names()
+        found = self.raw_nas(below, private=private)
+        return {"/".join(full.get(n) or STAMP.sub("", n) for n in path.split("/")): found[path] for path in found}
+
+    def _noted_names(self) -> dict[str, str]:
+        folder = self.root / ".kelp" / "names"
+        notes = [json.loads(note.read_text()) for note in folder.iterdir()] if folder.is_dir() else []
+        return {note["nas_name"]: note["name"] for note in notes}
 
     def raw_nas(self, below: str = "", *, private: bool = False) -> Tree:
         top = self.root / below if below else self.root
@@ -218,7 +230,7 @@ class MirrorDrive:
 
     def nas_path(self, path: str) -> Path:
         """The file or folder on the NAS that is the drive's `path`."""
-        matches = [raw for raw in self.raw_nas() if plain(raw) == path]
+        matches = [raw for raw in self.raw_nas() if "/".join(STAMP.sub("", n) for n in raw.split("/")) == path]
         assert len(matches) == 1, f"{path}: {matches}"
         return self.root / matches[0]
 
@@ -247,10 +259,6 @@ class MirrorDrive:
         self.settle_down()
         self.check()
         assert self.on_nas() == self.shown()
-
-
-def plain(path: str) -> str:
-    return "/".join(STAMP.sub("", name) for name in path.split("/"))
 
 
 def _tree(top: Path, folder: Path, hidden: tuple[str, ...] = ()) -> Iterable[tuple[str, bytes | None]]:

@@ -54,7 +54,9 @@ class Leases:
         return self._tx.one(sql, id=fence, now=now_ns) is not None
 
     def renew(self, owner: str, expires_ns: int) -> None:
-        self._tx.run("UPDATE mirror_leases SET expires_ns = :to WHERE owner = :owner", owner=owner, to=expires_ns)
+        """Not those that were given up (0): they wait to be settled, and their owner may live long."""
+        sql = "UPDATE mirror_leases SET expires_ns = :to WHERE owner = :owner AND expires_ns > 0"
+        self._tx.run(sql, owner=owner, to=expires_ns)
 
     def expire_all(self) -> None:
         """For the one process that runs the jobs of an embedded drive: whoever held leases before it is dead."""

@@ -1,0 +1,293 @@
+"""The worker dies at every single point of every kind of step; the next one finds out how far it came."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import mirror
+from tests.mirror_drive import CHANGING, Killed, MirrorDrive, Pause
+from vfs.model import OnConflict
+from vfs.operations import mirroring, properties, trashing
+
+Scenario = tuple[Callable[[MirrorDrive, str], None], Callable[[MirrorDrive, str], None]]
+
+
+def _one_file(drive: MirrorDrive, d: str) -> None:
+    drive.put(f"{d}/f", b"first")
+    drive.pass_time(70)
+
+
+def _two_files(drive: MirrorDrive, d: str) -> None:
+    drive.put(f"{d}/a", b"A")
+    drive.put(f"{d}/b", b"B")
+
+
+def _full_folder(drive: MirrorDrive, d: str) -> None:
+    drive.mkdir(f"{d}/x")
+    drive.mkdir(f"{d}/x/y")
+    drive.put(f"{d}/x/f", b"F")
+    drive.put(f"{d}/x/y/g", b"G")
+
+
+def _trashed_folder(drive: MirrorDrive, d: str) -> None:
+    _full_folder(drive, d)
+    drive.settle_down()
+    drive.trash(f"{d}/x")
+
+
+def _swap(drive: MirrorDrive, d: str) -> None:
+    drive.move(f"{d}/a", f"{d}/t")
+    drive.move(f"{d}/b", f"{d}/a")
+    drive.move(f"{d}/t", f"{d}/b")
+
+
+def _chain(drive: MirrorDrive, d: str) -> None:
+    drive.move(f"{d}/f", f"{d}/g")
+    drive.move(f"{d}/g", f"{d}/h")
+
+
+def _rewrite(drive: MirrorDrive, d: str) -> None:
+    drive.put(f"{d}/f", b"second")
+
+
+def _move_and_rewrite(drive: MirrorDrive, d: str) -> None:
+    _rewrite(drive, d)
+    _chain(drive, d)
+
+
+def _touch(drive: MirrorDrive, d: str) -> None:
+    properties.patch(drive.kelp, drive.caller, drive.entry(f"{d}/f").id, [], mtime_ns=1_000_000_000)
+
+
+def _forget_versions(drive: MirrorDrive, d: str) -> None:
+    with drive.kelp.database.write() as tx:
+        tx.versions.expire_all(drive.entry(f"{d}/f").id)
+    drive.move(f"{d}/f", f"{d}/g")
+
+
+def _with_version(drive: MirrorDrive, d: str) -> None:
+    _one_file(drive, d)
+    drive.settle_down()
+    _rewrite(drive, d)
+
+
+def _restore_newest(drive: MirrorDrive, d: str) -> None:
+    drive.restore(trashing.list_trash(drive.kelp, drive.caller)[0].entry.uuid)
+
+
+def _purge_folder(drive: MirrorDrive, d: str) -> None:
+    drive.move(f"{d}/x/y/g", f"{d}/out")
+    drive.purge(drive.trash(f"{d}/x"))
+
+
+def _take_over_the_name(drive: MirrorDrive, d: str) -> None:
+    """Safe save: the old content becomes a version of the file that takes the name."""
+    drive.move(f"{d}/a", f"{d}/b", OnConflict.OVERWRITE)
+
+
+def _never_mirrored_version(drive: MirrorDrive, d: str) -> None:
+    _one_file(drive, d)
+    _rewrite(drive, d)
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "make": (lambda drive, d: None, _full_folder),
+    "rename": (_one_file, _chain),
+    "rename folder": (_full_folder, lambda drive, d: [drive.move(f"{d}/x", f"{d}/z"), drive.mkdir(f"{d}/x")] and None),
+    "swap": (_two_files, _swap),
+    "rewrite": (_one_file, _rewrite),
+    "move and rewrite": (_one_file, _move_and_rewrite),
+    "version never mirrored": (lambda drive, d: None, _never_mirrored_version),
+    "forget versions": (_with_version, _forget_versions),
+    "touch": (_one_file, _touch),
+    "trash": (_one_file, lambda drive, d: drive.trash(f"{d}/f") and None),
+    "purge": (_one_file, lambda drive, d: drive.purge(drive.trash(f"{d}/f"))),
+    "trash folder": (_full_folder, lambda drive, d: drive.trash(f"{d}/x") and None),
+    "purge folder": (_full_folder, _purge_folder),
+    "restore": (_trashed_folder, _restore_newest),
+    "take over a name": (_two_files, _take_over_the_name),
+    "name too long for the NAS": (_one_file, lambda drive, d: drive.move(f"{d}/f", f"{d}/{'é' * 127}") and None),
+}
+
+
+class _Death:
+    """Dies at the n-th changing call, `when` it is 'before' or 'after' it; a second life goes on."""
+
+    def __init__(self, drive: MirrorDrive, number: int, when: str) -> None:
+        self._left = number
+        self.happened = False
+        setattr(drive.nas, when, self)
+
+    def __call__(self, method: str, arguments: tuple[Any, ...]) -> None:
+        if method in CHANGING:
+            self._left -= 1
+            if self._left == 0:
+                self.happened = True
+                raise Killed
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "no links"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_killed_at_every_point(drive: MirrorDrive, name: str, when: str, links: bool) -> None:
+    if not links:
+        if not {"rewrite", "move and rewrite", "take over a name"} & {name}:
+            pytest.skip("makes no links")
+        drive.nas.inner.link = lambda *arguments, **options: False
+    prepare, change = SCENARIOS[name]
+    for number in range(1, 100):
+        folder = f"{name} {number}"
+        drive.mkdir(folder)
+        prepare(drive, folder)
+        drive.settle_down()
+        change(drive, folder)
+        death = _Death(drive, number, when)
+        try:
+            drive.settle_down()
+        except Killed:
+            drive.die()
+        drive.check_mirrored()
+        assert not drive.raw_nas(".kelp").get("foreign"), "nothing of Kelp's own was taken for a stranger's"
+        if not death.happened:
+            assert number > 2
+            return
+    raise AssertionError("it never came to an end")
+
+
+@pytest.mark.parametrize("name", ["rename", "swap", "rewrite", "purge folder", "make"])
+def test_killed_twice(drive: MirrorDrive, name: str) -> None:
+    """The second worker dies while it settles what the first left."""
+    prepare, change = SCENARIOS[name]
+    for number in range(1, 8):
+        folder = f"{name} {number}"
+        drive.mkdir(folder)
+        prepare(drive, folder)
+        drive.settle_down()
+        change(drive, folder)
+        for again in (number, 1, 2):
+            _Death(drive, again, "after")
+            try:
+                drive.settle_down()
+            except Killed:
+                drive.die()
+        drive.nas.calm()
+        drive.check_mirrored()
+
+
+_CHILD = """
+import os, signal, sys
+from pathlib import Path
+from tests.mirror_drive import MirrorDrive
+drive = MirrorDrive(Path(sys.argv[1]))
+method, when, change = sys.argv[2:]
+def die(called, arguments):
+    if called == method:
+        os.kill(os.getpid(), signal.SIGKILL)
+for source, target in (pair.split(">") for pair in change.split()):
+    drive.move(source, target)
+if method == "write":
+    drive.put("new", b"new")
+setattr(drive.nas, when, die)
+drive.drain("child")
+"""
+
+
+@pytest.mark.parametrize(("method", "when"), [("move", "after"), ("sync", "after"), ("write", "after")])
+def test_a_process_really_killed_between_the_nas_and_the_record(
+    open_drive: Callable[..., MirrorDrive], tmp_path: Path, method: str, when: str
+) -> None:
+    drive = open_drive()
+    drive.put("a", b"content")
+    drive.settle_down()
+    drive.close()
+    command = [sys.executable, "-c", _CHILD, str(tmp_path / "drive"), method, when, "a>b b>c"]
+    assert subprocess.run(command, timeout=60).returncode == -signal.SIGKILL
+    drive = open_drive()
+    drive.die()
+    drive.check_mirrored()
+    assert drive.on_nas().get("c") == b"content"
+
+
+# --- leases
+
+
+def test_a_worker_that_wakes_up_after_its_lease_was_taken_over_does_not_touch_the_tree(drive: MirrorDrive) -> None:
+    drive.put("f", b"first")
+    drive.settle_down()
+    drive.pass_time(10)
+    drive.put("f", b"second")
+    pause = Pause(lambda method, arguments: method == "write")
+    drive.nas.after = pause
+    sleeper = threading.Thread(target=drive.drain, args=("sleeper",))
+    sleeper.start()
+    pause.wait()
+    drive.pass_time(31)
+    drive.put("f", b"third")
+    drive.settle_down("successor")
+    seen = drive.raw_nas(private=True)
+    pause.resume()
+    sleeper.join(30)
+    after = {path: content for path, content in drive.raw_nas(private=True).items() if ".kelp/tmp/" not in path}
+    assert after == {path: content for path, content in seen.items() if ".kelp/tmp/" not in path}
+    mirror.tidy(drive.kelp)
+    drive.check_mirrored()
+    assert drive.on_nas() == {"f": b"third"} and not drive.raw_nas(".kelp/tmp")
+
+
+def test_a_heartbeat_keeps_a_slow_worker_its_lease(drive: MirrorDrive) -> None:
+    drive.put("f", b"slow")
+    pause = Pause(lambda method, arguments: method == "write")
+    drive.nas.before = pause
+    worker = threading.Thread(target=drive.drain, args=("worker",))
+    worker.start()
+    pause.wait()
+    for _ in range(4):
+        drive.pass_time(20)
+        mirroring.renew(drive.kelp, "worker")
+    assert mirroring.take_over(drive.kelp, "successor", 10) == []
+    pause.resume()
+    worker.join(30)
+    drive.check_mirrored()
+
+
+def test_a_file_that_a_dead_worker_moved_aside_is_not_tidied_away(drive: MirrorDrive) -> None:
+    drive.put("a", b"A")
+    drive.put("b", b"B")
+    drive.settle_down()
+    for source, target in (("a", "t"), ("b", "a"), ("t", "b")):
+        drive.move(source, target)
+
+    def die_when_aside(method: str, arguments: tuple[Any, ...]) -> None:
+        if method == "move" and "/held-" in arguments[1]:
+            raise Killed
+
+    drive.nas.after = die_when_aside
+    with pytest.raises(Killed):
+        drive.settle_down()
+    drive.die()
+    assert len(mirroring.take_over(drive.kelp, "successor", 10)) >= 1  # which has not looked at the NAS yet
+    mirror.tidy(drive.kelp)
+    drive.die()
+    drive.check_mirrored()
+    assert drive.on_nas() == {"a": b"B", "b": b"A"}
+    assert not drive.events("FAILED")
+
+
+def test_the_sweep_gives_back_what_a_dead_worker_had(drive: MirrorDrive) -> None:
+    drive.put("f")
+    drive.drain()
+    with drive.kelp.database.write() as tx:  # an event that was committed, and begun by someone unknown
+        tx.run("UPDATE sync_events SET status = 'PROCESSING'")
+        tx.run("UPDATE entries SET nas_name = NULL, nas_parent_id = NULL, nas_key = NULL, nas_content_id = NULL")
+        tx.run("UPDATE entries SET nas_name = '', nas_key = '' WHERE id = 1")
+    assert mirroring.sweep(drive.kelp)
+    drive.check_mirrored()
+    assert not mirroring.sweep(drive.kelp)
