@@ -18,39 +18,77 @@ log = logging.getLogger(__name__)
 BATCH = 32  # entries per commit: two commits and one sync of each folder are shared by so many
 
 
+class Worker:
+    """One thread's share of the mirror."""
+
+    def __init__(self, kelp: Kelp, owner: str, stop: Callable[[], bool] = lambda: False) -> None:
+        self._kelp = kelp
+        self._owner = owner
+        self._stop = stop
+        self._held: Sequence[Job] = ()  # claimed and not given back: of a round that failed half-way
+
+    def drain(self) -> int:
+        """Work off everything that is due; the number of entries that came to their desired state.
+
+        Returns early when the NAS goes down, or when `stop()` says so between two batches.
+        """
+        done = 0
+        while not self._stop() and outage.is_up(self._kelp):
+            try:
+                self.give_back()
+                self._kelp.nas.verify()
+                settled = self._settle()
+                jobs, covered = claiming.claim(self._kelp, self._owner, BATCH, plan)
+                self._held = jobs
+                done += covered + _batch(self._kelp, jobs)
+                self._held = ()
+            except NasDown as error:
+                outage.declare(self._kelp, error)
+                break
+            if not jobs and not settled and not covered:
+                break
+        return done
+
+    def give_back(self) -> None:
+        """What a failed round left claimed (say, the database did not answer) is to be settled: this process lives
+        on and renews its leases, so they would never run out."""
+        if self._held:
+            mirroring.abandon(self._kelp, self._held)
+            self._held = ()
+
+    def _settle(self) -> int:
+        """Find out how far abandoned jobs came, and record it; how many there were."""
+        jobs = mirroring.take_over(self._kelp, self._owner, BATCH)
+        self._held = jobs
+        for job in jobs:
+            at, fault = _settled(self._kelp, job)
+            log.info("entry %s was left by a dead worker: settled", job.situation.entry_id)
+            result = at.result(done=False)
+            mirroring.record(self._kelp, [] if fault else [result], [(result, fault)] if fault else [])
+        self._held = ()
+        return len(jobs)
+
+
+def _settled(kelp: Kelp, job: Job) -> tuple[steps.Progress, str]:
+    """How far it came, and what kept us from seeing it; that is the entry's own fault, and uses up a retry."""
+    try:
+        at = settling.settle(kelp, job)
+        kelp.nas.sync(_existing(kelp, at.folders))
+    except NasDown:
+        raise
+    except Exception as error:
+        _log_fault(job, error)
+        return steps.Progress.of(job), outage.reason(error)
+    return at, ""
+
+
 def drain(kelp: Kelp, owner: str, stop: Callable[[], bool] = lambda: False) -> int:
-    """Work off everything that is due; the number of entries that came to their desired state.
-
-    Returns early when the NAS goes down, or when `stop()` says so between two batches.
-    """
-    done = 0
-    while not stop() and outage.is_up(kelp):
-        try:
-            kelp.nas.verify()
-            settled = settle(kelp, owner)
-            jobs, covered = claiming.claim(kelp, owner, BATCH, plan)
-            done += covered + _batch(kelp, jobs)
-        except NasDown as error:
-            outage.declare(kelp, error)
-            break
-        if not jobs and not settled and not covered:
-            break
-    return done
-
-
-def settle(kelp: Kelp, owner: str) -> int:
-    """Find out how far abandoned jobs came, and record it; how many there were."""
-    jobs = mirroring.take_over(kelp, owner, BATCH)
-    for number, job in enumerate(jobs):
-        try:
-            at = settling.settle(kelp, job)
-            kelp.nas.sync(_existing(kelp, at.folders))
-        except NasDown:
-            mirroring.abandon(kelp, jobs[number:])
-            raise
-        log.info("entry %s was left by a dead worker: settled", job.situation.entry_id)
-        mirroring.record(kelp, [at.result(done=False)])
-    return len(jobs)
+    """One `Worker.drain`, for a caller that keeps no worker."""
+    worker = Worker(kelp, owner, stop)
+    try:
+        return worker.drain()
+    finally:
+        worker.give_back()
 
 
 def _batch(kelp: Kelp, jobs: Sequence[Job]) -> int:

@@ -120,9 +120,10 @@ class Runner:
 
     def _mirror(self) -> None:
         heard = 0
+        worker = mirror.Worker(self._kelp, self._owner, self._stopping.is_set)
         while not self._stopping.is_set():
             self._watch.begin()
-            self._guarded("mirror", lambda: mirror.drain(self._kelp, self._owner, self._stopping.is_set))
+            self._guarded("mirror", worker.drain)
             self._watch.end()
             heard = self._queue.wait(heard, timeout=30.0)
 

@@ -1,6 +1,6 @@
 """Was it done? How far a job came whose worker died, found by looking at the NAS (design §5).
 
-Nothing is done here but removing the job's temporary files: what is missing is planned anew.
+Nothing is done here but removing the job's temporary files and noting long names: what is missing is planned anew.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from jobs.steps import Progress, holds
+from jobs.steps import Progress, holds, note_name
 from vfs.core import Kelp
 from vfs.errors import ObjectMissing
 from vfs.nas_model import (
@@ -28,7 +28,7 @@ from vfs.operations import mirroring
 
 
 def settle(kelp: Kelp, job: Job) -> Progress:
-    """Look how far an interrupted job came, without doing anything but removing its temporary files."""
+    """Look how far an interrupted job came."""
     at = Progress.of(job)
     for step in job.steps:
         if not _SETTLE[type(step)](kelp, step, at):
@@ -49,6 +49,7 @@ def _was_made(kelp: Kelp, step: MakeFolder, at: Progress) -> bool:
     if info is None or info.kind != "folder":
         return False
     at.recorded = replace(at.recorded, spot=step.spot)
+    note_name(kelp, step.spot, at)
     return True
 
 
@@ -58,6 +59,7 @@ def _was_moved(kelp: Kelp, step: Move, at: Progress) -> bool:
         return False
     at.touched(source, target)
     at.recorded = replace(at.recorded, spot=step.target)
+    note_name(kelp, step.target, at)
     return True
 
 
@@ -72,6 +74,7 @@ def _was_written(kelp: Kelp, step: Write, at: Progress) -> bool:
         return False
     at.touched(target)
     at.recorded = Recorded(step.spot, step.content_id, info.size, info.mtime_ns, info.inode)
+    note_name(kelp, step.spot, at)
     return True
 
 

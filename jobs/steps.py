@@ -98,7 +98,7 @@ def _make_folder(kelp: Kelp, step: MakeFolder, at: Progress) -> None:
         kelp.nas.make_folder(path)
     at.touched(path)
     at.recorded = replace(at.recorded, spot=step.spot)
-    _note_name(kelp, step.spot, at)
+    note_name(kelp, step.spot, at)
 
 
 def _make_way(kelp: Kelp, path: str, at: Progress) -> None:
@@ -119,7 +119,7 @@ def _move(kelp: Kelp, step: Move, at: Progress) -> None:
     if step.source.name.startswith(".trash/"):
         _drop_empty(kelp, source.rpartition("/")[0])
     at.recorded = replace(at.recorded, spot=step.target)
-    _note_name(kelp, step.target, at)
+    note_name(kelp, step.target, at)
 
 
 def _rename(kelp: Kelp, source: str, target: str, *, parents: bool = False) -> None:
@@ -146,7 +146,7 @@ def _write(kelp: Kelp, step: Write, at: Progress) -> None:
         _rename(kelp, step.temp, target)
     at.touched(target)
     at.recorded = Recorded(step.spot, content.id, written.size, written.mtime_ns, written.inode)
-    _note_name(kelp, step.spot, at)
+    note_name(kelp, step.spot, at)
 
 
 def _touch(kelp: Kelp, step: Touch, at: Progress) -> None:
@@ -245,7 +245,7 @@ def _put_aside(kelp: Kelp, path: str) -> bool:
     return True
 
 
-def _note_name(kelp: Kelp, spot: Spot, at: Progress) -> None:
+def note_name(kelp: Kelp, spot: Spot, at: Progress) -> None:
     """Where the NAS name cannot tell the full name, `.kelp/names/{uuid}` does."""
     situation = at.job.situation
     nas_name = spot.name.rpartition("/")[2]
