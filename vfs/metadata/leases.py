@@ -81,5 +81,6 @@ class Leases:
     def release(self, fence: int) -> None:
         self._tx.run("DELETE FROM mirror_leases WHERE id = :id", id=fence)
 
-    def fences(self) -> set[int]:
-        return {row[0] for row in self._tx.all("SELECT id FROM mirror_leases")}
+    def plans(self) -> dict[int, str]:
+        """Fence → plan of every lease, also of those that wait to be settled."""
+        return dict(self._tx.all("SELECT id, plan FROM mirror_leases"))

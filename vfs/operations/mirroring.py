@@ -205,10 +205,12 @@ def leftovers(kelp: Kelp, found: Iterable[str]) -> list[str]:
     """Of the names found in the NAS's temporary folder, those that nobody needs any more."""
     with kelp.database.read() as tx:
         held = tx.mirror.held_aside()
-        fences = tx.leases.fences()
+        plans = tx.leases.plans()
+    # A plan names its temporary files under the fence it was made with, also when a successor holds it.
+    needed = {part for plan in plans.values() for part in plan.split('"')} | held
     return [
         name
         for name in found
-        if f"{TEMPORARY}/{name}" not in held
-        and not any(part.isdigit() and int(part) in fences for part in name.split("-"))
+        if f"{TEMPORARY}/{name}" not in needed
+        and not any(part.isdigit() and int(part) in plans for part in name.split("-"))
     ]
