@@ -55,7 +55,7 @@ class Client:
                 self.acknowledged += 1
 
     def verify(self) -> None:
-        """Compare what is there with the ledger, and go on from it. Raises AssertionError for what is lost or half done."""
+        """Compare what is there with the ledger and go on from it. AssertionError: something is lost or half done."""
         with self._connected():
             self.tree = outcome(self.tree, self.pending, self.look())
         self.pending = None

@@ -97,7 +97,7 @@ class Request:
 
 
 def outcome(tree: Tree, request: Request | None, actual: Tree) -> Tree:
-    """What is there after a crash: the tree before the request, or after it. Raises AssertionError for anything else."""
+    """What is there after a crash: the tree before the request, or after it. AssertionError: anything else."""
     if actual == tree:
         return actual
     if request is None:

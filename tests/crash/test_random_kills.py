@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -35,12 +36,12 @@ pytestmark = pytest.mark.crash
 
 @pytest.mark.timeout(0 if ROUNDS > 50 else 300)
 def test_random_kills(tmp_path: Path) -> None:
-    print(f"KELP_CRASH_SEED={SEED}")
+    sys.stdout.write(f"KELP_CRASH_SEED={SEED}\n")  # pytest shows it when the test fails
     kills = random.Random(SEED)
     with server_process(tmp_path) as server:
         clients = [Client(server, f"client {number}", SEED + number) for number in range(CLIENTS)]
         for number in range(1, ROUNDS + 1):
-            with _running(client.work for client in clients):
+            with _Running(client.work for client in clients):
                 time.sleep(kills.uniform(0.02, 1.2))
                 server.kill()
             if kills.random() < 0.25:  # once more, while it comes up and settles what it left
@@ -51,14 +52,14 @@ def test_random_kills(tmp_path: Path) -> None:
                 _check(server, mirrored=False)
             server.start()
             server.wait_ready()
-            with _running(client.verify for client in clients):
+            with _Running(client.verify for client in clients):
                 pass
         assert all(client.acknowledged > ROUNDS for client in clients), [client.acknowledged for client in clients]
         _compare_with_nas(server, clients)
         assert "Traceback" not in server.log_text() and " ERROR " not in server.log_text(), server.log
 
 
-class _running:
+class _Running:
     """Run each in a thread of its own until the block and they are done. Raises what any of them raised."""
 
     def __init__(self, actions: Iterable[Callable[[], None]]) -> None:
