@@ -12,23 +12,25 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from cli import banner, check, locks, status, sync, tls, trash, users, versions
+from cli import banner, check, locks, processes, status, sync, tls, trash, users, versions
 from cli.address import address_for
 from cli.display import complain
 from cli.drive import load_settings, log_option, place_options, set_up_log
-from cli.first_run import ensure_admin
+from cli.first_run import Login, ensure_admin
 from cli.serving import end, make_private, require_free, serve_until, stop_on_signals
 from dav_provider.app import make_app
 from dav_provider.http_server import make_server
 from jobs import runner
 from jobs.queue import InProcessQueue
 from vfs import bootstrap
+from vfs.core import Kelp
 from vfs.errors import KelpError
 from vfs.settings import Settings
 
@@ -52,6 +54,7 @@ for _group in _GROUPS:
 @click.option(
     "--port", type=click.IntRange(0, 65535), metavar="PORT", help="port to listen on; 0 takes a free one [8080]"
 )
+@click.option("--processes", type=click.IntRange(1, 64), metavar="N", help="server processes that share the port [1]")
 @click.option("--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="certificate, PEM")
 @click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="its key, PEM")
 @place_options
@@ -71,25 +74,49 @@ def serve(config: Path | None, data: Path | None, nas: Path | None, log_level: s
 
 
 def _run(settings: Settings, certificate: banner.Certificate | None) -> None:
+    if settings.server.processes > 1:
+        _run_processes(settings, certificate)
+        return
+
+    def announce(kelp: Kelp, port: int) -> None:
+        login = ensure_admin(kelp, os.environ)  # after the port is ours: a made-up password is shown only once
+        _show_banner(settings, port, login, certificate)
+
     stop = threading.Event()
     stop_on_signals(stop)
+    _serve(settings, stop, announce)
+
+
+def _run_processes(settings: Settings, certificate: banner.Certificate | None) -> None:
+    with processes.port_held(settings.server.host, settings.server.port) as port:
+        settings = replace(settings, server=replace(settings.server, port=port))
+        with contextlib.closing(bootstrap.build(settings)) as kelp:  # closed before the processes are forked
+            login = ensure_admin(kelp, os.environ)
+        processes.run(
+            settings.server.processes,
+            lambda stop, ready: _serve(settings, stop, lambda _kelp, _port: ready()),
+            lambda: _show_banner(settings, port, login, certificate),
+        )
+
+
+def _serve(settings: Settings, stop: threading.Event, opened: Callable[[Kelp, int], None]) -> None:
+    """One process of a drive until `stop`. `opened` is called with the port as soon as clients may connect."""
     with contextlib.ExitStack() as undo:
         kelp = bootstrap.build(settings, queue=InProcessQueue())
         undo.callback(kelp.close)
         server = make_server(settings, make_app(kelp))
         server.open()
         undo.callback(end, server)
-        login = ensure_admin(kelp, os.environ)  # after the port is ours: a made-up password is shown only once
-        address = address_for(
-            settings.server.host,
-            server.port,
-            certificate.facts if certificate else None,
-            plain_anywhere=settings.auth.allow_plain_http,
-        )
+        opened(kelp, server.port)
         jobs = runner.start(kelp)
         undo.callback(jobs.stop)
-        banner.show(settings, address, login, certificate, datetime.now(UTC))
         serve_until(stop, server)
+
+
+def _show_banner(settings: Settings, port: int, login: Login, certificate: banner.Certificate | None) -> None:
+    facts = certificate.facts if certificate else None
+    address = address_for(settings.server.host, port, facts, plain_anywhere=settings.auth.allow_plain_http)
+    banner.show(settings, address, login, certificate, datetime.now(UTC))
 
 
 def main() -> None:
