@@ -180,17 +180,23 @@ class Entries:
 
     # --- name memory ---
 
-    def remember_name(self, folder_id: int, key: str, entry_id: int, shown_mtime: int, now_ns: int) -> None:
+    def remember_name(
+        self, folder_id: int, key: str, entry_id: int, shown_mtime: int, now_ns: int, since_ns: int
+    ) -> None:
+        """`entry_id` had the name until now. The latest time that it showed since `since_ns` stays remembered."""
         self._tx.run(
             """INSERT INTO name_memory (parent_id, name_key, entry_id, shown_mtime, left_ns)
                VALUES (:folder, :key, :entry, :shown, :now)
                ON CONFLICT (parent_id, name_key) DO UPDATE
-               SET entry_id = excluded.entry_id, shown_mtime = excluded.shown_mtime, left_ns = excluded.left_ns""",
+               SET entry_id = excluded.entry_id, left_ns = excluded.left_ns, shown_mtime = CASE
+                   WHEN name_memory.left_ns > :since AND name_memory.shown_mtime > excluded.shown_mtime
+                   THEN name_memory.shown_mtime ELSE excluded.shown_mtime END""",
             folder=folder_id,
             key=key,
             entry=entry_id,
             shown=shown_mtime,
             now=now_ns,
+            since=since_ns,
         )
 
     def recall_name(self, folder_id: int, key: str) -> tuple[int, int, int] | None:
@@ -199,8 +205,10 @@ class Entries:
         row: tuple[int, int, int] | None = self._tx.one(sql, folder=folder_id, key=key)
         return row
 
-    def forget_name(self, folder_id: int, key: str) -> None:
-        self._tx.run("DELETE FROM name_memory WHERE parent_id = :folder AND name_key = :key", folder=folder_id, key=key)
+    def settle_name(self, folder_id: int, key: str) -> None:
+        """Whoever had the name has no claim on it any more; the time it showed stays remembered."""
+        sql = "UPDATE name_memory SET entry_id = 0 WHERE parent_id = :folder AND name_key = :key"
+        self._tx.run(sql, folder=folder_id, key=key)
 
     # --- trash ---
 

@@ -180,7 +180,7 @@ name_memory = sa.Table(
     # Who had a name last, and which time it showed: for R8 and for an editor's safe save (spec §6, versions).
     sa.Column("parent_id", Id, primary_key=True),
     sa.Column("name_key", sa.Text, primary_key=True),
-    sa.Column("entry_id", Id, nullable=False),
+    sa.Column("entry_id", Id, nullable=False),  # 0: nobody who could claim it
     sa.Column("shown_mtime", sa.BigInteger, nullable=False),
     sa.Column("left_ns", sa.BigInteger, nullable=False),
 )

@@ -74,7 +74,12 @@ def shown_mtime(tx: Tx, here: Standing, mtime_ns: int, now_ns: int, *, by_client
 
 def leave_name(tx: Tx, here: Standing, entry: Entry, now_ns: int) -> None:
     """The name is free from now on; who had it and what it showed is remembered."""
-    tx.entries.remember_name(here.folder_id, here.key, entry.id, entry.shown_mtime, now_ns)
+    tx.entries.remember_name(here.folder_id, here.key, entry.id, entry.shown_mtime, now_ns, now_ns - _MEMORY_NS)
+
+
+def remember_shown(tx: Tx, folder_id: int, key: str, shown: int, now_ns: int) -> None:
+    """A client sets a name's time back: what was shown must not be shown again for another content (R8)."""
+    tx.entries.remember_name(folder_id, key, 0, shown, now_ns, now_ns - _MEMORY_NS)
 
 
 def drop_locks(tx: Tx, entry: Entry, now_ns: int) -> None:
@@ -98,15 +103,23 @@ def keep_version(kelp: Kelp, tx: Tx, caller: Caller, old: Entry, owner_id: int, 
     tx.versions.expire_beyond(owner_id, kelp.settings.versions.keep_count)
 
 
-def succeed(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, new_id: int, new_uuid: str, now_ns: int) -> None:
-    """A file that fills a name left a moment ago on a drive face takes over the document (spec §6, versions)."""
+def succeed(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, new_id: int, new_uuid: str, now_ns: int) -> bool:
+    """A file that fills a name left a moment ago on a drive face takes over the document (spec §6, versions).
+
+    Not under a litter name: `x.tmp`, written anew for each save, is not the document that it became before.
+    """
     memory = tx.entries.recall_name(here.folder_id, here.key)
-    tx.entries.forget_name(here.folder_id, here.key)
-    if not caller.on_drive or memory is None or memory[0] == new_id or now_ns - memory[2] > _SAFE_SAVE_NS:
-        return
+    if memory is None:
+        return False
+    tx.entries.settle_name(here.folder_id, here.key)
+    late = now_ns - memory[2] > _SAFE_SAVE_NS
+    if not caller.on_drive or memory[0] == new_id or late or here.is_litter:
+        return False
     old = tx.entries.get(memory[0])
-    if old is not None and old.kind == Kind.FILE:
-        inherit(kelp, tx, caller, old, new_id, new_uuid, now_ns)
+    if old is None or old.kind != Kind.FILE:
+        return False
+    inherit(kelp, tx, caller, old, new_id, new_uuid, now_ns)
+    return True
 
 
 def inherit(kelp: Kelp, tx: Tx, caller: Caller, old: Entry, new_id: int, new_uuid: str, now_ns: int) -> None:

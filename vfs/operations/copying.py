@@ -144,7 +144,7 @@ def _file(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, mti
         shown_mtime=changes.shown_mtime(tx, there, mtime, now, by_client=by_client),
         created_ns=now,
         registered_ns=now,
-        born_litter=names.is_litter(there.name) and not names.is_apple_double(there.name),
+        born_litter=there.makes_litter,
         owner_id=caller.user_id,
         nas_status=StoreStatus.SYNCING.value,
         **changes.nas_place(kelp, tx, there.folder_id, there.name, Kind.FILE, (0, copy_uuid), now),

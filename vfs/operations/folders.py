@@ -57,7 +57,7 @@ def insert(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, now_ns: int, mtim
         shown_mtime=mtime // changes.SECOND,
         created_ns=now_ns,
         registered_ns=now_ns,
-        born_litter=names.is_litter(here.name) and not names.is_apple_double(here.name),
+        born_litter=here.makes_litter,
         owner_id=caller.user_id,
         nas_status=StoreStatus.SYNCING.value,
         **changes.nas_place(kelp, tx, here.folder_id, here.name, Kind.FOLDER, (0, folder_uuid), now_ns),

@@ -48,6 +48,11 @@ class Standing:
         """Litter itself, or below a folder that is (spec §5)."""
         return is_litter_path((*self.path, self.name))
 
+    @property
+    def makes_litter(self) -> bool:
+        """What is created here may be thrown away without the trash; `._name` holds real data."""
+        return self.is_litter and not names.is_apple_double(self.name)
+
 
 def is_litter_path(path: Sequence[str]) -> bool:
     return any(names.is_litter(name) for name in path)

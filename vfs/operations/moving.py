@@ -85,7 +85,6 @@ def _into_taken(
     if on_conflict == OnConflict.MERGE:
         if not (entry.is_folder and taken.is_folder):
             raise WrongKind("only a folder can be merged, and only into a folder")
-        guard.confirm_write(tx, caller, there, now)
         _merge(kelp, tx, caller, here, entry, there)
         return Outcome(guard.reach(tx, caller, taken.id, Level.READ)[0], replaced=False)
     if on_conflict != OnConflict.OVERWRITE:
@@ -128,6 +127,8 @@ def relocate(
         kelp, tx, there.folder_id, there.name, entry.kind, (entry.id, entry.uuid), stamp or registered_ns
     )
     columns: dict[str, object] = {"parent_id": there.folder_id, "name": there.name, "name_key": there.key, **place}
+    if not there.is_litter:
+        columns["born_litter"] = False  # a temporary file that gets a document's name is the document from now on
     if entry.kind == Kind.FILE and there.name != entry.name:
         columns["mime_type"] = changes.mime_type(there.name)
     if mtime_ns is not None:
@@ -136,12 +137,15 @@ def relocate(
         columns["shown_mtime"] = _shown_after_move(tx, entry, there, now_ns)
     tx.entries.update(entry.id, **columns)
     if entry.kind == Kind.FILE:
-        changes.succeed(kelp, tx, caller, there, entry.id, entry.uuid, now_ns)
+        if changes.succeed(kelp, tx, caller, there, entry.id, entry.uuid, now_ns):
+            tx.entries.settle_name(here.folder_id, here.key)  # its old name was a temporary one: nobody succeeds there
     else:
-        tx.entries.forget_name(there.folder_id, there.key)
+        tx.entries.settle_name(there.folder_id, there.key)
     if entry.is_folder and here.is_litter and not there.is_litter:
         for child, _ in tx.entries.below(entry.id):  # what leaves a litter folder is mirrored at once (spec §5)
             tx.events.expedite(child.id, now_ns)
+            if not names.is_litter(child.name):
+                tx.entries.update(child.id, born_litter=False)
     event = EventType.RENAME if here.folder_id == there.folder_id else EventType.MOVE
     changes.announce(
         kelp, tx, caller, entry.id, entry.kind, event, now_ns,
@@ -151,17 +155,23 @@ def relocate(
 
 
 def _shown_after_move(tx: Tx, entry: Entry, there: Standing, now_ns: int) -> int:
-    """MOVE over a name changes what the name shows, so it must show another second (clients.md R8)."""
+    """MOVE over a name changes what the name shows, so it must show another second (clients.md R8).
+
+    Not when it comes back to its own name, nor when the client set its time.
+    """
     memory = tx.entries.recall_name(there.folder_id, there.key)
-    if memory is None or memory[0] == entry.id or memory[1] != entry.shown_mtime:
+    itself = entry.id in (memory[0] if memory else 0, there.entry.id if there.entry else 0)
+    _, written_ns = tx.entries.written_by(entry.id)
+    if itself or written_ns != entry.mtime_ns:
         return entry.shown_mtime
-    return changes.shown_mtime(tx, there, entry.mtime_ns, now_ns, by_client=False)
+    return changes.shown_mtime(tx, there, entry.shown_mtime * changes.SECOND, now_ns, by_client=False)
 
 
 def _merge(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, there: Standing) -> None:
     """Move what is in folder `entry` into the folder at `there`, then the empty folder to the trash."""
     now = kelp.clock.now_ns()
     target = there.taken
+    guard.confirm_write(tx, caller, there, now)
     for row in list(tx.entries.children(entry.id)):
         inner, child = guard.stand_on(kelp, tx, caller, Place(entry.id, row.name))
         goal = guard.stand(kelp, tx, caller, Place(target.id, row.name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vfs import names
 from vfs.core import Kelp
 from vfs.errors import InvalidRequest
 from vfs.locks import table
@@ -44,7 +45,11 @@ def patch(
             raise InvalidRequest("the properties of one entry may have 1 MiB together")
         times: dict[str, object] = {}
         if mtime_ns is not None:
-            times |= {"mtime_ns": mtime_ns, "shown_mtime": mtime_ns // changes.SECOND}
+            shown = mtime_ns // changes.SECOND
+            times |= {"mtime_ns": mtime_ns, "shown_mtime": shown}
+            if entry.parent_id is not None and shown < entry.shown_mtime:
+                key = names.key(entry.name, kelp.settings.drive.case_sensitive)
+                changes.remember_shown(tx, entry.parent_id, key, entry.shown_mtime, now)
         if created_ns is not None:
             times["created_ns"] = created_ns
         if times:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vfs import names
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, Forbidden, NotFound
 from vfs.metadata.database import Tx
@@ -38,23 +39,23 @@ def remove(kelp: Kelp, caller: Caller, place: Place, *, condition: Condition | N
         guard.check_condition(tx, here, condition, now)
         guard.confirm_removal(tx, caller, here, entry, now)
         changes.leave_name(tx, here, entry, now)
-        if caller.on_drive and _skips_trash(tx, here, entry, now):
+        if caller.on_drive and _skips_trash(tx, entry, now):
             mark_deleted(kelp, tx, caller, here, entry, now)
         else:
             put_in_trash(kelp, tx, caller, here, entry, now)
 
 
-def _skips_trash(tx: Tx, here: Standing, entry: Entry, now_ns: int) -> bool:
-    _, born_litter, registered_ns, _ = tx.entries.placing(entry.id)
-    if born_litter or now_ns - registered_ns < _SHORT_LIFE_NS:
-        return not entry.is_folder or _all_short_lived(tx, entry, now_ns)
-    return tx.entries.is_succeeded(entry.id)
-
-
-def _all_short_lived(tx: Tx, folder: Entry, now_ns: int) -> bool:
+def _skips_trash(tx: Tx, entry: Entry, now_ns: int) -> bool:
     """A young folder may hold old documents that were moved into it: those must not vanish with it."""
-    placings = (tx.entries.placing(entry.id) for entry, _ in tx.entries.below(folder.id))
-    return all(born_litter or now_ns - registered_ns < _SHORT_LIFE_NS for _, born_litter, registered_ns, _ in placings)
+    below = (child for child, _ in tx.entries.below(entry.id)) if entry.is_folder else iter(())
+    return _is_worthless(tx, entry, now_ns) and all(_is_worthless(tx, child, now_ns) for child in below)
+
+
+def _is_worthless(tx: Tx, entry: Entry, now_ns: int) -> bool:
+    """Litter, short-lived (a young row that took over a document with versions is not), or a version elsewhere."""
+    _, born_litter, registered_ns, _ = tx.entries.placing(entry.id)
+    young = now_ns - registered_ns < _SHORT_LIFE_NS and not tx.versions.of(entry.id)
+    return born_litter or young or tx.entries.is_succeeded(entry.id)
 
 
 def put_in_trash(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, now_ns: int) -> None:
@@ -152,14 +153,17 @@ def _require_own(tx: Tx, caller: Caller, id: int) -> None:
 def _folder_for(kelp: Kelp, tx: Tx, caller: Caller, path: tuple[str, ...]) -> int:
     """The folder of that path; missing ones are made. A file in the way of a folder: its numbered name."""
     folder_id = ROOT_ID
+    now = kelp.clock.now_ns()
     for name in path:
-        here = guard.stand(kelp, tx, caller, Place(folder_id, name))
-        if here.entry is not None and here.entry.is_folder:
-            folder_id = here.entry.id
+        there = tx.entries.child(folder_id, names.key(name, kelp.settings.drive.case_sensitive))
+        if there is not None and there.is_folder:
+            folder_id = there.id
             continue
+        here = guard.stand(kelp, tx, caller, Place(folder_id, name))
         if here.entry is not None:
             here = changes.renamed(here, kelp, tx, is_folder=True)
-        folder_id = folders.insert(kelp, tx, caller, here, kelp.clock.now_ns())
+        guard.confirm_write(tx, caller, here, now)
+        folder_id = folders.insert(kelp, tx, caller, here, now)
     return folder_id
 
 

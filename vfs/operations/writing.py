@@ -133,7 +133,7 @@ def create(
         shown_mtime=times.shown,
         created_ns=times.now_ns,
         registered_ns=times.now_ns,
-        born_litter=names.is_litter(here.name) and not names.is_apple_double(here.name),
+        born_litter=here.makes_litter,
         owner_id=caller.user_id,
         nas_status=StoreStatus.SYNCING.value,
         **changes.nas_place(kelp, tx, here.folder_id, here.name, Kind.FILE, (0, content.id), times.now_ns),
@@ -158,6 +158,8 @@ def switch(
 ) -> int:
     """The row shows another content from now on; the one before becomes a version."""
     changes.keep_version(kelp, tx, caller, entry, entry.id, times.now_ns)
+    if times.shown <= entry.shown_mtime:
+        changes.remember_shown(tx, here.folder_id, here.key, entry.shown_mtime, times.now_ns)
     tx.entries.update(
         entry.id,
         content_id=content.id,
