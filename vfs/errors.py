@@ -27,7 +27,7 @@
     │   ├── ObjectMissing        the store does not hold it
     │   ├── ContentCorrupt       the bytes are not the ones that were stored
     │   └── NasFault             one entry cannot be carried to the NAS (its name, its rights)
-    └── ConfigurationError       a setting that cannot work; shown in one line, exit code 2
+    └── ConfigurationError       a setting that cannot work; shown in one line
 
 Classes carry facts, never a status: each face translates them in one table
 (`dav_provider/errors.py`, `jobs/outage.py`), and a test walks this tree to see that no table lacks a class.
