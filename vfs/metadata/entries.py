@@ -124,6 +124,9 @@ class Entries:
                  WHERE parent_id = :folder AND state = 'ACTIVE' ORDER BY name_key"""
         return map(Row._make, self._tx.each(sql, folder=folder_id))
 
+    def is_folder(self, id: int) -> bool:
+        return self._tx.one("SELECT 1 FROM entries WHERE id = :id AND kind = 'folder'", id=id) is not None
+
     def has_children(self, folder_id: int) -> bool:
         sql = "SELECT 1 FROM entries WHERE parent_id = :id AND state = 'ACTIVE' LIMIT 1"
         return self._tx.one(sql, id=folder_id) is not None

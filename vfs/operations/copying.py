@@ -45,6 +45,7 @@ def copy(
     Locked, Forbidden, PreconditionFailed.
     """
     names.check_segment(target.name)
+    guard.check_time(mtime_ns)
     with kelp.database.write() as tx:
         tx.lock_tree(exclusive=True)
         tx.lock_rows(sorted({source.folder_id, target.folder_id}))

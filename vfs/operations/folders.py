@@ -27,6 +27,7 @@ def make_folder(
     Raises ParentNotFound, InvalidName, AlreadyExists (`existing`), Locked, Forbidden, PreconditionFailed.
     """
     names.check_segment(place.name)
+    guard.check_time(mtime_ns)
     with kelp.database.write() as tx:
         tx.lock_tree()
         tx.lock_rows([place.folder_id])

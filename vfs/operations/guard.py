@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import Forbidden, NoSpace, NotFound, ParentNotFound
+from vfs.errors import Forbidden, InvalidRequest, NoSpace, NotFound, ParentNotFound
 from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.model import Caller, Condition, Entry, Kind, Level, Place, Role, State
@@ -61,7 +61,7 @@ def is_litter_path(path: Sequence[str]) -> bool:
 def stand(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level = Level.WRITE) -> Standing:
     """Look at a place for a change. Raises ParentNotFound, Forbidden, InvalidName."""
     ancestors = tx.entries.ancestors(place.folder_id)
-    if not ancestors or any(state != State.ACTIVE for _, state, _ in ancestors):
+    if any(state != State.ACTIVE for _, state, _ in ancestors) or not tx.entries.is_folder(place.folder_id):
         raise ParentNotFound("the folder does not exist")
     chain = tuple(id for id, _, _ in ancestors)
     require(tx, caller, chain, level, ParentNotFound)
@@ -112,6 +112,12 @@ def require(tx: Tx, caller: Caller, chain: Sequence[int], level: Level, absent: 
         raise absent("it does not exist")
     if actual < level:
         raise Forbidden("your account may read here, but not change anything", level)
+
+
+def check_time(*times_ns: int | None) -> None:
+    """Raises InvalidRequest for a time of the client that no row can hold (64 bits reach to the year 2262)."""
+    if any(time_ns is not None and not -(1 << 63) <= time_ns < 1 << 63 for time_ns in times_ns):
+        raise InvalidRequest("a time must lie between the years 1678 and 2262")
 
 
 def check_condition(tx: Tx, here: Standing, condition: Condition | None, now_ns: int) -> None:

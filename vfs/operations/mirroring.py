@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vfs import names
+from vfs import names, trace
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
-from vfs.model import ROOT_ID, Content, Kind, State
+from vfs.model import ROOT_ID, Content, EventType, Kind, State
 from vfs.nas_model import (
     TEMPORARY,
     TRASH,
@@ -168,9 +168,8 @@ def _record_one(kelp: Kelp, tx: Tx, result: Result) -> bool:
     situation = result.job.situation
     if not tx.leases.holds(result.job.fence, 0):
         return False
-    removed = any(isinstance(step, Remove) and step.folder for step in result.job.steps)
-    if removed and result.recorded.spot is None:
-        tx.mirror.unrecord_below(situation.entry_id)
+    if situation.kind == Kind.FOLDER and situation.recorded.spot is not None and result.recorded.spot is None:
+        _record_gone(kelp, tx, result.job)
     for uuid, path in result.version_paths.items():
         if path is None:
             tx.versions.purge(uuid)
@@ -179,6 +178,19 @@ def _record_one(kelp: Kelp, tx: Tx, result: Result) -> bool:
     if result.recorded == situation.recorded:
         return True
     return tx.mirror.record(situation.entry_id, situation.recorded, result.recorded, kelp.nas.properties.folds_case)
+
+
+def _record_gone(kelp: Kelp, tx: Tx, job: Job) -> None:
+    """A folder is not on the NAS any more: nor is what was in it. Unless Kelp removed it, all of that is due again."""
+    folder_id = job.situation.entry_id
+    if not any(isinstance(step, Remove) for step in job.steps):
+        now = kelp.clock.now_ns()
+        for id, kind in tx.mirror.recorded_below(folder_id):
+            tx.events.add(
+                id, kind, EventType.SYNC, source=None, target=None,
+                trace_id=trace.current(), now_ns=now, scheduled_ns=now, litter=False,
+            )  # fmt: skip
+    tx.mirror.unrecord_below(folder_id)
 
 
 def _fail(kelp: Kelp, tx: Tx, job: Job, message: str, now_ns: int) -> None:

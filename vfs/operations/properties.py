@@ -26,8 +26,9 @@ def patch(
 ) -> Entry:
     """Set (whole XML element) or remove (None) dead properties, and set times: all or nothing.
 
-    Raises NotFound, Forbidden, Locked, PreconditionFailed, InvalidRequest (too much).
+    Raises NotFound, Forbidden, Locked, PreconditionFailed, InvalidRequest (too much, a time out of range).
     """
+    guard.check_time(mtime_ns, created_ns)
     with kelp.database.write() as tx:
         tx.lock_tree()
         tx.lock_rows([entry_id])

@@ -42,11 +42,12 @@ def put_file(
     """Store a whole file under a name; until it returns, readers see what was there before.
 
     `mtime_ns`: the client's own time, shown exactly as given. Raises ParentNotFound, WrongKind (a folder has
-    the name), InvalidName, InvalidRequest (strategy SKIP or MERGE), AlreadyExists (strategy ERROR), Locked, Forbidden,
-    PreconditionFailed, NoSpace, UploadIncomplete, StoreUnavailable; then nothing has changed and nothing is left in
-    the cache.
+    the name), InvalidName, InvalidRequest (strategy SKIP or MERGE, a time out of range), AlreadyExists (strategy
+    ERROR), Locked, Forbidden, PreconditionFailed, NoSpace, UploadIncomplete, StoreUnavailable; then nothing has
+    changed and nothing is left in the cache.
     """
     names.check_segment(place.name)
+    guard.check_time(mtime_ns)
     if on_conflict not in (OnConflict.ERROR, OnConflict.RENAME, OnConflict.OVERWRITE):
         raise InvalidRequest(f"an upload knows no strategy {on_conflict}")
     with kelp.database.read() as tx:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -183,7 +183,13 @@ def holding(caller: Caller, *tokens: str) -> Caller:
     return replace(caller, tokens=frozenset(tokens))
 
 
-def broken(pieces: Iterable[bytes], error: Exception) -> Iterable[bytes]:
-    """A body that fails after these pieces."""
-    yield from pieces
-    raise error
+class Broken:
+    """A body that fails after these pieces, each time it is read."""
+
+    def __init__(self, error: Exception, *pieces: bytes) -> None:
+        self._error = error
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._pieces
+        raise self._error
