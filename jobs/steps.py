@@ -63,7 +63,9 @@ class Progress:
         return cls(job, job.situation.recorded)
 
     def result(self, *, done: bool) -> Result:
-        return Result(self.job, self.recorded, self.version_paths, done)
+        """A version that could not be kept from the file on the NAS is planned anew, from the cache."""
+        kept = all(step.version in self.version_paths for step in self.job.steps if isinstance(step, Keep))
+        return Result(self.job, self.recorded, self.version_paths, done and kept)
 
     def touched(self, *paths: str) -> None:
         self.folders |= {path.rpartition("/")[0] for path in paths}

@@ -56,8 +56,14 @@ class Mirror:
         return self._tx.one("SELECT 1 FROM entries WHERE id = :id AND nas_parent_id <> parent_id", id=id) is not None
 
     def recorded_below(self, id: int) -> list[tuple[int, Kind]]:
-        """Entries recorded to be directly in a folder on the NAS."""
-        rows = self._tx.all("SELECT id, kind FROM entries WHERE nas_parent_id = :id AND nas_name IS NOT NULL", id=id)
+        """Entries recorded to be in a folder on the NAS, at any depth; folders before what is in them."""
+        rows = self._tx.all(
+            """WITH RECURSIVE there(id, depth) AS (
+                   SELECT id, 1 FROM entries WHERE nas_parent_id = :id
+                   UNION SELECT e.id, there.depth + 1 FROM entries e JOIN there ON e.nas_parent_id = there.id)
+               SELECT e.id, e.kind FROM there JOIN entries e ON e.id = there.id ORDER BY there.depth, e.id""",
+            id=id,
+        )
         return [(row[0], Kind(row[1])) for row in rows]
 
     def record(self, id: int, before: Recorded, after: Recorded, folds_case: bool) -> bool:

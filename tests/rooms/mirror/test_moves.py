@@ -235,7 +235,13 @@ def test_two_workers_at_once_give_the_tree_of_one(drive: MirrorDrive) -> None:
         drive.put(f"d{n + 1}/f1", b"new")
     drive.move("d3/f5", "d3/f6")
     drive.remove("d3/f4")
-    workers = [threading.Thread(target=drive.settle_down, args=(f"worker {n}",)) for n in range(2)]
+
+    def work(owner: str) -> None:
+        for _ in range(20):
+            drive.drain(owner)
+            drive.clock.advance(0.1)
+
+    workers = [threading.Thread(target=work, args=(f"worker {n}",)) for n in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
