@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ AWAY = StoreUnavailable("the cache is away")
 
 
 class Drive:
-    """A drive whose cache fails on demand, with a mirrored file `old` to write over."""
+    """A drive whose cache fails on demand."""
 
     def __init__(self, folder: Path) -> None:
         # Not ahead of the real time, which the cache's files have: they would look old.
@@ -42,9 +43,6 @@ class Drive:
         self.cache = FailingObjectStore(self.whole.kelp.cache)
         self.whole.kelp = dataclasses.replace(self.whole.kelp, cache=self.cache)
         self.kelp = self.whole.kelp
-        self.whole.put("old", OLD)
-        self.whole.settle_down()
-        self.whole.pass_time(60)
 
     def put(self, name: str, chunks: Any, **options: Any) -> None:
         writing.put_file(self.kelp, self.whole.caller, Place(1, name), chunks, **options)
@@ -72,9 +70,21 @@ class Drive:
             return set(tx.contents.keys())
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drive's folder with the file `old`, written a while ago."""
+    folder = tmp_path_factory.mktemp("prepared")
+    whole = MirrorDrive(folder, clock=TestClock(int(time.time()) - 6000))
+    whole.put("old", OLD)
+    whole.check_mirrored()
+    whole.close()
+    return folder
+
+
 @pytest.fixture
-def drive(tmp_path: Path) -> Iterator[Drive]:
-    made = Drive(tmp_path)
+def drive(tmp_path: Path, prepared: Path) -> Iterator[Drive]:
+    shutil.copytree(prepared, tmp_path / "drive")
+    made = Drive(tmp_path / "drive")
     yield made
     made.whole.check_mirrored()
     made.whole.close()
@@ -172,11 +182,11 @@ def test_the_body_is_not_as_announced(drive: Drive, name: str, expected: Expecte
         drive.put(name, [SMALL], expected=expected)
 
 
-@pytest.mark.parametrize("expected", WRONG.values(), ids=WRONG)
-def test_the_body_is_not_as_announced_and_stays(drive: Drive, name: str, expected: Expected) -> None:
+@pytest.mark.parametrize("case", [case for case in WRONG if "longer" not in case])  # those end inside the store
+def test_the_body_is_not_as_announced_and_stays(drive: Drive, name: str, case: str) -> None:
     drive.cache.failures.plan(Failure("delete", AWAY))
-    with only_orphans_left(drive, UploadIncomplete) if expected.length != 0 else nothing_left(drive, UploadIncomplete):
-        drive.put(name, [SMALL], expected=expected)
+    with only_orphans_left(drive, UploadIncomplete):
+        drive.put(name, [SMALL], expected=WRONG[case])
 
 
 # --- the commit -----------------------------------------------------------------------------------
