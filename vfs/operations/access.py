@@ -13,8 +13,8 @@ _MIN_PASSWORD = 8  # characters
 def authenticate(kelp: Kelp, name: str, password: str, *, face: str, trace_id: str = "") -> Caller:
     """Raises Unauthenticated, without saying whether name or password was wrong."""
     with kelp.database.read() as tx:
-        known = tx.accounts.find(_key(name))
-    right = kelp.passwords.verify(password, known[1] if known else None)
+        known = tx.accounts.find(_key(name)) if _is_text(name) and _is_text(password) else None
+    right = _is_text(password) and kelp.passwords.verify(password, known[1] if known else None)
     if known is None or not right:
         raise Unauthenticated("unknown user or wrong password")
     return Caller(known[0].id, known[0].name, known[0].role, face, trace_id)
@@ -74,9 +74,16 @@ def remove_user(kelp: Kelp, name: str) -> None:
 
 
 def _hash(kelp: Kelp, password: str) -> str:
+    if not _is_text(password):
+        raise InvalidRequest("a password must be text")
     if len(password) < _MIN_PASSWORD:
         raise InvalidRequest(f"a password needs at least {_MIN_PASSWORD} characters")
     return kelp.passwords.hash(password)
+
+
+def _is_text(words: str) -> bool:
+    """False for halves of surrogate pairs, which JSON may bring and neither database nor hash can take."""
+    return not any("\ud800" <= character <= "\udfff" for character in words)
 
 
 def _key(name: str) -> str:

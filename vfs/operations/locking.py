@@ -90,6 +90,8 @@ def _subject(
     """The entry to lock, its chain (itself first), and whether it was made for it."""
     if place is None:
         root, chain = guard.reach(tx, caller, ROOT_ID, Level.WRITE)
+        if condition is not None:
+            condition(root, frozenset(held.token for held in table.covering(tx, chain, now_ns)))
         return root, chain, False
     here = guard.stand(kelp, tx, caller, place)
     guard.check_condition(tx, here, condition, now_ns)

@@ -38,7 +38,7 @@ def resolve(kelp: Kelp, caller: Caller, segments: Sequence[str]) -> Found:
         parent = _folder(rows, chain, len(segments))
         if tx.accounts.any_grants():
             found, parent = _readable(tx, caller, chain, found, parent)
-    folders = chain[:-1] if found is not None and not found.is_folder else chain
+    folders = chain if last.is_folder else chain[:-1]
     return Found(tuple(segments), tuple(folders), parent, found)
 
 
