@@ -85,9 +85,9 @@ def nas_folder_name(name: str, uuid: str, refused: frozenset[str], at_root: bool
     return _fit(prefix, escaped, uuid, keep_extension=False)
 
 
-def nas_folder_name_taken(name: str, uuid: str) -> str:
-    """What a folder is called on the NAS when its plain NAS name is taken."""
-    tail = f"~{short(uuid)}"
+def nas_folder_name_taken(name: str, uuid: str, number: int = 1) -> str:
+    """What a folder is called on the NAS when its plain NAS name is taken; from `number` 2 on, when this is too."""
+    tail = f"~{short(uuid)}" + (f"-{number}" if number > 1 else "")
     return _cut(name, MAX_NAME_BYTES - len(tail)) + tail
 
 

@@ -7,6 +7,7 @@ reads the environment.
 
 from __future__ import annotations
 
+import math
 import tomllib
 import types
 import typing
@@ -156,12 +157,34 @@ def _convert(key: str, value: object, hint: typing.Any) -> object:
     try:
         if hint is bool:
             return value if isinstance(value, bool) else _WORDS[str(value).strip().lower()]
+        if isinstance(value, bool) or (hint is int and isinstance(value, float)):
+            raise TypeError
+        if hint is str and not isinstance(value, str | Path):
+            raise TypeError
         if typing.get_origin(hint) is tuple:
             parts = value.split(",") if isinstance(value, str) else value
             return tuple(float(part) for part in parts)  # type: ignore[attr-defined]
         return hint(value)
     except (KeyError, ValueError, TypeError) as error:
         raise ConfigurationError(f"wrong value for {key.replace('_', '.', 1)}: {value!r}") from error
+
+
+_SOON = 0.01  # seconds; a loop without a pause would take a core for itself
+_LEAST: dict[str, float] = {
+    **dict.fromkeys(("server.threads", "server.processes", "mirror.workers"), 1),
+    **dict.fromkeys(("mirror.lease", "mirror.probe", "mirror.stall", "mirror.sweep"), _SOON),
+    **dict.fromkeys(("auth.remember_seconds", "cache.reserve", "mirror.delay", "mirror.retries"), 0),
+    **dict.fromkeys(("versions.keep_count", "versions.keep_days", "trash.keep_days"), 0),
+}
+
+
+def _check_least(settings: Settings) -> None:
+    for key, least in _LEAST.items():
+        section, name = key.split(".")
+        value = getattr(getattr(settings, section), name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if not (math.isfinite(number) and number >= least):
+                raise ConfigurationError(f"wrong value for {key}: {number}, it must be at least {least}")
 
 
 def _completed(settings: Settings) -> Settings:
@@ -174,8 +197,7 @@ def _completed(settings: Settings) -> Settings:
     server = settings.server
     if not 0 <= server.port <= 65535:
         raise ConfigurationError(f"wrong value for server.port: {server.port}")
-    if server.threads < 1 or server.processes < 1:
-        raise ConfigurationError("server.threads and server.processes must be at least 1")
+    _check_least(settings)
     if (server.tls_cert is None) != (server.tls_key is None):
         raise ConfigurationError("TLS needs both a certificate (tls-cert) and its key (tls-key)")
     return replace(

@@ -41,11 +41,11 @@ def nas_place(
         return None if tx.entries.nas_name_taken(folder_id, key, but=id) else key
 
     if kind == Kind.FOLDER:
-        nas_name = names.nas_folder_name(name, entry_uuid, refused, at_root=folder_id == ROOT_ID)
-        key = free(nas_name)
-        if key is None:
-            nas_name = names.nas_folder_name_taken(nas_name, entry_uuid)
-            key = names.nas_key(nas_name, properties.folds_case)
+        plain = nas_name = names.nas_folder_name(name, entry_uuid, refused, at_root=folder_id == ROOT_ID)
+        number = 0
+        while (key := free(nas_name)) is None:
+            number += 1
+            nas_name = names.nas_folder_name_taken(plain, entry_uuid, number)
         return {"nas_stamp": None, "nas_desired_name": nas_name, "nas_desired_key": key}
     stamp = stamp_ns if isinstance(stamp_ns, str) else names.stamp(stamp_ns)
     while True:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from tests.rooms.core.drive import Clock, Drive
 from vfs.bootstrap import build
@@ -14,6 +15,9 @@ from vfs.core import Kelp
 from vfs.model import Caller, Role
 from vfs.operations import checking
 from vfs.settings import Settings
+
+hypothesis_settings.register_profile("untimed", deadline=None)  # machines are busy now and then
+hypothesis_settings.load_profile("untimed")
 
 _PEOPLE = (("admin", Role.ADMIN), ("editor", Role.EDITOR), ("other", Role.EDITOR), ("viewer", Role.VIEWER))
 
