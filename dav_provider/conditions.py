@@ -14,7 +14,7 @@ from vfs.errors import NotModified, PreconditionFailed, RangeNotSatisfiable
 from vfs.model import ByteRange, Condition, Entry
 
 _ENTITY_TAG = re.compile(r'(W/)?"[^"]*"')
-_RANGE = re.compile(r"bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*", re.IGNORECASE)
+_RANGE = re.compile(r"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", re.IGNORECASE)
 _GUARDS = ("If", "If-Match", "If-None-Match", "If-Unmodified-Since")
 
 

@@ -15,6 +15,7 @@ from vfs.model import Expected
 from vfs.operations import writing
 
 _CHECKSUM = re.compile(r"(SHA1|MD5):(\S*)", re.IGNORECASE)
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _HEX = re.compile(r"[0-9a-f]*")
 _HEX_DIGITS = {"sha1": 40, "md5": 32}
 
@@ -54,7 +55,7 @@ def expected_of(request: Request) -> Expected:
     """What the client announced about the body. Raises UploadIncomplete when two announcements contradict."""
     length = request.length
     hint = request.header("X-Expected-Entity-Length")  # macOS, beside a chunked body
-    if hint is not None and hint.strip().isascii() and hint.strip().isdigit():
+    if hint is not None and _LENGTH.fullmatch(hint.strip()):
         if length is not None and length != int(hint):
             raise UploadIncomplete("X-Expected-Entity-Length differs from Content-Length")
         length = int(hint)

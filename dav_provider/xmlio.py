@@ -22,6 +22,7 @@ _XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
 _LARGEST_BODY = 1024 * 1024  # bytes
 _DEEPEST = 50  # elements inside each other
 _MOST_ELEMENTS = 20_000
+_MOST_NAME_BYTES = 8 * 1024 * 1024  # a namespace written once is part of the name of each element and attribute in it
 
 __all__ = ["DAV", "DECLARATION", "LANGUAGE", "XML_TYPE", "TooLarge", "error_document", "escape", "parse", "serialize"]
 
@@ -37,11 +38,13 @@ class _BoundedBuilder(ET.TreeBuilder):
         super().__init__()
         self._depth = 0
         self._count = 0
+        self._named = 0
 
     def start(self, tag: Any, attrs: Any, /) -> Any:
         self._depth += 1
         self._count += 1
-        if self._depth > _DEEPEST or self._count > _MOST_ELEMENTS:
+        self._named += len(tag) + sum(map(len, attrs))
+        if self._depth > _DEEPEST or self._count > _MOST_ELEMENTS or self._named > _MOST_NAME_BYTES:
             raise InvalidRequest("the XML body is too deep or has too many elements")
         return super().start(tag, attrs)
 
