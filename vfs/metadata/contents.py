@@ -116,7 +116,8 @@ class Contents:
         for key in keys:
             self._tx.run(
                 """UPDATE objects SET status = 'PENDING'
-                   WHERE key = :key AND NOT EXISTS (SELECT 1 FROM file_parts WHERE object_key = :key)""",
+                   WHERE key = :key AND NOT EXISTS (SELECT 1 FROM file_parts WHERE object_key = :key)
+                   AND NOT EXISTS (SELECT 1 FROM contents WHERE id = :key AND parts = 1)""",
                 key=key,
             )
         return keys

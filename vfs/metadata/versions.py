@@ -82,7 +82,10 @@ class Versions:
         )
 
     def recorded(self, uuid: str, nas_path: str | None) -> None:
-        self._tx.run("UPDATE versions SET nas_path = :path WHERE uuid = :uuid", uuid=uuid, path=nas_path)
+        """One that was purged while a job wrote it is expired again: its file must still leave the NAS."""
+        sql = """UPDATE versions SET nas_path = :path, state = CASE state WHEN 'purged' THEN 'expired' ELSE state END
+                 WHERE uuid = :uuid"""
+        self._tx.run(sql, uuid=uuid, path=nas_path)
 
     def purge(self, uuid: str) -> None:
         self._tx.run("UPDATE versions SET state = 'purged', nas_path = NULL WHERE uuid = :uuid", uuid=uuid)

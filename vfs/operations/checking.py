@@ -127,11 +127,17 @@ def _rules(tx: Tx) -> Iterator[Problem]:
 
 
 def _circles(tx: Tx) -> Iterator[Problem]:
-    """Every row hangs on the root."""
+    """Every row hangs on the root, and so does every place recorded on the NAS."""
     sql = """WITH RECURSIVE hung(id) AS (SELECT 1 UNION SELECT e.id FROM entries e JOIN hung ON e.parent_id = hung.id)
              SELECT id, name FROM entries WHERE id NOT IN (SELECT id FROM hung)"""
     for id, name in tx.all(sql):
         yield Problem("not reachable from the root", str(id), name)
+    sql = """WITH RECURSIVE hung(id) AS (
+                 SELECT id FROM entries WHERE nas_name IS NULL OR id = 1
+                 UNION SELECT e.id FROM entries e JOIN hung ON e.nas_parent_id = hung.id WHERE e.nas_name IS NOT NULL)
+             SELECT id, name FROM entries WHERE id NOT IN (SELECT id FROM hung)"""
+    for id, name in tx.all(sql):
+        yield Problem("recorded in a circle on the NAS", str(id), name)
 
 
 def _misplaced(tx: Tx, mirrored: bool) -> Iterator[Problem]:
@@ -218,7 +224,7 @@ def _chain(by_id: dict[int, tuple[int, int | None, str, str, str | None, int | N
     at: int | None = id
     while at is not None and at != ROOT_ID:
         row = by_id.get(at)
-        if row is None:
+        if row is None or len(chain) > len(by_id):  # it hangs on what is not there, or on itself: `_circles` tells
             return None
         chain.append(at)
         at = row[1]

@@ -5,11 +5,12 @@ Each is safe to run twice and to be killed in: every step is one small transacti
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from vfs import trace
 from vfs.core import Kelp
-from vfs.errors import KelpError
+from vfs.errors import KelpError, NotFound
 from vfs.model import EventType, Kind
 from vfs.operations import access, trashing
 
@@ -45,7 +46,8 @@ def expire_trash(kelp: Kelp) -> int:
         return 0
     caller = access.system_caller(kelp, "batch")
     for uuid in due:
-        trashing.purge(kelp, caller, uuid)
+        with contextlib.suppress(NotFound):  # someone restored or purged it meanwhile
+            trashing.purge(kelp, caller, uuid)
     return len(due)
 
 

@@ -1,0 +1,174 @@
+"""Batches: what expires, and that nothing is freed that a row can still reach."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.rooms.core.drive import SECOND, Drive
+from vfs.errors import StoreUnavailable
+from vfs.operations import housekeeping, trashing, versioning
+
+DAY = 86_400
+
+
+def keys(drive: Drive) -> set[str]:
+    return {info.key for info in drive.kelp.cache.list()}
+
+
+def rounds(drive: Drive, count: int = 4) -> None:
+    """Rounds of every batch, with the mirror's work and time for readers between them."""
+    for _ in range(count):
+        housekeeping.run(drive.kelp)
+        drive.mirror()
+        drive.clock.advance(61)
+
+
+def test_trash_expires(drive: Drive) -> None:
+    for name in ("early", "late"):
+        drive.put(name, name.encode())
+    drive.clock.advance(100)
+    drive.remove("early")
+    drive.clock.advance(DAY)
+    drive.remove("late")
+    drive.mirror()
+    drive.clock.advance(29 * DAY - 30)
+    assert housekeeping.expire_trash(drive.kelp) == 1 and drive.trashed() == ["/late"]
+    drive.mirror()
+    assert [path.name for path in (drive.nas / ".trash").rglob("*__late")] == [
+        path.name for path in (drive.nas / ".trash").rglob("*") if path.is_file()
+    ]
+
+
+def test_what_is_below_a_purged_folder_follows_but_not_what_was_trashed_alone(drive: Drive) -> None:
+    for path in ("f", "f/g"):
+        drive.folder(path)
+    drive.put("f/g/x", b"goes")
+    drive.put("f/alone", b"stays")
+    drive.clock.advance(100)
+    alone = drive.entry("f/alone").uuid
+    drive.remove("f/alone")
+    drive.remove("f")
+    drive.mirror()
+    trashing.purge(drive.kelp, drive.editor, next(i.entry.uuid for i in drive.trash() if i.original_path == "/f"))
+    rounds(drive)
+    assert len(keys(drive)) == 1
+    trashing.restore(drive.kelp, drive.editor, alone)
+    assert drive.read("f/alone") == b"stays"
+
+
+def test_expired_versions_leave_the_nas_and_the_cache(drive: Drive) -> None:
+    drive.put("a", b"1")
+    drive.mirror()
+    drive.put("a", b"2")
+    drive.mirror()
+    assert len([path for path in (drive.nas / ".kelp/versions").rglob("*") if path.is_file()]) == 1
+    drive.clock.advance(31 * DAY)
+    rounds(drive)
+    assert [path for path in (drive.nas / ".kelp/versions").rglob("*") if path.is_file()] == []
+    assert drive.versions("a") == [] and len(keys(drive)) == 1 and drive.read("a") == b"2"
+
+
+def test_a_version_that_expires_while_it_is_written_leaves_the_nas_later(drive: Drive) -> None:
+    drive.put("a", b"1")
+    drive.clock.advance(10)
+    drive.put("a", b"2")
+    version = versioning.list_versions(drive.kelp, drive.editor, drive.entry("a").id)[0]
+    drive.mirror()
+    with drive.kelp.database.write() as tx:
+        path = tx.one("SELECT nas_path FROM versions")[0]
+        tx.run("UPDATE versions SET state = 'purged', nas_path = NULL")  # what the batch does while the job runs
+        tx.versions.recorded(version.uuid, path)
+    rounds(drive)
+    assert not (drive.nas / path).exists()
+
+
+def test_contents_are_freed_in_two_phases(drive: Drive) -> None:
+    drive.put("x.tmp", b"gone")
+    drive.remove("x.tmp")
+    drive.mirror()
+    kept = keys(drive)
+    assert housekeeping.free_contents(drive.kelp) == 0 and keys(drive) == kept  # marked only
+    drive.clock.advance(59)
+    assert housekeeping.free_contents(drive.kelp) == 0 and keys(drive) == kept  # a reader may hold it
+    drive.clock.advance(2)
+    assert housekeeping.free_contents(drive.kelp) == 1 and keys(drive) == set()
+
+
+def test_what_is_referred_to_again_is_taken_back(drive: Drive) -> None:
+    drive.put("a", b"bytes")
+    drive.clock.advance(30)
+    drive.remove("a")
+    drive.clock.advance(31)
+    content_id = drive.sql("SELECT id FROM contents")[0][0]
+    with drive.kelp.database.write() as tx:
+        tx.contents.mark([content_id], drive.clock.now)
+    drive.clock.advance(20)
+    drive.put("a", b"again")  # within a minute of the removal: the old content is a version now
+    expected = drive.versions("a")
+    drive.clock.advance(100)
+    rounds(drive)
+    assert drive.versions("a") == expected
+
+
+@pytest.mark.parametrize("holder", ["copy", "version", "trash", "below a trashed folder"])
+def test_a_content_that_a_row_reaches_is_never_freed(drive: Drive, holder: str) -> None:
+    big = b"x" * (8 * 1024 * 1024 + 5)
+    drive.folder("f")
+    drive.put("f/a", big)
+    drive.clock.advance(100)
+    if holder == "copy":
+        drive.copy("f/a", "b")
+        drive.remove("f/a")
+        trashing.empty_trash(drive.kelp, drive.admin)
+    elif holder == "version":
+        drive.put("f/a", b"new")
+    else:
+        drive.remove("f/a" if holder == "trash" else "f")
+    rounds(drive)
+    if holder in ("trash", "below a trashed folder"):
+        trashing.restore(drive.kelp, drive.admin, drive.trash()[0].entry.uuid)
+    data = drive.versions("f/a")[0] if holder == "version" else drive.read("b" if holder == "copy" else "f/a")
+    assert data == big
+
+
+def test_an_object_that_two_contents_share_outlives_one_of_them(drive: Drive) -> None:
+    """A bigger content may begin with the one object of a smaller one (a random write, design §3)."""
+    small = drive.put("small", b"shared").content_id
+    with drive.kelp.database.write() as tx:
+        tx.run(
+            """INSERT INTO contents (id, size, checksum, parts, created_ns) SELECT 'both', 12, checksum, 2, 0
+               FROM contents WHERE id = :id""",
+            id=small,
+        )
+        tx.many(
+            "INSERT INTO file_parts (content_id, sequence, object_key) VALUES ('both', :n, :key)",
+            [{"n": n, "key": small} for n in (0, 1)],
+        )
+        tx.contents.forget("both")
+        assert tx.contents.pending_objects(10) == []
+
+
+def test_a_cache_that_is_away_keeps_the_object_pending(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    drive.put("x.tmp", b"gone")
+    drive.remove("x.tmp")
+    drive.clock.advance(61)
+    housekeeping.free_contents(drive.kelp)
+    drive.clock.advance(61)
+
+    def away(_self: object, key: str) -> None:
+        raise StoreUnavailable(key)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(drive.kelp.cache), "delete", away)
+        assert housekeeping.free_contents(drive.kelp) == 0
+    assert drive.sql("SELECT status FROM objects") == [("PENDING",)]
+    assert housekeeping.free_contents(drive.kelp) == 1 and keys(drive) == set()
+
+
+def test_old_memories_go(drive: Drive) -> None:
+    drive.put("a")
+    drive.remove("a")
+    drive.clock.advance(3601)
+    housekeeping.run(drive.kelp)
+    assert drive.sql("SELECT 1 FROM name_memory") == []
+    assert drive.clock.now % SECOND == 0
