@@ -35,3 +35,23 @@ def mount(place: Path, size: str = "2m") -> None:
 def unmount(place: Path) -> None:
     """Lazily, as an administrator must while a process has the folder open."""
     subprocess.run(["umount", "-l", str(place)], check=True, capture_output=True)
+
+
+@contextmanager
+def loop_disk(place: Path, megabytes: int) -> Iterator[Path]:
+    """An ext4 file system of its own in a file, mounted at `place`: unlike a tmpfs it has a journal and real blocks."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    image = place.with_suffix(".img")
+    place.mkdir(parents=True, exist_ok=True)
+    with image.open("wb") as file:
+        file.truncate(megabytes * 1024 * 1024)
+    for command in (["mkfs.ext4", "-q", "-m", "0", str(image)], ["mount", "-o", "loop", str(image), str(place)]):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"cannot mount a small disk here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        unmount(place)
+        image.unlink()
