@@ -55,7 +55,8 @@ def _was_made(kelp: Kelp, step: MakeFolder, at: Progress) -> bool:
 
 def _was_moved(kelp: Kelp, step: Move, at: Progress) -> bool:
     source, target = at.job.path(step.source), at.job.path(step.target)
-    if kelp.nas.stat(source) is not None or kelp.nas.stat(target) is None:
+    goes_on = any(isinstance(later, Remove) and later.spot == step.target for later in at.job.steps)
+    if kelp.nas.stat(source) is not None or (kelp.nas.stat(target) is None and not goes_on):
         return False
     at.touched(source, target)
     at.recorded = replace(at.recorded, spot=step.target)

@@ -55,7 +55,7 @@ NAMES = (
 )
 CONTENTS = st.binary(max_size=8)
 STRATEGIES = st.sampled_from(OnConflict)
-PROFILES = {"default": (40, 30), "thorough": (2500, 60)}
+PROFILES = {"default": (40, 30), "thorough": (600, 50)}
 _EXAMPLES, _STEPS = PROFILES[os.environ.get("KELP_HYPOTHESIS_PROFILE", "default")]
 
 

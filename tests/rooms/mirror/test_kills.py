@@ -141,8 +141,9 @@ class _Death:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_killed_at_every_point(drive: MirrorDrive, name: str, when: str) -> None:
+def test_killed_at_every_point(drive: MirrorDrive, name: str, when: str, caplog: pytest.LogCaptureFixture) -> None:
     kill_at_every_point(drive, name, when)
+    assert "planned anew" not in caplog.text, "how far a job came is found out, not given up"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
