@@ -1,0 +1,3 @@
+from bench.step1 import main
+
+main()
