@@ -225,15 +225,18 @@ def test_a_row_cannot_be_written_nor_the_objects_removed(drive: Drive, name: str
 
 
 @contextmanager
-def statement_fails(drive: Drive, monkeypatch: pytest.MonkeyPatch, statement: str, *, done: bool) -> Iterator[None]:
-    """The driver refuses a statement of the put's write transaction: before it is carried out, or (`done`) after."""
+def statement_fails(
+    drive: Drive, monkeypatch: pytest.MonkeyPatch, statement: str, *, done: bool = False, times: int = 1
+) -> Iterator[None]:
+    """The driver refuses a statement, `times` times: before it is carried out, or (`done`) after."""
+    left = [None] * times
     database = drive.kelp.database
     connect = type(database)._connection
 
     @contextmanager
     def connection(self: object) -> Iterator[Any]:
         with connect(database) as real:
-            yield _Refusing(real, statement, done)
+            yield _Refusing(real, statement, done, left)
 
     with monkeypatch.context() as patch:
         patch.setattr(type(database), "_connection", connection)
@@ -241,16 +244,17 @@ def statement_fails(drive: Drive, monkeypatch: pytest.MonkeyPatch, statement: st
 
 
 class _Refusing:
-    """A connection that refuses one statement with an I/O error."""
+    """A connection that refuses one statement with an I/O error, as long as there is something in `left`."""
 
-    def __init__(self, real: sqlite3.Connection, statement: str, done: bool) -> None:
-        self._real, self._statement, self._done = real, statement, done
+    def __init__(self, real: sqlite3.Connection, statement: str, done: bool, left: list[None]) -> None:
+        self._real, self._statement, self._done, self._left = real, statement, done, left
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
     def execute(self, sql: str, *values: Any) -> Any:
-        if sql.startswith(self._statement):
+        if sql.startswith(self._statement) and self._left:
+            self._left.pop()
             if self._done:
                 self._real.execute(sql, *values)
             raise sqlite3.OperationalError("disk I/O error")
@@ -259,7 +263,13 @@ class _Refusing:
 
 @pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "INSERT INTO sync_events", "COMMIT"])
 def test_the_transaction_fails(drive: Drive, name: str, statement: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with nothing_left(drive, StoreUnavailable), statement_fails(drive, monkeypatch, statement, done=False):
+    with nothing_left(drive, StoreUnavailable), statement_fails(drive, monkeypatch, statement):
+        drive.put(name, [SMALL])
+
+
+def test_no_commit_works_any_more(drive: Drive, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit whose fsync failed may come back after a crash until another one is durable: its objects stay."""
+    with only_orphans_left(drive, StoreUnavailable), statement_fails(drive, monkeypatch, "COMMIT", times=2):
         drive.put(name, [SMALL])
 
 
@@ -271,12 +281,12 @@ def test_the_commit_is_done_but_says_it_is_not(drive: Drive, name: str, monkeypa
 
 
 def test_the_database_does_not_answer_the_roll_back(drive: Drive, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether the commit was done cannot be asked: the objects stay."""
+    """Whether the content is known cannot be asked: the objects stay."""
 
     def gone() -> Any:
         raise StoreUnavailable("the database is away")
 
-    with only_orphans_left(drive, StoreUnavailable), statement_fails(drive, monkeypatch, "COMMIT", done=False):
+    with only_orphans_left(drive, StoreUnavailable), statement_fails(drive, monkeypatch, "INSERT INTO sync_events"):
         monkeypatch.setattr(type(drive.kelp.database), "read", _read_until_body(drive, gone))
         try:
             drive.put(name, [SMALL])

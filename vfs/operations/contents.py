@@ -94,12 +94,19 @@ def store(kelp: Kelp, chunks: Iterable[bytes], expected: Expected) -> Content:
     return Content(id, body.size, checksum, sha1, tuple(parts))
 
 
-def discard(kelp: Kelp, content: Content) -> None:
-    """Undo `store` after a failed commit; a content that the database knows after all stays."""
+def discard(kelp: Kelp, content: Content, *, in_doubt: bool = False) -> None:
+    """Undo `store` after a failed transaction; a content that the database knows after all stays.
+
+    `in_doubt`: the commit itself failed. When its fsync did, the change is in SQLite's log though nobody sees it, and
+    a crash would bring it back without its objects (tried: EIO, then SIGKILL). So they go only after another commit,
+    which writes over it.
+    """
     try:
-        with kelp.database.read() as tx:
+        with kelp.database.write() if in_doubt else kelp.database.read() as tx:
             if tx.contents.get(content.id) is not None:
                 return
+            if in_doubt:
+                tx.accounts.set_value("discarded", content.id)  # any change: a commit of nothing writes nothing
     except KelpError as error:
         log.warning("content %s is left to the orphan batch: %s", content.id, error)
         return

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import AlreadyExists, InvalidRequest, WrongKind
+from vfs.errors import AlreadyExists, InvalidRequest, NoSpace, WrongKind
 from vfs.metadata.database import Tx
 from vfs.model import (
     Caller,
@@ -54,11 +54,14 @@ def put_file(
         _check(kelp, tx, caller, place, on_conflict, condition)
     guard.require_space(kelp, expected.length or 0)
     content = contents.store(kelp, chunks, expected)
+    committing = False
     try:
         with kelp.database.write() as tx:
-            return _commit(kelp, tx, caller, place, content, mime_type, mtime_ns, on_conflict, condition)
-    except BaseException:
-        contents.discard(kelp, content)
+            written = _commit(kelp, tx, caller, place, content, mime_type, mtime_ns, on_conflict, condition)
+            committing = True
+        return written
+    except BaseException as error:
+        contents.discard(kelp, content, in_doubt=committing and not isinstance(error, NoSpace))
         raise
 
 
