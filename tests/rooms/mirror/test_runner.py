@@ -1,0 +1,92 @@
+"""The jobs' own threads, with the real clock: what nobody rang for, a stop in the middle, an outage, one leader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+
+from jobs import runner
+from tests.mirror_drive import MirrorDrive, Pause
+from vfs.bootstrap import build
+from vfs.core import SystemClock
+from vfs.model import Place
+from vfs.operations import backlog, writing
+from vfs.operations.backlog import Waited
+
+QUICK = {"mirror_sweep": 0.05, "mirror_probe": 0.05}
+
+
+@pytest.fixture
+def live(open_drive: Callable[..., MirrorDrive]) -> MirrorDrive:
+    return open_drive(clock=SystemClock(), **QUICK)
+
+
+@contextmanager
+def running(drive: MirrorDrive) -> Iterator[None]:
+    jobs = runner.start(drive.kelp)
+    try:
+        yield
+    finally:
+        jobs.stop()
+
+
+def mirrored(drive: MirrorDrive) -> None:
+    assert backlog.wait_until_mirrored(drive.kelp, 30, interval=0.02) is Waited.MIRRORED
+
+
+def test_the_sweep_finds_what_another_process_committed(live: MirrorDrive) -> None:
+    """Which has no queue at all; nor does one need to be rung for what was there before the start."""
+    live.put("before the start")
+    with running(live), closing(build(live.settings)) as other:
+        writing.put_file(other, live.caller, Place(1, "by another process"), [b"x"])
+        mirrored(live)
+    live.check_mirrored()
+    assert set(live.on_nas()) == {"before the start", "by another process"}
+
+
+def test_stopped_in_the_middle_and_started_again(live: MirrorDrive) -> None:
+    for number in range(70):
+        live.put(f"f{number}")
+    pause = Pause(lambda method, arguments: method == "sync")
+    live.nas.before = pause
+    with running(live):
+        pause.wait()
+        pause.resume()
+    with running(live):
+        mirrored(live)
+    live.check_mirrored()
+    assert len(live.on_nas()) == 70
+
+
+def test_the_jobs_come_back_by_themselves_after_an_outage(live: MirrorDrive) -> None:
+    away = live.root.with_name("away")
+    with running(live):
+        live.put("a")
+        mirrored(live)
+        live.root.rename(away)
+        live.root.mkdir()
+        live.put("b")
+        assert backlog.wait_until_mirrored(live.kelp, 0.5, interval=0.02) is Waited.TIMED_OUT
+        assert not backlog.backlog(live.kelp).nas_up and list(live.root.iterdir()) == []
+        live.root.rmdir()
+        away.rename(live.root)
+        mirrored(live)
+    live.check_mirrored()
+
+
+def test_the_jobs_of_one_data_folder_run_in_one_process(
+    live: MirrorDrive, open_drive: Callable[..., MirrorDrive]
+) -> None:
+    second = open_drive(clock=SystemClock(), **QUICK)
+    live.put("first")
+    with running(live):
+        mirrored(live)  # so it leads
+        with running(second):
+            calls: list[str] = []
+            second.nas.before = lambda method, arguments: calls.append(method)
+            second.put("f")
+            mirrored(second)
+            assert "write" not in calls
+    live.check_mirrored()
