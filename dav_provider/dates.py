@@ -8,7 +8,7 @@ from email.utils import mktime_tz, parsedate_tz
 from functools import lru_cache
 
 NANOSECONDS = 1_000_000_000
-_LATEST = 253_402_300_799  # the last second of the year 9999: neither format has room for more
+_LATEST = 9_223_372_035  # in the year 2262: what nanoseconds in 64 bits reach
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNIX_TIME = re.compile(r"(\d{1,12})(?:\.(\d{1,9})\d*)?")

@@ -178,6 +178,21 @@ class Entries:
                  WHERE e.id = :id AND v.state = 'kept' LIMIT 1"""
         return self._tx.one(sql, id=id) is not None
 
+    def left_below_deleted(self, limit: int) -> list[int]:
+        """ACTIVE rows directly in a DELETED folder."""
+        sql = """SELECT e.id FROM entries p JOIN entries e ON e.parent_id = p.id
+                 WHERE p.state = 'DELETED' AND e.state = 'ACTIVE' LIMIT :limit"""
+        return [row[0] for row in self._tx.all(sql, limit=limit)]
+
+    def delete_below_deleted(self, ids: list[int]) -> None:
+        """Mark these DELETED, unless one was moved or restored out of its folder since it was found."""
+        self._tx.many(
+            """UPDATE entries SET state = 'DELETED', version = version + 1
+               WHERE id = :id AND state = 'ACTIVE'
+               AND EXISTS (SELECT 1 FROM entries p WHERE p.id = entries.parent_id AND p.state = 'DELETED')""",
+            [{"id": id} for id in ids],
+        )
+
     def used_bytes(self) -> int:
         return int(self._tx.one("SELECT COALESCE(SUM(size), 0) FROM entries WHERE state <> 'DELETED'")[0])
 

@@ -67,15 +67,16 @@ def expire_versions(kelp: Kelp) -> int:
 
 def spread_deletion(kelp: Kelp) -> int:
     """A purge marks one row; what was below it, and is not a trash item of its own, follows here."""
-    with kelp.database.write() as tx:
-        count = tx.run(
-            """UPDATE entries SET state = 'DELETED', version = version + 1 WHERE id IN (
-                   SELECT e.id FROM entries e JOIN entries p ON p.id = e.parent_id
-                   WHERE p.state = 'DELETED' AND e.state = 'ACTIVE' LIMIT :limit)""",
-            limit=_LIMIT * 20,
-        )
-        tx.versions.expire_of_deleted()
-        return count
+    count = 0
+    while True:
+        with kelp.database.read() as tx:  # the search looks at every folder: not while others wait to write
+            below = tx.entries.left_below_deleted(_LIMIT)
+        if not below:
+            return count
+        with kelp.database.write() as tx:
+            tx.entries.delete_below_deleted(below)
+            tx.versions.expire_of_deleted()
+        count += len(below)
 
 
 def free_contents(kelp: Kelp) -> int:

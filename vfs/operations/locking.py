@@ -28,6 +28,7 @@ from vfs.operations import changes, guard, writing
 DEFAULT_TIMEOUT = 3600  # seconds, when the client names none (clients.md R12)
 MAX_TIMEOUT = 86_400
 MAX_LOCKS_PER_USER = 10_000
+MAX_LOCKS_PER_ENTRY = 100  # shared ones; of exclusive ones there is one
 MAX_OWNER_BYTES = 16_384
 
 
@@ -106,6 +107,8 @@ def _subject(
 
 def _refuse_conflict(tx: Tx, scope: Scope, infinite: bool, chain: Sequence[int], now_ns: int) -> None:
     held = table.covering(tx, chain, now_ns)
+    if len(held) >= MAX_LOCKS_PER_ENTRY:
+        raise Forbidden("there are too many shared locks on it")
     if infinite:
         held += tx.locks.below(chain[0], now_ns)
     obstacle = rules.conflicting(scope, held)
