@@ -68,6 +68,7 @@ class Rclone:
             "RCLONE_WEBDAV_VENDOR": vendor,
             "RCLONE_WEBDAV_USER": login.user,
             "RCLONE_WEBDAV_PASS": hidden,
+            "RCLONE_WEBDAV_NEXTCLOUD_CHUNK_SIZE": "0",  # its own protocol for chunks
         }
 
     def __call__(self, *arguments: str, ok: bool = True) -> Run:
