@@ -185,7 +185,8 @@ class MirrorDrive:
             mirroring.sweep(self.kelp)
             self.drain(owner)
             with self.kelp.database.read() as tx:
-                waiting, _ = tx.events.open_upto(tx.events.last_id(), self.clock.now_ns())
+                # What was put off for a moment, because something was in its way, is not what waits.
+                waiting, _ = tx.events.open_upto(tx.events.last_id(), self.clock.now_ns() + SECOND)
             if not waiting:
                 return
             self.clock.advance(0.3)

@@ -124,6 +124,16 @@ class DriveMachine(RuleBasedStateMachine):
         ):
             self.model.put(path, name, content)
 
+    @precondition(lambda self: self.model.files())
+    @rule(data=st.data(), n=st.integers(0, 1), t=st.booleans(), content=CONTENTS, seconds=st.sampled_from((0, 6)))
+    def overwrite(self, data: st.DataObject, n: int, t: bool, content: bytes, seconds: int) -> None:
+        path = data.draw(st.sampled_from(self.model.files()))
+        self.drive.clock.advance(seconds)  # soon after it was written there is no version
+        caller, who = self.who(n, t)
+        place, errors = self.place(path), self.model.put_errors(who, path)
+        if self.attempt(errors, lambda: writing.put_file(self.kelp, caller, place, [content])):
+            self.model.put(path, "", content)
+
     @rule(data=st.data(), n=st.integers(0, 1), t=st.booleans(), name=st.sampled_from(NAMES))
     def make_folder(self, data: st.DataObject, n: int, t: bool, name: str) -> None:
         path = (*data.draw(st.sampled_from(self.model.folders())), names.key(name))
