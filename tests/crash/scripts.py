@@ -62,8 +62,8 @@ _BIG = bytes(range(256)) * (PART_SIZE // 256) + b"and one more part"
 SCRIPTS: dict[str, Script] = {
     "put": Script((), (put("a", b"new"), mirror)),
     "names too long for the NAS": Script(
-        (),
-        (put("n" * 255, b"new"), mkdir("20261121000000__" + "m" * 239), mirror, move("n" * 255, "k" * 255), mirror),
+        (put("n" * 255, b"n"),),
+        (move("n" * 255, "k" * 255), put("o" * 255, b"o"), mkdir("20261121000000__" + "m" * 239), mirror),
         cut=True,
     ),
     "put two parts": Script((), (put("a", _BIG), mirror)),
