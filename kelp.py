@@ -27,6 +27,7 @@ from cli.first_run import Login, ensure_admin
 from cli.serving import end, make_private, require_free, serve_until, stop_on_signals
 from dav_provider.app import make_app
 from dav_provider.http_server import make_server
+from dav_provider.recording import Recorder
 from jobs import runner
 from jobs.queue import InProcessQueue
 from vfs import bootstrap
@@ -57,9 +58,12 @@ for _group in _GROUPS:
 @click.option("--processes", type=click.IntRange(1, 64), metavar="N", help="server processes that share the port [1]")
 @click.option("--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="certificate, PEM")
 @click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="its key, PEM")
+@click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="append each exchange, anonymised")
 @place_options
 @log_option("info")
-def serve(config: Path | None, data: Path | None, nas: Path | None, log_level: str, **server: object) -> None:
+def serve(
+    config: Path | None, data: Path | None, nas: Path | None, log_level: str, record: Path | None, **server: object
+) -> None:
     """Start the drive and keep it running until Ctrl-C or SIGTERM.
 
     The first start on an empty data folder makes the database and the user admin.
@@ -67,13 +71,16 @@ def serve(config: Path | None, data: Path | None, nas: Path | None, log_level: s
     set_up_log(log_level)
     overrides = {f"server_{name}": value for name, value in server.items()}
     settings = load_settings(config, data, nas, **overrides)
+    if record and settings.server.processes > 1:
+        raise click.UsageError("a recording is made by one process: leave --processes out")
     certificate = banner.Certificate.of(settings)
     require_free(settings.server.host, settings.server.port)
+    recorder = Recorder(record) if record else None
     make_private(settings.data)
-    _run(settings, certificate)
+    _run(settings, certificate, recorder)
 
 
-def _run(settings: Settings, certificate: banner.Certificate | None) -> None:
+def _run(settings: Settings, certificate: banner.Certificate | None, recorder: Recorder | None) -> None:
     if settings.server.processes > 1:
         _run_processes(settings, certificate)
         return
@@ -84,7 +91,7 @@ def _run(settings: Settings, certificate: banner.Certificate | None) -> None:
 
     stop = threading.Event()
     stop_on_signals(stop)
-    _serve(settings, stop, announce)
+    _serve(settings, stop, announce, recorder)
 
 
 def _run_processes(settings: Settings, certificate: banner.Certificate | None) -> None:
@@ -99,12 +106,15 @@ def _run_processes(settings: Settings, certificate: banner.Certificate | None) -
         )
 
 
-def _serve(settings: Settings, stop: threading.Event, opened: Callable[[Kelp, int], None]) -> None:
+def _serve(
+    settings: Settings, stop: threading.Event, opened: Callable[[Kelp, int], None], recorder: Recorder | None = None
+) -> None:
     """One process of a drive until `stop`. `opened` is called with the port as soon as clients may connect."""
     with contextlib.ExitStack() as undo:
         kelp = bootstrap.build(settings, queue=InProcessQueue())
         undo.callback(kelp.close)
-        server = make_server(settings, make_app(kelp))
+        app = recorder.around(make_app(kelp)) if recorder else make_app(kelp)
+        server = make_server(settings, app)
         server.open()
         undo.callback(end, server)
         opened(kelp, server.port)

@@ -21,8 +21,9 @@ PASSWORD = "correct horse"
 class ServerProcess:
     """A server on 127.0.0.1 at a port that stays the same over restarts. `log` is its standard error, all starts."""
 
-    def __init__(self, folder: Path, **settings: object) -> None:
-        """`settings` as in the environment: `mirror_delay=0` is KELP_MIRROR_DELAY."""
+    def __init__(self, folder: Path, *arguments: str, **settings: object) -> None:
+        """`arguments` go to `kelp serve`; `settings` as in the environment: `mirror_delay=0` is KELP_MIRROR_DELAY."""
+        self._arguments = arguments
         self.data, self.nas = folder / "data", folder / "nas"
         self.log = folder / "server.log"
         self.port = _free_port()
@@ -37,7 +38,10 @@ class ServerProcess:
         command = [sys.executable, str(PROGRAM), "serve", "--data", str(self.data), "--nas", str(self.nas)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "--port", str(self.port)], env=self._environ, stdout=subprocess.DEVNULL, stderr=log
+                [*command, "--port", str(self.port), *self._arguments],
+                env=self._environ,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
             )
 
     def wait_ready(self, seconds: float = 60) -> None:
@@ -95,9 +99,9 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def server_process(folder: Path, **settings: object) -> Iterator[ServerProcess]:
+def server_process(folder: Path, *arguments: str, **settings: object) -> Iterator[ServerProcess]:
     """A started server that answers; whatever happens, none is left running."""
-    server = ServerProcess(folder, **settings)
+    server = ServerProcess(folder, *arguments, **settings)
     server.start()
     try:
         server.wait_ready()
