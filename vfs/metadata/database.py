@@ -1,8 +1,8 @@
 """The database: read and write transactions, and what differs between the engines.
 
-`write()` is one writer at a time on SQLite (BEGIN IMMEDIATE), so the tree lock and the row locks of design §7
-are already held when its block starts; on other engines `Tx.lock_tree` and `lock_rows` will take them.
-A transaction commits at the end of its block and is durable then (synchronous=FULL); any error rolls it back.
+`write()` is one writer at a time on SQLite (BEGIN IMMEDIATE, its commits shared: `group_commit`), so the tree lock and
+the row locks of design §7 are already held when its block starts; on other engines `Tx.lock_tree` and `lock_rows` will
+take them. A transaction commits at the end of its block and is durable then (synchronous=FULL); any error rolls it back.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import logging
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +24,7 @@ from vfs.metadata.accounts import Accounts
 from vfs.metadata.contents import Contents
 from vfs.metadata.entries import Entries
 from vfs.metadata.events import Events
+from vfs.metadata.group_commit import GroupCommit
 from vfs.metadata.leases import Leases
 from vfs.metadata.locks import Locks
 from vfs.metadata.mirror import Mirror
@@ -135,7 +135,7 @@ class Database:
         if parsed.get_backend_name() != "sqlite" or not parsed.database:
             raise ConfigurationError(f"this version keeps its database in SQLite only, not {parsed.drivername}")
         self._file = Path(parsed.database)
-        self._writing = threading.Lock()
+        self._writing = GroupCommit(lambda: self._connection())
         self._engine = sa.create_engine(
             url,
             pool_size=8,
@@ -169,16 +169,9 @@ class Database:
 
         Raises NoSpace when the disk of the database is full, StoreUnavailable when it cannot be had in time.
         """
-        with self._connection() as connection, self._writing:
-            connection.execute("BEGIN IMMEDIATE")
+        with _translated(), self._writing.change() as connection:
             tx = Tx(connection)
-            try:
-                yield tx
-                connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
+            yield tx
         tx._committed()
 
     @contextlib.contextmanager

@@ -1,0 +1,112 @@
+"""Group commit: changes that come together share one fsync.
+
+SQLite has one writer at a time and syncs once per commit. A change that finds others waiting leaves the
+transaction open for the next and returns when the last of the group has committed: still durable before anybody is
+answered, still all or nothing each (a savepoint), and in one order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+_LARGEST = 64  # changes in one commit: bounds what an answer waits for others
+
+
+class _Group:
+    """Changes in one open transaction. `failure` is what the commit raised, for every member."""
+
+    def __init__(self, lent: AbstractContextManager[sqlite3.Connection]) -> None:
+        self._lent = lent
+        self.connection = lent.__enter__()
+        self.size = 0
+        self.done = threading.Event()
+        self.failure: BaseException | None = None
+
+    def close(self) -> None:
+        self._lent.__exit__(None, None, None)
+        self.done.set()
+
+
+class GroupCommit:
+    """The one writing transaction of a process, passed from change to change."""
+
+    def __init__(self, connect: Callable[[], AbstractContextManager[sqlite3.Connection]]) -> None:
+        self._connect = connect
+        self._turn = threading.Lock()
+        self._counting = threading.Lock()
+        self._waiting = 0
+        self._open: _Group | None = None
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """One change. When the block has ended without an error it is committed, or the commit's error is raised."""
+        with self._counting:
+            self._waiting += 1
+        with self._turn:
+            with self._counting:
+                self._waiting -= 1
+            group = self._begin()
+            try:
+                yield group.connection
+                group.connection.execute("RELEASE change")
+                group.size += 1
+            except BaseException:
+                _undo_change(group)
+                self._pass_on(group)
+                raise
+            self._pass_on(group)
+        group.done.wait()
+        if group.failure is not None:
+            raise group.failure
+
+    def _begin(self) -> _Group:
+        """The open group, or a new one, with a savepoint for this change."""
+        if self._open is None:
+            self._open = _Group(self._connect())
+        group = self._open
+        try:
+            if not group.connection.in_transaction:
+                group.connection.execute("BEGIN IMMEDIATE")
+            group.connection.execute("SAVEPOINT change")
+        except BaseException:
+            self._pass_on(group)
+            raise
+        return group
+
+    def _pass_on(self, group: _Group) -> None:
+        """Leave the transaction to who waits, or commit it for all."""
+        with self._counting:
+            somebody = self._waiting > 0
+        if somebody and group.size < _LARGEST and group.connection.in_transaction:
+            return
+        self._open = None
+        try:
+            _finish(group)
+        finally:
+            group.close()
+
+
+def _undo_change(group: _Group) -> None:
+    """Take back one change alone. SQLite may have rolled back everything already (a full disk): see `_finish`."""
+    with contextlib.suppress(sqlite3.Error):
+        group.connection.execute("ROLLBACK TO change")
+        group.connection.execute("RELEASE change")
+
+
+def _finish(group: _Group) -> None:
+    """Commit; every member of the group learns it when that fails."""
+    try:
+        if group.size and not group.connection.in_transaction:
+            raise sqlite3.OperationalError("the transaction was rolled back")
+        if group.connection.in_transaction:
+            group.connection.execute("COMMIT" if group.size else "ROLLBACK")
+    except BaseException as error:
+        group.failure = error
+        with contextlib.suppress(sqlite3.Error):
+            group.connection.execute("ROLLBACK")
+        if not isinstance(error, sqlite3.Error):
+            raise
