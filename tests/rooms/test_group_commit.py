@@ -65,7 +65,7 @@ def together(log: Log, work: Callable[[int], None]) -> list[BaseException | None
     with (
         contextlib.suppress(sqlite3.OperationalError),
         log.commits.change(),
-    ):  # of their group, so it may fail with them
+    ):  # of their group: may fail too
         for thread in threads:
             thread.start()
         while log.commits._waiting < THREADS:
