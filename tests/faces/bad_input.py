@@ -1,7 +1,7 @@
 """Raw requests against one drive that must be as it was after each, for the tests of bad input.
 
 The tree and its bytes, the cache's objects, properties, locks are compared, and what the server logs is read: a
-client's mistake is no reason for a warning. Test modules import `prepared_drive` and `nothing_changes`, which are fixtures.
+client's mistake is no reason for a warning. Test modules import the fixtures `prepared_drive` and `nothing_changes`.
 """
 
 from __future__ import annotations
