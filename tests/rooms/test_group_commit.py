@@ -141,6 +141,20 @@ def test_a_failed_commit_is_everybodys(log: Log) -> None:
     assert log.heard() == {"again"}
 
 
+def test_a_refusal_waits_for_what_it_saw(log: Log) -> None:
+    """Who is told that a name is taken must find it taken."""
+    found: list[bool] = []
+
+    def say_or_find(number: int) -> None:
+        try:
+            log.say("same")
+        except sqlite3.IntegrityError:
+            found.append("same" in log.heard())
+
+    together(log, say_or_find)
+    assert found == [True] * (THREADS - 1)
+
+
 def test_what_the_disk_rolled_back_is_told_to_all(log: Log) -> None:
     """SQLite ends the whole transaction by itself at some errors, such as a full disk in the middle of a statement."""
 

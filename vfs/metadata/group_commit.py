@@ -50,18 +50,24 @@ class GroupCommit:
             with self._counting:
                 self._waiting -= 1
             group = self._begin()
+            alone = group.size == 0
+            refusal: BaseException | None = None
             try:
                 yield group.connection
                 group.connection.execute("RELEASE change")
                 group.size += 1
-            except BaseException:
+            except BaseException as error:
                 _undo_change(group)
-                self._pass_on(group)
-                raise
+                refusal = error
             self._pass_on(group)
+        if refusal is not None and (alone or not isinstance(refusal, Exception)):
+            raise refusal
+        # A refusal may tell of what others of the group did ("that name is taken"): it waits until that is true.
         group.done.wait()
         if group.failure is not None:
             raise group.failure
+        if refusal is not None:
+            raise refusal
 
     def _begin(self) -> _Group:
         """The open group, or a new one, with a savepoint for this change."""
