@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any, ClassVar
@@ -377,16 +378,16 @@ class DriveMachine(RuleBasedStateMachine):
             self.drive.clock.advance(70)
             self.drive.settle_down(rounds=200)
             self.drive.check()
-            assert self._nas() == sorted((key_of(path), node.content) for path, node in self.model.tree.items())
+            assert self._nas() == ordered((path, node.content) for path, node in self.model.tree.items())
             assert not (self.drive.root / ".kelp" / "foreign").exists()
         finally:
             self.drive.close()
             shutil.rmtree(self.folder)
 
-    def _nas(self) -> list[tuple[Path, bytes | None]]:
+    def _nas(self) -> list[tuple[Path, bool, bytes]]:
         """What people see on the NAS, in the model's terms."""
         raw = self.drive.raw_nas()
-        return sorted((key_of(tuple(map(_plain, path.split("/")))), content) for path, content in raw.items())
+        return ordered((tuple(map(_plain, path.split("/"))), content) for path, content in raw.items())
 
 
 _PREFIXED = re.compile(r"^_(\d{14}__|\.trash$|\.kelp$)")
@@ -397,9 +398,11 @@ def _plain(nas_name: str) -> str:
     return _PREFIXED.sub(r"\1", nas_name) if nas_name.startswith("_") else STAMP.sub("", nas_name)
 
 
-def key_of(path: Path) -> Path:
-    """Long names are compared by their heads: what the NAS cuts off is tested elsewhere."""
-    return tuple(names.key(name)[:80] for name in path)
+def ordered(tree: Iterable[tuple[Path, bytes | None]]) -> list[tuple[Path, bool, bytes]]:
+    """(path, is it a file, content). Of long names only the heads: what the NAS cuts off is tested elsewhere."""
+    return sorted(
+        (tuple(names.key(n)[:80] for n in path), content is not None, content or b"") for path, content in tree
+    )
 
 
 def reading_entry(kelp: Any, entry_id: int) -> Any:
