@@ -121,7 +121,7 @@ def _move(kelp: Kelp, step: Move, at: Progress) -> None:
     if step.source.name.startswith(".trash/"):
         _drop_empty(kelp, source.rpartition("/")[0])
     at.recorded = replace(at.recorded, spot=step.target)
-    note_name(kelp, step.target, at)
+    note_name(kelp, step.target, at, renamed=step.source.name != step.target.name)
 
 
 def _rename(kelp: Kelp, source: str, target: str, *, parents: bool = False) -> None:
@@ -207,6 +207,7 @@ def _remove(kelp: Kelp, step: Remove, at: Progress) -> None:
         _drop_empty(kelp, path.rpartition("/")[0])
     else:
         at.touched(path)
+    kelp.nas.remove(f"{NAMES}/{at.job.situation.uuid}")
     at.recorded = Recorded()
 
 
@@ -247,17 +248,21 @@ def _put_aside(kelp: Kelp, path: str) -> bool:
     return True
 
 
-def note_name(kelp: Kelp, spot: Spot, at: Progress) -> None:
-    """Where the NAS name cannot tell the full name, `.kelp/names/{uuid}` does."""
+def note_name(kelp: Kelp, spot: Spot, at: Progress, *, renamed: bool = False) -> None:
+    """Where the NAS name cannot tell the full name, `.kelp/names/{uuid}` does; one that it outgrew goes."""
     situation = at.job.situation
     nas_name = spot.name.rpartition("/")[2]
-    if spot.name.startswith(".kelp/") or nas_name == situation.name or nas_name.endswith(f"__{situation.name}"):
+    note = f"{NAMES}/{situation.uuid}"
+    if spot.name.startswith(".kelp/"):
+        return
+    if nas_name == situation.name or nas_name.endswith(f"__{situation.name}"):
+        if renamed:
+            kelp.nas.remove(note)
         return
     text = json.dumps({"name": situation.name, "nas_name": nas_name}, ensure_ascii=False).encode()
     temp = f".kelp/tmp/{at.job.fence}-name"
     kelp.nas.remove(temp)
     kelp.nas.write(temp, [text], len(text), blake3(text).hexdigest(), parents=True)
-    note = f"{NAMES}/{situation.uuid}"
     kelp.nas.move(temp, note, replace=True, parents=True)
     at.touched(note)
 

@@ -2,7 +2,7 @@
 
 `write()` is one writer at a time on SQLite (BEGIN IMMEDIATE, its commits shared: `group_commit`), so the tree lock and
 the row locks of design §7 are already held when its block starts; on other engines `Tx.lock_tree` and `lock_rows` will
-take them. A transaction commits at the end of its block and is durable then (synchronous=FULL); any error rolls it back.
+take them. A transaction commits at the end of its block and is durable then (synchronous=FULL); errors roll it back.
 """
 
 from __future__ import annotations

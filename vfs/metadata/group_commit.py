@@ -97,10 +97,16 @@ class GroupCommit:
 
 
 def _undo_change(group: _Group) -> None:
-    """Take back one change alone. SQLite may have rolled back everything already (a full disk): see `_finish`."""
-    with contextlib.suppress(sqlite3.Error):
+    """Take back one change alone; when that cannot be done, all of the group: see `_finish`.
+
+    SQLite may also have rolled back everything by itself (a full disk in the middle of a statement).
+    """
+    try:
         group.connection.execute("ROLLBACK TO change")
         group.connection.execute("RELEASE change")
+    except sqlite3.Error:
+        with contextlib.suppress(sqlite3.Error):
+            group.connection.execute("ROLLBACK")
 
 
 def _finish(group: _Group) -> None:

@@ -146,5 +146,5 @@ def confirm_removal(tx: Tx, caller: Caller, here: Standing, entry: Entry, now_ns
 def require_space(kelp: Kelp, size: int) -> None:
     """Room for `size` more bytes in the cache. Raises NoSpace before a body is read."""
     free = kelp.cache.usage().free - kelp.settings.cache.reserve
-    if size > free:
+    if size and size > free:
         raise NoSpace(f"{size} bytes do not fit: {max(free, 0)} are free")

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 _SECOND = 1_000_000_000
 _GRACE_NS = 60 * _SECOND  # a reader may still hold what was marked so long ago (two lease lifetimes, design §3)
 _MEMORY_NS = 3600 * _SECOND
+_ORPHAN_NS = 3600 * _SECOND  # an object that no row names, and whose content has not grown for so long
+_ORPHAN_ROUND_NS = 6 * 3600 * _SECOND  # the cache is listed so seldom (spec §12)
 _LIMIT = 500
 
 
@@ -29,6 +31,7 @@ def run(kelp: Kelp) -> None:
         ("versions expired", expire_versions),
         ("rows below purged folders", spread_deletion),
         ("objects freed", free_contents),
+        ("orphans removed", remove_orphans),
     ):
         count = batch(kelp)
         if count:
@@ -101,3 +104,31 @@ def free_contents(kelp: Kelp) -> int:
             tx.contents.forget_object(key)
         gone += 1
     return gone
+
+
+def remove_orphans(kelp: Kelp) -> int:
+    """What uploads left that were killed half-way; every six hours.
+
+    An upload under way is known by its newest part: it grows, or its connection is closed after a minute. The
+    objects are listed before the rows are read, so what is committed meanwhile is known.
+    """
+    now = kelp.clock.now_ns()
+    with kelp.database.read() as tx:
+        last = int(tx.accounts.value("orphans_sought_ns") or 0)
+    if now - last < _ORPHAN_ROUND_NS:
+        return 0
+    newest: dict[str, int] = {}
+    keys: dict[str, list[str]] = {}
+    for info in kelp.cache.list():
+        content_id = info.key.partition(".")[0]
+        newest[content_id] = max(newest.get(content_id, 0), info.modified_ns)
+        keys.setdefault(content_id, []).append(info.key)
+    old = [content_id for content_id, modified_ns in newest.items() if now - modified_ns > _ORPHAN_NS]
+    with kelp.database.read() as tx:
+        known = tx.contents.keys()
+    orphans = [key for content_id in old for key in keys[content_id] if key not in known]
+    for key in orphans:
+        kelp.cache.delete(key)
+    with kelp.database.write() as tx:
+        tx.accounts.set_value("orphans_sought_ns", str(now))
+    return len(orphans)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.rooms.core.drive import SECOND, Drive
@@ -172,3 +174,27 @@ def test_old_memories_go(drive: Drive) -> None:
     housekeeping.run(drive.kelp)
     assert drive.sql("SELECT 1 FROM name_memory") == []
     assert drive.clock.now % SECOND == 0
+
+
+def test_orphans_go_uploads_under_way_stay(drive: Drive) -> None:
+    known = drive.put("known", b"k").content_id
+    aged(drive, 2 * 3600, "killed", "killed.000001", "slow", known)
+    aged(drive, 10, "slow.000001", "fresh")
+    assert housekeeping.remove_orphans(drive.kelp) == 2
+    assert keys(drive) == {known, "slow", "slow.000001", "fresh"}
+    aged(drive, 2 * 3600, "fresh")
+    assert housekeeping.remove_orphans(drive.kelp) == 0  # the cache is not listed again so soon
+    drive.clock.advance(6 * 3600)
+    assert housekeeping.remove_orphans(drive.kelp) == 3
+    assert keys(drive) == {known}
+
+
+def aged(drive: Drive, seconds: int, *names: str) -> None:
+    """Make these objects, or take those that are there, `seconds` old."""
+    then = drive.clock.now - seconds * SECOND
+    present = keys(drive)
+    for name in names:
+        if name not in present:
+            drive.kelp.cache.put(name, [b"part"])
+        file = next((drive.kelp.settings.data / "cache").rglob(name))
+        os.utime(file, ns=(then, then))
