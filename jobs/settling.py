@@ -26,6 +26,8 @@ from vfs.nas_model import (
 )
 from vfs.operations import mirroring
 
+_SECOND = 1_000_000_000
+
 
 def settle(kelp: Kelp, job: Job) -> Progress:
     """Look how far an interrupted job came."""
@@ -112,15 +114,20 @@ def _was_removed(kelp: Kelp, step: Remove, at: Progress) -> bool:
     return True
 
 
-def _never(kelp: Kelp, step: Touch, at: Progress) -> bool:
-    return False
+def _was_touched(kelp: Kelp, step: Touch, at: Progress) -> bool:
+    """Size and time are what Kelp knows its files by, so a time that was set must not go unrecorded."""
+    info = kelp.nas.stat(at.job.path(step.spot))
+    if info is None or info.size != at.recorded.size or info.mtime_ns // _SECOND != step.mtime_ns // _SECOND:
+        return False
+    at.recorded = replace(at.recorded, mtime_ns=info.mtime_ns)
+    return True
 
 
 _SETTLE: dict[type, Callable[[Kelp, Any, Progress], bool]] = {
     MakeFolder: _was_made,
     Move: _was_moved,
     Write: _was_written,
-    Touch: _never,
+    Touch: _was_touched,
     Keep: _was_kept,
     WriteVersion: _was_kept,
     DropVersion: _was_dropped,

@@ -228,6 +228,24 @@ def test_a_process_really_killed_between_the_nas_and_the_record(
     assert drive.on_nas().get("c") == b"content"
 
 
+def test_a_file_whose_time_was_set_by_a_dead_worker_is_still_known_as_ours(drive: MirrorDrive) -> None:
+    drive.put("f", b"first")
+    drive.settle_down()
+    properties.patch(drive.kelp, drive.caller, drive.entry("f").id, [], mtime_ns=1_000_000_000)
+
+    def die_after_touch(method: str, arguments: tuple[Any, ...]) -> None:
+        if method == "touch":
+            raise Killed
+
+    drive.nas.after = die_after_touch
+    with pytest.raises(Killed):
+        drive.drain()
+    drive.die()
+    drive.put("f", b"second")
+    drive.check_mirrored()
+    assert not (drive.root / ".kelp" / "foreign").exists()
+
+
 # --- leases
 
 
