@@ -29,7 +29,8 @@ _WAITING = 200  # exchanges that wait for a slow one, at most
 class Recorder:
     """Appends to one file, for one process. Safe to use from many threads.
 
-    Exchanges are written in the order in which they began: what a client saw before it asked stands before it.
+    Exchanges are written in the order in which their answers began, so what a client knew when it asked stands before
+    it, and of what clients did at once the change that was made first.
     """
 
     def __init__(self, file: Path) -> None:
@@ -50,16 +51,11 @@ class Recorder:
                 environ["wsgi.input"] = heard
             fields = {key: value for key, value in environ.items() if isinstance(value, str)}
             chunked = bool(environ.get("wsgi.input_terminated"))
-            number = self._begin()
 
-            def done(status: str, headers: Headers, said: bytes) -> None:
-                self._end(number, Exchange(fields, chunked, heard, status, headers, said) if status else None)
+            def done(number: int, status: str, headers: Headers, said: bytes) -> None:
+                self._end(number, Exchange(fields, chunked, heard, status, headers, said))
 
-            try:
-                return _Answer(app, environ, start_response, done)
-            except BaseException:
-                self._end(number, None)
-                raise
+            return _Answer(app, environ, start_response, self._begin, done)
 
         return recorded
 
@@ -69,12 +65,11 @@ class Recorder:
             self._running.add(number)
             return number
 
-    def _end(self, number: int, exchange: Exchange | None) -> None:
+    def _end(self, number: int, exchange: Exchange) -> None:
         """Whatever a client sent, its request is never harmed by being recorded."""
         with self._guard:
             self._running.discard(number)
-            if exchange is not None:
-                self._ended[number] = exchange
+            self._ended[number] = exchange
             for each in sorted(self._ended):
                 if self._running and each > min(self._running) and len(self._ended) < _WAITING:
                     break
@@ -121,15 +116,23 @@ class _Answer(Iterator[bytes]):
     """The application's answer; at its end the exchange is complete."""
 
     def __init__(
-        self, app: WsgiApp, environ: Environ, start_response: StartResponse, done: Callable[[str, Headers, bytes], None]
+        self,
+        app: WsgiApp,
+        environ: Environ,
+        start_response: StartResponse,
+        begun: Callable[[], int],
+        done: Callable[[int, str, Headers, bytes], None],
     ) -> None:
+        self._number: int | None = None
         self._status, self._said = "", b""
         self._headers: Headers = []
-        self._start_response, self._done = start_response, done
+        self._start_response, self._begun, self._done = start_response, begun, done
         self._source = app(environ, self._begin)
         self._pieces = iter(self._source)
 
     def _begin(self, status: str, headers: Headers, *error: Any) -> Any:
+        if self._number is None:
+            self._number = self._begun()
         self._status, self._headers = status, list(headers)
         return self._start_response(status, headers, *error)
 
@@ -141,4 +144,6 @@ class _Answer(Iterator[bytes]):
 
     def close(self) -> None:
         close(self._source)
-        self._done(self._status, self._headers, self._said)
+        if self._number is not None:
+            self._done(self._number, self._status, self._headers, self._said)
+            self._number = None

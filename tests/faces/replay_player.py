@@ -121,7 +121,8 @@ class _Chain:
         """Make what a replay starts from, and the folders above it."""
         above = path.strip("/").split("/")
         for depth in range(2, len(above) + (kind == "folder")):
-            self._ask(Step("given", 0, request=f"MKCOL /{'/'.join(above[:depth])}"))
+            answer = self._ask(Step("given", 0, request=f"MKCOL /{'/'.join(above[:depth])}"))
+            assert answer.status in (201, 405), f"given {path}: {answer}"
         if kind == "file":
             answer = self._ask(Step("given", 0, request=f"PUT {path}", content=Content("given", 0, size)))
             assert answer.status in (201, 204), f"given {path}: {answer}"
