@@ -10,6 +10,7 @@ from vfs.nas_model import (
     MakeFolder,
     Move,
     NasVersion,
+    Note,
     Remove,
     Situation,
     Spot,
@@ -35,6 +36,8 @@ def plan(situation: Situation, fence: int) -> list[Step]:
     if wanted is not None and spot is not None and spot != wanted:
         steps.append(Move(spot, wanted))
         spot = wanted
+    if situation.recorded.note is not None and situation.desired.note is None:
+        steps.insert(0, Note(situation.entry_id, None))
     if wanted is None:
         steps += _removal(situation, kept, spot, fence)
     elif situation.kind == Kind.FOLDER:
@@ -42,6 +45,8 @@ def plan(situation: Situation, fence: int) -> list[Step]:
             steps.append(MakeFolder(wanted))
     else:
         steps += _content(situation, kept, spot, wanted, fence)
+    if situation.desired.note not in (None, situation.recorded.note):
+        steps.append(Note(situation.entry_id, situation.desired.note))
     done = {step.version for step in steps if isinstance(step, Keep)}
     steps += [
         WriteVersion(v.uuid, v.content_id, v.mtime_ns, f"{TEMPORARY}/{fence}-{n}", v.wanted)

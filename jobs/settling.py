@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from jobs.steps import Progress, holds, note_name
+from jobs.steps import Progress, holds
 from vfs.core import Kelp
 from vfs.errors import ObjectMissing
 from vfs.nas_model import (
+    NAMES,
     DropVersion,
     Job,
     Keep,
     MakeFolder,
     Move,
+    Note,
     Recorded,
     Remove,
     Touch,
@@ -51,7 +53,6 @@ def _was_made(kelp: Kelp, step: MakeFolder, at: Progress) -> bool:
     if info is None or info.kind != "folder":
         return False
     at.recorded = replace(at.recorded, spot=step.spot)
-    note_name(kelp, step.spot, at)
     return True
 
 
@@ -62,7 +63,6 @@ def _was_moved(kelp: Kelp, step: Move, at: Progress) -> bool:
         return False
     at.touched(source, target)
     at.recorded = replace(at.recorded, spot=step.target)
-    note_name(kelp, step.target, at)
     return True
 
 
@@ -76,8 +76,7 @@ def _was_written(kelp: Kelp, step: Write, at: Progress) -> bool:
     if info is None:
         return False
     at.touched(target)
-    at.recorded = Recorded(step.spot, step.content_id, info.size, info.mtime_ns, info.inode)
-    note_name(kelp, step.spot, at)
+    at.recorded = Recorded(step.spot, step.content_id, info.size, info.mtime_ns, info.inode, at.recorded.note)
     return True
 
 
@@ -123,6 +122,16 @@ def _was_touched(kelp: Kelp, step: Touch, at: Progress) -> bool:
     return True
 
 
+def _was_noted(kelp: Kelp, step: Note, at: Progress) -> bool:
+    path = f"{NAMES}/{step.entry_id}"
+    found = None if kelp.nas.stat(path) is None else b"".join(kelp.nas.read(path)).decode("utf-8", "replace")
+    if found != step.text:
+        return False
+    at.touched(path)
+    at.recorded = replace(at.recorded, note=step.text)
+    return True
+
+
 _SETTLE: dict[type, Callable[[Kelp, Any, Progress], bool]] = {
     MakeFolder: _was_made,
     Move: _was_moved,
@@ -132,4 +141,5 @@ _SETTLE: dict[type, Callable[[Kelp, Any, Progress], bool]] = {
     WriteVersion: _was_kept,
     DropVersion: _was_dropped,
     Remove: _was_removed,
+    Note: _was_noted,
 }

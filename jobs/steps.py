@@ -6,7 +6,6 @@ without being recorded there (someone worked on the NAS directly) is put aside, 
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -21,16 +20,17 @@ from vfs.model import ROOT_ID, Content
 from vfs.nas_model import (
     FOREIGN,
     NAMES,
+    TEMPORARY,
     TRASH,
     DropVersion,
     Job,
     Keep,
     MakeFolder,
     Move,
+    Note,
     Recorded,
     Remove,
     Result,
-    Spot,
     Step,
     Touch,
     Write,
@@ -79,7 +79,7 @@ def run(kelp: Kelp, step: Step, at: Progress) -> None:
         spot = at.recorded.spot
         if spot is None or kelp.nas.stat(at.job.path(spot)) is not None:
             raise
-        at.recorded = Recorded()
+        at.recorded = Recorded(note=at.recorded.note)
         raise Vanished(str(error)) from error
 
 
@@ -100,7 +100,6 @@ def _make_folder(kelp: Kelp, step: MakeFolder, at: Progress) -> None:
         kelp.nas.make_folder(path)
     at.touched(path)
     at.recorded = replace(at.recorded, spot=step.spot)
-    note_name(kelp, step.spot, at)
 
 
 def _make_way(kelp: Kelp, path: str, at: Progress) -> None:
@@ -121,7 +120,6 @@ def _move(kelp: Kelp, step: Move, at: Progress) -> None:
     if step.source.name.startswith(".trash/"):
         _drop_empty(kelp, source.rpartition("/")[0])
     at.recorded = replace(at.recorded, spot=step.target)
-    note_name(kelp, step.target, at, renamed=step.source.name != step.target.name)
 
 
 def _rename(kelp: Kelp, source: str, target: str, *, parents: bool = False) -> None:
@@ -147,8 +145,7 @@ def _write(kelp: Kelp, step: Write, at: Progress) -> None:
         _make_way(kelp, target, at)
         _rename(kelp, step.temp, target)
     at.touched(target)
-    at.recorded = Recorded(step.spot, content.id, written.size, written.mtime_ns, written.inode)
-    note_name(kelp, step.spot, at)
+    at.recorded = Recorded(step.spot, content.id, written.size, written.mtime_ns, written.inode, at.recorded.note)
 
 
 def _touch(kelp: Kelp, step: Touch, at: Progress) -> None:
@@ -207,14 +204,15 @@ def _remove(kelp: Kelp, step: Remove, at: Progress) -> None:
         _drop_empty(kelp, path.rpartition("/")[0])
     else:
         at.touched(path)
-    kelp.nas.remove(f"{NAMES}/{at.job.situation.uuid}")
     at.recorded = Recorded()
 
 
 def _remove_tree(kelp: Kelp, path: str, folder_id: int) -> None:
     """Delete what is recorded below; what someone else put there stays, put aside with its folders."""
-    for name, kind, size, mtime_ns in mirroring.tree_of(kelp, folder_id):
+    for name, kind, size, mtime_ns, noted in mirroring.tree_of(kelp, folder_id):
         inner = f"{path}/{name}"
+        if noted is not None:
+            kelp.nas.remove(f"{NAMES}/{noted}")
         if kind == "folder":
             _drop_empty(kelp, inner)
         elif _is_ours(kelp, inner, Recorded(size=size, mtime_ns=mtime_ns)):
@@ -248,23 +246,19 @@ def _put_aside(kelp: Kelp, path: str) -> bool:
     return True
 
 
-def note_name(kelp: Kelp, spot: Spot, at: Progress, *, renamed: bool = False) -> None:
-    """Where the NAS name cannot tell the full name, `.kelp/names/{uuid}` does; one that it outgrew goes."""
-    situation = at.job.situation
-    nas_name = spot.name.rpartition("/")[2]
-    note = f"{NAMES}/{situation.uuid}"
-    if spot.name.startswith(".kelp/"):
-        return
-    if nas_name == situation.name or nas_name.endswith(f"__{situation.name}"):
-        if renamed:
-            kelp.nas.remove(note)
-        return
-    text = json.dumps({"name": situation.name, "nas_name": nas_name}, ensure_ascii=False).encode()
-    temp = f".kelp/tmp/{at.job.fence}-name"
-    kelp.nas.remove(temp)
-    kelp.nas.write(temp, [text], len(text), blake3(text).hexdigest(), parents=True)
-    kelp.nas.move(temp, note, replace=True, parents=True)
-    at.touched(note)
+def _note(kelp: Kelp, step: Note, at: Progress) -> None:
+    path = f"{NAMES}/{step.entry_id}"
+    _fence(kelp, at)
+    if step.text is None:
+        kelp.nas.remove(path)
+    else:
+        text = step.text.encode()
+        temp = f"{TEMPORARY}/{at.job.fence}-name"
+        kelp.nas.remove(temp)
+        kelp.nas.write(temp, [text], len(text), blake3(text).hexdigest(), parents=True)
+        kelp.nas.move(temp, path, replace=True, parents=True)
+        at.touched(path)
+    at.recorded = replace(at.recorded, note=step.text)
 
 
 def holds(kelp: Kelp, path: str, content: Content) -> bool:
@@ -287,4 +281,5 @@ _RUN: dict[type, Callable[[Kelp, Any, Progress], None]] = {
     WriteVersion: _write_version,
     DropVersion: _drop_version,
     Remove: _remove,
+    Note: _note,
 }

@@ -45,6 +45,7 @@ class Desired:
     spot: Spot | None
     content_id: str | None
     mtime_ns: int
+    note: str | None = None  # JSON with the full name, where the NAS name cannot tell it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Recorded:
     size: int | None = None
     mtime_ns: int | None = None
     inode: int | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,14 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """The file `.kelp/names/{entry id}` says `text`; None: there is none."""
+
+    entry_id: int
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A claimed entry: its plan, and the NAS paths recorded for the folders that the plan's spots name."""
 
@@ -155,8 +165,18 @@ class Result:
     done: bool  # every step
 
 
-Step = MakeFolder | Move | Write | Touch | Keep | WriteVersion | DropVersion | Remove
-_STEPS = {step.__name__: step for step in (MakeFolder, Move, Write, Touch, Keep, WriteVersion, DropVersion, Remove)}
+Step = MakeFolder | Move | Write | Touch | Keep | WriteVersion | DropVersion | Remove | Note
+_STEPS = {
+    step.__name__: step for step in (MakeFolder, Move, Write, Touch, Keep, WriteVersion, DropVersion, Remove, Note)
+}
+
+
+def note_of(name: str, nas_name: str) -> str | None:
+    """What must be noted of a name that its NAS name cannot tell (cut, escaped, prefixed); None for a plain one."""
+    last = nas_name.rpartition("/")[2]
+    if last == name or last.endswith(f"__{name}"):
+        return None
+    return json.dumps({"name": name, "nas_name": last}, ensure_ascii=False)
 
 
 def dump_steps(steps: Iterable[Step]) -> str:

@@ -29,7 +29,7 @@ class Mirror:
         """Columns of one entry that the mirror needs: see `operations.mirroring`."""
         return self._tx.one(
             """SELECT id, uuid, kind, name, state, parent_id, content_id, mtime_ns, nas_desired_name,
-                      nas_parent_id, nas_name, nas_content_id, nas_size, nas_mtime_ns, nas_inode
+                      nas_parent_id, nas_name, nas_content_id, nas_size, nas_mtime_ns, nas_inode, nas_noted
                FROM entries WHERE id = :id""",
             id=id,
         )
@@ -71,7 +71,7 @@ class Mirror:
         spot = after.spot
         changed = self._tx.run(
             """UPDATE entries SET nas_parent_id = :parent, nas_name = :name, nas_key = :key, nas_content_id = :content,
-                      nas_size = :size, nas_mtime_ns = :mtime, nas_inode = :inode
+                      nas_size = :size, nas_mtime_ns = :mtime, nas_inode = :inode, nas_noted = :note
                WHERE id = :id AND nas_parent_id IS NOT DISTINCT FROM :was_parent
                AND nas_name IS NOT DISTINCT FROM :was_name AND nas_content_id IS NOT DISTINCT FROM :was_content""",
             id=id,
@@ -82,6 +82,7 @@ class Mirror:
             size=after.size,
             mtime=after.mtime_ns,
             inode=after.inode,
+            note=after.note,
             was_parent=before.spot.parent_id if before.spot else None,
             was_name=before.spot.name if before.spot else None,
             was_content=before.content_id,
@@ -149,15 +150,17 @@ class Mirror:
             )
         ]
 
-    def tree_below(self, folder_id: int) -> list[tuple[str, str, int | None, int | None]]:
-        """(path relative to the folder, kind, size, mtime_ns) of all recorded below it on the NAS, deepest first."""
+    def tree_below(self, folder_id: int) -> list[tuple[str, str, int | None, int | None, int | None]]:
+        """All recorded below a folder on the NAS, deepest first: path relative to it, kind, size, mtime_ns, and the id
+        where the name is noted."""
         return self._tx.all(
             """WITH RECURSIVE there(id, path, depth) AS (
                    SELECT id, nas_name, 1 FROM entries WHERE nas_parent_id = :id AND nas_name IS NOT NULL
                    UNION ALL
                    SELECT e.id, there.path || '/' || e.nas_name, there.depth + 1
                    FROM entries e JOIN there ON e.nas_parent_id = there.id WHERE e.nas_name IS NOT NULL)
-               SELECT there.path, e.kind, e.nas_size, e.nas_mtime_ns FROM there JOIN entries e ON e.id = there.id
+               SELECT there.path, e.kind, e.nas_size, e.nas_mtime_ns, CASE WHEN e.nas_noted IS NOT NULL THEN e.id END
+               FROM there JOIN entries e ON e.id = there.id
                ORDER BY there.depth DESC""",
             id=folder_id,
         )
@@ -166,7 +169,7 @@ class Mirror:
         """Nothing below the folder is on the NAS any more."""
         self._tx.run(
             """UPDATE entries SET nas_parent_id = NULL, nas_name = NULL, nas_key = NULL, nas_content_id = NULL,
-                      nas_size = NULL, nas_mtime_ns = NULL, nas_inode = NULL
+                      nas_size = NULL, nas_mtime_ns = NULL, nas_inode = NULL, nas_noted = NULL
                WHERE id IN (WITH RECURSIVE there(id) AS (
                    SELECT id FROM entries WHERE nas_parent_id = :id
                    UNION SELECT e.id FROM entries e JOIN there ON e.nas_parent_id = there.id) SELECT id FROM there)""",

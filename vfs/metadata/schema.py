@@ -127,6 +127,7 @@ entries = _table(
     sa.Column("nas_size", sa.BigInteger),
     sa.Column("nas_mtime_ns", sa.BigInteger),
     sa.Column("nas_inode", sa.BigInteger),
+    sa.Column("nas_noted", sa.Text),  # what `.kelp/names/{id}` says, where the NAS name cannot tell the full name
     sa.Column("nas_status", sa.Text, nullable=False),  # SYNCING, AVAILABLE, ERROR
     sa.Column("active_sync_event_id", Id),  # the newest event that is not DONE
     sa.Index(

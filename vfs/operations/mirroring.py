@@ -26,6 +26,7 @@ from vfs.nas_model import (
     Spot,
     Step,
     load_steps,
+    note_of,
 )
 from vfs.operations import contents
 
@@ -39,11 +40,9 @@ def read(kelp: Kelp, tx: Tx, entry_id: int, event_id: int) -> Situation:
     row = tx.mirror.row(entry_id)
     (_, uuid, kind, name, state, parent_id, content_id, mtime_ns, desired_name, *recorded) = row
     spot = _desired_spot(tx, entry_id, uuid, State(state), parent_id, desired_name)
-    nas_parent, nas_name, nas_content, nas_size, nas_mtime, nas_inode = recorded
-    have = Recorded(
-        None if nas_name is None else Spot(nas_parent, nas_name), nas_content, nas_size, nas_mtime, nas_inode
-    )
-    desired = Desired(spot, content_id if spot else None, mtime_ns)
+    nas_parent, nas_name, *seen = recorded
+    have = Recorded(None if nas_name is None else Spot(nas_parent, nas_name), *seen)
+    desired = Desired(spot, content_id if spot else None, mtime_ns, note_of(name, spot.name) if spot else None)
     versions = _versions(tx, entry_id, name, desired, have) if kind == Kind.FILE.value else ()
     return Situation(entry_id, uuid, Kind(kind), name, desired, have, versions, event_id)
 
@@ -84,8 +83,8 @@ def content_of(kelp: Kelp, content_id: str) -> Content:
         return contents.get(tx, content_id)
 
 
-def tree_of(kelp: Kelp, folder_id: int) -> list[tuple[str, str, int | None, int | None]]:
-    """What is recorded below a folder on the NAS, deepest first: (relative path, kind, size, mtime_ns)."""
+def tree_of(kelp: Kelp, folder_id: int) -> list[tuple[str, str, int | None, int | None, int | None]]:
+    """What is recorded below a folder on the NAS, deepest first: (relative path, kind, size, mtime_ns, id if noted)."""
     with kelp.database.read() as tx:
         return tx.mirror.tree_below(folder_id)
 

@@ -174,6 +174,7 @@ def _tables() -> None:
         sa.Column("nas_size", sa.BigInteger(), nullable=True),
         sa.Column("nas_mtime_ns", sa.BigInteger(), nullable=True),
         sa.Column("nas_inode", sa.BigInteger(), nullable=True),
+        sa.Column("nas_noted", sa.Text(), nullable=True),
         sa.Column("nas_status", sa.Text(), nullable=False),
         sa.Column("active_sync_event_id", _ID, nullable=True),
         sa.ForeignKeyConstraint(
