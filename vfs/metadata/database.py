@@ -138,7 +138,7 @@ class Database:
         self._writing = GroupCommit(lambda: self._connection())
         self._engine = sa.create_engine(
             url,
-            pool_size=8,
+            pool_size=64,  # more than threads: what passes it is closed after use, and opening one costs 1 ms
             max_overflow=-1,
             pool_reset_on_return=None,
             connect_args={"check_same_thread": False, "isolation_level": None, "cached_statements": 512},
