@@ -5,17 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobs import mirror
-from tests.mirror_drive import CHANGING, Killed, MirrorDrive, Pause
+from tests.mirror_drive import CHANGING, Killed, MirrorDrive
 from vfs.model import OnConflict
-from vfs.operations import mirroring, properties, trashing
+from vfs.operations import properties, trashing
 
 Scenario = tuple[Callable[[MirrorDrive, str], None], Callable[[MirrorDrive, str], None]]
 
@@ -244,80 +242,3 @@ def test_a_file_whose_time_was_set_by_a_dead_worker_is_still_known_as_ours(drive
     drive.put("f", b"second")
     drive.check_mirrored()
     assert not (drive.root / ".kelp" / "foreign").exists()
-
-
-# --- leases
-
-
-def test_a_worker_that_wakes_up_after_its_lease_was_taken_over_does_not_touch_the_tree(drive: MirrorDrive) -> None:
-    drive.put("f", b"first")
-    drive.settle_down()
-    drive.pass_time(10)
-    drive.put("f", b"second")
-    pause = Pause(lambda method, arguments: method == "write")
-    drive.nas.after = pause
-    sleeper = threading.Thread(target=drive.drain, args=("sleeper",))
-    sleeper.start()
-    pause.wait()
-    drive.pass_time(31)
-    drive.put("f", b"third")
-    drive.settle_down("successor")
-    seen = drive.raw_nas(private=True)
-    pause.resume()
-    sleeper.join(30)
-    after = {path: content for path, content in drive.raw_nas(private=True).items() if ".kelp/tmp/" not in path}
-    assert after == {path: content for path, content in seen.items() if ".kelp/tmp/" not in path}
-    mirror.tidy(drive.kelp)
-    drive.check_mirrored()
-    assert drive.on_nas() == {"f": b"third"} and not drive.raw_nas(".kelp/tmp")
-
-
-def test_a_heartbeat_keeps_a_slow_worker_its_lease(drive: MirrorDrive) -> None:
-    drive.put("f", b"slow")
-    pause = Pause(lambda method, arguments: method == "write")
-    drive.nas.before = pause
-    worker = threading.Thread(target=drive.drain, args=("worker",))
-    worker.start()
-    pause.wait()
-    for _ in range(4):
-        drive.pass_time(20)
-        mirroring.renew(drive.kelp, "worker")
-    assert mirroring.take_over(drive.kelp, "successor", 10) == []
-    pause.resume()
-    worker.join(30)
-    drive.check_mirrored()
-
-
-def test_a_file_that_a_dead_worker_moved_aside_is_not_tidied_away(drive: MirrorDrive) -> None:
-    drive.put("a", b"A")
-    drive.put("b", b"B")
-    drive.settle_down()
-    for source, target in (("a", "t"), ("b", "a"), ("t", "b")):
-        drive.move(source, target)
-
-    def die_when_aside(method: str, arguments: tuple[Any, ...]) -> None:
-        if method == "move" and "/held-" in arguments[1]:
-            raise Killed
-
-    drive.nas.after = die_when_aside
-    with pytest.raises(Killed):
-        drive.settle_down()
-    drive.die()
-    assert len(mirroring.take_over(drive.kelp, "successor", 10)) >= 1  # which has not looked at the NAS yet
-    assert mirror.tidy(drive.kelp) == 0
-    drive.die()
-    drive.check_mirrored()
-    assert drive.on_nas() == {"a": b"B", "b": b"A"}
-    assert drive.raw_nas(".kelp/tmp") == {}
-
-
-def test_the_sweep_gives_back_what_a_dead_worker_had(drive: MirrorDrive) -> None:
-    drive.put("f")
-    drive.drain()
-    with drive.kelp.database.write() as tx:  # an event that was committed, and begun by someone unknown
-        tx.run("UPDATE sync_events SET status = 'PROCESSING'")
-        tx.run("UPDATE entries SET nas_name = NULL, nas_parent_id = NULL, nas_key = NULL, nas_content_id = NULL")
-        tx.run("UPDATE entries SET nas_name = '', nas_key = '' WHERE id = 1")
-    assert mirroring.sweep(drive.kelp)
-    drive.check_mirrored()
-    assert not mirroring.sweep(drive.kelp)
