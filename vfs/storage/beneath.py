@@ -40,6 +40,7 @@ class Root:
     def __init__(self, path: Path) -> None:
         """Open `path`; here, and only here, symlinks are followed: it is what the administrator wrote."""
         self.fd = -1
+        self.fd = -1  # `__del__` runs also when the next line fails
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.identity = identity(os.fstat(self.fd))
 
