@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 from jobs import outage, settling, steps
@@ -15,6 +16,7 @@ from vfs.operations import claiming, mirroring
 
 log = logging.getLogger(__name__)
 
+_VERIFY_SECONDS = 1.0  # how old the last look at the marker may be; on a real NAS it costs round trips
 BATCH = 32  # entries per commit: two commits and one sync of each folder are shared by so many
 
 
@@ -27,9 +29,10 @@ class Worker:
         self._stop = stop
         self._held: Sequence[Job] = ()  # claimed and not given back: of a round that failed half-way
 
-    def drain(self) -> int:
+    def drain(self, gather: Callable[[], object] = lambda: None) -> int:
         """Work off everything that is due; the number of entries that came to their desired state.
 
+        `gather` is called after a batch that was not full, so that a steady stream of changes is taken in fuller ones.
         Returns early when the NAS goes down, or when `stop()` says so between two batches.
         """
         done = 0
@@ -47,6 +50,8 @@ class Worker:
                 break
             if not jobs and not settled and not covered:
                 break
+            if len(jobs) < BATCH:
+                gather()
         return done
 
     def give_back(self) -> None:
@@ -96,10 +101,13 @@ def _batch(kelp: Kelp, jobs: Sequence[Job]) -> int:
     finished: list[steps.Progress] = []
     failed: list[tuple[steps.Progress, str]] = []
     vanished: list[steps.Progress] = []
+    verified = time.monotonic()
     for number, job in enumerate(jobs):
         at = steps.Progress.of(job)
         try:
-            kelp.nas.verify()
+            if time.monotonic() - verified > _VERIFY_SECONDS:
+                kelp.nas.verify()
+                verified = time.monotonic()
             with trace.under(f"mirror-{job.situation.entry_id}-{job.fence}"):
                 for step in job.steps:
                     steps.run(kelp, step, at)

@@ -206,10 +206,15 @@ def sweep(kelp: Kelp) -> bool:
     """Give back what a dead worker had; True when something is due."""
     with kelp.database.write() as tx:
         tx.events.give_back_abandoned()
+    return is_due(kelp, 1)
+
+
+def is_due(kelp: Kelp, at_least: int) -> bool:
+    """At least so many changes wait to be carried now, or something is to be settled."""
     with kelp.database.read() as tx:
         now = kelp.clock.now_ns()
         stale = tx.one("SELECT 1 FROM mirror_leases WHERE expires_ns <= :now LIMIT 1", now=now) is not None
-        return stale or bool(tx.events.due(now, 1))
+        return stale or len(tx.events.due(now, at_least)) >= at_least
 
 
 def leftovers(kelp: Kelp, found: Iterable[str]) -> list[str]:
