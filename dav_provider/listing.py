@@ -166,10 +166,10 @@ def _view(kelp: Kelp, request: Request, found: Found, entry: Entry, wanted: Want
         own = {entry.id: reading.properties_of(kelp, caller, entry.id)}
         view.dead = {**reading.properties_below(kelp, caller, entry.id), **own} if members else own
     if wanted.asks(CHECKSUMS):
-        sha1 = None if entry.is_folder else reading.sha1_of(kelp, entry)
-        view.sha1 = {entry.id: sha1} if sha1 else {}
+        own_digests = None if entry.is_folder else reading.digests_of(kelp, entry)
+        view.digests = {entry.id: own_digests} if own_digests else {}
         if members:
-            view.sha1 |= reading.sha1_below(kelp, caller, entry.id)
+            view.digests |= reading.digests_below(kelp, caller, entry.id)
     return view
 
 

@@ -50,7 +50,7 @@ class View:
     own_locks: Sequence[CoveringLock] = ()  # that cover it
     member_locks: Mapping[int, Sequence[DavLock]] = field(default_factory=dict)  # taken on its members, by entry
     dead: Mapping[int, Mapping[str, str]] = field(default_factory=dict)  # by entry: Clark name → element
-    sha1: Mapping[int, str] = field(default_factory=dict)  # by entry
+    digests: Mapping[int, str] = field(default_factory=dict)  # by entry
 
     def locks_of(self, node: Node) -> Sequence[CoveringLock]:
         """The locks that cover the resource of the request or one of its members."""
@@ -173,10 +173,10 @@ def _quota_available(node: Node, view: View) -> str | None:
 
 
 def _checksums(node: Node, view: View) -> str | None:
-    sha1 = view.sha1.get(node.id)
-    if not sha1:
+    digests = view.digests.get(node.id)
+    if not digests:
         return None
-    return f'<oc:checksums xmlns:oc="{OWNCLOUD}"><oc:checksum>SHA1:{sha1}</oc:checksum></oc:checksums>'
+    return f'<oc:checksums xmlns:oc="{OWNCLOUD}"><oc:checksum>{digests}</oc:checksum></oc:checksums>'
 
 
 def _windows_time(local: str, seconds: int) -> str:

@@ -229,7 +229,7 @@ class Content:
     id: str
     size: int
     checksum: str  # BLAKE3 of the whole, hex
-    sha1: str | None
+    digests: str | None  # "SHA1:… MD5:…" (hex), for clients that announced one
     parts: tuple[Part, ...]
 
 

@@ -21,12 +21,12 @@ class Contents:
 
     def insert(self, content: Content, now_ns: int) -> None:
         self._tx.run(
-            """INSERT INTO contents (id, size, checksum, sha1, parts, created_ns)
-               VALUES (:id, :size, :checksum, :sha1, :parts, :now)""",
+            """INSERT INTO contents (id, size, checksum, digests, parts, created_ns)
+               VALUES (:id, :size, :checksum, :digests, :parts, :now)""",
             id=content.id,
             size=content.size,
             checksum=content.checksum,
-            sha1=content.sha1,
+            digests=content.digests,
             parts=len(content.parts),
             now=now_ns,
         )
@@ -41,7 +41,7 @@ class Contents:
             )
 
     def get(self, id: str) -> Content | None:
-        row = self._tx.one("SELECT id, size, checksum, sha1, parts FROM contents WHERE id = :id", id=id)
+        row = self._tx.one("SELECT id, size, checksum, digests, parts FROM contents WHERE id = :id", id=id)
         return Content(row[0], row[1], row[2], row[3], self._parts(row[0], row[4])) if row else None
 
     def _parts(self, id: str, count: int) -> tuple[Part, ...]:
@@ -57,9 +57,9 @@ class Contents:
             )
         return tuple(Part(*row) for row in rows)
 
-    def sha1_of_children(self, folder_id: int) -> dict[int, str]:
-        sql = """SELECT e.id, c.sha1 FROM entries e JOIN contents c ON c.id = e.content_id
-                 WHERE e.parent_id = :id AND e.state = 'ACTIVE' AND c.sha1 IS NOT NULL"""
+    def digests_of_children(self, folder_id: int) -> dict[int, str]:
+        sql = """SELECT e.id, c.digests FROM entries e JOIN contents c ON c.id = e.content_id
+                 WHERE e.parent_id = :id AND e.state = 'ACTIVE' AND c.digests IS NOT NULL"""
         return dict(self._tx.all(sql, id=folder_id))
 
     def in_use(self, id: str) -> bool:

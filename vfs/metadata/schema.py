@@ -59,7 +59,7 @@ contents = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("checksum", sa.Text, nullable=False),  # BLAKE3, hex
-    sa.Column("sha1", sa.Text),  # hex, when the client sent one that was right
+    sa.Column("digests", sa.Text),  # "SHA1:… MD5:…" (hex), where the client announced one of them
     sa.Column("parts", sa.Integer, nullable=False),  # 1: the object named as the content; else rows in file_parts
     sa.Column("freeing_ns", sa.BigInteger),  # since when it is being freed (design §3); NULL: in use
     sa.Column("created_ns", sa.BigInteger, nullable=False),

@@ -30,8 +30,10 @@ class _Body:
         self._rest = memoryview(b"")
         self._expected = expected
         self._whole = blake3()
-        self._sha1 = hashlib.sha1(usedforsecurity=False) if expected.sha1 else None
-        self._md5 = hashlib.md5(usedforsecurity=False) if expected.md5 else None
+        # Who announces one of them (rclone: SHA-1) asks for the other when it compares: both, or none.
+        announced = expected.sha1 or expected.md5
+        self._sha1 = hashlib.sha1(usedforsecurity=False) if announced else None
+        self._md5 = hashlib.md5(usedforsecurity=False) if announced else None
         self.size = 0
 
     def more(self) -> bool:
@@ -62,15 +64,18 @@ class _Body:
             yield piece  # type: ignore[misc]  # a memoryview serves as bytes everywhere here
 
     def verify(self) -> tuple[str, str | None]:
-        """Compare with what was announced; (BLAKE3, SHA-1 when one was announced). Raises UploadIncomplete."""
-        if self._expected.length is not None and self.size != self._expected.length:
-            raise UploadIncomplete(f"{self.size} bytes came instead of {self._expected.length}")
-        sha1 = self._sha1.hexdigest() if self._sha1 else None
-        if sha1 != self._expected.sha1:
+        """Compare with what was announced; (BLAKE3, the digests when one was announced). Raises UploadIncomplete."""
+        expected = self._expected
+        if expected.length is not None and self.size != expected.length:
+            raise UploadIncomplete(f"{self.size} bytes came instead of {expected.length}")
+        if self._sha1 is None or self._md5 is None:
+            return self._whole.hexdigest(), None
+        sha1, md5 = self._sha1.hexdigest(), self._md5.hexdigest()
+        if expected.sha1 not in (None, sha1):
             raise UploadIncomplete("the body does not have the announced SHA-1")
-        if self._md5 is not None and self._md5.hexdigest() != self._expected.md5:
+        if expected.md5 not in (None, md5):
             raise UploadIncomplete("the body does not have the announced MD5")
-        return self._whole.hexdigest(), sha1
+        return self._whole.hexdigest(), f"SHA1:{sha1} MD5:{md5}"
 
 
 def store(kelp: Kelp, chunks: Iterable[bytes], expected: Expected) -> Content:
@@ -87,11 +92,11 @@ def store(kelp: Kelp, chunks: Iterable[bytes], expected: Expected) -> Content:
             parts.append(Part(key, 0, ""))  # registered before the put, so that a half-done one is removed too
             stored = kelp.cache.put(key, body.part())
             parts[-1] = Part(key, stored.size, stored.checksum)
-        checksum, sha1 = body.verify()
+        checksum, digests = body.verify()
     except BaseException:
         _delete(kelp, parts)
         raise
-    return Content(id, body.size, checksum, sha1, tuple(parts))
+    return Content(id, body.size, checksum, digests, tuple(parts))
 
 
 def discard(kelp: Kelp, content: Content, *, in_doubt: bool = False) -> None:

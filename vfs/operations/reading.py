@@ -165,17 +165,17 @@ def level_on(kelp: Kelp, caller: Caller, folder_id: int) -> Level:
         return guard.level_of(tx, caller, [id for id, _, _ in tx.entries.ancestors(folder_id)])
 
 
-def sha1_below(kelp: Kelp, caller: Caller, folder_id: int) -> dict[int, str]:
-    """SHA-1 (hex) of those files in a folder whose content has one known."""
+def digests_below(kelp: Kelp, caller: Caller, folder_id: int) -> dict[int, str]:
+    """`SHA1:… MD5:…` of those files in a folder whose content has them known."""
     with kelp.database.read() as tx:
         guard.reach(tx, caller, folder_id, Level.READ)
-        return tx.contents.sha1_of_children(folder_id)
+        return tx.contents.digests_of_children(folder_id)
 
 
-def sha1_of(kelp: Kelp, entry: Entry) -> str | None:
-    """SHA-1 (hex) of a file's content when it is known."""
+def digests_of(kelp: Kelp, entry: Entry) -> str | None:
+    """`SHA1:… MD5:…` of a file's content when they are known."""
     if entry.content_id is None:
         return None
     with kelp.database.read() as tx:
         content = tx.contents.get(entry.content_id)
-    return content.sha1 if content else None
+    return content.digests if content else None

@@ -150,9 +150,10 @@ def test_r18_x_oc_mtime_and_checksums(drive, folder) -> None:
     reply = drive.ask("PUT", folder + "g", b"", X_OC_Mtime="soon")
     assert reply.status == 201 and "x-oc-mtime" not in reply.headers
     asked = '<oc:checksums xmlns:oc="http://owncloud.org/ns"/>'
-    assert f"<oc:checksum>SHA1:{digest}</oc:checksum>" in propfind(drive, folder + "f", asked).text
+    sums = f"<oc:checksum>SHA1:{digest} MD5:{hashlib.md5(b'data').hexdigest()}</oc:checksum>"
+    assert sums in propfind(drive, folder + "f", asked).text
     listed = propfind(drive, folder, asked, "1")
-    assert f"<oc:checksum>SHA1:{digest}</oc:checksum>" in listed.text
+    assert sums in listed.text
     for method in ("COPY", "MOVE"):
         reply = drive.ask(method, folder + "f", Destination=folder + method, X_OC_Mtime="1500000000")
         assert reply.headers["x-oc-mtime"] == "accepted"

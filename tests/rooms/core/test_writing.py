@@ -124,7 +124,7 @@ def test_a_body_that_is_not_right_leaves_nothing(
 def test_right_sums_are_accepted_and_the_sha1_is_kept(drive: Drive) -> None:
     sha1, md5 = hashlib.sha1(b"12345").hexdigest(), hashlib.md5(b"12345").hexdigest()
     entry = drive.put("a", b"12345", expected=Expected(5, sha1, md5))
-    assert reading.sha1_of(drive.kelp, entry) == sha1
+    assert reading.digests_of(drive.kelp, entry) == f"SHA1:{sha1} MD5:{md5}"
 
 
 def test_a_refusal_inside_the_transaction_leaves_nothing(drive: Drive) -> None:

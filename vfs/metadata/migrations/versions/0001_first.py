@@ -73,7 +73,7 @@ def _tables() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("checksum", sa.Text(), nullable=False),
-        sa.Column("sha1", sa.Text(), nullable=True),
+        sa.Column("digests", sa.Text(), nullable=True),
         sa.Column("parts", sa.Integer(), nullable=False),
         sa.Column("freeing_ns", sa.BigInteger(), nullable=True),
         sa.Column("created_ns", sa.BigInteger(), nullable=False),
