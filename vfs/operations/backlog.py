@@ -45,7 +45,7 @@ class Waited(Enum):
 
 
 def backlog(kelp: Kelp) -> Backlog:
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         counts = tx.events.counts()
         size = tx.events.backlog_bytes()
         oldest = tx.events.oldest_ns()
@@ -58,7 +58,7 @@ def backlog(kelp: Kelp) -> Backlog:
 
 def events(kelp: Kelp, limit: int = 50, status: str | None = None) -> list[EventInfo]:
     """Newest first."""
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         return [EventInfo(*row) for row in tx.events.listing(limit, status)]
 
 
@@ -77,7 +77,7 @@ def wait_until_mirrored(
     with kelp.database.read() as tx:
         upto = tx.events.last_id()
     while True:
-        with kelp.database.read() as tx:
+        with kelp.database.scan() as tx:
             waiting, failed = tx.events.open_upto(upto, now)
         if on_progress is not None:
             on_progress(waiting, failed)

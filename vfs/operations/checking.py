@@ -99,7 +99,7 @@ def check(kelp: Kelp, *, mirrored: bool = False, deep: bool = True) -> Report:
     problem in the report.
     """
     problems: list[Problem] = []
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         problems += _rules(tx)
         problems += _circles(tx)
         problems += _misplaced(tx, mirrored)
@@ -189,7 +189,7 @@ def _nas(kelp: Kelp, mirrored: bool, deep: bool) -> tuple[list[Problem], int]:
     Unless `mirrored`, what a running job (or one that died) may have changed already is left out: its entry with all
     that is recorded below, since a folder moves on the NAS with everything in it, and its versions.
     """
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         rows = tx.mirror.on_nas()
         busy = set() if mirrored else {row[0] for row in tx.all("SELECT entry_id FROM mirror_leases")}
         checksums = dict(tx.all("SELECT id, checksum FROM contents"))

@@ -43,7 +43,7 @@ def run(kelp: Kelp) -> None:
 def expire_trash(kelp: Kelp) -> int:
     """Purge trash items past their date."""
     now = kelp.clock.now_ns()
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         due = [row[0].uuid for row in tx.entries.trash() if row[3] <= now][:_LIMIT]
     if not due:
         return 0
@@ -72,7 +72,7 @@ def spread_deletion(kelp: Kelp) -> int:
     """A purge marks one row; what was below it, and is not a trash item of its own, follows here."""
     count = 0
     while True:
-        with kelp.database.read() as tx:  # the search looks at every folder: not while others wait to write
+        with kelp.database.scan() as tx:  # the search looks at every folder: not while others wait to write
             below = tx.entries.left_below_deleted(_LIMIT)
         if not below:
             return count
@@ -85,7 +85,7 @@ def spread_deletion(kelp: Kelp) -> int:
 def free_contents(kelp: Kelp) -> int:
     """Free what no row can reach: marked first, freed when no reader can hold it any more; how many objects went."""
     now = kelp.clock.now_ns()
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         unreferred = tx.contents.unreferred(now - _GRACE_NS, _LIMIT)
     with kelp.database.write() as tx:
         tx.contents.mark(unreferred, now)
@@ -124,7 +124,7 @@ def remove_orphans(kelp: Kelp) -> int:
         newest[content_id] = max(newest.get(content_id, 0), info.modified_ns)
         keys.setdefault(content_id, []).append(info.key)
     old = [content_id for content_id, modified_ns in newest.items() if now - modified_ns > _ORPHAN_NS]
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         known = tx.contents.keys()
     orphans = [key for content_id in old for key in keys[content_id] if key not in known]
     for key in orphans:

@@ -85,7 +85,7 @@ def content_of(kelp: Kelp, content_id: str) -> Content:
 
 def tree_of(kelp: Kelp, folder_id: int) -> list[tuple[str, str, int | None, int | None, int | None]]:
     """What is recorded below a folder on the NAS, deepest first: (relative path, kind, size, mtime_ns, id if noted)."""
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         return tx.mirror.tree_below(folder_id)
 
 
@@ -219,7 +219,7 @@ def is_due(kelp: Kelp, at_least: int) -> bool:
 
 def leftovers(kelp: Kelp, found: Iterable[str]) -> list[str]:
     """Of the names found in the NAS's temporary folder, those that nobody needs any more."""
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         held = tx.mirror.held_aside()
         plans = tx.leases.plans()
     # A plan names its temporary files under the fence it was made with, also when a successor holds it.

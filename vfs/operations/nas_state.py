@@ -50,7 +50,7 @@ def free_bytes(kelp: Kelp, unknown: int) -> int:
 
 def smallest_waiting(kelp: Kelp) -> int:
     """Bytes of the smallest file that is still to be carried to the NAS."""
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         row = tx.one(
             """SELECT COALESCE(MIN(e.size), 0) FROM sync_events s JOIN entries e ON e.id = s.aggregate_id
                WHERE s.status = 'PENDING' AND e.nas_content_id IS DISTINCT FROM e.content_id"""

@@ -77,7 +77,7 @@ def list_folder(kelp: Kelp, caller: Caller, folder_id: int) -> Iterator[Row]:
 
     Raises NotFound at the first row.
     """
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         guard.reach(tx, caller, folder_id, Level.READ)
         hidden = _hidden(tx, caller, folder_id)
         for row in tx.entries.children(folder_id):
@@ -112,7 +112,7 @@ def path_of(kelp: Kelp, entry_id: int) -> tuple[str, ...]:
 
 def usage(kelp: Kelp) -> Usage:
     """For quota properties and statfs: the smaller of what cache and NAS (as last measured) have free."""
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         used = tx.entries.used_bytes()
     free = kelp.cache.usage().free - kelp.settings.cache.reserve
     return Usage(used, max(min(free, nas_state.free_bytes(kelp, free)), 0))
@@ -129,7 +129,7 @@ def locks_on(kelp: Kelp, entry_id: int) -> list[tuple[DavLock, tuple[str, ...]]]
 def locks_below(kelp: Kelp, folder_id: int) -> dict[int, list[DavLock]]:
     """Locks taken directly on a folder's children, by child."""
     by_child: dict[int, list[DavLock]] = {}
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         for lock in tx.locks.of_children(folder_id, kelp.clock.now_ns()):
             by_child.setdefault(lock.entry_id, []).append(lock)
     return by_child
@@ -154,7 +154,7 @@ def properties_of(kelp: Kelp, caller: Caller, entry_id: int) -> dict[str, str]:
 
 def properties_below(kelp: Kelp, caller: Caller, folder_id: int) -> dict[int, dict[str, str]]:
     """Dead properties of all children of a folder that have some."""
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         guard.reach(tx, caller, folder_id, Level.READ)
         return tx.properties.of_children(folder_id)
 
@@ -167,7 +167,7 @@ def level_on(kelp: Kelp, caller: Caller, folder_id: int) -> Level:
 
 def digests_below(kelp: Kelp, caller: Caller, folder_id: int) -> dict[int, str]:
     """`SHA1:… MD5:…` of those files in a folder whose content has them known."""
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         guard.reach(tx, caller, folder_id, Level.READ)
         return tx.contents.digests_of_children(folder_id)
 
