@@ -11,6 +11,7 @@ from hashlib import blake2b
 import argon2
 
 _MAX_REMEMBERED = 10_000
+_AT_ONCE = 2  # verifications: each takes 64 MiB, and wrong passwords are free to send
 
 
 class Passwords:
@@ -23,6 +24,7 @@ class Passwords:
         self._secret = secrets.token_bytes(32)
         self._verified: dict[bytes, float] = {}  # mark of credentials → monotonic time until which it counts
         self._guard = threading.Lock()
+        self._hashing = threading.BoundedSemaphore(_AT_ONCE)
 
     @cached_property
     def _stranger(self) -> str:
@@ -40,7 +42,8 @@ class Passwords:
         if known:
             return True
         try:
-            self._hasher.verify(password_hash or self._stranger, password)
+            with self._hashing:
+                self._hasher.verify(password_hash or self._stranger, password)
         except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
             return False
         if password_hash is None:
