@@ -17,11 +17,24 @@ class Leases:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
 
-    def take(self, entry_id: int, owner: str, expires_ns: int, plan: str) -> int:
-        """Returns the fence. The entry must have no lease."""
-        sql = """INSERT INTO mirror_leases (entry_id, owner, expires_ns, plan)
-                 VALUES (:entry, :owner, :expires, :plan) RETURNING id"""
-        return self._tx.insert(sql, entry=entry_id, owner=owner, expires=expires_ns, plan=plan)
+    def take(
+        self,
+        entry_id: int,
+        owner: str,
+        expires_ns: int,
+        plan: str,
+        target: tuple[int | None, str | None] = (None, None),
+    ) -> int:
+        """Returns the fence. The entry must have no lease, and nobody one with that target (parent id, NAS key)."""
+        sql = """INSERT INTO mirror_leases (entry_id, owner, expires_ns, plan, nas_parent_id, nas_key)
+                 VALUES (:entry, :owner, :expires, :plan, :parent, :key) RETURNING id"""
+        parent, key = target
+        return self._tx.insert(sql, entry=entry_id, owner=owner, expires=expires_ns, plan=plan, parent=parent, key=key)
+
+    def heads_for(self, parent_id: int, nas_key: str) -> bool:
+        """Somebody's plan, perhaps carried out and not recorded yet, puts an entry there."""
+        sql = "SELECT 1 FROM mirror_leases WHERE nas_parent_id = :parent AND nas_key = :key"
+        return self._tx.one(sql, parent=parent_id, key=nas_key) is not None
 
     def set_plan(self, fence: int, plan: str) -> None:
         self._tx.run("UPDATE mirror_leases SET plan = :plan WHERE id = :id", id=fence, plan=plan)
@@ -65,15 +78,16 @@ class Leases:
     def take_over(self, owner: str, now_ns: int, expires_ns: int, limit: int) -> list[tuple[int, int, str]]:
         """Expired leases pass to `owner` under new fences: (new fence, entry id, the old holder's plan)."""
         rows = self._tx.all(
-            "SELECT id, entry_id, plan FROM mirror_leases WHERE expires_ns <= :now ORDER BY id LIMIT :limit",
+            """SELECT id, entry_id, plan, nas_parent_id, nas_key FROM mirror_leases
+               WHERE expires_ns <= :now ORDER BY id LIMIT :limit""",
             now=now_ns,
             limit=limit,
         )
         taken = []
-        for old, entry_id, plan in rows:
+        for old, entry_id, plan, *target in rows:
             paths = self._tx.all("SELECT entry_id, exclusive FROM path_leases WHERE lease_id = :id", id=old)
             self.release(old)
-            fence = self.take(entry_id, owner, expires_ns, plan)
+            fence = self.take(entry_id, owner, expires_ns, plan, (target[0], target[1]))
             self.take_paths(fence, [id for id, x in paths if not x], [id for id, x in paths if x])
             taken.append((fence, entry_id, plan))
         return taken

@@ -252,6 +252,10 @@ mirror_leases = _table(
     sa.Column("owner", sa.Text, nullable=False),  # host:pid:random of the process
     sa.Column("expires_ns", sa.BigInteger, nullable=False),
     sa.Column("plan", sa.Text, nullable=False),  # JSON of the steps, so that a successor can settle them
+    # The NAS name that the plan gives the entry: nobody else may go there before it is recorded.
+    sa.Column("nas_parent_id", Id),
+    sa.Column("nas_key", sa.Text),
+    sa.Index("mirror_leases_target", "nas_parent_id", "nas_key", unique=True),
 )
 
 path_leases = sa.Table(

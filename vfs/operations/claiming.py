@@ -72,7 +72,7 @@ def _claim_one(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, planner: Plan
             return False
     if wanted is None and not _may_go(tx, claims, situation):
         return False
-    _take(tx, claims, situation, lambda fence: planner(situation, fence))
+    _take(kelp, tx, claims, situation, lambda fence: planner(situation, fence))
     return False
 
 
@@ -115,6 +115,7 @@ def _move_aside(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, holder: int)
     if source is None:
         return
     _take(
+        kelp,
         tx,
         claims,
         situation,
@@ -142,6 +143,7 @@ def _may_go(tx: Tx, claims: _Claims, situation: Situation) -> bool:
 
 
 def _take(
+    kelp: Kelp,
     tx: Tx,
     claims: _Claims,
     situation: Situation,
@@ -165,10 +167,14 @@ def _take(
     # Compared by the oldest change of each, which gives one order for all: no two entries wait for each other.
     oldest = tx.events.oldest(situation.entry_id)
     in_the_way = final and ancestors and oldest is not None and tx.mirror.waits_to_move(ancestors, oldest)
-    if in_the_way or tx.leases.blocked(sorted(shared), exclusive):
+    target = situation.desired.spot if final else None
+    key = names.nas_key(target.name, kelp.nas.properties.folds_case) if target else None
+    aimed_at = target is not None and key is not None and tx.leases.heads_for(target.parent_id, key)
+    if in_the_way or aimed_at or tx.leases.blocked(sorted(shared), exclusive):
         tx.events.put_off(instead_of or situation.entry_id, claims.now_ns + _BUSY_NS)
         return
-    fence = tx.leases.take(situation.entry_id, claims.owner, claims.expires_ns, "[]")
+    goal = (target.parent_id, key) if target else (None, None)
+    fence = tx.leases.take(situation.entry_id, claims.owner, claims.expires_ns, "[]", goal)
     steps = steps_for(fence)
     tx.leases.set_plan(fence, dump_steps(steps))
     tx.leases.take_paths(fence, sorted(shared), exclusive)

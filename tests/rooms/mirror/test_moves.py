@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.mirror_drive import MirrorDrive, Pause
+from tests.mirror_drive import Killed, MirrorDrive, Pause
+from vfs.model import OnConflict
 
 
 @contextmanager
@@ -247,3 +248,37 @@ def test_two_workers_at_once_give_the_tree_of_one(drive: MirrorDrive) -> None:
     for worker in workers:
         worker.join(60)
     drive.check_mirrored()
+
+
+def test_a_name_is_taken_over_while_its_first_file_is_on_its_way_there(drive: MirrorDrive) -> None:
+    """Both have one stamp, so one NAS name; nothing is recorded there yet, but a worker is about to put something."""
+    drive.put("x", b"the one that stays")
+    drive.settle_down()
+    drive.put("y", b"the one that goes")
+    with paused(drive, "move", ".kelp/tmp"):
+        drive.move("x", "y", OnConflict.OVERWRITE)
+        drive.drain("second worker")
+    drive.check_mirrored()
+    assert drive.on_nas() == {"y": b"the one that stays"}
+    assert not (drive.root / ".kelp/foreign").exists()
+
+
+def test_a_name_is_taken_over_while_somebody_looks_how_far_its_dead_worker_came(drive: MirrorDrive) -> None:
+    drive.put("x", b"the one that stays")
+    drive.settle_down()
+    drive.put("y", b"the one that goes")
+
+    def die(method: str, arguments: tuple[Any, ...]) -> None:
+        if method == "move" and ".kelp/tmp" in arguments[0]:
+            raise Killed
+
+    drive.nas.after = die
+    with pytest.raises(Killed):
+        drive.drain()
+    drive.die()
+    drive.move("x", "y", OnConflict.OVERWRITE)
+    with paused(drive, "checksum"):
+        drive.drain("second worker")
+    drive.check_mirrored()
+    assert drive.on_nas() == {"y": b"the one that stays"}
+    assert not (drive.root / ".kelp/foreign").exists()

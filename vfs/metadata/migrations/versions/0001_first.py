@@ -286,6 +286,8 @@ def _tables() -> None:
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("expires_ns", sa.BigInteger(), nullable=False),
         sa.Column("plan", sa.Text(), nullable=False),
+        sa.Column("nas_parent_id", _ID, nullable=True),
+        sa.Column("nas_key", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["entry_id"],
             ["entries.id"],
@@ -294,6 +296,7 @@ def _tables() -> None:
         sa.UniqueConstraint("entry_id"),
         sqlite_autoincrement=True,
     )
+    op.create_index("mirror_leases_target", "mirror_leases", ["nas_parent_id", "nas_key"], unique=True)
     op.create_table(
         "sync_events",
         sa.Column("id", _ID, autoincrement=True, nullable=False),
