@@ -127,11 +127,15 @@ class Runner:
         worker = mirror.Worker(self._kelp, self._owner, self._stopping.is_set)
         while not self._stopping.is_set():
             self._watch.begin()
-            if mirroring.is_due(self._kelp, number * mirror.BATCH + 1):
-                self._guarded("mirror", lambda: worker.drain(self._gather))
+            self._guarded("mirror", partial(self._round, worker, number))
             self._watch.end()
             heard = self._queue.wait(heard, timeout=30.0)
             self._gather()
+
+    def _round(self, worker: mirror.Worker, number: int) -> None:
+        worker.give_back()  # also when nothing is due: what it still holds from a failed round blocks others
+        if mirroring.is_due(self._kelp, number * mirror.BATCH + 1):
+            worker.drain(self._gather)
 
     def _gather(self) -> None:
         """Let changes come together: a batch shares two commits and its folders' syncs. Not a stall."""

@@ -10,6 +10,10 @@ from vfs.model import EventType, Kind
 if TYPE_CHECKING:
     from vfs.metadata.database import Tx
 
+# Said beside the status wanted, word for word as in the index `sync_events_due`: without it SQLite does not see that
+# the index has all such rows, and looks at every event there ever was (18 ms at 200,000, several times a second).
+_OPEN = "status IN ('PENDING', 'PROCESSING', 'FAILED')"
+
 
 class Events:
     def __init__(self, tx: Tx) -> None:
@@ -52,7 +56,7 @@ class Events:
     def due(self, now_ns: int, limit: int) -> list[int]:
         """Entries with a change to carry and nobody at it, oldest first (an entry may stand in it twice)."""
         rows = self._tx.all(
-            """SELECT aggregate_id FROM sync_events s WHERE status = 'PENDING' AND scheduled_ns <= :now
+            f"""SELECT aggregate_id FROM sync_events s WHERE {_OPEN} AND status = 'PENDING' AND scheduled_ns <= :now
                AND NOT EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = s.aggregate_id)
                ORDER BY scheduled_ns, id LIMIT :limit""",
             now=now_ns,
@@ -132,23 +136,22 @@ class Events:
 
     def retry_failed(self, entry_id: int | None, now_ns: int) -> int:
         """FAILED events (of one entry, or all) are due again; how many."""
+        of_one = "" if entry_id is None else " AND aggregate_id = :id"
+        failed = f"{_OPEN} AND status = 'FAILED'{of_one}"
+        values = {} if entry_id is None else {"id": entry_id}
         self._tx.run(
-            """UPDATE entries SET nas_status = 'SYNCING'
-               WHERE nas_status = 'ERROR' AND (:id IS NULL OR id = :id)
-               AND EXISTS (SELECT 1 FROM sync_events s WHERE s.aggregate_id = entries.id AND s.status = 'FAILED')""",
-            id=entry_id,
+            f"""UPDATE entries SET nas_status = 'SYNCING'
+                WHERE nas_status = 'ERROR' AND id IN (SELECT aggregate_id FROM sync_events WHERE {failed})""",
+            **values,
         )
-        return self._tx.run(
-            """UPDATE sync_events SET status = 'PENDING', retry_count = 0, scheduled_ns = :now, processed_ns = NULL
-               WHERE status = 'FAILED' AND (:id IS NULL OR aggregate_id = :id)""",
-            id=entry_id,
-            now=now_ns,
-        )
+        sql = f"""UPDATE sync_events SET status = 'PENDING', retry_count = 0, scheduled_ns = :now, processed_ns = NULL
+                  WHERE {failed}"""
+        return self._tx.run(sql, now=now_ns, **values)
 
     def give_back_abandoned(self) -> None:
         """PROCESSING with nobody at it (its worker died and was settled) is PENDING again."""
         self._tx.run(
-            """UPDATE sync_events SET status = 'PENDING' WHERE status = 'PROCESSING'
+            f"""UPDATE sync_events SET status = 'PENDING' WHERE {_OPEN} AND status = 'PROCESSING'
                AND NOT EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = aggregate_id)"""
         )
 
@@ -162,19 +165,18 @@ class Events:
 
     def counts(self) -> dict[str, int]:
         rows = self._tx.all(
-            "SELECT status, COUNT(DISTINCT aggregate_id) FROM sync_events"
-            " WHERE status IN ('PENDING', 'PROCESSING', 'FAILED') GROUP BY status"
+            f"SELECT status, COUNT(DISTINCT aggregate_id) FROM sync_events WHERE {_OPEN} GROUP BY status"
         )
         return dict(rows)
 
     def backlog_bytes(self) -> int:
-        sql = """SELECT COALESCE(SUM(size), 0) FROM entries e WHERE e.id IN (
-                 SELECT aggregate_id FROM sync_events WHERE status IN ('PENDING', 'PROCESSING'))
+        sql = f"""SELECT COALESCE(SUM(size), 0) FROM entries e WHERE e.id IN (
+                 SELECT aggregate_id FROM sync_events WHERE {_OPEN} AND status <> 'FAILED')
                  AND e.nas_content_id IS DISTINCT FROM e.content_id"""
         return int(self._tx.one(sql)[0])
 
     def oldest_ns(self) -> int | None:
-        row = self._tx.one("SELECT MIN(created_ns) FROM sync_events WHERE status IN ('PENDING', 'PROCESSING')")
+        row = self._tx.one(f"SELECT MIN(created_ns) FROM sync_events WHERE {_OPEN} AND status <> 'FAILED'")
         return row[0] if row else None
 
     def last_id(self) -> int:
@@ -183,10 +185,10 @@ class Events:
     def open_upto(self, upto: int, now_ns: int) -> tuple[int, int]:
         """(not carried, FAILED) among events up to `upto`; litter that still waits does not count."""
         row = self._tx.one(
-            """SELECT COUNT(*) FILTER (WHERE status IN ('PENDING', 'PROCESSING')
+            f"""SELECT COUNT(*) FILTER (WHERE status IN ('PENDING', 'PROCESSING')
                                        AND NOT (litter AND scheduled_ns > :now)),
                       COUNT(*) FILTER (WHERE status = 'FAILED')
-               FROM sync_events WHERE id <= :upto AND status IN ('PENDING', 'PROCESSING', 'FAILED')""",
+               FROM sync_events WHERE id <= :upto AND {_OPEN}""",
             upto=upto,
             now=now_ns,
         )

@@ -196,3 +196,15 @@ def test_a_name_held_by_what_failed_is_cleared(drive: MirrorDrive) -> None:
     backlog.retry_failed(drive.kelp)
     drive.check_mirrored()
     assert drive.on_nas() == {"a": b"new", "b": b"B", "bad": b"A"}
+
+
+def test_what_is_asked_all_the_time_does_not_look_at_every_event_there_ever_was(drive: MirrorDrive) -> None:
+    asked: list[str] = []
+    with drive.kelp.database.write() as tx:
+        tx._connection.set_trace_callback(asked.append)
+        tx.events.due(drive.clock.now_ns(), 32)
+        tx.events.give_back_abandoned()
+        tx.events.retry_failed(7, drive.clock.now_ns())
+        tx._connection.set_trace_callback(None)
+        plans = [row[3] for sql in asked for row in tx.all(f"EXPLAIN QUERY PLAN {sql}")]
+    assert len(asked) == 4 and [plan for plan in plans if plan.startswith("SCAN")] == []

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import pytest
 
 from jobs import runner
+from jobs.queue import InProcessQueue
 from tests.mirror_drive import MirrorDrive, Pause
 from vfs.bootstrap import build
 from vfs.core import SystemClock
+from vfs.errors import StoreUnavailable
 from vfs.model import Place
-from vfs.operations import backlog, writing
+from vfs.operations import backlog, mirroring, writing
 from vfs.operations.backlog import Waited
 
 QUICK = {"mirror_sweep": 0.05, "mirror_probe": 0.05}
@@ -89,4 +93,27 @@ def test_the_jobs_of_one_data_folder_run_in_one_process(
             second.put("f")
             mirrored(second)
             assert "write" not in calls
+    live.check_mirrored()
+
+
+@pytest.mark.parametrize("question", ["is_due", "record"])
+def test_a_database_that_does_not_answer_once_stops_nothing(
+    live: MirrorDrive, monkeypatch: pytest.MonkeyPatch, question: str
+) -> None:
+    """Neither the thread, nor what it had claimed: that is settled though nothing else is due."""
+    real, failed = getattr(mirroring, question), threading.Event()
+
+    def silent_once(*arguments: Any, **options: Any) -> Any:
+        if failed.is_set() or not threading.current_thread().name.startswith("kelp-mirror-"):
+            return real(*arguments, **options)
+        failed.set()
+        raise StoreUnavailable("the database did not answer")
+
+    monkeypatch.setattr(mirroring, question, silent_once)
+    live.put("a")
+    with running(live):
+        assert failed.wait(10)
+        assert isinstance(live.kelp.queue, InProcessQueue)
+        live.kelp.queue.ring()
+        mirrored(live)
     live.check_mirrored()
