@@ -47,8 +47,9 @@ def remove(kelp: Kelp, caller: Caller, place: Place, *, condition: Condition | N
 
 def _skips_trash(tx: Tx, entry: Entry, now_ns: int) -> bool:
     """A young folder may hold old documents that were moved into it: those must not vanish with it."""
-    below = (child for child, _ in tx.entries.below(entry.id)) if entry.is_folder else iter(())
-    return _is_worthless(tx, entry, now_ns) and all(_is_worthless(tx, child, now_ns) for child in below)
+    if not _is_worthless(tx, entry, now_ns):
+        return False
+    return not entry.is_folder or all(_is_worthless(tx, child, now_ns) for child, _ in tx.entries.below(entry.id))
 
 
 def _is_worthless(tx: Tx, entry: Entry, now_ns: int) -> bool:
