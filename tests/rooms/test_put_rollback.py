@@ -67,7 +67,7 @@ class Drive:
 
     def known(self) -> set[str]:
         with self.kelp.database.read() as tx:
-            return set(tx.contents.keys())
+            return {row[0] for row in tx.all("SELECT key FROM objects")}
 
 
 @pytest.fixture(scope="module")

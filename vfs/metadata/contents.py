@@ -80,9 +80,12 @@ class Contents:
                  AND nas_content_id IS DISTINCT FROM :id"""
         return [row[0] for row in self._tx.all(sql, id=id, entry=entry_id)]
 
-    def keys(self) -> dict[str, int]:
-        """Every object key the database knows, with its size."""
-        return dict(self._tx.all("SELECT key, size FROM objects"))
+    def unknown(self, keys: list[str]) -> list[str]:
+        """Those object keys that no row names."""
+        marks = ", ".join(f":k{n}" for n in range(len(keys)))
+        values = {f"k{n}": key for n, key in enumerate(keys)}
+        known = {row[0] for row in self._tx.all(f"SELECT key FROM objects WHERE key IN ({marks})", **values)}
+        return [key for key in keys if key not in known]
 
     # --- freeing (design §3: mark, wait until no reader can hold it, look again, delete) ---
 

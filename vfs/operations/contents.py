@@ -118,6 +118,18 @@ def discard(kelp: Kelp, content: Content, *, in_doubt: bool = False) -> None:
     _delete(kelp, content.parts)
 
 
+def require_stored(kelp: Kelp, content: Content) -> None:
+    """Inside the transaction that shows the content: its objects are still there, and stay from here on.
+
+    The orphan batch may have taken them for those of a killed upload. Raises StoreUnavailable.
+    """
+    for part in content.parts:
+        try:
+            kelp.cache.stat(part.key)
+        except ObjectMissing as error:
+            raise StoreUnavailable("the upload rested for too long: what had come was cleared away") from error
+
+
 def _delete(kelp: Kelp, parts: Iterable[Part]) -> None:
     for part in parts:
         try:

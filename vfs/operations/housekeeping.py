@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterator
+from itertools import groupby, islice
 
 from vfs import trace
 from vfs.core import Kelp
@@ -91,7 +93,7 @@ def free_contents(kelp: Kelp) -> int:
         tx.contents.mark(unreferred, now)
         for content_id in tx.contents.freeable(now - _GRACE_NS, _LIMIT):
             tx.contents.forget(content_id)
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         keys = tx.contents.pending_objects(_LIMIT)
     gone = 0
     for key in keys:
@@ -109,26 +111,38 @@ def free_contents(kelp: Kelp) -> int:
 def remove_orphans(kelp: Kelp) -> int:
     """What uploads left that were killed half-way; every six hours.
 
-    An upload under way is known by its newest part: it grows, or its connection is closed after a minute. The
-    objects are listed before the rows are read, so what is committed meanwhile is known.
+    An upload under way is known by its newest part: it grows, or its connection is closed after a minute. Where that
+    errs (a clock that jumped, a client that sends a byte now and then), its commit finds the objects gone and refuses.
     """
     now = kelp.clock.now_ns()
     with kelp.database.read() as tx:
         last = int(tx.accounts.value("orphans_sought_ns") or 0)
     if now - last < _ORPHAN_ROUND_NS:
         return 0
-    newest: dict[str, int] = {}
-    keys: dict[str, list[str]] = {}
-    for info in kelp.cache.list():
-        content_id = info.key.partition(".")[0]
-        newest[content_id] = max(newest.get(content_id, 0), info.modified_ns)
-        keys.setdefault(content_id, []).append(info.key)
-    old = [content_id for content_id, modified_ns in newest.items() if now - modified_ns > _ORPHAN_NS]
-    with kelp.database.scan() as tx:
-        known = tx.contents.keys()
-    orphans = [key for content_id in old for key in keys[content_id] if key not in known]
-    for key in orphans:
-        kelp.cache.delete(key)
+    count = 0
+    resting = _resting_objects(kelp, now - _ORPHAN_NS)
+    while keys := list(islice(resting, _LIMIT)):
+        count += _remove_unknown(kelp, keys)
     with kelp.database.write() as tx:
         tx.accounts.set_value("orphans_sought_ns", str(now))
+    return count
+
+
+def _resting_objects(kelp: Kelp, since_ns: int) -> Iterator[str]:
+    """Keys of all objects whose content has not grown since then; a listing has the parts of one content together."""
+    for _, listed in groupby(kelp.cache.list(), key=lambda info: info.key.partition(".")[0]):
+        parts = list(listed)
+        if max(info.modified_ns for info in parts) < since_ns:
+            yield from (info.key for info in parts)
+
+
+def _remove_unknown(kelp: Kelp, keys: list[str]) -> int:
+    """Looked at again in a write transaction: nobody can commit a content with these objects while they go."""
+    with kelp.database.read() as tx:
+        if not tx.contents.unknown(keys):
+            return 0
+    with kelp.database.write() as tx:
+        orphans = tx.contents.unknown(keys)
+        for key in orphans:
+            kelp.cache.delete(key)
     return len(orphans)

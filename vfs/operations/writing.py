@@ -98,6 +98,7 @@ def _commit(
     tx.lock_tree()
     tx.lock_rows([place.folder_id])
     here = _check(kelp, tx, caller, place, on_conflict, condition)
+    contents.require_stored(kelp, content)
     now = kelp.clock.now_ns()
     tx.contents.insert(content, now)
     times = _Times(tx, here, mtime_ns, now, by_client=mtime_ns is not None)

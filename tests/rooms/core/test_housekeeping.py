@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
 from tests.rooms.core.drive import SECOND, Drive
 from vfs.errors import StoreUnavailable
-from vfs.operations import housekeeping, trashing, versioning
+from vfs.operations import housekeeping, trashing, versioning, writing
 
 DAY = 86_400
 
@@ -187,6 +188,20 @@ def test_orphans_go_uploads_under_way_stay(drive: Drive) -> None:
     drive.clock.advance(6 * 3600)
     assert housekeeping.remove_orphans(drive.kelp) == 3
     assert keys(drive) == {known}
+
+
+def test_an_upload_that_was_taken_for_an_orphan_is_refused(drive: Drive) -> None:
+    """The clock jumped (a machine that slept) while its body came: never a file without its bytes."""
+
+    def body() -> Iterator[bytes]:
+        yield b"first"
+        drive.clock.advance(2 * 3600)
+        assert housekeeping.remove_orphans(drive.kelp) == 1
+        yield b"last"
+
+    with pytest.raises(StoreUnavailable):
+        writing.put_file(drive.kelp, drive.editor, drive.place("slow"), body())
+    assert drive.find("slow") is None and keys(drive) == set()
 
 
 def aged(drive: Drive, seconds: int, *names: str) -> None:
