@@ -1,6 +1,6 @@
 """Was it done? How far a job came whose worker died, found by looking at the NAS (design §5).
 
-Nothing is done here but removing the job's temporary files and noting long names: what is missing is planned anew.
+Nothing is done here but removing the job's temporary files: what is missing is planned anew.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def mark_deleted(
 
 def list_trash(kelp: Kelp, caller: Caller) -> list[TrashItem]:
     """What the caller trashed, newest first; an admin sees all."""
-    with kelp.database.read() as tx:
+    with kelp.database.scan() as tx:
         items = [TrashItem(*row) for row in tx.entries.trash()]
     return [item for item in items if caller.role == Role.ADMIN or item.user_name == caller.name]
 
