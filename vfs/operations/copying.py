@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 
 from vfs import names
 from vfs.core import Kelp
@@ -98,24 +99,36 @@ def _shared(tx: Tx, entry: Entry) -> Content:
 
 
 def _tree(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, deep: bool, mtime_ns: int | None) -> int:
-    """Copy one entry to a free name, then what is in it; the new id."""
+    """Copy one entry to a free name, then (`deep`) what is in it; the new id. No recursion: trees have any depth."""
+    copied, inner = _one(kelp, tx, caller, entry, there, mtime_ns)
+    waiting = list(inner) if deep else []
+    while waiting:
+        _, inner = _one(kelp, tx, caller, *waiting.pop(), None)
+        waiting += inner
+    return copied
+
+
+def _one(
+    kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, mtime_ns: int | None
+) -> tuple[int, Iterator[tuple[Entry, Standing]]]:
+    """Copy an entry without what is in it; the new id, and what is in it with its place there."""
     if entry.kind == Kind.FILE:
-        return _file(kelp, tx, caller, entry, there, mtime_ns)
-    folder_id = folders.insert(
-        kelp, tx, caller, there, kelp.clock.now_ns(), entry.mtime_ns if mtime_ns is None else mtime_ns
-    )
+        return _file(kelp, tx, caller, entry, there, mtime_ns), iter(())
+    mtime = entry.mtime_ns if mtime_ns is None else mtime_ns
+    folder_id = folders.insert(kelp, tx, caller, there, kelp.clock.now_ns(), mtime)
     tx.properties.copy(entry.id, folder_id)
-    children = list(tx.entries.children(entry.id)) if deep else []
-    for row in children:
+    return folder_id, _inner(kelp, tx, caller, entry, (folder_id, *there.chain), (*there.path, there.name))
+
+
+def _inner(
+    kelp: Kelp, tx: Tx, caller: Caller, folder: Entry, chain: tuple[int, ...], path: tuple[str, ...]
+) -> Iterator[tuple[Entry, Standing]]:
+    """What the caller may read in a folder, each with its free place in the new folder `chain[0]`."""
+    for row in list(tx.entries.children(folder.id)):
         child = tx.entries.get(row.id)
-        if child is None or (child.is_folder and _hidden(tx, caller, child)):
-            continue
-        goal = Standing(
-            (folder_id, *there.chain), (*there.path, there.name), child.name,
-            names.key(child.name, kelp.settings.drive.case_sensitive), None,
-        )  # fmt: skip
-        _tree(kelp, tx, caller, child, goal, deep, None)
-    return folder_id
+        if child is not None and not (child.is_folder and _hidden(tx, caller, child)):
+            key = names.key(child.name, kelp.settings.drive.case_sensitive)
+            yield child, Standing(chain, path, child.name, key, None)
 
 
 def _hidden(tx: Tx, caller: Caller, folder: Entry) -> bool:

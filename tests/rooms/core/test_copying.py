@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
+
 import pytest
 
 from tests.rooms.core.drive import Drive, rest
 from vfs.errors import AlreadyExists, CircularMove, NotFound, ParentNotFound, WrongKind
-from vfs.model import Level, OnConflict, Place
-from vfs.operations import copying, properties, reading
+from vfs.model import ROOT_ID, Level, OnConflict, Place
+from vfs.operations import copying, folders, properties, reading
 
 FACES = pytest.mark.parametrize("on_rest", [False, True], ids=["dav", "rest"])
 
@@ -131,3 +134,16 @@ def test_a_time_of_the_client_is_shown_exactly_even_over_a_file(drive: Drive) ->
     drive.put("b", b"b")
     copied = drive.copy("a", "b", OnConflict.OVERWRITE, mtime_ns=1_000_000_000_000_000_000).entry
     assert copied.shown_mtime == 1_000_000_000
+
+
+def test_a_tree_may_be_deeper_than_python_recurses(drive: Drive) -> None:
+    depth, parent = 50, ROOT_ID
+    for _ in range(depth):
+        parent = folders.make_folder(drive.kelp, drive.editor, Place(parent, "d")).id
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + depth - 5)
+    try:
+        drive.copy("d", "e")
+    finally:
+        sys.setrecursionlimit(usual)
+    assert drive.find("/".join(["e"] + ["d"] * (depth - 1))) is not None
