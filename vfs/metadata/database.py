@@ -43,6 +43,9 @@ _PRAGMAS = (
 )
 
 
+_OLDEST_SQLITE = (3, 39, 0)  # IS DISTINCT FROM
+
+
 class Tx:
     """One transaction; the query modules hang on it. Functions that expect one take it as `tx`, first."""
 
@@ -136,6 +139,8 @@ class Database:
             raise ConfigurationError(f"not a database URL: {url!r}") from error
         if parsed.get_backend_name() != "sqlite" or not parsed.database:
             raise ConfigurationError(f"this version keeps its database in SQLite only, not {parsed.drivername}")
+        if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+            raise ConfigurationError(f"SQLite 3.39 or newer is needed, Python has {sqlite3.sqlite_version}")
         self._file = Path(parsed.database)
         self._writing = GroupCommit(lambda: self._connection())
         self._reading = threading.RLock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,12 @@ def test_a_newer_database_is_refused_in_one_line(tmp_path: Path) -> None:
 def test_what_is_no_database_is_refused(bad: str) -> None:
     with pytest.raises(ConfigurationError):
         Database(bad)
+
+
+def test_an_sqlite_that_is_too_old_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 37, 2))  # Ubuntu 22.04
+    with pytest.raises(ConfigurationError, match="SQLite 3"):
+        Database(f"sqlite:///{tmp_path / 'kelp.db'}")
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
