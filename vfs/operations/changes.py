@@ -95,7 +95,8 @@ def drop_locks(tx: Tx, entry: Entry, now_ns: int) -> None:
 def keep_version(kelp: Kelp, tx: Tx, caller: Caller, old: Entry, owner_id: int, now_ns: int) -> None:
     """The content that `old` has becomes the newest version of entry `owner_id`, unless it is not worth one."""
     user_id, written_ns = tx.entries.written_by(old.id)
-    soon = user_id == caller.user_id and written_ns is not None and now_ns - written_ns < _SAME_SAVE_NS
+    age_ns = -1 if written_ns is None else now_ns - written_ns  # below zero also after the clock was set back
+    soon = user_id == caller.user_id and 0 <= age_ns < _SAME_SAVE_NS
     if old.content_id is None or old.size == 0 or soon or tx.versions.has_content(owner_id, old.content_id):
         return
     created_ns = written_ns if written_ns is not None else old.created_ns

@@ -55,7 +55,8 @@ def _skips_trash(tx: Tx, entry: Entry, now_ns: int) -> bool:
 def _is_worthless(tx: Tx, entry: Entry, now_ns: int) -> bool:
     """Litter, short-lived (a young row that took over a document with versions is not), or a version elsewhere."""
     _, born_litter, registered_ns, _ = tx.entries.placing(entry.id)
-    young = now_ns - registered_ns < _SHORT_LIFE_NS and not tx.versions.of(entry.id)
+    # A clock that was set back makes nothing young.
+    young = 0 <= now_ns - registered_ns < _SHORT_LIFE_NS and not tx.versions.of(entry.id)
     return born_litter or young or tx.entries.is_succeeded(entry.id)
 
 

@@ -42,6 +42,13 @@ def test_what_lived_under_a_minute_is_gone_at_once_but_not_on_rest(drive: Drive)
     assert drive.trashed() == ["/b"]
 
 
+def test_what_was_made_before_the_clock_was_set_back_is_not_young(drive: Drive) -> None:
+    drive.put("a")
+    drive.clock.advance(-3600)
+    drive.remove("a")
+    assert drive.trashed() == ["/a"]
+
+
 def test_a_document_that_was_saved_as_a_temporary_file_goes_to_the_trash(drive: Drive) -> None:
     """Word, KeePass and others create `x.tmp` and give it the document's name: it is no litter from then on."""
     drive.put("~WRD0001.tmp", b"the only copy")

@@ -32,6 +32,14 @@ def test_not_what_the_same_user_replaced_within_five_seconds(
     assert drive.versions("a") == ([b"1"] if kept else [])
 
 
+def test_what_was_written_before_the_clock_was_set_back_is_kept(drive: Drive) -> None:
+    drive.put("a", b"1")
+    drive.clock.advance(-3600)
+    drive.put("a", b"2")
+    assert drive.versions("a") == [b"1"]
+    drive.clock.advance(3600)  # the mirror carries a change no sooner than its own time
+
+
 def test_not_an_empty_content_nor_one_that_is_kept_already(drive: Drive) -> None:
     for data in (b"", b"1", b"2"):
         drive.put("a", data)
