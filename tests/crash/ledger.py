@@ -61,8 +61,11 @@ class Tree:
         return Tree({inner: node for inner, node in self.nodes.items() if inner not in gone})
 
     def moved(self, source: Path, target: Path) -> Tree:
-        """Locks die with a move, on the source and on what it replaces; properties travel."""
+        """Locks die with a move; that of a file moved over by a file stays with the name. Properties travel."""
         moving = {target + inner[len(source) :]: replace(node, token="") for inner, node in self.below(source).items()}
+        old = self.nodes.get(target)
+        if old is not None and old.body is not None and moving[target].body is not None:
+            moving[target] = replace(moving[target], token=old.token)
         return Tree({**self.without(source).without(target).nodes, **moving})
 
     def copied(self, source: Path, target: Path) -> Tree:

@@ -151,12 +151,17 @@ class PeopleAtWork(RuleBasedStateMachine):
             self.model.merge(source, target)
             self._trash_merged(source, who.name)
         else:
+            lock = None
             if target in self.model.tree and target != source:
                 if on == OnConflict.RENAME:
                     target, name = self.model.free_name(target, name, self.model.tree[source].is_folder)
                 else:
+                    files = not (self.model.tree[source].is_folder or self.model.tree[target].is_folder)
+                    lock = self.model.locks.get(target) if files else None  # it stays with the name
                     self.gone(ids[target], target, who.name)
             self.model.hang(target, name, self.model.take(source))
+            if lock is not None:
+                self.model.locks[target] = lock
 
     def _trash_merged(self, source: Path, user: str) -> None:
         """The emptied folders, each an item of its own; found by what the trash has more than before."""

@@ -39,7 +39,7 @@ _PRAGMAS = (
     "PRAGMA foreign_keys=ON",
     "PRAGMA busy_timeout=30000",
     "PRAGMA temp_store=MEMORY",
-    "PRAGMA cache_size=-16000",
+    "PRAGMA cache_size=-2000",  # KiB of each connection, and there is one a thread; the disk's cache is shared
 )
 
 

@@ -155,6 +155,14 @@ class Events:
                AND NOT EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = aggregate_id)"""
         )
 
+    def pull_back(self, now_ns: int) -> None:
+        """Changes made "in the future" (the clock was set back since) are due now, not when it gets there again."""
+        self._tx.run(
+            f"""UPDATE sync_events SET scheduled_ns = :now, created_ns = :now
+                WHERE {_OPEN} AND status = 'PENDING' AND created_ns > :now""",
+            now=now_ns,
+        )
+
     def expedite(self, entry_id: int, now_ns: int) -> None:
         """A change that waited (litter) is due now."""
         sql = """UPDATE sync_events SET scheduled_ns = :now, litter = FALSE

@@ -203,9 +203,10 @@ def _fail(kelp: Kelp, tx: Tx, job: Job, message: str, now_ns: int) -> None:
 
 
 def sweep(kelp: Kelp) -> bool:
-    """Give back what a dead worker had; True when something is due."""
+    """Give back what a dead worker had, and what a clock set back keeps waiting; True when something is due."""
     with kelp.database.write() as tx:
         tx.events.give_back_abandoned()
+        tx.events.pull_back(kelp.clock.now_ns())
     return is_due(kelp, 1)
 
 

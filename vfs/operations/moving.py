@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vfs import names
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, CircularMove, WrongKind
@@ -25,7 +27,8 @@ def move(
 
     OVERWRITE: a file moved over a file on a drive face takes over the document's identity (spec §6, versions);
     everything else that gives way goes to the trash. MERGE: a folder into a folder, file by file; a file whose
-    name is taken there is kept beside it under a numbered name. Its locks die with the move (RFC 4918 §9.9).
+    name is taken there is kept beside it under a numbered name. Its locks die with the move (RFC 4918 §9.9);
+    those of a file that it replaces on a drive stay with the name.
     Raises NotFound, ParentNotFound, InvalidName, AlreadyExists, CircularMove, WrongKind (MERGE of a file),
     Locked, Forbidden, PreconditionFailed.
     """
@@ -90,8 +93,14 @@ def _into_taken(
         return Outcome(guard.reach(tx, caller, taken.id, Level.READ)[0], replaced=False)
     if on_conflict != OnConflict.OVERWRITE:
         raise AlreadyExists(f"there is a {there.name!r} already", taken)
+    document = entry.kind == taken.kind == Kind.FILE and caller.on_drive
+    # What is moved over a locked file is in that lock then (RFC 4918 §7.5): davfs2 goes on using its token, and put
+    # the user's next save into lost+found when it was gone. The moved file's own locks die.
+    held = tx.locks.on([taken.id], now) if document else []
     give_way(kelp, tx, caller, there, taken, successor=entry.kind == Kind.FILE)
     moved = relocate(kelp, tx, caller, here, entry, there, now, mtime_ns)
+    for lock in held:
+        tx.locks.insert(replace(lock, entry_id=entry.id))
     return Outcome(moved, replaced=True)
 
 

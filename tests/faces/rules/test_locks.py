@@ -128,6 +128,20 @@ def test_r14_untagged_list_is_tested_on_the_source_only(drive, folder) -> None:
     assert "activelock" not in propfind(drive, folder + "target", "<D:lockdiscovery/>").text
 
 
+def test_a_file_moved_over_a_locked_one_is_in_its_lock(drive, folder) -> None:
+    """RFC 4918 §7.5; davfs2 sends both tokens with the MOVE of a safe save, and goes on using the target's."""
+    _, source = lock(drive, folder + "f.tmp")
+    _, target = lock(drive, folder + "f")
+    both = f"<{folder}f.tmp> (<{source}>) <{folder}f> (<{target}>)"
+    assert drive.ask("MOVE", folder + "f.tmp", Destination=folder + "f", If=both).status == 204
+    shown = propfind(drive, folder + "f", "<D:lockdiscovery/>").text
+    assert target in shown and source not in shown
+    assert drive.ask("PUT", folder + "f", b"more").status == 423
+    assert drive.ask("LOCK", folder + "f", b"", If=f"(<{target}>)").status == 200
+    assert drive.ask("PUT", folder + "f", b"more", If=f"(<{target}>)").status == 204
+    assert drive.ask("UNLOCK", folder + "f", Lock_Token=f"<{target}>").status == 204
+
+
 def test_r15_locks_die_with_their_resource(drive, folder) -> None:
     _, token = lock(drive, folder + "f")
     assert drive.ask("MOVE", folder + "f", Destination=folder + "g", If=f"(<{token}>)").status == 201

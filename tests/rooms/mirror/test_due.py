@@ -208,3 +208,11 @@ def test_what_is_asked_all_the_time_does_not_look_at_every_event_there_ever_was(
         tx._connection.set_trace_callback(None)
         plans = [row[3] for sql in asked for row in tx.all(f"EXPLAIN QUERY PLAN {sql}")]
     assert len(asked) == 4 and [plan for plan in plans if plan.startswith("SCAN")] == []
+
+
+def test_a_clock_set_back_does_not_keep_earlier_changes_waiting(drive: MirrorDrive) -> None:
+    drive.put("before")
+    drive.clock.advance(-3600)
+    drive.put("after")
+    drive.check_mirrored()
+    assert set(drive.on_nas()) == {"before", "after"}
