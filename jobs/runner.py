@@ -98,10 +98,12 @@ class Runner:
         while not self._stopping.is_set():
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                mirroring.expire_all(self._kelp)
+            except (OSError, KelpError) as error:
+                if not isinstance(error, BlockingIOError):  # that one: another process runs the jobs
+                    log.warning("the jobs cannot start yet: %s", error)
                 self._stopping.wait(1.0)
                 continue
-            mirroring.expire_all(self._kelp)
             for number in range(self._kelp.settings.mirror.workers):
                 self._spawn(f"mirror-{number}", partial(self._mirror, number))
             self._spawn("heartbeat", self._heartbeat)
