@@ -127,10 +127,6 @@ class Entries:
     def is_folder(self, id: int) -> bool:
         return self._tx.one("SELECT 1 FROM entries WHERE id = :id AND kind = 'folder'", id=id) is not None
 
-    def has_children(self, folder_id: int) -> bool:
-        sql = "SELECT 1 FROM entries WHERE parent_id = :id AND state = 'ACTIVE' LIMIT 1"
-        return self._tx.one(sql, id=folder_id) is not None
-
     def below(self, folder_id: int) -> list[tuple[Entry, int]]:
         """Everything reachable below a folder with its depth, parents before children."""
         sql = f"""{_BELOW} SELECT {COLUMNS}, down.depth FROM down JOIN entries e ON e.id = down.id

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from vfs import names, trace
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
-from vfs.model import ROOT_ID, Caller, Entry, EventType, Kind, Place, State
+from vfs.model import ROOT_ID, Caller, Entry, EventType, Kind, State
 from vfs.operations.guard import Standing
 
 log = logging.getLogger(__name__)
@@ -185,7 +185,3 @@ def renamed(here: Standing, kelp: Kelp, tx: Tx, is_folder: bool) -> Standing:
     name = free_name(kelp, tx, here.folder_id, here.name, is_folder)
     key = names.key(name, kelp.settings.drive.case_sensitive)
     return Standing(here.chain, here.path, name, key, None)
-
-
-def place_of(here: Standing) -> Place:
-    return Place(here.folder_id, here.name)
