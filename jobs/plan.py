@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vfs.model import Kind
 from vfs.nas_model import (
+    GONE,
     TEMPORARY,
     DropVersion,
     Keep,
@@ -85,6 +86,6 @@ def _removal(situation: Situation, kept: list[NasVersion], spot: Spot | None, fe
         return []
     if situation.kind == Kind.FOLDER:
         # Out of the tree in one step; what is in it goes afterwards, however much it is.
-        gone = Spot(1, f"{TEMPORARY}/gone-{situation.entry_id}-{fence}")
+        gone = Spot(1, f"{GONE}{situation.entry_id}-{fence}")
         return [Move(spot, gone), Remove(gone, folder=True)]
     return [*_keep(kept, situation.recorded.content_id, spot), Remove(spot, folder=False)]

@@ -58,7 +58,7 @@ def _was_made(kelp: Kelp, step: MakeFolder, at: Progress) -> bool:
 
 def _was_moved(kelp: Kelp, step: Move, at: Progress) -> bool:
     source, target = at.job.path(step.source), at.job.path(step.target)
-    goes_on = any(isinstance(later, Remove) and later.spot == step.target for later in at.job.steps)
+    goes_on = any(isinstance(later, Remove | Keep) and later.spot == step.target for later in at.job.steps)
     if kelp.nas.stat(source) is not None or (kelp.nas.stat(target) is None and not goes_on):
         return False
     at.touched(source, target)
@@ -95,6 +95,8 @@ def _was_kept(kelp: Kelp, step: Keep | WriteVersion, at: Progress) -> bool:
         return False
     at.touched(step.path)
     at.version_paths[step.version] = step.path
+    if isinstance(step, Keep) and kelp.nas.stat(at.job.path(step.spot)) is None:
+        at.recorded = Recorded(note=at.recorded.note)  # it moved: this NAS has no links
     return True
 
 

@@ -163,6 +163,7 @@ def _keep(kelp: Kelp, step: Keep, at: Progress) -> None:
     _fence(kelp, at)
     if kelp.nas.stat(step.path) is None and not kelp.nas.link(source, step.path, parents=True):
         kelp.nas.move(source, step.path, parents=True)
+        at.recorded = Recorded(note=at.recorded.note)
     at.touched(source, step.path)
     at.version_paths[step.version] = step.path
 

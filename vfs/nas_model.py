@@ -15,6 +15,7 @@ from vfs.model import Kind
 TRASH = ".trash"
 PRIVATE = ".kelp"
 TEMPORARY = f"{PRIVATE}/tmp"
+GONE = f"{TEMPORARY}/gone-"  # … entry id and fence: folders on their way out
 VERSIONS = f"{PRIVATE}/versions"
 FOREIGN = f"{PRIVATE}/foreign"  # things found where Kelp must write: put aside, never overwritten
 NAMES = f"{PRIVATE}/names"

@@ -11,7 +11,7 @@ from vfs.core import Kelp
 from vfs.errors import ContentCorrupt, NasDown, ObjectMissing
 from vfs.metadata.database import Tx
 from vfs.model import ROOT_ID
-from vfs.nas_model import PRIVATE
+from vfs.nas_model import GONE, PRIVATE
 
 _YOUNG_NS = 3600 * 1_000_000_000  # an object younger than an hour may belong to an upload under way (design §3)
 
@@ -187,7 +187,8 @@ def _nas(kelp: Kelp, mirrored: bool, deep: bool) -> tuple[list[Problem], int]:
     """Compare what is recorded with what is there.
 
     Unless `mirrored`, what a running job (or one that died) may have changed already is left out: its entry with all
-    that is recorded below, since a folder moves on the NAS with everything in it, and its versions.
+    that is recorded below, since a folder moves on the NAS with everything in it, and its versions. So is what is in a
+    folder that is on its way out: however often its removal was interrupted, one commit at its end tells all.
     """
     with kelp.database.scan() as tx:
         rows = tx.mirror.on_nas()
@@ -195,6 +196,8 @@ def _nas(kelp: Kelp, mirrored: bool, deep: bool) -> tuple[list[Problem], int]:
         checksums = dict(tx.all("SELECT id, checksum FROM contents"))
         versions = tx.all("SELECT entry_id, nas_path, content_id, size FROM versions WHERE nas_path IS NOT NULL")
     by_id = {row[0]: row for row in rows}
+    if not mirrored:
+        busy |= {row[0] for row in rows if row[2].startswith(GONE)}
     problems: list[Problem] = []
     files = 0
     expected: set[str] = set()

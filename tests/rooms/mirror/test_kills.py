@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from jobs import mirror
 from tests.mirror_drive import CHANGING, Killed, MirrorDrive
 from vfs.model import OnConflict
 from vfs.operations import properties, trashing
@@ -164,6 +165,8 @@ def kill_at_every_point(drive: MirrorDrive, name: str, when: str) -> None:
             drive.settle_down()
         except Killed:
             drive.die()
+            mirror.Worker(drive.kelp, "second")._settle()
+            drive.check(mirrored=False)  # were it to die here too, what it recorded would be true
         drive.check_mirrored()
         assert not drive.raw_nas(".kelp").get("foreign"), "nothing of Kelp's own was taken for a stranger's"
         if not death.happened:
