@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from vfs.metadata.group_commit import GroupCommit
+from vfs.metadata.memory import ChangeCount
 
 THREADS = 12
 
@@ -25,7 +26,8 @@ class Log:
         self.connection.execute("CREATE TABLE said (word TEXT UNIQUE)")
         self.statements: list[str] = []
         self.connection.set_trace_callback(self.statements.append)
-        self.commits = GroupCommit(self._lend)
+        self.changes = ChangeCount(file.with_suffix(".changes"))
+        self.commits = GroupCommit(self._lend, self.changes)
 
     @contextlib.contextmanager
     def _lend(self) -> Iterator[sqlite3.Connection]:
@@ -130,7 +132,7 @@ def test_a_failed_commit_is_everybodys(log: Log) -> None:
     def lend() -> Iterator[sqlite3.Connection]:
         yield Refusing()  # type: ignore[misc]
 
-    working, log.commits = log.commits, GroupCommit(lend)
+    working, log.commits = log.commits, GroupCommit(lend, log.changes)
     with pytest.raises(sqlite3.OperationalError):
         log.say("alone")
     outcomes = together(log, lambda number: log.say(str(number)))

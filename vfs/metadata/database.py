@@ -13,10 +13,10 @@ import logging
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -29,6 +29,7 @@ from vfs.metadata.events import Events
 from vfs.metadata.group_commit import GroupCommit
 from vfs.metadata.leases import Leases
 from vfs.metadata.locks import Locks
+from vfs.metadata.memory import ChangeCount, Memory
 from vfs.metadata.mirror import Mirror
 from vfs.metadata.properties import Properties
 from vfs.metadata.versions import Versions
@@ -43,6 +44,7 @@ _PRAGMAS = (
 )
 
 
+T = TypeVar("T")
 _OLDEST_SQLITE = (3, 39, 0)  # IS DISTINCT FROM
 
 
@@ -142,7 +144,6 @@ class Database:
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise ConfigurationError(f"SQLite 3.39 or newer is needed, Python has {sqlite3.sqlite_version}")
         self._file = Path(parsed.database)
-        self._writing = GroupCommit(lambda: self._connection())
         self._reading = threading.RLock()
         self._spare = threading.local()
         self._leased: weakref.WeakSet[sa.PoolProxiedConnection] = weakref.WeakSet()
@@ -157,14 +158,18 @@ class Database:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._migrate()
+            self._changes = ChangeCount(self._file.with_suffix(".changes"))
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise ConfigurationError(f"cannot open the database {self._file}: {error}") from error
+        self._writing = GroupCommit(lambda: self._connection(), self._changes)
+        self._memory = Memory(self._changes)
 
     def close(self) -> None:
         for pooled in list(self._leased):
             pooled.close()
         self._spare = threading.local()
         self._engine.dispose()
+        self._changes.close()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Tx]:
@@ -176,6 +181,22 @@ class Database:
         """
         with self._reading, self.scan() as tx:
             yield tx
+
+    def recall(self, key: Hashable, look: Callable[[Tx], T]) -> T:
+        """What `look` finds in a read transaction, from memory while no process has changed the database since.
+
+        The value must be immutable, and depend on the database and `key` alone, not on the time.
+        """
+
+        def read() -> T:
+            with self.read() as tx:
+                return look(tx)
+
+        return self._memory.recall(key, read)
+
+    def version(self) -> int | None:
+        """A number that changes with every commit of any process; None while a change is under way."""
+        return self._changes.value()
 
     @contextlib.contextmanager
     def scan(self) -> Iterator[Tx]:

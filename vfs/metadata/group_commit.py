@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
+from vfs.metadata.memory import ChangeCount
+
 _LARGEST = 64  # changes in one commit: bounds what an answer waits for others
 
 
@@ -23,6 +25,7 @@ class _Group:
         self._lent = lent
         self.connection = lent.__enter__()
         self.size = 0
+        self.number: int | None = None  # of the change count, while a transaction is open
         self.done = threading.Event()
         self.failure: BaseException | None = None
 
@@ -34,8 +37,9 @@ class _Group:
 class GroupCommit:
     """The one writing transaction of a process, passed from change to change."""
 
-    def __init__(self, connect: Callable[[], AbstractContextManager[sqlite3.Connection]]) -> None:
+    def __init__(self, connect: Callable[[], AbstractContextManager[sqlite3.Connection]], changes: ChangeCount) -> None:
         self._connect = connect
+        self._changes = changes
         self._turn = threading.Lock()
         self._counting = threading.Lock()
         self._waiting = 0
@@ -77,6 +81,7 @@ class GroupCommit:
         try:
             if not group.connection.in_transaction:
                 group.connection.execute("BEGIN IMMEDIATE")
+                group.number = self._changes.begin()
             group.connection.execute("SAVEPOINT change")
         except BaseException:
             self._pass_on(group)
@@ -93,6 +98,8 @@ class GroupCommit:
         try:
             _finish(group)
         finally:
+            if group.number is not None:
+                self._changes.end(group.number)
             group.close()
 
 

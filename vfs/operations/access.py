@@ -12,8 +12,8 @@ _MIN_PASSWORD = 8  # characters
 
 def authenticate(kelp: Kelp, name: str, password: str, *, face: str, trace_id: str = "") -> Caller:
     """Raises Unauthenticated, without saying whether name or password was wrong."""
-    with kelp.database.read() as tx:
-        known = tx.accounts.find(_key(name)) if _is_text(name) and _is_text(password) else None
+    key = _key(name) if _is_text(name) and _is_text(password) else None
+    known = kelp.database.recall(("user", key), lambda tx: tx.accounts.find(key)) if key is not None else None
     right = _is_text(password) and kelp.passwords.verify(password, known[1] if known else None)
     if known is None or not right:
         raise Unauthenticated("unknown user or wrong password")

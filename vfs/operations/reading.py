@@ -29,17 +29,21 @@ def resolve(kelp: Kelp, caller: Caller, segments: Sequence[str]) -> Found:
     """
     for name in segments:
         names.check_segment(name)
-    keys = [names.key(name, kelp.settings.drive.case_sensitive) for name in segments]
-    with kelp.database.read() as tx:
-        chain = tx.entries.resolve(keys)
-        rows = tx.entries.several(chain[-2:])
-        last = rows[chain[-1]]
-        found = last if len(chain) == len(segments) + 1 else None
-        parent = _folder(rows, chain, len(segments))
-        if tx.accounts.any_grants():
-            found, parent = _readable(tx, caller, chain, found, parent)
+    path = tuple(segments)
+    key = ("resolve", caller.user_id, caller.role, path)
+    return kelp.database.recall(key, lambda tx: _resolve(kelp, tx, caller, path))
+
+
+def _resolve(kelp: Kelp, tx: Tx, caller: Caller, segments: tuple[str, ...]) -> Found:
+    chain = tx.entries.resolve([names.key(name, kelp.settings.drive.case_sensitive) for name in segments])
+    rows = tx.entries.several(chain[-2:])
+    last = rows[chain[-1]]
+    found = last if len(chain) == len(segments) + 1 else None
+    parent = _folder(rows, chain, len(segments))
+    if tx.accounts.any_grants():
+        found, parent = _readable(tx, caller, chain, found, parent)
     folders = chain if last.is_folder else chain[:-1]
-    return Found(tuple(segments), tuple(folders), parent, found)
+    return Found(segments, tuple(folders), parent, found)
 
 
 def _folder(rows: dict[int, Entry], chain: Sequence[int], depth: int) -> Entry | None:
@@ -97,8 +101,8 @@ def open_content(kelp: Kelp, caller: Caller, entry: Entry) -> contents.Reader:
     """Open what a file shows now. Raises WrongKind for a folder, NotFound, StoreUnavailable."""
     if entry.kind != Kind.FILE or entry.content_id is None:
         raise WrongKind(f"{entry.name!r} is not a file")
-    with kelp.database.read() as tx:
-        content = tx.contents.get(entry.content_id)
+    content_id = entry.content_id
+    content = kelp.database.recall(("content", content_id), lambda tx: tx.contents.get(content_id))
     if content is None:
         raise StoreUnavailable("the content has just been freed", retry_after=1)
     return contents.Reader(kelp, content)
