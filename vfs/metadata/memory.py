@@ -1,4 +1,4 @@
-"""What was read from the database, kept while the database has not changed (design §8: keyed by a version, never wrong).
+"""What was read from the database, kept while it has not changed (design §8: keyed by a version, so never wrong).
 
 A count in shared memory tells every process of the machine about every commit of any of them, at the cost of
 looking at sixteen bytes: a statement would cost 20 µs, and the interpreter's lock at each.
