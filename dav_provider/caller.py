@@ -1,26 +1,19 @@
-"""Who asks: Basic authentication as WSGI middleware, in front of everything but `/healthz` (clients.md R2)."""
+"""Who asks: Basic authentication, in front of everything but `/healthz` (clients.md R2)."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import ipaddress
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
-
-from wsgidav.mw.base_mw import BaseMiddleware
+from functools import lru_cache
 
 from dav_provider.errors import answer_for
-from dav_provider.request import Environ, Request, StartResponse, WsgiApp, send, text_answer
+from dav_provider.request import Answer, Request, text_answer
 from vfs.core import Kelp
 from vfs.errors import KelpError, Unauthenticated
 from vfs.model import Caller
 from vfs.operations import access
-
-KELP_KEY = "kelp"  # in WsgiDAV's configuration, the only thing its layers are given
-REQUEST_KEY = "kelp.request"  # where the Request travels through WsgiDAV's layers
-START_KEY = "kelp.start_response"  # the server's own start_response: WsgiDAV's forbids a 204 without a length
 
 _PLAIN_REFUSED = (
     "Passwords are not accepted over plain HTTP from other machines: use https, "
@@ -28,32 +21,15 @@ _PLAIN_REFUSED = (
 )
 
 
-def request_of(environ: Environ) -> tuple[Request, StartResponse]:
-    request: Request = environ[REQUEST_KEY]
-    return request, environ[START_KEY]
-
-
-class Authentication(BaseMiddleware):
-    """Sets `request.caller`, or answers 401 (403 where a password would travel in the clear)."""
-
-    def __init__(self, wsgidav_app: object, next_app: WsgiApp, config: Mapping[str, Any]) -> None:
-        super().__init__(wsgidav_app, next_app, config)
-        self._next = next_app
-        self._kelp: Kelp = config[KELP_KEY]
-
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        request, start = request_of(environ)
-        if not self._may_send_password(request):
-            return send(text_answer(403, _PLAIN_REFUSED), request.method, start)
-        try:
-            request.caller = caller_of(self._kelp, request)
-        except KelpError as error:
-            return send(answer_for(error, request), request.method, start)
-        environ["wsgidav.auth.user_name"] = request.caller.name
-        return self._next(environ, start_response)
-
-    def _may_send_password(self, request: Request) -> bool:
-        return request.secure or self._kelp.settings.auth.allow_plain_http or _is_loopback(request.remote_address)
+def admit(kelp: Kelp, request: Request) -> Answer | None:
+    """Sets `request.caller`; else the answer: 401, or 403 where a password would travel in the clear."""
+    if not (request.secure or kelp.settings.auth.allow_plain_http or _is_loopback(request.remote_address)):
+        return text_answer(403, _PLAIN_REFUSED)
+    try:
+        request.caller = caller_of(kelp, request)
+    except KelpError as error:
+        return answer_for(error, request)
+    return None
 
 
 def caller_of(kelp: Kelp, request: Request) -> Caller:
@@ -78,7 +54,8 @@ def caller_of(kelp: Kelp, request: Request) -> Caller:
             if text.isascii():
                 raise
             continue
-        return replace(caller, tokens=_tokens(request))
+        tokens = _tokens(request)
+        return replace(caller, tokens=tokens) if tokens else caller
     raise Unauthenticated("unknown user or wrong password")
 
 
@@ -103,6 +80,7 @@ def _tokens(request: Request) -> frozenset[str]:
     return tokens | {single[1:-1]} if single.startswith("<") and single.endswith(">") else tokens
 
 
+@lru_cache(maxsize=1024)
 def _is_loopback(address: str) -> bool:
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])

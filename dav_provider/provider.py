@@ -12,12 +12,14 @@ from typing import Any
 from wsgidav.dav_provider import DAVProvider
 
 from dav_provider import download, listing, locking, moving, properties, upload
-from dav_provider.caller import request_of
 from dav_provider.errors import answer_for
 from dav_provider.request import Answer, Environ, Request, StartResponse, send, text_answer
 from vfs.core import Kelp
 from vfs.errors import KelpError
 from vfs.operations import reading
+
+REQUEST_KEY = "kelp.request"  # where the Request travels through WsgiDAV's layers
+START_KEY = "kelp.start_response"  # the server's own start_response: WsgiDAV's forbids a 204 without a length
 
 Handler = Callable[[Kelp, Request], Answer]
 
@@ -58,12 +60,15 @@ class OwnHandlers(DAVProvider):
     def custom_request_handler(
         self, environ: Environ, start_response: StartResponse, default_handler: Any
     ) -> Iterable[bytes]:
-        request, start = request_of(environ)
+        request: Request = environ[REQUEST_KEY]
+        return send(self.respond(request), request.method, environ[START_KEY])
+
+    def respond(self, request: Request) -> Answer:
+        """The answer, also to what went wrong in a way that was foreseen."""
         try:
-            answer = self.answer(request)
+            return self.answer(request)
         except KelpError as error:
-            answer = answer_for(error, request, lambda entry_id: self.is_folder(request, entry_id))
-        return send(answer, request.method, start)
+            return answer_for(error, request, lambda entry_id: self.is_folder(request, entry_id))
 
     def answer(self, request: Request) -> Answer:
         """Raises KelpError."""

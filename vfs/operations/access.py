@@ -83,7 +83,7 @@ def _hash(kelp: Kelp, password: str) -> str:
 
 def _is_text(words: str) -> bool:
     """False for halves of surrogate pairs, which JSON may bring and neither database nor hash can take."""
-    return not any("\ud800" <= character <= "\udfff" for character in words)
+    return words.isascii() or not any("\ud800" <= character <= "\udfff" for character in words)
 
 
 def _key(name: str) -> str:
