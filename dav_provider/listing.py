@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from dav_provider import conditions, xmlio
+from dav_provider.listing_cache import ListingCache
 from dav_provider.live_properties import (
     CHECKSUMS,
     LIVE,
@@ -66,22 +67,49 @@ def parse_propfind(data: bytes) -> Wanted:
     return Wanted(everything=kinds == ["allprop"], names=tuple(names))
 
 
-def propfind(kelp: Kelp, request: Request) -> Answer:
-    """Raises NotFound, InvalidRequest, PreconditionFailed. Depth infinity on a folder is refused (R10)."""
-    depth = request.depth
-    wanted = parse_propfind(xmlio.read_bounded(request.body, request.length))
-    found, entry = locate_existing(kelp, request)
-    conditions.check_if(request, entry, tokens_on(kelp, request, found))
-    if not entry.is_folder:
-        depth = "0"
-    if depth not in ("0", "1"):
-        return finite_depth_only()
-    view = _view(kelp, request, found, entry, wanted, members=depth == "1")
-    own = response(href(request.path, folder=entry.is_folder), entry, wanted, view)
-    if depth == "0":
-        return multistatus([own])
-    rows = reading.list_folder(kelp, request.caller, entry.id)
-    return multistatus(chain([own], _members(href(request.path, folder=True), rows, wanted, view)))
+class Listings:
+    """PROPFIND of one application, with its cache."""
+
+    def __init__(self) -> None:
+        self._cache = ListingCache()
+
+    def propfind(self, kelp: Kelp, request: Request) -> Answer:
+        """Raises NotFound, InvalidRequest, PreconditionFailed. Depth infinity on a folder is refused (R10)."""
+        depth = request.depth
+        wanted = parse_propfind(xmlio.read_bounded(request.body, request.length))
+        version = reading.version(kelp)
+        found, entry = locate_existing(kelp, request)
+        conditions.check_if(request, entry, tokens_on(kelp, request, found))
+        if not entry.is_folder:
+            depth = "0"
+        if depth not in ("0", "1"):
+            return finite_depth_only()
+        key = (request.caller.user_id, request.caller.role, request.path, depth, wanted)
+        body = self._cache.find(kelp, request.caller, key, entry.id)
+        if body is not None:
+            return Answer(207, [("Content-Type", xmlio.XML_TYPE)], body)
+        listing = reading.listing_version(kelp, request.caller, entry.id)
+        view = _view(kelp, request, found, entry, wanted, members=depth == "1")
+        answer = multistatus(_responses(kelp, request, entry, wanted, view, members=depth == "1"))
+        if view.own_locks or view.member_locks or wanted.asks(QUOTA_USED, QUOTA_AVAILABLE):
+            return answer
+        if isinstance(answer.body, bytes):
+            self._cache.keep(key, version, listing, answer.body)
+            return answer
+        return replace(answer, body=self._cache.keeping(key, version, listing, iter(answer.body)))
+
+
+def _responses(
+    kelp: Kelp, request: Request, entry: Entry, wanted: Wanted, view: View, *, members: bool
+) -> Iterator[str]:
+    address = href(request.path, folder=entry.is_folder)
+    yield response(address, entry, wanted, view)
+    if members:
+        rows = reading.list_folder(kelp, request.caller, entry.id)
+        try:
+            yield from _members(address, rows, wanted, view)
+        finally:
+            close(rows)
 
 
 def finite_depth_only() -> Answer:

@@ -30,21 +30,25 @@ def options(request: Request) -> Answer:
     return Answer(200, headers)
 
 
-HANDLERS: dict[str, Handler] = {
-    "OPTIONS": lambda kelp, request: options(request),
-    "GET": download.get,
-    "HEAD": download.get,
-    "PUT": upload.put,
-    "PROPFIND": listing.propfind,
-    "PROPPATCH": properties.proppatch,
-    "MKCOL": moving.make_collection,
-    "DELETE": moving.delete,
-    "COPY": moving.copy,
-    "MOVE": moving.move,
-    "LOCK": locking.lock,
-    "UNLOCK": locking.unlock,
-}
-ALLOW = ", ".join(HANDLERS)
+def handlers() -> dict[str, Handler]:
+    """Each method's function, for one application: it has a cache of listings of its own."""
+    return {
+        "OPTIONS": lambda kelp, request: options(request),
+        "GET": download.get,
+        "HEAD": download.get,
+        "PUT": upload.put,
+        "PROPFIND": listing.Listings().propfind,
+        "PROPPATCH": properties.proppatch,
+        "MKCOL": moving.make_collection,
+        "DELETE": moving.delete,
+        "COPY": moving.copy,
+        "MOVE": moving.move,
+        "LOCK": locking.lock,
+        "UNLOCK": locking.unlock,
+    }
+
+
+ALLOW = ", ".join(handlers())
 
 
 class OwnHandlers(DAVProvider):
@@ -85,9 +89,10 @@ class KelpProvider(OwnHandlers):
     def __init__(self, kelp: Kelp) -> None:
         super().__init__()
         self._kelp = kelp
+        self._handlers = handlers()
 
     def answer(self, request: Request) -> Answer:
-        handler = HANDLERS.get(request.method)
+        handler = self._handlers.get(request.method)
         if handler is None:
             return text_answer(405, f"{request.method} is not supported here", ("Allow", ALLOW))
         return handler(self._kelp, request)

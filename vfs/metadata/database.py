@@ -54,6 +54,7 @@ class Tx:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._after_commit: list[Callable[[], None]] = []
+        self.changed_folders: set[Any] = set()  # ids of folders whose listing changed; None is the root's parent
 
     def all(self, sql: str, **values: object) -> list[Any]:
         return self._connection.execute(sql, values).fetchall()
@@ -88,6 +89,11 @@ class Tx:
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run `action` once the transaction is durable; never when it is rolled back."""
         self._after_commit.append(action)
+
+    def _finish(self) -> None:
+        folder_ids = self.changed_folders - {None}
+        if folder_ids:
+            self.entries.bump_listings(folder_ids)
 
     def _committed(self) -> None:
         for action in self._after_commit:
@@ -217,6 +223,7 @@ class Database:
         with _translated(), self._writing.change() as connection:
             tx = Tx(connection)
             yield tx
+            tx._finish()
         tx._committed()
 
     @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ _COLUMNS = (
     "nas_status",
 )
 COLUMNS = ", ".join(f"e.{name}" for name in _COLUMNS)
+_PARENT = "SELECT parent_id FROM entries WHERE id = :id"
 _HOPS = 24  # folders resolved by one statement; SQLite joins at most 64 tables
 
 # Own id first, then its ancestors up to the root.
@@ -143,14 +144,33 @@ class Entries:
         return tuple(name for _, _, name in reversed(self.ancestors(id)) if name)
 
     def insert(self, **values: object) -> int:
+        self._tx.changed_folders.add(values["parent_id"])
         names = ", ".join(values)
         marks = ", ".join(f":{name}" for name in values)
         return self._tx.insert(f"INSERT INTO entries ({names}) VALUES ({marks}) RETURNING id", **values)
 
     def update(self, id: int, **values: object) -> None:
-        """Change columns of one row and bump its version."""
-        sets = ", ".join(f"{name} = :{name}" for name in values)
-        self._tx.run(f"UPDATE entries SET {sets}, version = version + 1 WHERE id = :id", id=id, **values)
+        """Change columns of one row, perhaps none, and bump its version and that of its folder's listing."""
+        if "parent_id" in values:
+            self._tx.changed_folders |= {row[0] for row in self._tx.all(_PARENT, id=id)}
+        sets = ", ".join(["version = version + 1", *(f"{name} = :{name}" for name in values)])
+        rows = self._tx.all(f"UPDATE entries SET {sets} WHERE id = :id RETURNING parent_id", id=id, **values)
+        self._tx.changed_folders |= {row[0] for row in rows}
+
+    def bump_listings(self, folder_ids: Iterable[int]) -> None:
+        """Last in every change (design §7): what these folders list is another from now on."""
+        self._tx.many(
+            """INSERT INTO folder_versions (folder_id, version) VALUES (:id, 1)
+               ON CONFLICT (folder_id) DO UPDATE SET version = folder_versions.version + 1""",
+            [{"id": id} for id in sorted(folder_ids)],
+        )
+
+    def listing_version(self, id: int) -> tuple[int, int] | None:
+        """Version of an entry itself, and of the listing when it is a folder."""
+        sql = """SELECT e.version, COALESCE(f.version, 0) FROM entries e
+                 LEFT JOIN folder_versions f ON f.folder_id = e.id WHERE e.id = :id"""
+        row: tuple[int, int] | None = self._tx.one(sql, id=id)
+        return row
 
     def nas_name_taken(self, folder_id: int, nas_key: str, but: int = 0) -> bool:
         sql = """SELECT 1 FROM entries WHERE parent_id = :folder AND nas_desired_key = :key

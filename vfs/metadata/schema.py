@@ -150,6 +150,14 @@ entries = _table(
     sa.Index("entries_nas_place", "nas_parent_id", "nas_key"),
 )
 
+folder_versions = sa.Table(
+    "folder_versions",
+    metadata,
+    # Changes with every change of what a folder lists. A table of its own, locked last (design §7).
+    sa.Column("folder_id", Id, sa.ForeignKey("entries.id"), primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+)
+
 trash_metadata = sa.Table(
     "trash_metadata",
     metadata,

@@ -53,8 +53,7 @@ def patch(
                 changes.remember_shown(tx, entry.parent_id, key, entry.shown_mtime, now)
         if created_ns is not None:
             times["created_ns"] = created_ns
-        if times:
-            tx.entries.update(entry_id, **times)
+        tx.entries.update(entry_id, **times)
         if mtime_ns is not None and entry.kind == Kind.FILE and entry.content_id is not None:
             path = "/" + "/".join(tx.entries.path(entry_id))
             litter = guard.is_litter_path(tx.entries.path(entry_id))

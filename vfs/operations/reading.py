@@ -76,6 +76,27 @@ def stat(kelp: Kelp, caller: Caller, entry_id: int) -> Entry:
         return guard.reach(tx, caller, entry_id, Level.READ)[0]
 
 
+# Of an entry itself and, for a folder, of what is listed in it.
+ListingVersion = tuple[int, int]
+
+
+def version(kelp: Kelp) -> int | None:
+    """A number that changes with each commit of any process; None when it cannot be told just now."""
+    return kelp.database.version()
+
+
+def listing_version(kelp: Kelp, caller: Caller, entry_id: int) -> ListingVersion | None:
+    """Changes with the entry, and with the name or properties of anything directly in it.
+
+    None while this does not decide alone what a caller sees: there are grants, or locks.
+    """
+
+    def look(tx: Tx) -> ListingVersion | None:
+        return None if tx.locks.any() or tx.accounts.any_grants() else tx.entries.listing_version(entry_id)
+
+    return kelp.database.recall(("listing", entry_id), look)
+
+
 def list_folder(kelp: Kelp, caller: Caller, folder_id: int) -> Iterator[Row]:
     """What is in a folder, by name, from one cursor; unreadable folders are left out.
 
@@ -165,8 +186,11 @@ def properties_below(kelp: Kelp, caller: Caller, folder_id: int) -> dict[int, di
 
 def level_on(kelp: Kelp, caller: Caller, folder_id: int) -> Level:
     """The caller's right on a folder and on the files in it."""
-    with kelp.database.read() as tx:
+
+    def look(tx: Tx) -> Level:
         return guard.level_of(tx, caller, [id for id, _, _ in tx.entries.ancestors(folder_id)])
+
+    return kelp.database.recall(("level", caller.user_id, caller.role, folder_id), look)
 
 
 def digests_below(kelp: Kelp, caller: Caller, folder_id: int) -> dict[int, str]:

@@ -36,7 +36,7 @@ class FolderObjectStore:
     def __init__(self, root: Path) -> None:
         """Make `root` when it is missing. Raises ConfigurationError when it cannot be used."""
         self._objects = root / "objects"
-        self._ready: set[str] = set()  # folders whose own name is known to be durable
+        self._ready = False  # all folders exist, and their own names are known to be durable
         self._making = threading.Lock()
         try:
             make_durably(self._objects, 0o700)
@@ -99,31 +99,31 @@ class FolderObjectStore:
         return self._objects / _FOLDERS[_index(check_key(key))] / key
 
     def _create(self, path: Path) -> int:
-        """Open the new file, making its folder when it is the first there."""
-        folder = path.parent
-        if folder.name not in self._ready:
-            self._make_ready(folder)
+        """Open the new file. Its folder is there, unless it is the first one."""
+        if not self._ready:
+            self._make_folders()
         try:
             return os.open(path, _NEW, 0o600)
         except FileNotFoundError:  # somebody tidied up empty folders
-            self._make_ready(folder)
+            self._make_folders()
             return os.open(path, _NEW, 0o600)
 
-    def _make_ready(self, folder: Path) -> None:
-        """See that `folder` exists and that its own name is durable.
+    def _make_folders(self) -> None:
+        """See that all folders exist and that their own names are durable: one sync serves 256 first puts.
 
-        The first put of a process into a folder syncs the parent even when the folder exists: another process may
-        have made it a moment ago, or died before it could sync.
+        The first put of a process syncs even when they exist: another process may have made them a moment ago, or
+        died before it could sync.
         """
         with self._making:
-            with suppress(FileExistsError):
-                folder.mkdir(mode=0o700)
+            for name in _FOLDERS:
+                with suppress(FileExistsError):
+                    os.mkdir(self._objects / name, 0o700)
             sync_folder(self._objects)
-            self._ready.add(folder.name)
+            self._ready = True
 
     def _walk(self, folders: tuple[str, ...], prefix: str, after: str) -> Iterator[ObjectInfo]:
         for name in folders:
-            with suppress(ObjectMissing):  # most folders are made only when an object needs them
+            with suppress(ObjectMissing):  # they are made when the first object comes
                 with self._faults(f"folder {name}"):
                     found = _infos(self._objects / name, prefix, after)
                 yield from found

@@ -370,6 +370,13 @@ def _tables() -> None:
     op.create_index(op.f("ix_versions_content_id"), "versions", ["content_id"], unique=False)
     op.create_index("versions_entry", "versions", ["entry_id", "created_ns"], unique=False)
     op.create_table(
+        "folder_versions",
+        sa.Column("folder_id", _ID, nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["folder_id"], ["entries.id"]),
+        sa.PrimaryKeyConstraint("folder_id"),
+    )
+    op.create_table(
         "path_leases",
         sa.Column("entry_id", _ID, nullable=False),
         sa.Column("lease_id", _ID, nullable=False),

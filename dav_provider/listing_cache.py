@@ -1,0 +1,84 @@
+"""Finished answers to PROPFIND, kept while what they show has not changed (design §8).
+
+A body is known by what was asked and by whom, and bound to two versions: that of the whole database, which costs
+nothing to look at, and that of the listing, which is read when anything else has changed. Only what depends on neither
+time nor free space may be kept, so answers with locks or quota are not.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+
+from dav_provider.request import close
+from vfs.core import Kelp
+from vfs.model import Caller
+from vfs.operations import reading
+
+_MOST_BYTES = 24 * 1024 * 1024  # of all bodies, per process
+_LARGEST = 8 * 1024 * 1024  # bytes of one body: some 16,000 entries
+
+
+@dataclass(slots=True)
+class _Kept:
+    body: bytes
+    version: int | None  # of the database when it was made, or last found unchanged
+    listing: reading.ListingVersion | None
+
+
+class ListingCache:
+    """One per application. Bounded in bytes; what was not asked for the longest goes first."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._bytes = 0
+        self._guard = threading.Lock()
+
+    def find(self, kelp: Kelp, caller: Caller, key: Hashable, entry_id: int) -> bytes | None:
+        """The body under `key`, when the entry and, if it is a folder, its listing are as they were."""
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        now = reading.version(kelp)
+        if now is None or kept.version != now:
+            listing = reading.listing_version(kelp, caller, entry_id)
+            if listing is None or listing != kept.listing:
+                return None
+            kept.version = now
+        with self._guard:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+        return kept.body
+
+    def keep(self, key: Hashable, version: int | None, listing: reading.ListingVersion | None, body: bytes) -> None:
+        """`version` and `listing` were read before the rows of the body."""
+        if len(body) > _LARGEST:
+            return
+        with self._guard:
+            before = self._kept.pop(key, None)
+            self._bytes += len(body) - (len(before.body) if before else 0)
+            self._kept[key] = _Kept(body, version, listing)
+            while self._bytes > _MOST_BYTES:
+                _, gone = self._kept.popitem(last=False)
+                self._bytes -= len(gone.body)
+
+    def keeping(
+        self, key: Hashable, version: int | None, listing: reading.ListingVersion | None, pieces: Iterator[bytes]
+    ) -> Iterator[bytes]:
+        """The same pieces; kept when all of them were made and they are not too many."""
+        made: list[bytes] = []
+        size = 0
+        try:
+            for piece in pieces:
+                size += len(piece)
+                if size <= _LARGEST:
+                    made.append(piece)
+                else:
+                    made.clear()
+                yield piece
+            if size <= _LARGEST:
+                self.keep(key, version, listing, b"".join(made))
+        finally:
+            close(pieces)
