@@ -35,7 +35,8 @@ def admit(kelp: Kelp, request: Request) -> Answer | None:
 def caller_of(kelp: Kelp, request: Request) -> Caller:
     """Authenticate the request, and note the lock tokens it submits.
 
-    Raises Unauthenticated for anything but good Basic credentials, InvalidRequest for a malformed `If`.
+    Raises Unauthenticated for anything but good Basic credentials, TooManyAttempts after many bad ones, InvalidRequest
+    for a malformed `If`.
     """
     tried: set[str] = set()
     credentials = _credentials(request.header("Authorization"))
@@ -49,7 +50,9 @@ def caller_of(kelp: Kelp, request: Request) -> Caller:
             continue
         tried.add(text)
         try:
-            caller = access.authenticate(kelp, name, password, face="dav", trace_id=request.trace_id)
+            caller = access.authenticate(
+                kelp, name, password, face="dav", address=request.remote_address, trace_id=request.trace_id
+            )
         except Unauthenticated:
             if text.isascii():
                 raise

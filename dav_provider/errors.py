@@ -32,6 +32,7 @@ STATUS: dict[type[KelpError], int] = {
     errors.LockTokenMismatch: 409,
     errors.Forbidden: 403,
     errors.Unauthenticated: 401,
+    errors.TooManyAttempts: 429,  # 401 would make clients ask their user for another password (RFC 6585 §4)
     errors.PreconditionFailed: 412,
     errors.NotModified: 304,
     errors.RangeNotSatisfiable: 416,
@@ -83,6 +84,8 @@ def answer_for(error: KelpError, request: Request, is_folder: Callable[[int], bo
             return text_answer(status, str(error), ("Content-Range", f"bytes */{error.size}"))
         case errors.Unauthenticated():
             return text_answer(status, "Name and password, please.", ("WWW-Authenticate", REALM))
+        case errors.TooManyAttempts():
+            return text_answer(status, str(error), ("Retry-After", str(error.retry_after)))
         case errors.UploadIncomplete():
             return text_answer(status, str(error), ("Connection", "close"))
     if status == 503:

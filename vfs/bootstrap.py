@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from vfs.core import Clock, JobQueue, Kelp, NoQueue, SystemClock
+from vfs.crypto.attempts import Attempts
 from vfs.crypto.passwords import Passwords
 from vfs.errors import ConfigurationError, StoreUnavailable
 from vfs.metadata.database import Database
@@ -45,6 +46,7 @@ def build(
             nas=nas or _open_nas(settings, database),
             queue=queue or NoQueue(),
             passwords=Passwords(settings.auth.remember_seconds),
+            attempts=Attempts(),
             clock=clock or SystemClock(),
             close=database.close,
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from vfs.crypto.attempts import Attempts
 from vfs.crypto.passwords import Passwords
 from vfs.metadata.database import Database
 from vfs.settings import Settings
@@ -44,5 +45,6 @@ class Kelp:
     nas: NasStore
     queue: JobQueue
     passwords: Passwords
+    attempts: Attempts
     clock: Clock
     close: Callable[[], None]

@@ -16,6 +16,7 @@
     ├── LockTokenMismatch        UNLOCK or refresh with a token that is not on this resource
     ├── Forbidden                the caller's rights do not reach (`level`)
     ├── Unauthenticated          unknown user or wrong password
+    ├── TooManyAttempts          too many failed log-ins: not now (`retry_after` seconds)
     ├── PreconditionFailed       a condition of the request does not hold
     ├── NotModified              a conditional read whose answer the client already has
     ├── RangeNotSatisfiable      a byte range outside the file (`size`)
@@ -114,6 +115,12 @@ class Forbidden(KelpError):
 
 class Unauthenticated(KelpError):
     pass
+
+
+class TooManyAttempts(KelpError):
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class PreconditionFailed(KelpError):

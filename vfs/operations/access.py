@@ -8,13 +8,26 @@ from vfs.errors import AlreadyExists, InvalidName, InvalidRequest, NotFound, Una
 from vfs.model import Caller, Role, User
 
 _MIN_PASSWORD = 8  # characters
+_LONGEST_PASSWORD = 1024  # characters; longer ones only cost time
+_LONGEST_NAME = 1024  # characters; no account has a longer one, in whatever form it is typed
 
 
-def authenticate(kelp: Kelp, name: str, password: str, *, face: str, trace_id: str = "") -> Caller:
-    """Raises Unauthenticated, without saying whether name or password was wrong."""
-    key = _key(name) if _is_text(name) and _is_text(password) else None
-    known = kelp.database.recall(("user", key), lambda tx: tx.accounts.find(key)) if key is not None else None
-    right = _is_text(password) and kelp.passwords.verify(password, known[1] if known else None)
+def authenticate(kelp: Kelp, name: str, password: str, *, face: str, address: str = "", trace_id: str = "") -> Caller:
+    """Raises Unauthenticated, without saying whether name or password was wrong, and TooManyAttempts when so many
+    were wrong before that it is not even looked at. `address` is where the caller comes from, "" for this machine."""
+    if not (
+        _is_text(name) and _is_text(password) and len(name) <= _LONGEST_NAME and len(password) <= _LONGEST_PASSWORD
+    ):
+        raise Unauthenticated("unknown user or wrong password")
+    key = _key(name)
+    known = kelp.database.recall(("user", key), lambda tx: tx.accounts.find(key))
+    mark = kelp.passwords.mark(key, password, known[1] if known else None)
+    right = kelp.passwords.recall(mark)
+    if right is None:
+        with kelp.attempts.admitted(address, key, mark):
+            right, is_news = kelp.passwords.verify(mark, password, known[1] if known else None)
+        if is_news:
+            kelp.attempts.note(address, key, right)
     if known is None or not right:
         raise Unauthenticated("unknown user or wrong password")
     return Caller(known[0].id, known[0].name, known[0].role, face, trace_id)
@@ -53,7 +66,7 @@ def list_users(kelp: Kelp) -> list[User]:
 
 
 def set_password(kelp: Kelp, name: str, password: str) -> None:
-    """Raises NotFound, InvalidRequest (too short)."""
+    """Raises NotFound, InvalidRequest (too short or too long)."""
     hashed = _hash(kelp, password)
     with kelp.database.write() as tx:
         known = tx.accounts.find(_key(name))
@@ -78,6 +91,8 @@ def _hash(kelp: Kelp, password: str) -> str:
         raise InvalidRequest("a password must be text")
     if len(password) < _MIN_PASSWORD:
         raise InvalidRequest(f"a password needs at least {_MIN_PASSWORD} characters")
+    if len(password) > _LONGEST_PASSWORD:
+        raise InvalidRequest(f"a password may have {_LONGEST_PASSWORD} characters")
     return kelp.passwords.hash(password)
 
 
