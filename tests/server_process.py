@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 PROGRAM = Path(__file__).parent.parent / "kelp.py"
@@ -21,9 +21,12 @@ PASSWORD = "correct horse"
 class ServerProcess:
     """A server on 127.0.0.1 at a port that stays the same over restarts. `log` is its standard error, all starts."""
 
-    def __init__(self, folder: Path, *arguments: str, **settings: object) -> None:
-        """`arguments` go to `kelp serve`; `settings` as in the environment: `mirror_delay=0` is KELP_MIRROR_DELAY."""
-        self._arguments = arguments
+    def __init__(self, folder: Path, *arguments: str, under: Sequence[str] = (), **settings: object) -> None:
+        """`arguments` go to `kelp serve`; `settings` as in the environment: `mirror_delay=0` is KELP_MIRROR_DELAY.
+
+        `under`: a command that starts the server, which has to be the same process in the end (`exec`).
+        """
+        self._arguments, self._under = arguments, under
         self.data, self.nas = folder / "data", folder / "nas"
         self.log = folder / "server.log"
         self.port = _free_port()
@@ -35,7 +38,8 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start without waiting for it to answer."""
-        command = [sys.executable, str(PROGRAM), "serve", "--data", str(self.data), "--nas", str(self.nas)]
+        server = [sys.executable, str(PROGRAM), "serve", "--data", str(self.data), "--nas", str(self.nas)]
+        command = [*self._under, *server]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--port", str(self.port), *self._arguments],
@@ -99,9 +103,11 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def server_process(folder: Path, *arguments: str, **settings: object) -> Iterator[ServerProcess]:
+def server_process(
+    folder: Path, *arguments: str, under: Sequence[str] = (), **settings: object
+) -> Iterator[ServerProcess]:
     """A started server that answers; whatever happens, none is left running."""
-    server = ServerProcess(folder, *arguments, **settings)
+    server = ServerProcess(folder, *arguments, under=under, **settings)
     server.start()
     try:
         server.wait_ready()
