@@ -1,7 +1,8 @@
 """Request bodies as streams: framing by RFC 9112 §6–7, in bounded memory, and never cut short in silence.
 
 Pure: works on any buffered reader with `read` and `readline`. `read(size)` gives up to `size` bytes and b""
-only at the proper end of the body; a body that ends early raises UploadIncomplete.
+only at the proper end of the body; a body that ends early raises UploadIncomplete, and StoreUnavailable when it is
+the server that ends.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
-from vfs.errors import UploadIncomplete
+from dav_provider.http_streams import StoppingError
+from vfs.errors import StoreUnavailable, UploadIncomplete
 
 PIECE_SIZE = 1024 * 1024
 _LONGEST_LINE = 4096  # bytes of a chunk's size line with its extensions, or of one trailer
@@ -49,6 +51,9 @@ class Body:
                 start, self._before_first_read = self._before_first_read, None
                 start()
             return self._next(size)
+        except StoppingError as error:
+            self.broken = True
+            raise StoreUnavailable("the server is stopping") from error
         except OSError as error:  # time-outs and resets while reading
             self.broken = True
             raise UploadIncomplete("the connection was lost while the body arrived") from error

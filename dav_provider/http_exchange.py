@@ -1,198 +1,229 @@
-"""One HTTP connection: requests in, answers out, with our own framing over cheroot's.
+"""One request and its answer on a connection: from a parsed head through the WSGI application to the socket.
 
-What is replaced, and why (cheroot 11.1): its chunked reader holds a whole chunk in memory and its sized one takes
-a cut body for a complete one; refused bodies are read into memory; 100-continue is sent before anybody wants
-the body; the Python `io` module and two packets an answer cost half of the speed on small files.
+Refused bodies are never read into memory, 100-continue is sent when somebody wants the body, and a small answer is
+one packet.
 """
 
 from __future__ import annotations
 
-import contextlib
-import select
-import socket
+import io
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any
-
-from cheroot import server as cheroot_server
-from cheroot.wsgi import Gateway_10
+from urllib.parse import unquote_to_bytes
 
 from dav_provider.http_body import Body, ChunkedBody, SizedBody
-from dav_provider.http_fields import FieldReader, body_framing
-from dav_provider.http_streams import open_stream
+from dav_provider.http_fields import Head
+from dav_provider.http_streams import BodyStream, LostError, Wire
+from dav_provider.request import Environ, Headers, WsgiApp
+
+_log = logging.getLogger(__name__)
 
 SERVER_NAME = "Kelp"
 _DRAINED = 64 * 1024  # bytes of a refused body that are read to keep the connection
-_LINGER_BYTES = 64 * 1024 * 1024  # … and read after the answer, so that a reset does not destroy it on its way
-_LINGER_SECONDS = 3.0
-_STAY_SECONDS = 0.002  # a busy connection keeps its thread for so long: measured 3,400 → 5,000 small GETs a second
+_JOINED = 64 * 1024  # bytes of a body's piece that goes out together with the head; joining copies
+_BODILESS = (204, 304)
 
 
-class _Request(cheroot_server.HTTPRequest):
-    header_reader = FieldReader()
-    body: Body
+class Exchange:
+    """Used once. `ahead` is what came after the head already."""
 
-    def __init__(self, server: Any, conn: Any, proxy_mode: bool = True, strict_mode: bool = True) -> None:
-        # proxy_mode lets absolute URLs through, which every server must accept (RFC 9112 §3.2.2).
-        super().__init__(server, conn, proxy_mode, strict_mode)
-        self.held_back = b""  # the head of the answer, which goes out with the first piece of the body
+    def __init__(self, wire: Wire, head: Head, ahead: bytes, *, closing: bool) -> None:
+        """`closing`: the connection ends with this answer, whatever the client wishes."""
+        self._wire = wire
+        self._head = head
+        wish = head.fields.get("HTTP_CONNECTION", "").lower()
+        self._close = closing or "close" in wish or (not head.minor and "keep-alive" not in wish)
+        self._expects = bool(head.minor) and head.fields.get("HTTP_EXPECT", "").lower() == "100-continue"
+        self._stream: BodyStream | None = None
+        self._ahead = ahead
+        self._body = self._open_body()
+        self._status = ""
+        self._headers: Headers = []
+        self._sent = False  # the head of the answer
+        self._left: int | None = None  # bytes of the answer that its Content-Length still promises
+        self._chunks = False
+        self._bodiless = False
 
-    def read_request_headers(self) -> bool:
-        try:
-            self.header_reader(self.rfile, self.inheaders)
-            length, chunked = body_framing(self.inheaders)
-        except NotImplementedError as error:
-            self.simple_response("501 Not Implemented", str(error))
-            return False
-        except ValueError as error:
-            self.simple_response("400 Bad Request", str(error))
-            return False
-        persistent = self.response_protocol == "HTTP/1.1"
-        wish = self.inheaders.get(b"Connection", b"").lower()
-        self.close_connection = b"close" in wish or (not persistent and b"keep-alive" not in wish)
-        # Never from the URL: `OPTIONS https://…` over plain HTTP would otherwise count as secure.
-        self.scheme = b"https" if self.server.ssl_adapter is not None else b"http"
-        self.chunked_read = chunked
-        expects = persistent and self.inheaders.get(b"Expect", b"").lower() == b"100-continue"
-        self.expects_continue = expects
-        ask = self._continue if expects else _nothing
-        stream = self.conn.rfile
-        self.body = ChunkedBody(stream, ask) if chunked else SizedBody(stream, length, ask)
-        return True
+    def _open_body(self) -> Body:
+        head = self._head
+        ask = self._continue if self._expects else _nothing
+        if not head.chunked and head.length <= len(self._ahead):  # small bodies mostly come with their head
+            here, self._ahead = self._ahead[: head.length], self._ahead[head.length :]
+            return SizedBody(io.BytesIO(here), head.length, ask)
+        self._stream = BodyStream(self._wire, self._ahead)
+        return ChunkedBody(self._stream, ask) if head.chunked else SizedBody(self._stream, head.length, ask)
 
     def _continue(self) -> None:
-        self.conn.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def respond(self) -> None:
-        self.rfile = self.body
-        _Gateway(self).respond()
-        if self.chunked_write:
-            self.conn.wfile.write(b"0\r\n\r\n")
-        self._leave_clean()
+    def run(self, app: WsgiApp, environ: Environ) -> bool:
+        """Serve it; `environ` holds what is the same for all requests of the connection. True: another may follow."""
+        head = self._head
+        path = head.target.partition("?")
+        environ = {
+            **environ,
+            **head.fields,
+            "REQUEST_METHOD": head.method,
+            "REQUEST_URI": head.target,
+            "PATH_INFO": unquote_to_bytes(path[0]).decode("latin-1") if "%" in path[0] else path[0],
+            "QUERY_STRING": path[2],
+            "SERVER_PROTOCOL": "HTTP/1.1" if head.minor else "HTTP/1.0",
+            "wsgi.input": self._body,
+            "wsgi.input_terminated": head.chunked,
+        }
+        try:
+            self._send_all(app(environ, self._start_response))
+        except LostError as error:
+            _log.debug("%s %s: %s", head.method, head.target, error)
+            return False
+        except ConnectionAbortedError as error:  # the application cannot complete what it began
+            _log.info("%s %s: %s", head.method, head.target, error)
+            return False
+        except Exception:
+            _log.exception("%s %s failed", head.method, head.target)
+            if not self._sent:
+                self._wire.send(plain_answer(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here."))
+            return False
+        return self._leave_clean()
 
-    def _leave_clean(self) -> None:
-        """Bring the connection to the next request, or end it so that the client still gets the answer."""
-        if self.body.complete:
-            return
-        if not self.close_connection and self.body.drain(_DRAINED):
-            return
-        self.close_connection = True
-        if self.body.broken or (self.expects_continue and not self.body.was_asked_for):
-            return
-        with contextlib.suppress(OSError, ValueError):
-            self.conn.socket.shutdown(socket.SHUT_WR)
-            self.conn.socket.settimeout(_LINGER_SECONDS)
-            end, left = time.monotonic() + _LINGER_SECONDS, _LINGER_BYTES
-            while left > 0 and time.monotonic() < end and (piece := self.conn.rfile.read1(64 * 1024)):
-                left -= len(piece)
+    @property
+    def rest(self) -> bytes:
+        """What came after the request: the beginning of the next one."""
+        return self._stream.rest() if self._stream is not None else self._ahead
+
+    @property
+    def client_may_be_sending(self) -> bool:
+        """Whether a body is still on its way, which would destroy the answer if the connection just ended."""
+        body = self._body
+        return not (body.complete or body.broken or (self._expects and not body.was_asked_for))
+
+    def _leave_clean(self) -> bool:
+        """Bring the connection to the next request; False when it has to end."""
+        if self._close:
+            return False
+        if not self._body.complete and not (self._may_stay() and self._body.drain(_DRAINED)):
+            self._close = True
+        return not self._close
 
     def _may_stay(self) -> bool:
         """Whether the rest of the body, if any, is small enough to be read for the next request's sake."""
-        body = self.body
+        body = self._body
         if body.complete:
             return True
-        if body.broken or (self.expects_continue and not body.was_asked_for):
+        if body.broken or (self._expects and not body.was_asked_for):
             return False  # whether the body still comes is then not known (RFC 9110 §10.1.1)
         return isinstance(body, SizedBody) and body.remaining <= _DRAINED
 
-    def send_headers(self) -> None:
-        names = {name.lower(): value.lower() for name, value in self.outheaders}
-        line: Any = self.status  # bytes by now, whatever cheroot's annotation says
-        status = int(line[:3])
-        full = not self.server.can_add_keepalive_connection
-        if full or names.get(b"connection") == b"close" or not self._may_stay():
-            self.close_connection = True
-        if b"content-length" not in names and status not in (204, 304) and self.method != b"HEAD":
-            if self.response_protocol == "HTTP/1.1":
-                self.chunked_write = True
-                self.outheaders.append((b"Transfer-Encoding", b"chunked"))
-            else:
-                self.close_connection = True
-        if b"connection" not in names:
-            if self.close_connection:
-                self.outheaders.append((b"Connection", b"close"))
-            elif self.response_protocol == "HTTP/1.0":
-                self.outheaders.append((b"Connection", b"Keep-Alive"))
-        self.outheaders.append((b"Date", _date().encode()))
-        self.outheaders.append((b"Server", SERVER_NAME.encode()))
-        fields = b"".join(b"%s: %s\r\n" % field for field in self.outheaders)
-        self.held_back = b"HTTP/1.1 " + line + b"\r\n" + fields + b"\r\n"
+    # --- the answer -------------------------------------------------------------------------------
 
-    def write(self, chunk: bytes) -> None:
-        if self.chunked_write and chunk:
-            chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
-        self._put(chunk)
+    def _start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], None]:
+        """WSGI's (PEP 3333)."""
+        if self._sent and exc_info:
+            raise exc_info[1]
+        if self._status and not exc_info:
+            raise RuntimeError("start_response was called twice")
+        self._status, self._headers = status, headers
+        return self._write
 
-    def _put(self, data: bytes) -> None:
-        head, self.held_back = self.held_back, b""
-        if head and len(data) > 64 * 1024:
-            self.conn.wfile.write(head)  # joining would copy a big piece
-            head = b""
-        if head or data:
-            self.conn.wfile.write(head + data if head else data)
-
-    def flush_head(self) -> None:
-        self._put(b"")
-
-    def simple_response(self, status: str, msg: str = "") -> None:
-        """An answer to what is not even a request; the connection ends with it."""
-        body = (msg or status).encode("utf-8", "replace") + b"\n"
-        self.close_connection = True
-        head = (
-            f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-            f"Connection: close\r\nDate: {_date()}\r\nServer: {SERVER_NAME}\r\n\r\n"
-        )
-        with contextlib.suppress(OSError):
-            self.conn.wfile.write(head.encode() + body)
-
-
-class _Gateway(Gateway_10):
-    """From the WSGI application to the connection."""
-
-    def respond(self) -> None:
-        pieces = self.req.server.wsgi_app(self.env, self.start_response)
+    def _send_all(self, pieces: Iterable[bytes]) -> None:
         try:
             for piece in pieces:
                 if piece:
-                    self.write(piece)
-            self.req.ensure_headers_sent()
-            self.req.flush_head()
+                    self._write(piece)
+            if not self._sent:
+                self._wire.send(self._first(b""))
+            if self._chunks:
+                self._wire.send(b"0\r\n\r\n")
+            elif self._left:
+                raise ConnectionAbortedError("the answer is shorter than it said")
         finally:
             close = getattr(pieces, "close", None)
             if close is not None:
                 close()
 
-    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[..., Any]:
-        if exc_info and not self.req.sent_headers:
-            self.req.outheaders.clear()
-        return super().start_response(status, headers, exc_info)
+    def _write(self, piece: bytes) -> None:
+        if self._sent:
+            self._wire.send(self._framed(piece))
+            return
+        first = self._first(piece)
+        if self._bodiless:
+            self._wire.send(first)
+        elif len(piece) > _JOINED:
+            self._wire.send(first)
+            self._wire.send(self._framed(piece))
+        else:
+            self._wire.send(first + self._framed(piece))
 
+    def _framed(self, piece: bytes) -> bytes:
+        if self._bodiless:
+            return b""
+        if self._chunks:
+            return b"%x\r\n%b\r\n" % (len(piece), piece)
+        if self._left is not None:
+            if len(piece) > self._left:
+                raise ConnectionAbortedError("the answer is longer than it said")
+            self._left -= len(piece)
+        return piece
 
-class Connection(cheroot_server.HTTPConnection):
-    RequestHandlerClass = _Request
-
-    def __init__(self, server: Any, sock: socket.socket, makefile: Any = None) -> None:
-        super().__init__(server, sock, open_stream)
-
-    def communicate(self) -> bool:
-        """Serve requests while they follow closely on each other; True hands the connection to the selector."""
-        while super().communicate():  # type: ignore[no-untyped-call]
-            if self.rfile.has_data():
+    def _first(self, piece: bytes) -> bytes:
+        """The head of the answer, which goes out with the first piece of its body."""
+        if not self._status:
+            raise RuntimeError("start_response was not called")
+        self._sent = True
+        lines = [f"HTTP/1.1 {self._status}"]
+        code = int(self._status[:3])
+        self._bodiless = self._head.method == "HEAD" or code in _BODILESS
+        measured = False
+        for name, value in self._headers:
+            lower = name.lower()
+            if lower == "content-length":
+                measured = True
+                self._left = None if self._bodiless else int(value)
+            elif lower == "connection":  # said below, once
+                self._close = self._close or value.lower() == "close"
                 continue
-            if self.server.requests.idle == 0 or not self._arrives():
-                return True
-        return False
+            lines.append(f"{name}: {value}")
+        self._close = self._close or not self._may_stay()
+        if not (measured or self._bodiless):
+            if self._head.minor:
+                self._chunks = True
+                lines.append("Transfer-Encoding: chunked")
+            else:
+                self._close = True
+        if self._close:
+            lines.append("Connection: close")
+        elif not self._head.minor:
+            lines.append("Connection: Keep-Alive")
+        lines.append(_date_and_server())
+        return "\r\n".join(lines).encode("latin-1")
 
-    def _arrives(self) -> bool:
-        waiting = select.poll()
-        waiting.register(self.socket, select.POLLIN)
-        return bool(waiting.poll(_STAY_SECONDS * 1000))
+
+def plain_answer(status: HTTPStatus, text: str) -> bytes:
+    """An answer to what is not even a request, or instead of a proper one; the connection ends with it."""
+    body = text.encode() + b"\n"
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Length: {len(body)}\r\n"
+        f"Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n{_date_and_server()}"
+    )
+    return head.encode("latin-1") + body
+
+
+_date = (0, "")  # second and line: the same for all answers of a second
+
+
+def _date_and_server() -> str:
+    global _date
+    now = int(time.time())
+    second, line = _date
+    if second != now:
+        line = f"Date: {formatdate(now, usegmt=True)}\r\nServer: {SERVER_NAME}\r\n\r\n"
+        _date = (now, line)
+    return line
 
 
 def _nothing() -> None:
     return None
-
-
-def _date() -> str:
-    return formatdate(usegmt=True)
