@@ -1,12 +1,14 @@
-"""The WebDAV clients that people use, as tests drive them: rclone, cadaver, davfs2 and curl, each the real program."""
+"""The WebDAV clients that people use, as tests drive them: each the real program."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 Run = subprocess.CompletedProcess[str]
 
 _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+SYSTEM_PYTHON = "/usr/bin/python3"  # the one that has LibreOffice's bridge
 _PATIENCE = 240  # seconds for one run of a client
 
 
@@ -24,13 +27,29 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=_PATH)
 
 
+_PROGRAM_OF = {"davfs2": "mount.davfs", "gvfs": "gio", "libreoffice": "soffice"}  # where it is not the client's name
+_PACKAGES_OF = {
+    "gvfs": "gvfs-backends, libglib2.0-bin and dbus",
+    "libreoffice": "libreoffice-writer-nogui, python3-uno",
+}
+
+
 def why_not(client: str) -> str | None:
     """Why `client` cannot be used here, for a skip; None when it can."""
-    if find("mount.davfs" if client == "davfs2" else client) is None:
-        return f"{client} is not installed (Debian package {client})"
+    if find(_PROGRAM_OF.get(client, client)) is None or not _rest_is_here(client):
+        return f"{client} is not installed (Debian: {_PACKAGES_OF.get(client, client)})"
     if client == "davfs2" and not (os.geteuid() == 0 and os.access("/dev/fuse", os.R_OK | os.W_OK)):
         return "a davfs2 mount needs root and /dev/fuse"
     return None
+
+
+def _rest_is_here(client: str) -> bool:
+    if client == "gvfs":  # gio comes with GLib, the backend for WebDAV with gvfs
+        services = ("/usr/share/gvfs/mounts/dav.mount", "/usr/local/share/gvfs/mounts/dav.mount")
+        return find("dbus-run-session") is not None and any(os.path.exists(service) for service in services)
+    if client == "libreoffice":
+        return _run([SYSTEM_PYTHON, "-c", "import uno"], ok=False).returncode == 0
+    return True
 
 
 def needs(client: str) -> pytest.MarkDecorator:
@@ -117,6 +136,52 @@ class Curl:
         lines = (f'url = "{self.url(path)}"\noutput = "{into / path}"\n' for path in paths)
         arguments = ("--fail", "--create-dirs", "--parallel", "--parallel-max", "8", "--config", "-")
         _run(["curl", *self._always, *arguments], ok=True, input="".join(lines))
+
+
+class Gvfs:
+    """GNOME's virtual file system: `gio` with daemons of its own on a private session bus, and no display."""
+
+    def __init__(self, login: Login, home: Path) -> None:
+        for folder in (home, home / "runtime"):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+        parts = urlsplit(login.url)
+        self.url = (
+            parts._replace(scheme="davs" if parts.scheme == "https" else "dav")
+            .geturl()
+            .replace("://", f"://{quote(login.user)}@", 1)
+        )
+        self._password = login.password
+        own = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "runtime"), "GVFS_DISABLE_FUSE": "1"}
+        self._environ = {"PATH": _PATH, "LC_ALL": "C.UTF-8", **own}
+
+    def __call__(self, script: str, *, ok: bool = True) -> Run:
+        """Mount, run the lines of a shell script that has the drive's address as `$D`, unmount; stops at an error."""
+        session = f'set -e\nprintf "%s\\n" "$P" | gio mount "$D" >&2\n{script}\ngio mount -u "$D"\n'
+        environ = {**self._environ, "D": self.url, "P": self._password}
+        return _run(["dbus-run-session", "--", "sh", "-c", session], ok=ok, env=environ)
+
+
+@contextlib.contextmanager
+def soffice(home: Path) -> Iterator[str]:
+    """LibreOffice without a window; the name of the pipe on which it listens for UNO."""
+    pipe = f"kelp{uuid.uuid4().hex}"
+    options = ("--headless", "--norestore", "--nologo", "--nodefault", f"--accept=pipe,name={pipe};urp;")
+    office = subprocess.Popen(
+        [find("soffice") or "soffice", *options, f"-env:UserInstallation={home.as_uri()}"],
+        env={"PATH": _PATH, "HOME": str(home), "LC_ALL": "C.UTF-8"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # soffice is a script that starts the office: both have to end
+    )
+    try:
+        yield pipe
+    finally:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            office.wait(timeout=10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(office.pid, signal.SIGKILL)
+        office.wait()
 
 
 @contextlib.contextmanager
