@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from html import escape
 
 from dav_provider import conditions
@@ -44,8 +44,10 @@ def _content(kelp: Kelp, request: Request, entry: Entry, part: ByteRange | None)
     else:
         headers.append(("Content-Length", str(part.stop - part.start)))
         headers.append(("Content-Range", f"bytes {part.start}-{part.stop - 1}/{entry.size}"))
-    pieces: Iterator[bytes] = iter(reader.chunks(part))
-    return Answer(200 if part is None else 206, headers, started(pieces))
+    status = 200 if part is None else 206
+    if reader.is_small:
+        return Answer(status, headers, reader.small()[slice(*part) if part else slice(None)])
+    return Answer(status, headers, started(iter(reader.chunks(part))))
 
 
 def _headers(entry: Entry) -> Headers:

@@ -17,6 +17,7 @@ from dav_provider.http_exchange import Exchange, plain_answer
 from dav_provider.http_fields import LARGEST_HEAD, Head, RefusedError, check_beginning, parse_head
 from dav_provider.http_streams import LostError, Patience, Wire
 from dav_provider.request import Environ, WsgiApp
+from vfs import turns
 
 _log = logging.getLogger(__name__)
 
@@ -94,10 +95,12 @@ class Connection:
     def _serve_requests(self) -> Fate:
         house = self._house
         while True:
-            head = self._gather()
-            if head is None:
-                return Fate.WAIT
-            if not self._exchange(head):
+            with turns.hold():
+                head = self._gather()
+                if head is None:
+                    return Fate.WAIT
+                goes_on = self._exchange(head)
+            if not goes_on:
                 return self._say_goodbye() if self._lingers else Fate.CLOSE
             self._in_head = False
             if self._rest:

@@ -18,6 +18,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from vfs import turns
+
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError)
 _READ_AHEAD = 64 * 1024
 _QUICK = 0.01  # seconds of waiting that are not worth another thread
@@ -162,9 +164,10 @@ class Wire:
     def _wait(self, event: int) -> None:
         self._poll.modify(self.socket, event)
         begin = time.monotonic()
-        if not self._poll.poll(_QUICK * 1000):
-            with self._slow():
-                self._poll.poll(max(0.0, self.patience.window - self._waited) * 1000)
+        with turns.waiting():
+            if not self._poll.poll(_QUICK * 1000):
+                with self._slow():
+                    self._poll.poll(max(0.0, self.patience.window - self._waited) * 1000)
         self._poll.modify(self.socket, select.POLLIN)
         self._waited += time.monotonic() - begin
         if self._waited >= self.patience.window:

@@ -16,6 +16,7 @@ from vfs.storage.folder import FolderObjectStore
 from vfs.storage.nas_folder import FolderNasStore
 from vfs.storage.nas_store import NasProperties, NasStore
 from vfs.storage.object_store import ObjectStore
+from vfs.storage.small_contents import SmallContents
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ def build(
             nas=nas or _open_nas(settings, database),
             queue=queue or NoQueue(),
             passwords=Passwords(settings.auth.remember_seconds),
+            small=SmallContents(),
             attempts=Attempts(),
             clock=clock or SystemClock(),
             close=database.close,

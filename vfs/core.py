@@ -13,6 +13,7 @@ from vfs.metadata.database import Database
 from vfs.settings import Settings
 from vfs.storage.nas_store import NasStore
 from vfs.storage.object_store import ObjectStore
+from vfs.storage.small_contents import SmallContents
 
 
 class Clock(Protocol):
@@ -45,6 +46,7 @@ class Kelp:
     nas: NasStore
     queue: JobQueue
     passwords: Passwords
+    small: SmallContents
     attempts: Attempts
     clock: Clock
     close: Callable[[], None]

@@ -11,6 +11,8 @@ from hashlib import blake2b
 
 import argon2
 
+from vfs import turns
+
 _MAX_REMEMBERED = 10_000
 _AT_ONCE = 2  # verifications: each takes 64 MiB, and wrong passwords are free to send
 
@@ -51,7 +53,7 @@ class Passwords:
 
         `password_hash` None: nobody of that name; takes as long as a wrong password, and is False.
         """
-        with self._hashing:
+        with turns.waiting(), self._hashing:
             recalled = self.recall(mark)
             if recalled is not None:
                 return recalled, False

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
+from vfs import turns
 from vfs.metadata.memory import ChangeCount
 
 _LARGEST = 64  # changes in one commit: bounds what an answer waits for others
@@ -50,7 +51,10 @@ class GroupCommit:
         """One change. When the block has ended without an error it is committed, or the commit's error is raised."""
         with self._counting:
             self._waiting += 1
-        with self._turn:
+        if not self._turn.acquire(blocking=False):
+            with turns.waiting():
+                self._turn.acquire()
+        try:
             with self._counting:
                 self._waiting -= 1
             group = self._begin()
@@ -64,10 +68,14 @@ class GroupCommit:
                 _undo_change(group)
                 refusal = error
             self._pass_on(group)
+        finally:
+            self._turn.release()
         if refusal is not None and (alone or not isinstance(refusal, Exception)):
             raise refusal
         # A refusal may tell of what others of the group did ("that name is taken"): it waits until that is true.
-        group.done.wait()
+        if not group.done.is_set():
+            with turns.waiting():
+                group.done.wait()
         if group.failure is not None:
             raise group.failure
         if refusal is not None:
@@ -122,7 +130,8 @@ def _finish(group: _Group) -> None:
         if group.size and not group.connection.in_transaction:
             raise sqlite3.OperationalError("the transaction was rolled back")
         if group.connection.in_transaction:
-            group.connection.execute("COMMIT" if group.size else "ROLLBACK")
+            with turns.waiting():  # for the disk
+                group.connection.execute("COMMIT" if group.size else "ROLLBACK")
     except BaseException as error:
         group.failure = error
         with contextlib.suppress(sqlite3.Error):

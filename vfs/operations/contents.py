@@ -13,11 +13,13 @@ from collections.abc import Iterable, Iterator
 
 from blake3 import blake3
 
+from vfs import turns
 from vfs.core import Kelp
 from vfs.errors import ContentCorrupt, KelpError, NasFault, ObjectMissing, StoreUnavailable, UploadIncomplete
 from vfs.metadata.database import Tx
 from vfs.model import PART_SIZE, PIECE_SIZE, ByteRange, Content, Expected, Part
 from vfs.storage.nas_store import NasFile
+from vfs.storage.small_contents import SMALL
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +92,8 @@ def store(kelp: Kelp, chunks: Iterable[bytes], expected: Expected) -> Content:
         while body.more():
             key = f"{id}.{len(parts):06d}" if parts else id
             parts.append(Part(key, 0, ""))  # registered before the put, so that a half-done one is removed too
-            stored = kelp.cache.put(key, body.part())
+            with turns.waiting():  # for the client, and for the disk
+                stored = kelp.cache.put(key, body.part())
             parts[-1] = Part(key, stored.size, stored.checksum)
         checksum, digests = body.verify()
     except BaseException:
@@ -155,6 +158,23 @@ class Reader:
     def chunks(self, byte_range: ByteRange | None = None) -> Iterator[bytes]:
         """Pieces of at most PIECE_SIZE bytes. Raises StoreUnavailable when neither cache nor NAS can give them."""
         start, stop = byte_range or ByteRange(0, self.size)
+        if self.is_small:
+            return iter((self.small()[start:stop],))
+        return _unhurried(self._pieces(start, stop))
+
+    @property
+    def is_small(self) -> bool:
+        return self.size <= SMALL
+
+    def small(self) -> bytes:
+        """All of a small content, from memory when it was read lately. Raises what `chunks` raises."""
+        whole = self._kelp.small.get(self._content.id)
+        if whole is None:
+            whole = b"".join(_unhurried(self._pieces(0, self.size)))
+            self._kelp.small.keep(self._content.id, whole)
+        return whole
+
+    def _pieces(self, start: int, stop: int) -> Iterator[bytes]:
         wanted = []
         offset = 0
         for part in self._content.parts:
@@ -162,7 +182,8 @@ class Reader:
             if low < high:
                 wanted.append((part, ByteRange(low, high), offset))
             offset += part.size
-        first = self._open(*wanted[0]) if wanted else iter(())
+        with turns.waiting():
+            first = self._open(*wanted[0]) if wanted else iter(())
         return self._rest(first, wanted[1:])
 
     def _rest(self, first: Iterator[bytes], wanted: list[tuple[Part, ByteRange, int]]) -> Iterator[bytes]:
@@ -199,6 +220,21 @@ class Reader:
             except (ObjectMissing, NasFault) as fault:
                 log.warning("%s", fault)
         raise StoreUnavailable("the content is in neither the cache nor the NAS") from error
+
+
+def _unhurried(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same pieces; others may run while a store looks for the next."""
+    try:
+        while True:
+            with turns.waiting():
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
+    finally:
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            close()
 
 
 def write_to_nas(kelp: Kelp, content: Content, path: str, mtime_ns: int) -> NasFile:
