@@ -32,6 +32,11 @@ class Address:
         """The drive's root, with the final slash that some clients insist on."""
         return f"{self.scheme}://{self.authority}/dav/"
 
+    @property
+    def steps_url(self) -> str:
+        """The page with the steps for each client."""
+        return f"{self.scheme}://{self.authority}/connect"
+
 
 def address_for(
     bound: str, port: int, certificate: CertificateFacts | None, *, plain_anywhere: bool = False

@@ -144,7 +144,7 @@ def show(settings: Settings, address: Address, login: Login, certificate: Certif
     console = out()
     console.print(Text.assemble("Kelp is ready: ", (address.url, "bold green")))
     console.print()
-    for name, value in _facts(settings, login):
+    for name, value in _facts(settings, address, login):
         console.print(Text.assemble((f"  {name:<10}", "dim"), value))
     for way in ways_in(address, login.user, certificate):
         console.print()
@@ -160,9 +160,10 @@ def show(settings: Settings, address: Address, login: Login, certificate: Certif
         err().print(Text.assemble(("warning: ", "bold yellow"), warning))
 
 
-def _facts(settings: Settings, login: Login) -> list[tuple[str, str]]:
+def _facts(settings: Settings, address: Address, login: Login) -> list[tuple[str, str]]:
     password = [("password", login.password), ("", login.note)] if login.password else [("password", login.note)]
     facts = [("user", login.user), *password, ("NAS", str(settings.nas_root)), ("data", str(settings.data))]
+    facts.append(("connect", f"{address.steps_url} has the steps for each client, and files to download"))
     if is_loopback(settings.server.host):
         facts.append(("reach", "this machine only; --host 0.0.0.0 with TLS opens it to others"))
     return facts

@@ -13,6 +13,7 @@ from wsgidav.dav_error import DAVError
 from wsgidav.request_resolver import RequestResolver
 from wsgidav.wsgidav_app import WsgiDAVApp
 
+from dav_provider import connect
 from dav_provider.caller import admit
 from dav_provider.errors import status_of
 from dav_provider.front import FrontProvider
@@ -29,7 +30,7 @@ _DIRECT = frozenset(("OPTIONS", "GET", "HEAD", "PUT", "PROPFIND", "LOCK", "UNLOC
 
 
 def make_app(kelp: Kelp) -> WsgiApp:
-    """The drive at `/dav/`, a small folder above it for clients that probe `/`, and `/healthz`."""
+    """The drive at `/dav/`, a small folder above it for clients that probe `/`, `/connect` and `/healthz`."""
     drive, front = KelpProvider(kelp), FrontProvider(kelp)
     others = _wsgidav(drive, front)
 
@@ -43,7 +44,8 @@ def make_app(kelp: Kelp) -> WsgiApp:
             return send(text_answer(status_of(error), str(error)), method, start_response)
         with trace.under(request.trace_id):
             try:
-                answer = admit(kelp, request)
+                asks_how = connect.answers(request)
+                answer = connect.answer(kelp.settings, request) if asks_how else admit(kelp, request)
                 if answer is None and method in _DIRECT:
                     answer = (drive if request.path[:1] == MOUNT else front).respond(request)
             except Exception:

@@ -23,7 +23,7 @@ _PLAIN_REFUSED = (
 
 def admit(kelp: Kelp, request: Request) -> Answer | None:
     """Sets `request.caller`; else the answer: 401, or 403 where a password would travel in the clear."""
-    if not (request.secure or kelp.settings.auth.allow_plain_http or _is_loopback(request.remote_address)):
+    if not (request.secure or kelp.settings.auth.allow_plain_http or is_loopback(request.remote_address)):
         return text_answer(403, _PLAIN_REFUSED)
     try:
         request.caller = caller_of(kelp, request)
@@ -84,7 +84,7 @@ def _tokens(request: Request) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1024)
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

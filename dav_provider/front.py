@@ -15,7 +15,7 @@ from vfs.operations import reading
 _READING = "OPTIONS, GET, HEAD, PROPFIND"
 _PAGE = (
     '<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>Kelp</title>\n'
-    f'<p>This is Kelp, a network drive. Mount <a href="{MOUNT_HREF}">{MOUNT_HREF}</a> by WebDAV.</p></html>\n'
+    f'<p>This is Kelp, a network drive. Mount {MOUNT_HREF} by WebDAV: <a href="/connect">how</a>.</p></html>\n'
 ).encode()
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from cli.address import Address, address_for
-from cli.banner import Certificate, warnings_for, ways_in
+from cli.banner import Certificate, show, warnings_for, ways_in
 from cli.display import duration_in_words, printable, size_in_words
+from cli.first_run import Login
 from vfs.crypto.certificates import CertificateFacts, check_pair, make_self_signed, read_facts, write_self_signed
 from vfs.errors import AlreadyExists, ConfigurationError, InvalidRequest
 from vfs.settings import Settings
@@ -53,6 +54,12 @@ def test_wildcard_never_ends_up_in_a_mount_line() -> None:
     for bound in ("0.0.0.0", "::", ""):
         assert address_for(bound, 8080, None).host == "127.0.0.1"  # plain http: passwords from this machine only
         assert address_for(bound, 8080, None, plain_anywhere=True).host not in ("0.0.0.0", "::", "")
+
+
+def test_the_banner_names_the_page_with_the_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Settings.load(data=tmp_path)
+    show(settings, Address("drive.example", 8443, True), Login("admin", "", "as before"), None, NOW)
+    assert "https://drive.example:8443/connect has the steps" in capsys.readouterr().out
 
 
 def test_windows_gets_no_line_that_fails_without_tls() -> None:
