@@ -45,6 +45,7 @@ test: $(VENV)/.tests-ready
 	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile -rs
 
 bench: $(VENV)/.tests-ready
+	@scripts/install-bench-tools
 	$(PYTHON) -m bench
 
 crash: $(VENV)/.tests-ready

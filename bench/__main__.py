@@ -1,3 +1,3 @@
-from bench.step1 import main
+from bench.command import main
 
 main()

@@ -1,0 +1,59 @@
+"""The bench still runs, and whatever it asks of Kelp is done right: it compares bodies, listings and what it left."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from bench import plot, report
+from bench.measuring import Cell, Row
+from bench.processes import Memory
+from bench.targets import verdicts
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+def test_every_case_runs_on_kelp_and_on_plain_wsgidav(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    command = [sys.executable, "-m", "bench", "--quick", "--servers", "kelp,wsgidav", "--processes", "2"]
+    done = subprocess.run(
+        [*command, "--on", str(tmp_path), "--json", str(figures)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads(figures.read_text())
+    failures = {row["name"]: cell["failure"] for row in results["rows"] for cell in row["cells"].values()}
+    assert set(failures.values()) == {""}, failures
+    assert len(failures) > 35
+    assert "## Targets" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["figures.json"], "it cleans up behind itself"
+
+
+def test_a_target_is_judged_by_its_worst_row_and_by_the_peer_that_syncs() -> None:
+    rows = [
+        _row("lock", Kelp=300, Apache=900, **{"Apache+sync": 200}),
+        _row("proppatch", Kelp=100, Apache=10, **{"Apache+sync": 200}),
+    ]
+    first, then = [verdict for verdict in verdicts(rows, {}) if verdict.target.startswith("LOCK")]
+    assert (first.wanted, first.reached, first.met, first.worst) == ("1× Apache+sync", "0.50×", False, "proppatch")
+    assert then.missing == pytest.approx(4)
+
+
+def test_the_report_shows_what_a_server_cannot_do() -> None:
+    row = _row("lock", Kelp=300, Apache=150)
+    row.cells["nginx"] = Cell(failure="stores no properties of clients")
+    memory = {"Kelp": Memory(2, 100.0, 60.0, (80.0, 50.0))}
+    results = report.Results(["Kelp", "Apache", "nginx"], [row], memory, ["date: today"])
+    text = report.text(results)
+    assert "- lock, nginx: stores no properties of clients" in text
+    assert ["lock", "2.00", "–"] in [line.strip("| ").replace(" ", "").split("|") for line in text.splitlines()]
+    assert ElementTree.fromstring(plot.svg([row])).tag.endswith("svg")
+
+
+def _row(key: str, **rates: float) -> Row:
+    return Row(key, 1, key, "1/s", True, {label: Cell(rate, cpu=0.001) for label, rate in rates.items()})
