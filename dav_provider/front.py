@@ -6,6 +6,7 @@ from dav_provider import listing, xmlio
 from dav_provider.live_properties import QUOTA_AVAILABLE, QUOTA_USED, View
 from dav_provider.paths import MOUNT, MOUNT_HREF
 from dav_provider.provider import OwnHandlers, options
+from dav_provider.quirks import quota_left_out
 from dav_provider.request import Answer, Request, text_answer
 from vfs.core import Kelp
 from vfs.errors import Forbidden, NotFound
@@ -48,7 +49,8 @@ class FrontProvider(OwnHandlers):
         if depth not in ("0", "1"):
             return listing.finite_depth_only()
         view = View(lockable=False)
-        if wanted.asks(QUOTA_USED, QUOTA_AVAILABLE):  # gvfs asks here for the whole server
+        left_out = quota_left_out(self._kelp.settings.dav, request.header("User-Agent"))
+        if wanted.asks(QUOTA_USED, QUOTA_AVAILABLE) and not left_out:  # gvfs asks here for the whole server
             usage = reading.usage(self._kelp)
             view.quota = (usage.used, usage.free)
         responses = [listing.response("/", self._root, wanted, view)]

@@ -21,6 +21,7 @@ from dav_provider.live_properties import (
     of_all,
 )
 from dav_provider.paths import encode, href
+from dav_provider.quirks import quota_left_out
 from dav_provider.request import Answer, Request, close
 from dav_provider.resources import locate_existing, tokens_on
 from vfs.core import Kelp
@@ -187,7 +188,7 @@ def _view(kelp: Kelp, request: Request, found: Found, entry: Entry, wanted: Want
     if wanted.everything or wanted.asks(LOCKDISCOVERY):
         view.own_locks = _covering(kelp, entry)
         view.member_locks = reading.locks_below(kelp, entry.id) if members else {}
-    if wanted.asks(QUOTA_USED, QUOTA_AVAILABLE):
+    if wanted.asks(QUOTA_USED, QUOTA_AVAILABLE) and not quota_left_out(kelp.settings.dav, request.header("User-Agent")):
         usage = reading.usage(kelp)
         view.quota = (usage.used, usage.free)
     if wanted.needs_dead:

@@ -44,7 +44,7 @@ class View:
 
     now_ns: int = 0
     lockable: bool = True  # LOCK would be granted to this caller (R9)
-    quota: tuple[int, int] = (0, 0)  # bytes used, bytes available
+    quota: tuple[int, int] | None = None  # bytes used, bytes available; None also for who must not be told
     entry_id: int = 0  # the resource of the request
     path: Segments = ()  # of that resource, below the mount
     own_locks: Sequence[CoveringLock] = ()  # that cover it
@@ -164,12 +164,15 @@ def _lockdiscovery(node: Node, view: View) -> str:
 
 
 def _quota_used(node: Node, view: View) -> str | None:
-    # Never 0: clients take that for "no quota" (R9).
-    return f"<D:quota-used-bytes>{max(view.quota[0], 1)}</D:quota-used-bytes>" if is_folder(node) else None
+    if view.quota is None or not is_folder(node):
+        return None
+    return f"<D:quota-used-bytes>{max(view.quota[0], 1)}</D:quota-used-bytes>"  # never 0: taken for "no quota" (R9)
 
 
 def _quota_available(node: Node, view: View) -> str | None:
-    return f"<D:quota-available-bytes>{max(view.quota[1], 1)}</D:quota-available-bytes>" if is_folder(node) else None
+    if view.quota is None or not is_folder(node):
+        return None
+    return f"<D:quota-available-bytes>{max(view.quota[1], 1)}</D:quota-available-bytes>"
 
 
 def _checksums(node: Node, view: View) -> str | None:

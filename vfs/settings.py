@@ -35,6 +35,12 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True)
+class Dav:
+    quirks: bool = True  # what some clients need to be answered differently (dav_provider/quirks.py)
+    no_quota_for: tuple[str, ...] = ()  # parts of the User-Agent of further clients that fail when told the free space
+
+
+@dataclass(frozen=True, slots=True)
 class Database:
     url: str = ""  # empty: SQLite in the data folder
 
@@ -83,6 +89,7 @@ class Settings:
     data: Path = Path("kelp-data")
     server: Server = field(default_factory=Server)
     auth: Auth = field(default_factory=Auth)
+    dav: Dav = field(default_factory=Dav)
     database: Database = field(default_factory=Database)
     cache: Cache = field(default_factory=Cache)
     nas: Nas = field(default_factory=Nas)
@@ -163,10 +170,18 @@ def _convert(key: str, value: object, hint: typing.Any) -> object:
             raise TypeError
         if typing.get_origin(hint) is tuple:
             parts = value.split(",") if isinstance(value, str) else value
+            if typing.get_args(hint)[0] is str:
+                return tuple(word for word in map(_word, parts) if word)  # type: ignore[call-overload]
             return tuple(float(part) for part in parts)  # type: ignore[attr-defined]
         return hint(value)
     except (KeyError, ValueError, TypeError) as error:
         raise ConfigurationError(f"wrong value for {key.replace('_', '.', 1)}: {value!r}") from error
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value.strip()
 
 
 _SOON = 0.01  # seconds; a loop without a pause would take a core for itself

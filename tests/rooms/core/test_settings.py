@@ -36,6 +36,8 @@ def test_what_depends_on_the_data_folder(tmp_path: Path) -> None:
     [
         ({"KELP_AUTH_ALLOW_PLAIN_HTTP": "Yes"}, "auth.allow_plain_http", True),
         ({"KELP_MIRROR_RETRIES": "60,180,360"}, "mirror.retries", (60.0, 180.0, 360.0)),
+        ({"KELP_DAV_NO_QUOTA_FOR": "Some/1, Other"}, "dav.no_quota_for", ("Some/1", "Other")),
+        ({"KELP_DAV_NO_QUOTA_FOR": ""}, "dav.no_quota_for", ()),
         ({"KELP_MIRROR_DELAY": "0.5"}, "mirror.delay", 0.5),
         ({"KELP_SERVER_TLS_CERT": "/c", "KELP_SERVER_TLS_KEY": "/k"}, "server.tls_key", Path("/k")),
         ({"KELP_ADMIN_PASSWORD": "no setting of ours"}, "server.port", 8080),
@@ -62,6 +64,7 @@ def test_words_of_the_environment(environ: dict[str, str], name: str, value: obj
         ("[auth]\nallow_plain_http = 'maybe'", "auth.allow_plain_http"),
         ("[mirror]\nretries = ['x']", "mirror.retries"),
         ("[mirror]\nretries = 5", "mirror.retries"),
+        ("[dav]\nno_quota_for = [5]", "dav.no_quota_for"),
         ("[mirror]\nretries = [-5]", "mirror.retries"),
         ("[mirror]\nworkers = 0", "mirror.workers"),
         ("[mirror]\ndelay = -1", "mirror.delay"),
