@@ -244,6 +244,13 @@ sync_events = _table(
     sa.Column("created_ns", sa.BigInteger, nullable=False),
     sa.Column("processed_ns", sa.BigInteger),
     sa.Index("sync_events_entry", "aggregate_id", "status"),
+    sa.Index(  # asked by every change: an entry may have many events that wait for the NAS, few of them litter's
+        "sync_events_litter",
+        "aggregate_id",
+        "status",
+        sqlite_where=sa.text("litter"),
+        postgresql_where=sa.text("litter"),
+    ),
     sa.Index(
         "sync_events_due",
         "status",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import Forbidden, InvalidRequest, LockTokenMismatch, NotFound, StoreUnavailable
+from vfs.errors import Forbidden, InvalidRequest, LockTokenMismatch, NotFound
 from vfs.locks import rules, table
 from vfs.metadata.database import Tx
 from vfs.model import (
@@ -56,21 +56,41 @@ def lock(
         raise InvalidRequest("the lock's owner text is too long")
     if place is not None:
         names.check_segment(place.name)
-    deep = infinite and _is_folder(kelp, caller, place)
+    wanted = _Wanted(scope, infinite, owner, granted(timeout), condition)
+    whole_tree = infinite and _is_folder(kelp, caller, place)
+    result = _take(kelp, caller, place, wanted, whole_tree=whole_tree)
+    if result is None:  # a folder has just taken the place of a file or of nothing
+        result = _take(kelp, caller, place, wanted, whole_tree=True)
+    if result is None:
+        raise AssertionError("the whole tree was held")
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    scope: Scope
+    infinite: bool
+    owner: str
+    seconds: int
+    condition: Condition | None
+
+
+def _take(kelp: Kelp, caller: Caller, place: Place | None, wanted: _Wanted, *, whole_tree: bool) -> LockResult | None:
+    """The lock, taken; None, and nothing done, when it reaches below a folder and `whole_tree` is not held for it."""
     with kelp.database.write() as tx:
-        tx.lock_tree(exclusive=deep)
+        tx.lock_tree(exclusive=whole_tree)
         now = kelp.clock.now_ns()
         tx.locks.delete_expired(now)
         if tx.locks.count_of_user(caller.user_id, now) >= MAX_LOCKS_PER_USER:
             raise Forbidden("you hold too many locks")
-        entry, chain, created = _subject(kelp, tx, caller, place, condition, now)
-        if infinite and entry.is_folder and not deep:
-            raise StoreUnavailable("a folder has just taken the place of a file", retry_after=1)
-        _refuse_conflict(tx, scope, deep, chain, now)
-        seconds = granted(timeout)
+        entry, chain, created = _subject(kelp, tx, caller, place, wanted.condition, now)
+        deep = wanted.infinite and entry.is_folder
+        if deep and not whole_tree:
+            return None
+        _refuse_conflict(tx, wanted.scope, deep, chain, now)
         new = DavLock(
-            f"urn:uuid:{uuid.uuid4()}", entry.id, deep, scope, owner, caller.user_id,
-            caller.name, now + seconds * changes.SECOND, seconds,
+            f"urn:uuid:{uuid.uuid4()}", entry.id, deep, wanted.scope, wanted.owner, caller.user_id,
+            caller.name, now + wanted.seconds * changes.SECOND, wanted.seconds,
         )  # fmt: skip
         tx.locks.insert(new)
         return LockResult(new, entry, created)

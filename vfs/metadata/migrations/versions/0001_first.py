@@ -332,6 +332,14 @@ def _tables() -> None:
         postgresql_where=sa.text("status IN ('PENDING', 'PROCESSING', 'FAILED')"),
     )
     op.create_index("sync_events_entry", "sync_events", ["aggregate_id", "status"], unique=False)
+    op.create_index(
+        "sync_events_litter",
+        "sync_events",
+        ["aggregate_id", "status"],
+        unique=False,
+        sqlite_where=sa.text("litter"),
+        postgresql_where=sa.text("litter"),
+    )
     op.create_table(
         "trash_metadata",
         sa.Column("entry_id", _ID, nullable=False),
