@@ -38,6 +38,7 @@ def lock(kelp: Kelp, request: Request) -> Answer:
         owner=owner,
         timeout=timeout,
         condition=conditions.for_change(request),
+        path=found.segments,
     )
     return _granted(201 if result.created else 200, result.lock, found.segments, result.entry.is_folder)
 

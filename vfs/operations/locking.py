@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import Forbidden, InvalidRequest, LockTokenMismatch, NotFound
+from vfs.errors import Forbidden, InvalidRequest, LockTokenMismatch, NotFound, ParentNotFound
 from vfs.locks import rules, table
 from vfs.metadata.database import Tx
 from vfs.model import (
@@ -47,8 +47,12 @@ def lock(
     owner: str,
     timeout: int | None = DEFAULT_TIMEOUT,
     condition: Condition | None = None,
+    path: Sequence[str] | None = None,
 ) -> LockResult:
     """Lock an entry; an unmapped name becomes an empty file in the same transaction. `place` None: the root.
+
+    `path`, the names from the root down, says where the caller found the place: when a folder above it was moved in
+    that moment, it is no longer there, and the lock would hold something that the caller does not know the way to.
 
     Raises ParentNotFound, InvalidName, Locked (an existing lock conflicts), Forbidden, PreconditionFailed.
     """
@@ -56,7 +60,7 @@ def lock(
         raise InvalidRequest("the lock's owner text is too long")
     if place is not None:
         names.check_segment(place.name)
-    wanted = _Wanted(scope, infinite, owner, granted(timeout), condition)
+    wanted = _Wanted(scope, infinite, owner, granted(timeout), condition, path)
     whole_tree = infinite and _is_folder(kelp, caller, place)
     result = _take(kelp, caller, place, wanted, whole_tree=whole_tree)
     if result is None:  # a folder has just taken the place of a file or of nothing
@@ -73,6 +77,7 @@ class _Wanted:
     owner: str
     seconds: int
     condition: Condition | None
+    path: Sequence[str] | None
 
 
 def _take(kelp: Kelp, caller: Caller, place: Place | None, wanted: _Wanted, *, whole_tree: bool) -> LockResult | None:
@@ -83,7 +88,7 @@ def _take(kelp: Kelp, caller: Caller, place: Place | None, wanted: _Wanted, *, w
         tx.locks.delete_expired(now)
         if tx.locks.count_of_user(caller.user_id, now) >= MAX_LOCKS_PER_USER:
             raise Forbidden("you hold too many locks")
-        entry, chain, created = _subject(kelp, tx, caller, place, wanted.condition, now)
+        entry, chain, created = _subject(kelp, tx, caller, place, wanted, now)
         deep = wanted.infinite and entry.is_folder
         if deep and not whole_tree:
             return None
@@ -106,16 +111,18 @@ def _is_folder(kelp: Kelp, caller: Caller, place: Place | None) -> bool:
 
 
 def _subject(
-    kelp: Kelp, tx: Tx, caller: Caller, place: Place | None, condition: Condition | None, now_ns: int
+    kelp: Kelp, tx: Tx, caller: Caller, place: Place | None, wanted: _Wanted, now_ns: int
 ) -> tuple[Entry, Sequence[int], bool]:
     """The entry to lock, its chain (itself first), and whether it was made for it."""
     if place is None:
         root, chain = guard.reach(tx, caller, ROOT_ID, Level.WRITE)
-        if condition is not None:
-            condition(root, frozenset(held.token for held in table.covering(tx, chain, now_ns)))
+        if wanted.condition is not None:
+            wanted.condition(root, frozenset(held.token for held in table.covering(tx, chain, now_ns)))
         return root, chain, False
     here = guard.stand(kelp, tx, caller, place)
-    guard.check_condition(tx, here, condition, now_ns)
+    if wanted.path is not None and not _leads_to(kelp, wanted.path[:-1], here.path):
+        raise ParentNotFound("the folder has just been moved")
+    guard.check_condition(tx, here, wanted.condition, now_ns)
     if here.entry is not None:
         if here.entry.is_folder:
             guard.require(tx, caller, (here.entry.id, *here.chain), Level.WRITE)
@@ -123,6 +130,11 @@ def _subject(
     guard.confirm_write(tx, caller, here, now_ns)
     entry = writing.empty_file(kelp, tx, caller, here)
     return entry, (entry.id, *here.chain), True
+
+
+def _leads_to(kelp: Kelp, asked: Sequence[str], actual: Sequence[str]) -> bool:
+    sensitive = kelp.settings.drive.case_sensitive
+    return [names.key(name, sensitive) for name in asked] == [names.key(name, sensitive) for name in actual]
 
 
 def _refuse_conflict(tx: Tx, scope: Scope, infinite: bool, chain: Sequence[int], now_ns: int) -> None:

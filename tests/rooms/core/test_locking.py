@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from functools import partial
 
 import pytest
 
@@ -241,3 +242,28 @@ def test_of_twenty_at_once_exactly_one_wins(drive: Drive) -> None:
     for thread in threads:
         thread.join(30)
     assert len(won) == 1
+
+
+def test_a_place_whose_folder_was_moved_meanwhile_is_not_locked(drive: Drive) -> None:
+    """It would be held under a path that the client does not know."""
+    drive.folder("f")
+    drive.put("f/x")
+    place = drive.place("f/x")
+    drive.move("f", "g")
+    ask = partial(locking.lock, drive.kelp, drive.editor, place, scope=EXCLUSIVE, infinite=False, owner="")
+    for name in ("x", "new"):
+        with pytest.raises(ParentNotFound):
+            ask(path=("f", name))
+    assert drive.sql("SELECT token FROM dav_locks") == [] and drive.names("g") == ["x"]
+    assert ask(path=("g", "x")).entry.name == "x"
+
+
+def test_a_folder_that_comes_between_is_locked_with_all_below(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was seen before the transaction is a moment old."""
+    drive.folder("f")
+    drive.put("f/x")
+    monkeypatch.setattr(locking, "_is_folder", lambda *_: False)
+    taken = locking.lock(drive.kelp, drive.editor, drive.place("f"), scope=EXCLUSIVE, infinite=True, owner="")
+    assert taken.lock.infinite
+    with pytest.raises(Locked):
+        drive.put("f/x")
