@@ -22,6 +22,7 @@ from vfs import turns
 _log = logging.getLogger(__name__)
 
 _END = b"\r\n\r\n"
+_TOO_LONG = "the head of the request took too long"
 _LINGER_BYTES = 64 * 1024 * 1024  # read after the last answer, so that a reset does not destroy it on its way
 
 
@@ -81,7 +82,7 @@ class Connection:
     def expire(self) -> None:
         """The client took too long. Never blocks."""
         if self._rest and self._lingers is None:
-            self._wire.try_send(plain_answer(HTTPStatus.REQUEST_TIMEOUT, "the head of the request took too long"))
+            self._wire.try_send(plain_answer(HTTPStatus.REQUEST_TIMEOUT, _TOO_LONG))
         self.close()
 
     def cut(self, *, sending: bool) -> None:
@@ -114,7 +115,7 @@ class Connection:
 
     def _exchange(self, head: Head) -> bool:
         self._wire.begin()
-        exchange = Exchange(self._wire, head, self._rest, closing=self._house.stopping())
+        exchange = Exchange(self._wire, head, self._rest, self._house.stopping)
         self._rest = b""
         if exchange.run(self._house.app, self._environ):
             self._rest = exchange.rest
@@ -139,6 +140,7 @@ class Connection:
             seen = len(self._rest)
             piece = self._wire.try_receive()
             if piece is None:
+                self._check_time()
                 return None
             if not piece:
                 if self._rest:
@@ -151,6 +153,13 @@ class Connection:
         if not self._in_head:
             self._in_head = True
             self.deadline = time.monotonic() + self._house.patience.head
+
+    def _check_time(self) -> None:
+        """Who sends a byte now and then is never found waiting."""
+        if time.monotonic() > self.deadline:
+            if self._rest:
+                raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, _TOO_LONG)
+            raise LostError("the client was silent for too long")
 
     def _begin_tls(self) -> None:
         assert self._house.tls is not None

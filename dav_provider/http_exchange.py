@@ -31,12 +31,13 @@ _BODILESS = (204, 304)
 class Exchange:
     """Used once. `ahead` is what came after the head already."""
 
-    def __init__(self, wire: Wire, head: Head, ahead: bytes, *, closing: bool) -> None:
-        """`closing`: the connection ends with this answer, whatever the client wishes."""
+    def __init__(self, wire: Wire, head: Head, ahead: bytes, closing: Callable[[], bool]) -> None:
+        """`closing`: whether connections end with their next answer, whatever the client wishes."""
         self._wire = wire
         self._head = head
         wish = head.fields.get("HTTP_CONNECTION", "").lower()
-        self._close = closing or "close" in wish or (not head.minor and "keep-alive" not in wish)
+        self._closing = closing
+        self._close = "close" in wish or (not head.minor and "keep-alive" not in wish)
         self._expects = bool(head.minor) and head.fields.get("HTTP_EXPECT", "").lower() == "100-continue"
         self._stream: BodyStream | None = None
         self._ahead = ahead
@@ -187,7 +188,7 @@ class Exchange:
                 self._close = self._close or value.lower() == "close"
                 continue
             lines.append(f"{name}: {value}")
-        self._close = self._close or not self._may_stay()
+        self._close = self._close or self._closing() or not self._may_stay()
         if not (measured or self._bodiless):
             if self._head.minor:
                 self._chunks = True

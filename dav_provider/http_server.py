@@ -132,8 +132,7 @@ class HttpServer:
     # --- the watching thread ----------------------------------------------------------------------
 
     def _turn(self) -> None:
-        now = time.monotonic()
-        if self._resume and now >= self._resume:
+        if self._resume and time.monotonic() >= self._resume:
             self._resume = 0.0
             self._room.listen(True)
         said, knocked = self._room.select(_PAUSE if self._resume else _TURN)
@@ -147,9 +146,6 @@ class HttpServer:
         """Let in who knocks, a number at a time."""
         assert self._listener is not None
         for _ in range(_BACKLOG):
-            if len(self._open_connections) >= self._most and not self._room.turn_one_out():
-                self._pause()
-                return
             try:
                 sock, address = self._listener.accept()
             except BlockingIOError:
@@ -161,9 +157,13 @@ class HttpServer:
                     self._pause()
                     return
                 continue  # that client has gone again
+            crowded = len(self._open_connections) >= self._most and not self._room.turn_one_out()
             connection = Connection(self._house, sock, address[:2])
             self._open_connections.add(connection)
             self._room.put(connection)
+            if crowded:  # nobody else before one of those who are served is done, or has to wait
+                self._pause()
+                return
 
     def _pause(self) -> None:
         self._resume = time.monotonic() + _PAUSE

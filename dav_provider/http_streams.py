@@ -22,6 +22,7 @@ from vfs import turns
 
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError)
 _READ_AHEAD = 64 * 1024
+_RECORD = 16 * 1024  # bytes, the most that TLS sends at once
 _QUICK = 0.01  # seconds of waiting that are not worth another thread
 
 
@@ -133,12 +134,15 @@ class Wire:
 
     def send(self, data: bytes | memoryview) -> None:
         """All of `data`. Raises LostError when the client does not take it."""
-        sent = self._send_some(data)
-        if sent == len(data):
-            return
-        left = memoryview(data)[sent:]
+        if self._tls is None or len(data) <= _RECORD:
+            sent = self._send_some(data)
+            if sent == len(data):
+                return
+            data = memoryview(data)[sent:]
+        left = memoryview(data)
         while left:
-            left = left[self._send_some(left) :]
+            # TLS tells of nothing that went out until all of it has: a slow client would seem to take nothing.
+            left = left[self._send_some(left if self._tls is None else left[:_RECORD]) :]
 
     def try_send(self, data: bytes) -> None:
         """As a last word, if there is room for it."""
