@@ -63,6 +63,7 @@ contents = sa.Table(
     sa.Column("parts", sa.Integer, nullable=False),  # 1: the object named as the content; else rows in file_parts
     sa.Column("freeing_ns", sa.BigInteger),  # since when it is being freed (design §3); NULL: in use
     sa.Column("created_ns", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,  # one page less in each commit
 )
 
 objects = sa.Table(
@@ -76,6 +77,7 @@ objects = sa.Table(
     sa.Column("last_accessed_ns", sa.BigInteger),
     sa.Column("access_count", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("lease_count", sa.Integer, nullable=False, server_default="0"),
+    sqlite_with_rowid=False,  # one page less in each commit
 )
 
 file_parts = sa.Table(

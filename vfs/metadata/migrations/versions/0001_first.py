@@ -78,6 +78,7 @@ def _tables() -> None:
         sa.Column("freeing_ns", sa.BigInteger(), nullable=True),
         sa.Column("created_ns", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "file_events",
@@ -126,6 +127,7 @@ def _tables() -> None:
         sa.Column("access_count", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("lease_count", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("key"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "users",
