@@ -124,4 +124,4 @@ def _run(folder: Path, peers: Sequence[Peer], wanted: argparse.Namespace) -> rep
 
 
 def say(what: str) -> None:
-    print(f"... {what}", file=sys.stderr, flush=True)
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)

@@ -31,7 +31,9 @@ _NOTES = """\
 - "+sync": the server with a library preloaded that syncs what it changed before it answers: each file, and each
   folder once per request. rclone cannot be made to (a Go program makes its own system calls), and nginx keeps its
   locks in memory only.
-- nginx and rclone store no properties of clients. lighttpd copies a file by a hard link."""
+- nginx and rclone store no properties of clients. lighttpd copies a file by a hard link. Apache and lighttpd sync
+  their databases of locks and properties by themselves; Apache 2.4's takes no two changes at the same time: where it
+  is shown as failed, a LOCK or UNLOCK of one client undid another's."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Results:
 def text(results: Results) -> str:
     """All tables, as one Markdown document without its title."""
     parts = ["\n".join(f"- {line}" for line in results.about), _NOTES]
+    parts += ["## Targets", _verdicts(list(verdicts(results.rows, results.memory)))]
     reading = [row for row in results.rows if not row.changes]
     changing = [row for row in results.rows if row.changes]
     peers = [label for label in results.labels if label != KELP]
@@ -59,7 +62,6 @@ def text(results: Results) -> str:
     ):
         if rows:
             parts += [f"## {title}", _rates(rows, columns), "Kelp's rate as a multiple:", _ratios(rows, columns)]
-    parts += ["## Targets", _verdicts(list(verdicts(results.rows, results.memory)))]
     parts += ["## CPU time of the server, µs per operation", _cpu(results.rows, plain)]
     parts += ["## Memory after all of it, MiB", _memory(results.memory), *_failures(results.rows)]
     return "\n\n".join(parts)

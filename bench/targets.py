@@ -59,8 +59,8 @@ _marks = _keys("lock", "proppatch")
 
 TARGETS = (
     Target("PROPFIND depth 1 of 1,000 and 10,000", "first", "Apache", 5, _long_listings),
-    Target("… unchanged", "then", "nginx", 1, _listings("unchanged")),
-    Target("… changed", "then", "nginx", 0.5, _listings("changed")),
+    Target("PROPFIND depth 1, unchanged", "then", "nginx", 1, _listings("unchanged")),
+    Target("PROPFIND depth 1, changed", "then", "nginx", 0.5, _listings("changed")),
     Target("GET 4 KiB, many clients", "first", "rclone", 1.5, _keys("get-small", many=True)),
     Target("GET 4 KiB, many clients", "then", "Apache", 1, _keys("get-small", many=True)),
     Target("GET of a big file, ranges", "first", "Apache", 0.7, _reading_big),

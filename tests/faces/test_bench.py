@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import plot, report
+from bench import durable, plot, report
 from bench.measuring import Cell, Row
 from bench.processes import Memory
 from bench.targets import verdicts
@@ -57,3 +59,40 @@ def test_the_report_shows_what_a_server_cannot_do() -> None:
 
 def _row(key: str, **rates: float) -> Row:
     return Row(key, 1, key, "1/s", True, {label: Cell(rate, cpu=0.001) for label, rate in rates.items()})
+
+
+_CHANGES = """
+import os, socket, sys
+ours, theirs = socket.socketpair()
+os.chdir(sys.argv[1])
+os.mkdir("folder")
+for name in ("a", "b"):
+    with open(f"folder/{name}", "xb") as file:
+        file.write(b"x")
+ours.send(b"1")
+with open("folder/.half", "xb", 0) as file:
+    file.write(b"x")
+    os.rename("folder/.half", "folder/a")
+ours.send(b"2")
+for name in ("a", "b"):
+    os.unlink(f"folder/{name}")
+os.rmdir("folder")
+ours.send(b"3")
+ours.send(b"4")
+"""
+
+
+@pytest.mark.skipif(not (shutil.which("cc") and shutil.which("strace")), reason="needs cc and strace")
+def test_a_preloaded_peer_syncs_what_it_changed_before_it_answers_and_nothing_twice(tmp_path: Path) -> None:
+    library, trace, served = durable.library(tmp_path), tmp_path / "trace", tmp_path / "served"
+    served.mkdir()
+    preloaded = ["-E", f"LD_PRELOAD={library}", "-E", f"BENCH_SYNC_BELOW={served}"]
+    calls = ["-y", "-e", "trace=fsync,sendto", "-o", str(trace)]
+    subprocess.run(["strace", *calls, *preloaded, sys.executable, "-c", _CHANGES, str(served)], check=True)
+    found = re.findall(rf'fsync\(\d+<{served}(.*)>\)|sendto\(.*"(\d)"', trace.read_text())
+    assert [path or answer or "/" for path, answer in found] == [
+        *("/folder/a", "/folder/b", "/folder", "/", "1"),  # each file, each folder once
+        *("/folder/.half", "/folder", "2"),  # its bytes before its name
+        *("/", "3"),  # a folder that has gone needs no sync, its own does
+        "4",
+    ]
