@@ -72,7 +72,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do, in words; lines to paste; the name of a file of this server that it needs."""
+    """What to do, in words; lines to paste; the file to download that the words begin with."""
 
     words: str
     lines: tuple[str, ...] = ()
@@ -109,9 +109,9 @@ def _section(client: Client) -> str:
 
 
 def _step(step: Step) -> str:
-    link = f' <a href="/connect/{step.file}" download>{step.file}</a>' if step.file else ""
+    link = f'<a href="/connect/{step.file}" download>{step.file}</a> ' if step.file else ""
     lines = f"<pre>{escape(chr(10).join(step.lines))}</pre>\n" if step.lines else ""
-    return f"<p>{escape(step.words)}{link}</p>\n{lines}"
+    return f"<p>{link}{escape(step.words)}</p>\n{lines}"
 
 
 def _anchor(client: Client) -> str:
@@ -122,7 +122,7 @@ def _certificate(reached: Reached) -> Client:
     return Client(
         "First: trust this server",
         (
-            Step("Its certificate is its own, no authority signed it. Download it:", file="kelp.crt"),
+            Step("is its certificate; no authority signed it. Download it.", file="kelp.crt"),
             Step(
                 "Whoever can answer in this server's place can replace that file too. Compare what this prints with "
                 "what it prints for the file on the server:",
@@ -134,14 +134,14 @@ def _certificate(reached: Reached) -> Client:
 
 def _windows(reached: Reached) -> Client:
     own = Step("In a command prompt opened as administrator:", ("certutil -addstore Root kelp.crt",))
-    level = "" if reached.secure else " It also makes Windows send passwords over plain http."
+    level = "" if reached.secure else "It also makes Windows send passwords over plain http. "
     return Client(
         "Windows",
         (
             *((own,) if reached.own_root else ()),
             Step(
-                f"Raise the limits of Windows: open this file, then restart the WebClient service.{level}",
-                (),
+                f"raises its limits. {level}Open it, then in a command prompt opened as administrator:",
+                ("net stop webclient & net start webclient",),
                 "kelp.reg",
             ),
             Step(
@@ -161,9 +161,10 @@ def _windows(reached: Reached) -> Client:
 
 
 def _office(reached: Reached) -> Client:
+    by_address = Step("Or by the address:", (f"ms-word:ofe|u|{reached.url}FILE.docx",))
     return Client(
         "Microsoft Office",
-        (Step("Open from the drive letter, or by the address:", (f"ms-word:ofe|u|{reached.url}FILE.docx",)),),
+        (Step("Open from the drive letter."), *((by_address,) if reached.secure else ())),
         "By address it needs https with a trusted certificate, the host in the zone Trusted sites or Local intranet, "
         "and in recent Microsoft 365 builds a policy that allows Basic for the host.",
     )
@@ -189,8 +190,11 @@ def _davfs(reached: Reached) -> Client:
     return Client(
         "Linux, davfs2",
         (
-            Step("Its settings for this server:", (), "kelp.conf"),
-            Step("Then:", (prepare, *((trust,) if reached.own_root else ()), mount)),
+            Step(
+                "has its settings for this server. In a terminal, where you downloaded it:",
+                (prepare, *((trust,) if reached.own_root else ()), mount),
+                "kelp.conf",
+            ),
         ),
         "A write goes to the server ten seconds after the file is closed, or when it is unmounted.",
     )
@@ -214,14 +218,14 @@ def _rclone(reached: Reached) -> Client:
     return Client(
         "rclone",
         (
-            Step("A configuration; put your user name in it:", (), "rclone.conf"),
             Step(
-                "Then, with your password for PASSWORD:",
+                "is its configuration. Write your user name in it; then, with your password for PASSWORD:",
                 (
                     "rclone --config rclone.conf config password kelp pass PASSWORD",
                     f"rclone --config rclone.conf{trust} copy FOLDER kelp:FOLDER",
                     f"rclone --config rclone.conf{trust} mount kelp: /mnt/kelp --vfs-cache-mode writes",
                 ),
+                "rclone.conf",
             ),
         ),
         "Vendor owncloud keeps times and compares checksums; other compares sizes only.",
