@@ -7,7 +7,7 @@ import re
 from dav_provider import conditions, xmlio
 from dav_provider.live_properties import CoveringLock, activelock
 from dav_provider.request import Answer, Request
-from dav_provider.resources import locate, locate_existing, place_of
+from dav_provider.resources import locate, locate_existing, place_of, tokens_on
 from vfs.core import Kelp
 from vfs.errors import InvalidRequest, NotFound
 from vfs.model import DavLock, Found, Scope
@@ -48,6 +48,7 @@ def _refresh(kelp: Kelp, request: Request, found: Found, timeout: int | None) ->
         raise InvalidRequest("LOCK needs a body, or an If header with the token to refresh")
     if found.entry is None:
         raise NotFound("there is nothing at this address")
+    conditions.check_if(request, found.entry, tokens_on(kelp, request, found))
     held = locking.refresh(kelp, request.caller, found.entry.id, request.if_header.tokens, timeout)
     # The lock may be one of a folder above, so its root is looked up.
     root = found.segments if held.entry_id == found.entry.id else reading.path_of(kelp, held.entry_id)
@@ -63,11 +64,12 @@ def _granted(status: int, held: DavLock, root: tuple[str, ...], root_is_folder: 
 
 
 def unlock(kelp: Kelp, request: Request) -> Answer:
-    """204. Raises LockTokenMismatch, NotFound, Forbidden; InvalidRequest without a Lock-Token header."""
+    """204. Raises LockTokenMismatch, NotFound, Forbidden, PreconditionFailed; InvalidRequest without a Lock-Token."""
     match = _CODED_URL.fullmatch(request.header("Lock-Token") or "")
     if not match:
         raise InvalidRequest("UNLOCK needs a Lock-Token header: <token>")
-    _, entry = locate_existing(kelp, request)
+    found, entry = locate_existing(kelp, request)
+    conditions.check_if(request, entry, tokens_on(kelp, request, found))
     locking.unlock(kelp, request.caller, entry.id, match[1])
     return Answer(204)
 
