@@ -175,12 +175,15 @@ class HttpServer:
         self._room.close()
         self._listener.close()
         self._workers.end()
-        if not self._workers.join(self._patience.finish):
-            for sending in (False, True):
+        done = self._workers.join(self._patience.finish)
+        for sending in (False, True):
+            if not done:
                 for connection in list(self._open_connections):
                     connection.cut(sending=sending)
-                if self._workers.join(self._patience.answer):
-                    break
+                done = self._workers.join(self._patience.answer)
+        if done:
+            for connection in list(self._open_connections):  # that were to be looked at again
+                connection.close()
         self._ended.set()
 
     # --- the threads that answer ------------------------------------------------------------------
