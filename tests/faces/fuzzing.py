@@ -312,6 +312,10 @@ def converse(port: int, data: bytes, dice: random.Random) -> bytes:
         return bytes(received)
 
 
+def statuses(answer: bytes) -> list[str]:
+    return [status.decode() for status in _STATUS.findall(answer)] or ["none"]
+
+
 def complaint(answer: bytes) -> str | None:
     """What is wrong with an answer, if anything is."""
     if answer and not _STATUS.match(answer):
