@@ -57,13 +57,14 @@ TABLE: list[Row] = [
     ("MOVE folder3", {"Destination": "/dav/folder2"}, None, 204, ROW),
     ("DELETE copied", {}, None, 204, ROW),
     ("DELETE folder2", {}, None, 204, ROW),
-    # Who only asks, or is refused, waits for no disk.
+    # Who only asks, or is refused, waits for no disk; but an upload of up to 1 MiB is judged after it is stored.
     ("GET three-parts", {}, None, 200, NOTHING),
     ("PROPFIND ", {"Depth": "1"}, None, 207, NOTHING),
     ("OPTIONS empty", {}, None, 200, NOTHING),
     ("PUT no/parent", {}, b"body", 409, NOTHING),
-    ("PUT unmapped", {}, b"body", 423, NOTHING),
-    ("PUT empty", {"If-None-Match": "*"}, b"body", 412, NOTHING),
+    ("PUT unmapped", {}, b"body", 423, [OBJECT, OBJECT_FOLDER]),
+    ("PUT empty", {"If-None-Match": "*"}, b"body", 412, [OBJECT, OBJECT_FOLDER]),
+    ("PUT unmapped", {}, bytes(2 << 20), 423, NOTHING),
     ("MKCOL empty", {}, None, 405, NOTHING),
     ("DELETE gone", {}, None, 404, NOTHING),
 ]
