@@ -16,7 +16,6 @@ from tests.faces.real_clients.conftest import MIB, login_of
 from tests.server_process import PROGRAM
 from vfs.operations import checking
 
-
 # By itself curl sends anyway after a second, which a busy machine may take.
 ASKING = ("-H", "Expect: 100-continue", "--expect100-timeout", "60")
 
