@@ -31,6 +31,7 @@ from vfs.operations import reading
 
 _PIECE = 64 * 1024  # characters of XML gathered before they are encoded and sent
 _LARGEST_WHOLE = 1024 * 1024  # bytes; a longer answer goes out in chunks while it is made (R3)
+_MOST_NAMES = 1000  # properties that a request may name; each is answered for each entry
 _OK = "HTTP/1.1 200 OK"
 _MISSING = "HTTP/1.1 404 Not Found"
 _HEAD = f'{xmlio.DECLARATION}<D:multistatus xmlns:D="DAV:">'
@@ -54,7 +55,7 @@ class Wanted:
 
 
 def parse_propfind(data: bytes) -> Wanted:
-    """Read the body; an empty one means allprop (RFC 4918 §9.1). Raises InvalidRequest."""
+    """Read the body; an empty one means allprop (RFC 4918 §9.1). Raises InvalidRequest, TooLarge."""
     if not data.strip():
         return Wanted(everything=True)
     parts = {child.tag: child for child in xmlio.parse(data, "propfind")}
@@ -65,6 +66,8 @@ def parse_propfind(data: bytes) -> Wanted:
         return Wanted(names_only=True)
     listed = parts.get("{DAV:}prop" if kinds == ["prop"] else "{DAV:}include")
     names = dict.fromkeys(xmlio.clark(child.tag) for child in listed) if listed is not None else {}
+    if len(names) > _MOST_NAMES:
+        raise xmlio.TooLarge(f"a propfind may name {_MOST_NAMES} properties")
     return Wanted(everything=kinds == ["allprop"], names=tuple(names))
 
 

@@ -28,7 +28,7 @@ __all__ = ["DAV", "DECLARATION", "LANGUAGE", "XML_TYPE", "TooLarge", "error_docu
 
 
 class TooLarge(InvalidRequest):
-    """A body over the limit for XML."""
+    """XML over a limit: of its bytes, its depth, its elements, or the properties it names."""
 
 
 class _BoundedBuilder(ET.TreeBuilder):
@@ -45,7 +45,7 @@ class _BoundedBuilder(ET.TreeBuilder):
         self._count += 1
         self._named += len(tag) + sum(map(len, attrs))
         if self._depth > _DEEPEST or self._count > _MOST_ELEMENTS or self._named > _MOST_NAME_BYTES:
-            raise InvalidRequest("the XML body is too deep or has too many elements")
+            raise TooLarge("the XML body is too deep or has too many elements")
         return super().start(tag, attrs)
 
     def end(self, tag: Any, /) -> ET.Element:
@@ -68,7 +68,8 @@ def read_bounded(body: Body, announced: int | None) -> bytes:
 
 
 def parse(data: bytes, root: str) -> ET.Element:
-    """The root element, which must be `{DAV:}root`. Raises InvalidRequest for anything that is not good XML."""
+    """The root element, which must be `{DAV:}root`. Raises InvalidRequest for anything that is not good XML, TooLarge
+    for what is too deep or too much."""
     parser = DefusedXMLParser(target=_BoundedBuilder(), forbid_dtd=True)
     try:
         parser.feed(data)

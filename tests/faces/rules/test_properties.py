@@ -82,7 +82,7 @@ def test_r10_depths(drive, folder) -> None:
         (b'<D:propfind xmlns:D="DAV:"/>', 400),
         (b'<D:other xmlns:D="DAV:"/>', 400),
         (b'<!DOCTYPE x [<!ENTITY a "b">]><D:propfind xmlns:D="DAV:"><D:allprop/></D:propfind>', 400),
-        (b'<D:propfind xmlns:D="DAV:"><D:prop>' + b"<D:a>" * 100 + b"</D:a>" * 100 + b"</D:prop></D:propfind>", 400),
+        (b'<D:propfind xmlns:D="DAV:"><D:prop>' + b"<D:a>" * 100 + b"</D:a>" * 100 + b"</D:prop></D:propfind>", 413),
         (b'<?xml version="1.0" encoding="nonsense"?><a/>', 400),
         (b"\xff\xfe\x00", 400),
         (b" " * (1024 * 1024 + 1), 413),
