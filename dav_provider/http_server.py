@@ -203,27 +203,31 @@ class HttpServer:
 
 
 def _listen(address: tuple[str, int], share_port: bool) -> socket.socket:
-    """Raises OSError."""
+    """At the first of the addresses a name stands for that can be had. Raises OSError."""
+    refusal: OSError | None = None
     host, port = address
-    family, kind, protocol, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-        0
-    ]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if share_port:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        # What is accepted inherits it; without, answers of several packets wait for the client's acknowledgements.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if family == socket.AF_INET6 and host == "::":
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listener.setblocking(False)
-        listener.bind(found)
-        listener.listen(_BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+    for family, kind, _, _, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
+        listener = socket.socket(family, kind)
+        try:
+            _prepare(listener, share_port)
+            listener.bind(found)
+            listener.listen(_BACKLOG)
+            return listener
+        except OSError as error:
+            listener.close()
+            refusal = refusal or error
+    raise refusal or OSError(f"no address of {host}")
+
+
+def _prepare(listener: socket.socket, share_port: bool) -> None:
+    listener.setblocking(False)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if share_port:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    # What is accepted inherits it; without, answers of several packets wait for the client's acknowledgements.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if listener.family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # `::` means every address there is
 
 
 def _affordable() -> int:

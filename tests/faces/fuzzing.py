@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tests.faces.fuzz_words import BYTES, FIELDS, METHODS, TARGETS, VALUES
 from tests.faces.replay_format import Repeat, Step, parse
 
 REPLAYS = Path(__file__).parent / "replay"
@@ -21,127 +22,6 @@ _LARGEST_BODY = 20_000  # bytes; a fuzz run is about many requests, not big ones
 _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3}) [A-Za-z -]+\r\n")  # in a multi-status no CRLF follows
 # Not implemented, another server's Destination, an HTTP version we do not speak, a disk that is full.
 _ALLOWED = frozenset((b"501", b"502", b"505", b"507"))
-
-_METHODS = (
-    *("OPTIONS", "GET", "HEAD", "PUT", "PROPFIND", "PROPPATCH", "MKCOL", "DELETE", "COPY", "MOVE", "LOCK", "UNLOCK"),
-    *("POST", "TRACE", "CONNECT", "REPORT", "ACL", "get", "", "PUT ", "P\0T", "X" * 300),
-)
-_TARGETS = (
-    *(
-        "/",
-        "/dav",
-        "/dav/",
-        "*",
-        "//",
-        "/dav//",
-        "/dav/..",
-        "/dav/../..",
-        "/%2e%2e/%2e%2e",
-        "/dav/%00",
-        "/dav/%",
-        "/dav/%ff",
-    ),
-    *("/dav/%2f", "/dav/a%0d%0aX:y", "http://localhost/dav/", "http://[::1/dav/", "https://x", "dav", "/dav/?a=b#c"),
-    *(
-        "/dav/" + "a/" * 500,
-        "/dav/" + "a" * 256,
-        "/dav/" + "%41" * 9000,
-        "/dav/\xff",
-        "/dav/~$x.docx",
-        "/dav/._x",
-        "/dav/a:b",
-    ),
-)
-_VALUES = (
-    *("", "0", "-1", "+5", "0x5", "5_0", "1, 1", "9" * 30, "infinity", "T", "F", "*", "\xff", "\0", "a\rb", " ", "\t"),
-    *(
-        "chunked",
-        "gzip, chunked",
-        "identity",
-        "bytes=0-",
-        "bytes=-5",
-        "bytes=5-1",
-        "bytes=0-1,2-3",
-        '"',
-        '"a"',
-        'W/"a"',
-    ),
-    *("(<urn:uuid:x>)", "(Not <DAV:no-lock>)", "(" * 50, '(["a"])', "<>", "<urn:uuid:x>", "Second-9", "Infinite"),
-    *(
-        "/dav/x",
-        "http://localhost/dav/x",
-        "http://elsewhere/x",
-        "/dav/../x",
-        "Basic",
-        "Basic !!!",
-        "Basic OjpB",
-        "Bearer x",
-    ),
-    *(
-        "Thu, 01 Jan 1970 00:00:00 GMT",
-        "Mon, 99 Foo 99999",
-        "100-continue",
-        "close",
-        "keep-alive",
-        "upgrade",
-        "x" * 20_000,
-    ),
-    *(
-        "SHA1:" + "0" * 40,
-        "MD5:zz",
-        "1234567890",
-        "1e9",
-        "-1e99",
-        "nan",
-        "text/xml; charset=utf-16",
-        "application/octet-stream",
-    ),
-)
-_FIELDS = (
-    *(
-        "Authorization",
-        "Connection",
-        "Content-Length",
-        "Content-Range",
-        "Content-Type",
-        "Depth",
-        "Destination",
-        "Expect",
-    ),
-    *("Host", "If", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Lock-Token"),
-    *("OC-Checksum", "Overwrite", "Range", "Timeout", "Transfer-Encoding", "Translate", "User-Agent", "X-OC-Mtime"),
-    *("X-Expected-Entity-Length", "X-Forwarded-For", "X-Forwarded-Host", "Forwarded", "X_Y", "X Y", "", "X" * 3000),
-)
-_BYTES = (
-    *(
-        b"\r\n",
-        b"\n",
-        b"\r",
-        b"\r\n\r\n",
-        b"\0",
-        b" ",
-        b"\t",
-        b":",
-        b"\xff",
-        b"\xc3",
-        b"%",
-        b"/",
-        b"..",
-        b"&amp;",
-        b"&#0;",
-        b"<",
-    ),
-    *(
-        b"</D:prop>",
-        b"<!DOCTYPE x [<!ENTITY a 'b'>]>",
-        b"<![CDATA[",
-        b"<a>" * 60,
-        b' xmlns:X="',
-        b"0\r\n\r\n",
-        b"ffffffff\r\n",
-    ),
-    *(b"HTTP/1.1", b"Transfer-Encoding: chunked\r\n", b"Content-Length: 7\r\n", b"GET / HTTP/1.1\r\n\r\n"),
-)
 
 
 @dataclass(frozen=True)
@@ -227,12 +107,12 @@ Change = Callable[[random.Random, Shape], Shape]
 
 
 def _method(dice: random.Random, shape: Shape) -> Shape:
-    return replace(shape, method=dice.choice(_METHODS))
+    return replace(shape, method=dice.choice(METHODS))
 
 
 def _target(dice: random.Random, shape: Shape) -> Shape:
     if dice.random() < 0.5:
-        return replace(shape, target=dice.choice(_TARGETS))
+        return replace(shape, target=dice.choice(TARGETS))
     return replace(shape, target=_spoil(dice, shape.target.encode("latin-1"), 2).decode("latin-1"))
 
 
@@ -241,12 +121,12 @@ def _value(dice: random.Random, shape: Shape) -> Shape:
     at = dice.randrange(len(fields))
     name, value = fields[at]
     spoilt = _spoil(dice, value.encode("latin-1"), 2).decode("latin-1")
-    fields[at] = (name, dice.choice((spoilt, dice.choice(_VALUES))))
+    fields[at] = (name, dice.choice((spoilt, dice.choice(VALUES))))
     return replace(shape, fields=tuple(fields))
 
 
 def _another_field(dice: random.Random, shape: Shape) -> Shape:
-    field = (dice.choice(_FIELDS), dice.choice(_VALUES))
+    field = (dice.choice(FIELDS), dice.choice(VALUES))
     at = dice.randrange(len(shape.fields) + 1)
     return replace(shape, fields=(*shape.fields[:at], *[field] * dice.choice((1, 1, 2, 300)), *shape.fields[at:]))
 
@@ -283,7 +163,7 @@ def _spoil(dice: random.Random, data: bytes, times: int) -> bytes:
             case 0:
                 spoilt[at:end] = dice.randbytes(end - at)
             case 1:
-                spoilt[at:at] = dice.choice(_BYTES)
+                spoilt[at:at] = dice.choice(BYTES)
             case 2:
                 del spoilt[at:end]
             case 3:
