@@ -86,7 +86,8 @@ def serve_until(stop: threading.Event, server: Server) -> None:
 
     thread = threading.Thread(target=run, name="http", daemon=True)
     thread.start()
-    stop.wait()
+    while not stop.wait(1.0):  # a signal that another thread received is handled here, but does not wake this one
+        pass
     if failures:
         raise failures[0]
     _log.info("stopping: new requests are refused, running ones have %d seconds to finish", _GRACE_SECONDS)

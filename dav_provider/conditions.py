@@ -58,8 +58,8 @@ def check_read(request: Request, entry: Entry, tokens: frozenset[str]) -> None:
         return
     since = request.header("If-Modified-Since")
     # Only an equal date means "unchanged": a file may be replaced by an older one, and macOS
-    # revalidates by date alone (R17).
-    if since is not None and parse_http_date(since) == entry.shown_mtime:
+    # revalidates by date alone (R17). A folder's date says nothing about what is in it.
+    if since is not None and not entry.is_folder and parse_http_date(since) == entry.shown_mtime:
         raise NotModified("the client has this version")
 
 

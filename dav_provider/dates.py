@@ -9,6 +9,7 @@ from functools import lru_cache
 
 NANOSECONDS = 1_000_000_000
 _LATEST = 9_223_372_035  # in the year 2262: what nanoseconds in 64 bits reach
+_EARLIEST = -_LATEST  # 1677; Windows says 1601 where it knows no time
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNIX_TIME = re.compile(r"(\d{1,12})(?:\.(\d{1,9})\d*)?")
@@ -30,13 +31,13 @@ def iso_date(seconds: int) -> str:
 
 
 def parse_http_date(text: str) -> int | None:
-    """Seconds since 1970 of any of the three HTTP date forms; None for what is not a date."""
+    """Seconds since 1970 of any of the three HTTP date forms, 1677 for what is older; None for what is no date."""
     try:
         parsed = parsedate_tz(text)
         seconds = mktime_tz(parsed) if parsed else None
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
-    return seconds if seconds is not None and 0 <= seconds <= _LATEST else None
+    return max(seconds, _EARLIEST) if seconds is not None and seconds <= _LATEST else None
 
 
 def parse_time_ns(text: str) -> int | None:

@@ -23,13 +23,12 @@ def get(kelp: Kelp, request: Request) -> Answer:
     """Also HEAD. Raises NotFound, NotModified, PreconditionFailed, RangeNotSatisfiable, StoreError."""
     found, entry = locate_existing(kelp, request)
     tokens = tokens_on(kelp, request, found)
-    if entry.is_folder:
-        conditions.check_if(request, entry, tokens)
-        return _folder_page(kelp, request, entry)
     try:
         conditions.check_read(request, entry, tokens)
     except NotModified:
         return Answer(304, validators(entry))
+    if entry.is_folder:
+        return _folder_page(kelp, request, entry)
     if request.method == "HEAD":  # a Range is defined for GET only (RFC 9110 §14.2)
         return Answer(200, [*_headers(entry), ("Content-Length", str(entry.size))])
     part = conditions.wanted_range(request, entry)

@@ -34,6 +34,7 @@ class ListingCache:
     def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._bytes = 0
+        self._gathered = 0  # bytes of answers that are being made
         self._guard = threading.Lock()
 
     def find(self, kelp: Kelp, caller: Caller, key: Hashable, entry_id: int) -> bytes | None:
@@ -68,17 +69,21 @@ class ListingCache:
         self, key: Hashable, version: int | None, listing: reading.ListingVersion | None, pieces: Iterator[bytes]
     ) -> Iterator[bytes]:
         """The same pieces; kept when all of them were made and they are not too many."""
-        made: list[bytes] = []
+        made: list[bytes] | None = []
         size = 0
         try:
             for piece in pieces:
-                size += len(piece)
-                if size <= _LARGEST:
+                if made is not None and self._gathered + len(piece) <= _LARGEST:
                     made.append(piece)
-                else:
-                    made.clear()
+                    size += len(piece)
+                    self._gathered += len(piece)
+                elif made is not None:
+                    made = None
+                    self._gathered -= size
+                    size = 0
                 yield piece
-            if size <= _LARGEST:
+            if made is not None:
                 self.keep(key, version, listing, b"".join(made))
         finally:
+            self._gathered -= size
             close(pieces)

@@ -64,7 +64,7 @@ def copy(kelp: Kelp, request: Request) -> Answer:
         place_of(found),
         _target(kelp, request),
         on_conflict=_on_conflict(request),
-        deep=request.depth != "0",
+        deep=is_folder and request.depth != "0",
         condition=conditions.for_change(request),
         mtime_ns=mtime_ns,
     )

@@ -20,6 +20,12 @@ class InProcessQueue:
             self._rings += 1
             self._bell.notify_all()
 
+    @property
+    def rings(self) -> int:
+        """How often it rang so far."""
+        with self._bell:
+            return self._rings
+
     def wait(self, heard: int, timeout: float) -> int:
         """Wait until the bell rang more than `heard` times, at most `timeout` seconds; how often it rang so far."""
         with self._bell:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _HEARTBEAT = 5.0  # seconds
 _GATHER = 0.1  # seconds: 8 clients' small PUTs were slowed to a third by batches of two or three (measured)
+_BURST = 1.0  # … and so long at most while changes keep coming: people wait for these, nobody for the NAS
 _FLUSH_LIMIT = 120.0  # seconds that the final fsync of a file may take (design §5)
 _HOUSEKEEPING = 60.0  # seconds between two rounds
 
@@ -142,7 +143,10 @@ class Runner:
     def _gather(self) -> None:
         """Let changes come together: a batch shares two commits and its folders' syncs. Not a stall."""
         self._watch.end()
-        self._stopping.wait(_GATHER)
+        until = time.monotonic() + _BURST
+        before, now = -1, self._queue.rings
+        while before != now and time.monotonic() < until and not self._stopping.wait(_GATHER):
+            before, now = now, self._queue.rings
         self._watch.begin()
 
     def _heartbeat(self) -> None:

@@ -145,7 +145,6 @@ def test_a_listing_of_a_big_folder_takes_little_memory(crowded: ServerProcess, b
     assert growth_by(crowded, body, clients=1, times=1) < MOST_LISTING_GROWTH
 
 
-@pytest.mark.xfail(strict=True, reason="each thread keeps a database connection with a cache of its own")
 def test_listings_one_after_another_take_no_more(crowded: ServerProcess) -> None:
     assert growth_by(crowded, b"", clients=1, times=16) < MOST_LISTING_GROWTH
 

@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import logging
 import sqlite3
-import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -154,7 +153,7 @@ class Database:
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise ConfigurationError(f"SQLite 3.39 or newer is needed, Python has {sqlite3.sqlite_version}")
         self._file = Path(parsed.database)
-        self._spare = threading.local()
+        self._spare: list[sa.PoolProxiedConnection] = []
         self._leased: weakref.WeakSet[sa.PoolProxiedConnection] = weakref.WeakSet()
         self._engine = sa.create_engine(
             url,
@@ -176,7 +175,7 @@ class Database:
     def close(self) -> None:
         for pooled in list(self._leased):
             pooled.close()
-        self._spare = threading.local()
+        self._spare = []
         self._engine.dispose()
         self._changes.close()
 
@@ -229,9 +228,15 @@ class Database:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection of this thread's own: checking one out of the pool for each look costs as much as the look."""
-        spare = self._spare.__dict__.setdefault("connections", [])
-        pooled = spare.pop() if spare else self._lease()
+        """A connection for a block: getting one out of the pool for each look costs as much as the look.
+
+        The one used last is taken first: few exist, and those have what was read lately in their caches.
+        """
+        spare = self._spare
+        try:
+            pooled = spare.pop()
+        except IndexError:
+            pooled = self._lease()
         try:
             with _translated():
                 yield pooled.driver_connection  # type: ignore[misc]

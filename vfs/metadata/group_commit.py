@@ -26,6 +26,7 @@ class _Group:
         self._lent = lent
         self.connection = lent.__enter__()
         self.size = 0
+        self.entered = False  # no other process writes
         self.number: int | None = None  # of the change count, while a transaction is open
         self.done = threading.Event()
         self.failure: BaseException | None = None
@@ -88,6 +89,9 @@ class GroupCommit:
         group = self._open
         try:
             if not group.connection.in_transaction:
+                if not group.entered:
+                    self._changes.enter()
+                    group.entered = True
                 group.connection.execute("BEGIN IMMEDIATE")
                 group.number = self._changes.begin()
             group.connection.execute("SAVEPOINT change")
@@ -108,6 +112,8 @@ class GroupCommit:
         finally:
             if group.number is not None:
                 self._changes.end(group.number)
+            if group.entered:
+                self._changes.leave()
             group.close()
 
 

@@ -6,12 +6,15 @@ looking at sixteen bytes: a statement would cost 20 µs, and the interpreter's l
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import struct
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import TypeVar
+
+from vfs import turns
 
 T = TypeVar("T")
 
@@ -23,8 +26,10 @@ _MOST = 4096  # values kept; each is a few hundred bytes
 class ChangeCount:
     """Counts the changes of one SQLite database in a file beside it, which all its processes map.
 
-    `begin` and `end` are called by who holds the database's write lock, so only one counts at a time. While a change
-    is under way, or when its process died in it, the two counts differ until the next one has ended.
+    Writers enter one after another: SQLite itself would have them look again after 1, 2, 5, … 100 ms, the kernel wakes
+    the next one at once. Inside, `begin` and `end` are called by who holds the database's write lock too, so only one
+    counts at a time. While a change is under way, or when its process died in it, the two counts differ until the next
+    one has ended.
     """
 
     def __init__(self, file: Path) -> None:
@@ -34,13 +39,26 @@ class ChangeCount:
             if os.fstat(handle).st_size < _COUNTS.size:
                 os.ftruncate(handle, _COUNTS.size)
             self._shared = mmap.mmap(handle, _COUNTS.size)
-        finally:
+        except BaseException:
             os.close(handle)
+            raise
+        self._handle = handle
 
     def value(self) -> int | None:
         """The number of changes so far; None while one is under way."""
         ended, begun = _COUNTS.unpack_from(self._shared)
         return begun if ended == begun else None
+
+    def enter(self) -> None:
+        """Wait until no other process writes."""
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with turns.waiting():
+                fcntl.flock(self._handle, fcntl.LOCK_EX)
+
+    def leave(self) -> None:
+        fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def begin(self) -> int:
         ended, begun = _COUNTS.unpack_from(self._shared)
@@ -52,7 +70,10 @@ class ChangeCount:
         struct.pack_into("=Q", self._shared, 0, number)
 
     def close(self) -> None:
-        self._shared.close()
+        if self._handle >= 0:
+            self._shared.close()
+            os.close(self._handle)
+            self._handle = -1
 
 
 class Memory:

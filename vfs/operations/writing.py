@@ -10,7 +10,6 @@ from vfs.core import Kelp
 from vfs.errors import AlreadyExists, InvalidRequest, NoSpace, WrongKind
 from vfs.metadata.database import Tx
 from vfs.model import (
-    PIECE_SIZE,
     Caller,
     Condition,
     Content,
@@ -51,9 +50,8 @@ def put_file(
     guard.check_time(mtime_ns)
     if on_conflict not in (OnConflict.ERROR, OnConflict.RENAME, OnConflict.OVERWRITE):
         raise InvalidRequest(f"an upload knows no strategy {on_conflict}")
-    if expected.length is None or expected.length > PIECE_SIZE:  # what is small is refused as quickly afterwards
-        with kelp.database.read() as tx:
-            _check(kelp, tx, caller, place, on_conflict, condition)
+    with kelp.database.read() as tx:
+        _check(kelp, tx, caller, place, on_conflict, condition)
     guard.require_space(kelp, expected.length or 0)
     content = contents.store(kelp, chunks, expected)
     committing = False
