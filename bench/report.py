@@ -30,7 +30,7 @@ _NOTES = """\
 - Before each measurement of a change all that is unwritten is written, else a server that syncs would pay for others.
 - "+sync": the server with a library preloaded that syncs what it changed before it answers: each file, and each
   folder once per request. rclone cannot be made to (a Go program makes its own system calls), and nginx keeps its
-  locks in memory only.
+  locks in memory only, as rclone and WsgiDAV do; WsgiDAV its properties too.
 - nginx and rclone store no properties of clients. lighttpd copies a file by a hard link. Apache and lighttpd sync
   their databases of locks and properties by themselves; Apache 2.4's takes no two changes at the same time: where it
   is shown as failed, a LOCK or UNLOCK of one client undid another's."""
