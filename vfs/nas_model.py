@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from vfs.model import Kind
@@ -182,7 +182,12 @@ def note_of(name: str, nas_name: str) -> str | None:
 
 def dump_steps(steps: Iterable[Step]) -> str:
     """The steps as JSON: the recorded plan that a successor settles after a crash (design §5)."""
-    return json.dumps([{"step": type(step).__name__, **asdict(step)} for step in steps])
+    return json.dumps([{"step": type(step).__name__, **_values(step)} for step in steps])
+
+
+def _values(step: Step) -> dict[str, object]:
+    """`dataclasses.asdict` copies deeply: a tenth of a job's time (measured)."""
+    return {field.name: getattr(step, field.name) for field in fields(step)}
 
 
 def load_steps(text: str) -> list[Step]:

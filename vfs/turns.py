@@ -15,6 +15,7 @@ import time
 from types import TracebackType
 
 _LONGEST = 0.01  # seconds; who works longer lets others in between
+_PATIENCE = 0.05  # … and after so long somebody who has it must be waiting for something: on without it
 
 
 class _Held(threading.local):
@@ -64,13 +65,14 @@ def breathe() -> None:
 
 
 def _take() -> None:
-    _turn.acquire()
-    _held.since = time.monotonic()
+    if _turn.acquire(timeout=_PATIENCE):
+        _held.since = time.monotonic()
 
 
 def _give() -> None:
-    _held.since = 0.0
-    _turn.release()
+    if _held.since:
+        _held.since = 0.0
+        _turn.release()
 
 
 def _forget() -> None:

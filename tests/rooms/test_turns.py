@@ -30,10 +30,22 @@ def test_others_wait_until_the_block_ends() -> None:
     seen: list[str] = []
     with turns.hold():
         other = started(take(seen, "other"))
-        other.join(0.05)
+        other.join(0.01)
         seen.append("first")
     other.join(PATIENCE)
     assert seen == ["first", "other"]
+
+
+def test_nobody_waits_for_ever() -> None:
+    """Who has the turn may hang in something that nobody knew could wait."""
+    seen: list[str] = []
+    with turns.hold():
+        started(take(seen, "other")).join(PATIENCE)
+        assert seen
+        with turns.waiting():
+            pass
+    started(take(seen, "another")).join(PATIENCE)
+    assert seen == ["other", "another"]
 
 
 def test_others_run_while_it_waits() -> None:
@@ -50,7 +62,7 @@ def test_what_is_inside_a_wait_may_take_the_turn_again() -> None:
     with turns.hold(), turns.waiting(), turns.hold():
         seen: list[str] = []
         other = started(take(seen, "other"))
-        other.join(0.05)
+        other.join(0.01)
         assert not seen
     other.join(PATIENCE)
     assert seen

@@ -61,10 +61,10 @@ class Leases:
     def held(self, entry_id: int) -> bool:
         return self._tx.one("SELECT 1 FROM mirror_leases WHERE entry_id = :id", id=entry_id) is not None
 
-    def holds(self, fence: int, now_ns: int) -> bool:
-        """The fence check right before a step touches the tree."""
-        sql = "SELECT 1 FROM mirror_leases WHERE id = :id AND expires_ns > :now"
-        return self._tx.one(sql, id=fence, now=now_ns) is not None
+    def expires(self, fence: int) -> int | None:
+        """For the fence check right before a step touches the tree; None when somebody else took over."""
+        row = self._tx.one("SELECT expires_ns FROM mirror_leases WHERE id = :id", id=fence)
+        return row[0] if row else None
 
     def renew(self, owner: str, expires_ns: int) -> None:
         """Not those that were given up (0): they wait to be settled, and their owner may live long."""

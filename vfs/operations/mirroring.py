@@ -79,8 +79,7 @@ def _version_path(entry_id: int, uuid: str, created_ns: int, name: str) -> str:
 
 def content_of(kelp: Kelp, content_id: str) -> Content:
     """Raises ObjectMissing."""
-    with kelp.database.read() as tx:
-        return contents.get(tx, content_id)
+    return kelp.database.recall(("content to carry", content_id), lambda tx: contents.get(tx, content_id))
 
 
 def tree_of(kelp: Kelp, folder_id: int) -> list[tuple[str, str, int | None, int | None, int | None]]:
@@ -94,8 +93,8 @@ def tree_of(kelp: Kelp, folder_id: int) -> list[tuple[str, str, int | None, int 
 
 def still_mine(kelp: Kelp, job: Job) -> bool:
     """The fence check, right before a step touches the tree."""
-    with kelp.database.read() as tx:
-        return tx.leases.holds(job.fence, kelp.clock.now_ns())
+    expires = kelp.database.recall(("lease", job.fence), lambda tx: tx.leases.expires(job.fence))
+    return expires is not None and expires > kelp.clock.now_ns()
 
 
 def renew(kelp: Kelp, owner: str) -> None:
@@ -165,7 +164,7 @@ def record(kelp: Kelp, results: Iterable[Result], failures: Iterable[tuple[Resul
 
 def _record_one(kelp: Kelp, tx: Tx, result: Result) -> bool:
     situation = result.job.situation
-    if not tx.leases.holds(result.job.fence, 0):
+    if not tx.leases.expires(result.job.fence):
         return False
     if situation.kind == Kind.FOLDER and situation.recorded.spot is not None and result.recorded.spot is None:
         _record_gone(kelp, tx, result.job)
