@@ -21,6 +21,7 @@ import click
 
 from cli import banner, check, locks, processes, status, sync, tls, trash, users, versions
 from cli.address import address_for
+from cli.allocator import share_arenas
 from cli.display import complain
 from cli.drive import load_settings, log_option, place_options, set_up_log
 from cli.first_run import Login, ensure_admin
@@ -71,6 +72,7 @@ def serve(
     set_up_log(log_level)
     overrides = {f"server_{name}": value for name, value in server.items()}
     settings = load_settings(config, data, nas, **overrides)
+    share_arenas()
     if record and settings.server.processes > 1:
         raise click.UsageError("a recording is made by one process: leave --processes out")
     certificate = banner.Certificate.of(settings)

@@ -7,6 +7,7 @@ from collections import OrderedDict
 
 SMALL = 64 * 1024  # bytes of one content
 _MOST_BYTES = 16 * 1024 * 1024  # of all, per process
+_OVERHEAD = 400  # bytes that an entry of the table takes beside its content (measured)
 
 
 class SmallContents:
@@ -31,7 +32,7 @@ class SmallContents:
             if content_id in self._kept:
                 return
             self._kept[content_id] = content
-            self._bytes += len(content)
+            self._bytes += len(content) + _OVERHEAD
             while self._bytes > _MOST_BYTES:
                 _, gone = self._kept.popitem(last=False)
-                self._bytes -= len(gone)
+                self._bytes -= len(gone) + _OVERHEAD
