@@ -93,9 +93,10 @@ class Listings:
         if body is not None:
             return Answer(207, [("Content-Type", xmlio.XML_TYPE)], body)
         listing = reading.listing_version(kelp, request.caller, entry.id)
+        is_current = listing is None or listing[1] == entry.version  # … and not changed since it was found
         view = _view(kelp, request, found, entry, wanted, members=depth == "1")
         answer = multistatus(_responses(kelp, request, entry, wanted, view, members=depth == "1"))
-        if view.own_locks or view.member_locks or wanted.asks(QUOTA_USED, QUOTA_AVAILABLE):
+        if not is_current or view.own_locks or view.member_locks or wanted.asks(QUOTA_USED, QUOTA_AVAILABLE):
             return answer
         if isinstance(answer.body, bytes):
             self._cache.keep(key, version, listing, answer.body)

@@ -165,11 +165,11 @@ class Entries:
             [{"id": id} for id in sorted(folder_ids)],
         )
 
-    def listing_version(self, id: int) -> tuple[int, int] | None:
-        """Version of an entry itself, and of the listing when it is a folder."""
-        sql = """SELECT e.version, COALESCE(f.version, 0) FROM entries e
+    def listing_version(self, id: int) -> tuple[int, int, int] | None:
+        """The id again, version of the entry itself, and of the listing when it is a folder."""
+        sql = """SELECT e.id, e.version, COALESCE(f.version, 0) FROM entries e
                  LEFT JOIN folder_versions f ON f.folder_id = e.id WHERE e.id = :id"""
-        row: tuple[int, int] | None = self._tx.one(sql, id=id)
+        row: tuple[int, int, int] | None = self._tx.one(sql, id=id)
         return row
 
     def nas_name_taken(self, folder_id: int, nas_key: str, but: int = 0) -> bool:

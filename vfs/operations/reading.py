@@ -76,8 +76,8 @@ def stat(kelp: Kelp, caller: Caller, entry_id: int) -> Entry:
         return guard.reach(tx, caller, entry_id, Level.READ)[0]
 
 
-# Of an entry itself and, for a folder, of what is listed in it.
-ListingVersion = tuple[int, int]
+# Whose it is (the next entry of a name has low versions too), of the entry itself and, for a folder, of what is in it.
+ListingVersion = tuple[int, int, int]
 
 
 def version(kelp: Kelp) -> int | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,8 +20,8 @@ from dav_provider.listing_cache import ListingCache
 from tests.mirror_drive import MirrorDrive
 from vfs.core import Kelp
 from vfs.errors import KelpError
-from vfs.model import OnConflict, Scope
-from vfs.operations import locking, properties, trashing
+from vfs.model import Caller, OnConflict, Scope
+from vfs.operations import locking, properties, reading, trashing
 
 BASIC = "Basic " + base64.b64encode(b"admin:correct horse").decode()
 NAMED = (
@@ -76,6 +77,7 @@ def _restore(drive: MirrorDrive, number: int) -> None:
 CHANGES: dict[str, Change] = {
     "put": lambda drive, number: drive.put("a", b"%d" % number),
     "put in the folder": lambda drive, number: drive.put("d/in", b"%d" % number),
+    "save": lambda drive, number: (drive.put("t", b"%d" % number), drive.move("t", "a", OnConflict.OVERWRITE)),
     "new": lambda drive, number: drive.put(f"d/{number}", b""),
     "rename": lambda drive, number: drive.move("d/in", "d/out", OnConflict.OVERWRITE),
     "move out": lambda drive, number: drive.move("d/in", f"out {number}"),
@@ -155,3 +157,34 @@ def _fill(kelp: Kelp, tx: Any, count: int) -> None:
         [{"u": str(n), "n": f"a folder with a name of some length {n:05d}", "t": now} for n in range(count)],
     )
     tx.changed_folders.add(1)
+
+
+def test_another_entry_takes_the_name(tmp_path: Path) -> None:
+    """Its versions count from one again: saving by way of a temporary file showed the former ETag for ever."""
+    drive = MirrorDrive(tmp_path)
+    app = make_app(drive.kelp)
+    for number in range(1, 4):
+        drive.put("new", bytes(number))
+        drive.move("new", "a", OnConflict.OVERWRITE)
+        drive.mkdir("d")
+        for question in QUESTIONS:
+            assert ask(app, *question) == ask(make_app(drive.kelp), *question)
+        drive.trash("d")
+    drive.close()
+
+
+def test_what_changed_after_it_was_found_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drive = MirrorDrive(tmp_path)
+    app = make_app(drive.kelp)
+    drive.put("a", b"old")
+    look = reading.listing_version
+
+    def change_first(kelp: Kelp, caller: Caller, entry_id: int) -> reading.ListingVersion | None:
+        monkeypatch.setattr(reading, "listing_version", look)
+        drive.put("a", b"newer")
+        return look(kelp, caller, entry_id)
+
+    monkeypatch.setattr(reading, "listing_version", change_first)
+    assert b"<D:getcontentlength>3<" in ask(app, "/dav/a", "0", b"")
+    assert b"<D:getcontentlength>5<" in ask(app, "/dav/a", "0", b"")
+    drive.close()
