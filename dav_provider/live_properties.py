@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 from dav_provider.conditions import etag_of
@@ -95,10 +96,14 @@ def of_all(node: Node, view: View) -> str:
     if is_folder(node):
         return f"{common}<D:resourcetype><D:collection/></D:resourcetype>{locks}"
     return (
-        f"{common}<D:getcontentlength>{node.size}</D:getcontentlength>"
-        f"<D:getcontenttype>{escape(content_type(node))}</D:getcontenttype>"
-        f"<D:getetag>{etag_of(node.content_id)}</D:getetag><D:resourcetype/>{locks}"
+        f"{common}<D:getcontentlength>{node.size}</D:getcontentlength>{_type_element(node.mime_type)}"
+        f'<D:getetag>"{node.content_id}"</D:getetag><D:resourcetype/>{locks}'
     )
+
+
+@lru_cache(maxsize=1024)
+def _type_element(mime_type: str) -> str:
+    return f"<D:getcontenttype>{escape(mime_type or 'application/octet-stream')}</D:getcontenttype>"
 
 
 def display_name(node: Node) -> str:
@@ -135,7 +140,7 @@ def _getcontentlength(node: Node, view: View) -> str | None:
 
 
 def _getcontenttype(node: Node, view: View) -> str | None:
-    return None if is_folder(node) else f"<D:getcontenttype>{escape(content_type(node))}</D:getcontenttype>"
+    return None if is_folder(node) else _type_element(node.mime_type)
 
 
 def _getetag(node: Node, view: View) -> str | None:

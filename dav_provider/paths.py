@@ -18,6 +18,7 @@ MOUNT: Segments = ("dav",)  # no dot in it: Office then takes another code path 
 MOUNT_HREF = "/dav/"
 
 _UNENCODED = "-._~!$'()*,;=:@"  # beside letters and digits; `&` and `+` are encoded, so no href needs XML escapes
+_PLAIN = re.compile(r"[A-Za-z0-9._~!$'()*,;=:@-]*")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 _DEFAULT_PORT = re.compile(r":(?:80|443)?$")
@@ -87,7 +88,7 @@ def decode_path(path: str) -> Segments:
 
 def encode(name: str) -> str:
     """One segment, percent-encoded for a URL."""
-    return quote(name, safe=_UNENCODED)
+    return name if _PLAIN.fullmatch(name) else quote(name, safe=_UNENCODED)
 
 
 def href(segments: Segments, *, folder: bool) -> str:
