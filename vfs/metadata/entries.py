@@ -49,6 +49,12 @@ WITH RECURSIVE down(id, depth) AS (
 )"""
 
 
+# An enum's own look-up by value costs as much as reading the column.
+_KINDS = {kind.value: kind for kind in Kind}
+_STATES = {state.value: state for state in State}
+_STATUSES = {status.value: status for status in StoreStatus}
+
+
 def entry_of(row: Sequence[Any]) -> Entry:
     """An Entry from a row that starts with `COLUMNS`."""
     return Entry(
@@ -56,8 +62,8 @@ def entry_of(row: Sequence[Any]) -> Entry:
         row[1],
         row[2],
         row[3],
-        Kind(row[4]),
-        State(row[5]),
+        _KINDS[row[4]],
+        _STATES[row[5]],
         row[6],
         row[7],
         row[8],
@@ -66,7 +72,7 @@ def entry_of(row: Sequence[Any]) -> Entry:
         row[11],
         row[12],
         row[13],
-        StoreStatus(row[14]),
+        _STATUSES[row[14]],
     )
 
 
@@ -137,7 +143,7 @@ class Entries:
     def ancestors(self, id: int) -> list[tuple[int, State, str]]:
         """(id, own state, name) of the entry itself first, then of each ancestor up to the root."""
         rows = self._tx.all(f"{_ANCESTORS} SELECT id, state, name FROM up ORDER BY depth", id=id)
-        return [(row[0], State(row[1]), row[2]) for row in rows]
+        return [(row[0], _STATES[row[1]], row[2]) for row in rows]
 
     def path(self, id: int) -> tuple[str, ...]:
         """Names from below the root down to the entry."""
