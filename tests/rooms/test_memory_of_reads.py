@@ -5,12 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.mirror_drive import MirrorDrive
+from vfs.metadata.database import Database
 from vfs.metadata.memory import ChangeCount, Memory
 from vfs.operations import reading
 
@@ -106,4 +109,114 @@ def test_another_process_changes_the_drive(tmp_path: Path, dies: bool) -> None:
         other.join()
         assert reading.resolve(drive.kelp, drive.caller, [name]).entry is not None
         assert drive.read(name) == b"by another process"
+    drive.close()
+
+
+def _count(file: Path, seconds: float) -> None:
+    other, until = ChangeCount(file), time.monotonic() + seconds
+    while time.monotonic() < until:
+        other.end(other.begin())
+
+
+def test_a_number_is_never_half_written(count: ChangeCount, tmp_path: Path) -> None:
+    """0 was read in every hundredth look while another process counted: the number of an unchanged database."""
+    for _ in range(10):
+        count.end(count.begin())
+    other = multiprocessing.get_context("spawn").Process(target=_count, args=(tmp_path / "drive.changes", 0.3))
+    other.start()
+    seen = [10]
+    while other.is_alive():
+        value = count.value()
+        if value is not None:
+            assert value >= seen[-1]
+            seen[-1] = value
+    assert seen[-1] > 10
+
+
+@pytest.mark.parametrize("change", ["removed", "replaced"])
+def test_the_file_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """Other processes open what has the name now, and count there."""
+    monkeypatch.setattr("vfs.metadata.memory._FOLLOW", 0.0)
+    file = tmp_path / "drive.changes"
+    here = ChangeCount(file)
+    here.end(here.begin())
+    before = here.value()
+    assert before is not None
+    file.unlink()
+    if change == "replaced":
+        file.write_bytes(b"\xff" * 16)
+    there = ChangeCount(file)
+    for writer in (there, here):
+        assert writer.enter()
+        number = writer.begin()
+        assert here.value() is there.value() is None
+        writer.end(number)
+        writer.leave()
+        assert here.value() not in (None, before)
+        assert there.value() is not None
+    here.close()
+    there.close()
+
+
+def test_without_its_file_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vfs.metadata.memory._FOLLOW", 0.0)
+    file = tmp_path / "drive.changes"
+    count = ChangeCount(file)
+    file.unlink()
+    file.mkdir()
+    assert count.value() is None
+    file.rmdir()
+    assert count.value() is not None
+    count.close()
+
+
+def test_who_hangs_in_a_change_holds_nobody_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may be stopped (Ctrl-Z) while it writes; SQLite's own patience decides then."""
+    monkeypatch.setattr("vfs.metadata.memory._PATIENCE", 0.05)
+    here, there = ChangeCount(tmp_path / "drive.changes"), ChangeCount(tmp_path / "drive.changes")
+    assert there.enter()
+    assert [here.enter(), here.enter()] == [False, False]
+    there.leave()
+    monkeypatch.setattr("vfs.metadata.memory._PATIENCE", 30.0)
+    for _ in range(3):
+        assert here.enter()
+        threading.Timer(0.01, here.leave).start()
+        assert there.enter()
+        there.leave()
+    here.close()
+    there.close()
+
+
+def test_its_block_is_taken_at_once(count: ChangeCount, tmp_path: Path) -> None:
+    """On a full disk, the first change would kill the process (SIGBUS) if the file had a hole."""
+    assert os.stat(tmp_path / "drive.changes").st_blocks > 0
+
+
+def test_numbers_begin_anew_at_their_end(tmp_path: Path) -> None:
+    (tmp_path / "drive.changes").write_bytes(b"\xff" * 16)
+    count = ChangeCount(tmp_path / "drive.changes")
+    before = count.value()
+    count.end(count.begin())
+    assert count.value() not in (None, before)
+    count.close()
+
+
+def test_a_database_behind_a_link_has_one_count(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    there = Database(f"sqlite:///{tmp_path}/there/kelp.db")
+    (tmp_path / "kelp.db").symlink_to(tmp_path / "there" / "kelp.db")
+    here = Database(f"sqlite:///{tmp_path}/kelp.db")
+    assert here.recall("x", lambda tx: tx.accounts.value("x")) is None
+    with there.write() as tx:
+        tx.accounts.set_value("x", "1")
+    assert here.recall("x", lambda tx: tx.accounts.value("x")) == "1"
+    here.close()
+    there.close()
+
+
+def test_deep_paths_are_not_kept(tmp_path: Path) -> None:
+    """A client that asks for 4,096 of thousands of names each shall not fill the memory."""
+    drive = MirrorDrive(tmp_path)
+    reading.resolve(drive.kelp, drive.caller, ["a"] * 1000)
+    assert not drive.kelp.database._memory._kept[1]
     drive.close()

@@ -152,7 +152,7 @@ class Database:
             raise ConfigurationError(f"this version keeps its database in SQLite only, not {parsed.drivername}")
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise ConfigurationError(f"SQLite 3.39 or newer is needed, Python has {sqlite3.sqlite_version}")
-        self._file = Path(parsed.database)
+        self._file = Path(parsed.database).resolve()  # through links, as SQLite does: what stands beside it is shared
         self._spare: list[sa.PoolProxiedConnection] = []
         self._leased: weakref.WeakSet[sa.PoolProxiedConnection] = weakref.WeakSet()
         self._engine = sa.create_engine(

@@ -52,12 +52,14 @@ class GroupCommit:
         """One change. When the block has ended without an error it is committed, or the commit's error is raised."""
         with self._counting:
             self._waiting += 1
-        if not self._turn.acquire(blocking=False):
-            with turns.waiting():
-                self._turn.acquire()
         try:
+            if not self._turn.acquire(blocking=False):
+                with turns.waiting():
+                    self._turn.acquire()
+        finally:  # interrupted too: a group is never left open for somebody who does not come
             with self._counting:
                 self._waiting -= 1
+        try:
             group = self._begin()
             alone = group.size == 0
             refusal: BaseException | None = None
@@ -89,10 +91,9 @@ class GroupCommit:
         group = self._open
         try:
             if not group.connection.in_transaction:
-                if not group.entered:
-                    self._changes.enter()
-                    group.entered = True
-                group.connection.execute("BEGIN IMMEDIATE")
+                group.entered = self._changes.enter()
+                with contextlib.nullcontext() if group.entered else turns.waiting():
+                    group.connection.execute("BEGIN IMMEDIATE")
                 group.number = self._changes.begin()
             group.connection.execute("SAVEPOINT change")
         except BaseException:

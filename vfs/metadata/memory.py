@@ -6,10 +6,14 @@ looking at sixteen bytes: a statement would cost 20 µs, and the interpreter's l
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import logging
 import mmap
 import os
-import struct
+import queue
+import threading
+import time
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +22,13 @@ from vfs import turns
 
 T = TypeVar("T")
 
-_COUNTS = struct.Struct("=QQ")  # changes ended, changes begun: in this order, since they are read in it
+log = logging.getLogger(__name__)
+
+_ENDED, _BEGUN = 0, 1  # changes; in this order, since they are read in it
+_SIZE = 16  # bytes: two numbers of 64 bits
+_ROUND = 1 << 64
+_PATIENCE = 5.0  # seconds for a change of another process; one that was stopped in it may never end
+_FOLLOW = 1.0  # seconds between two looks whether the file is still the one that others open
 _UNKNOWN = object()
 _MOST = 4096  # values kept; each is a few hundred bytes
 
@@ -34,46 +44,132 @@ class ChangeCount:
 
     def __init__(self, file: Path) -> None:
         """Raises OSError."""
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if os.fstat(handle).st_size < _COUNTS.size:
-                os.ftruncate(handle, _COUNTS.size)
-            self._shared = mmap.mmap(handle, _COUNTS.size)
-        except BaseException:
-            os.close(handle)
-            raise
-        self._handle = handle
+        self._file = file
+        self._following = threading.Lock()
+        self._due = 0.0  # monotonic, when to look at the file again
+        self._is_lost = False
+        self._handle, counts = _mapped(file)
+        self._usher: _Usher | None = None
+        self._mapped = (counts, 0)  # … and what is added, so that no number comes twice when there is another file
 
     def value(self) -> int | None:
-        """The number of changes so far; None while one is under way."""
-        ended, begun = _COUNTS.unpack_from(self._shared)
-        return begun if ended == begun else None
+        """A number that every change changes; None while one is under way."""
+        if time.monotonic() > self._due:
+            self._follow()
+        counts, base = self._mapped
+        ended = counts[_ENDED]
+        begun = counts[_BEGUN]
+        return base + begun if ended == begun and not self._is_lost else None
 
-    def enter(self) -> None:
-        """Wait until no other process writes."""
+    def enter(self) -> bool:
+        """Wait until no other process writes; False when one seems to hang in it, so that SQLite's lock decides."""
+        self._follow()
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._usher = self._usher or _Usher()
             with turns.waiting():
-                fcntl.flock(self._handle, fcntl.LOCK_EX)
+                return self._usher.enter(self._handle, _PATIENCE)
+        return True
 
     def leave(self) -> None:
-        fcntl.flock(self._handle, fcntl.LOCK_UN)
+        if self._handle >= 0:  # else closing it did
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+    # Each number is stored by one instruction: `struct.pack_into` clears the bytes first, and others read 0 there.
 
     def begin(self) -> int:
-        ended, begun = _COUNTS.unpack_from(self._shared)
-        _COUNTS.pack_into(self._shared, 0, ended, begun + 1)
-        return int(begun + 1)
+        counts, _ = self._mapped
+        number = (counts[_BEGUN] + 1) % _ROUND
+        counts[_BEGUN] = number
+        return number
 
     def end(self, number: int) -> None:
         """The change `number` can be seen by everybody, or never will be."""
-        struct.pack_into("=Q", self._shared, 0, number)
+        self._mapped[0][_ENDED] = number
 
     def close(self) -> None:
-        if self._handle >= 0:
-            self._shared.close()
+        with self._following:
+            if self._handle >= 0:
+                os.close(self._handle)
+                self._handle = -1
+                if self._usher is not None:
+                    self._usher.go()
+
+    def _follow(self) -> None:
+        """Count where the others do: somebody may have removed the file, or put another in its place."""
+        with self._following:
+            self._due = time.monotonic() + _FOLLOW
+            if self._handle < 0:
+                return
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(os.stat(self._file), os.fstat(self._handle)):
+                        self._is_lost = False
+                        return
+                self._is_lost = True
+                handle, counts = _mapped(self._file)
+            except OSError as error:
+                log.error("%s cannot be opened: every look goes to the database: %s", self._file, error)
+                return
+            log.warning("%s was removed or replaced while it was in use", self._file)
             os.close(self._handle)
-            self._handle = -1
+            self._handle = handle
+            self._mapped = (counts, self._mapped[1] + _ROUND)
+            self._is_lost = False
+
+
+class _Usher(threading.Thread):
+    """Waits for a file's lock on behalf of one caller at a time: flock itself has no limit of time."""
+
+    def __init__(self) -> None:
+        super().__init__(name="kelp-usher", daemon=True)
+        self._files: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._guard = threading.Lock()
+        self._is_waiting = False
+        self._is_wanted = False
+        self._entered = threading.Semaphore(0)
+        self.start()
+
+    def enter(self, file: int, patience: float) -> bool:
+        """Have the file's lock; False after `patience` seconds."""
+        with self._guard:
+            self._is_wanted = True
+            if not self._is_waiting:  # else it still waits for one who gave up
+                self._is_waiting = True
+                self._files.put(file)
+        if self._entered.acquire(timeout=patience):
+            return True
+        with self._guard:
+            self._is_wanted = False
+            return self._entered.acquire(blocking=False)
+
+    def go(self) -> None:
+        self._files.put(None)
+
+    def run(self) -> None:
+        while (file := self._files.get()) is not None:
+            with contextlib.suppress(OSError):  # closed meanwhile
+                fcntl.flock(file, fcntl.LOCK_EX)
+            with self._guard:
+                self._is_waiting = False
+                if self._is_wanted:
+                    self._is_wanted = False
+                    self._entered.release()
+                    continue
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _mapped(file: Path) -> tuple[int, memoryview[int]]:
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        # Its block is taken now: on a full disk, the first write to a hole would kill the process.
+        os.posix_fallocate(handle, 0, _SIZE)
+        return handle, memoryview(mmap.mmap(handle, _SIZE)).cast("Q")
+    except BaseException:
+        os.close(handle)
+        raise
 
 
 class Memory:

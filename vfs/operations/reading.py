@@ -13,6 +13,8 @@ from vfs.metadata.database import Tx
 from vfs.model import ROOT_ID, Caller, DavLock, Entry, Found, Kind, Level, Row
 from vfs.operations import contents, guard, nas_state
 
+_DEEPEST_KEPT = 32  # names of a remembered path: a client may ask for thousands at once
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -30,6 +32,9 @@ def resolve(kelp: Kelp, caller: Caller, segments: Sequence[str]) -> Found:
     for name in segments:
         names.check_segment(name)
     path = tuple(segments)
+    if len(path) > _DEEPEST_KEPT:
+        with kelp.database.read() as tx:
+            return _resolve(kelp, tx, caller, path)
     key = ("resolve", caller.user_id, caller.role, path)
     return kelp.database.recall(key, lambda tx: _resolve(kelp, tx, caller, path))
 
