@@ -1,0 +1,26 @@
+"""A small file that only the NAS has: what somebody changed there is not remembered for the file's own bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.mirror_drive import MirrorDrive
+
+
+def test_what_is_not_the_content_is_not_remembered(tmp_path: Path) -> None:
+    drive = MirrorDrive(tmp_path)
+    drive.put("f", b"good")
+    drive.drain()
+    entry = drive.entry("f")
+    assert entry.content_id is not None
+    drive.kelp.cache.delete(entry.content_id)
+    drive.close()
+    drive = MirrorDrive(tmp_path)  # a process that has not read it yet
+    on_nas = drive.root / "f"
+    on_nas.write_bytes(b"evil")  # of the same size
+    drive.read("f")
+    on_nas.write_bytes(b"good")
+    assert drive.read("f") == b"good"
+    on_nas.unlink()
+    assert drive.read("f") == b"good"  # this one is remembered
+    drive.close()
