@@ -171,7 +171,7 @@ class Reader:
         whole = self._kelp.small.get(self._content.id)
         if whole is None:
             whole = b"".join(_unhurried(self._pieces(0, self.size)))
-            if blake3(whole).hexdigest() == self._content.checksum:  # a disk, or somebody on the NAS, may have changed it
+            if blake3(whole).hexdigest() == self._content.checksum:  # a disk or somebody on the NAS may err
                 self._kelp.small.keep(self._content.id, whole)
         return whole
 
