@@ -4,7 +4,6 @@ and a stop that keeps its time."""
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import signal
 import socket
@@ -15,9 +14,7 @@ from typing import Protocol
 
 from vfs.errors import ConfigurationError
 
-_log = logging.getLogger(__name__)
-
-_GRACE_SECONDS = 10  # for running requests when the server stops
+_LONGEST_STOP = 12.0  # seconds; the server's own deadlines, of which it tells, are shorter
 _WHY_NOT = {
     errno.EADDRINUSE: "it is in use by another program",
     errno.EACCES: "that needs more rights; ports below 1024 belong to root",
@@ -90,7 +87,6 @@ def serve_until(stop: threading.Event, server: Server) -> None:
         pass
     if failures:
         raise failures[0]
-    _log.info("stopping: new requests are refused, running ones have %d seconds to finish", _GRACE_SECONDS)
     end(server)
 
 
@@ -98,4 +94,4 @@ def end(server: Server) -> None:
     """Stop the server, but never wait longer than promised, whatever a client or a disk does."""
     stopping = threading.Thread(target=server.stop, name="stopping", daemon=True)
     stopping.start()
-    stopping.join(_GRACE_SECONDS + 2)
+    stopping.join(_LONGEST_STOP)

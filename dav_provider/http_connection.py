@@ -7,17 +7,17 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from dav_provider.http_exchange import Exchange, plain_answer
 from dav_provider.http_fields import LARGEST_HEAD, Head, RefusedError, check_beginning, parse_head
-from dav_provider.http_streams import LostError, Patience, Wire
-from dav_provider.request import Environ, WsgiApp
+from dav_provider.http_streams import LostError, Wire
 from vfs import turns
+
+if TYPE_CHECKING:
+    from dav_provider.http_server import HttpServer
 
 _log = logging.getLogger(__name__)
 
@@ -32,52 +32,31 @@ class Fate(Enum):
     CLOSE = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class House:
-    """What all connections of a server share."""
-
-    app: WsgiApp
-    environ: Environ  # of WSGI, what is the same for all
-    patience: Patience
-    tls: ssl.SSLContext | None
-    slow: Callable[[], AbstractContextManager[None]]  # entered by a thread while it waits for its client
-    crowded: Callable[[], bool]  # somebody waits for a thread
-    stopping: Callable[[], bool]
-    closed: Callable[[Connection], None]  # told about each connection that ended
-
-
 class Connection:
-    """`serve` does what can be done now and never waits for a head; one thread at a time calls it."""
+    """In the place of cheroot's HTTPConnection. `communicate` does what can be done now and never waits for a head; one
+    thread at a time calls it."""
 
-    def __init__(self, house: House, sock: socket.socket, address: tuple[str, int]) -> None:
-        self._house = house
-        self._environ = {**house.environ, "REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1])}
-        self._wire = Wire(sock, house.patience, house.slow)
-        self._secured = house.tls is None
+    def __init__(self, server: HttpServer, sock: socket.socket, address: tuple[str, int]) -> None:
+        self.remote_addr, self.remote_port = address
+        self._server = server
+        self._environ = {**server.environ, "REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1])}
+        self._wire = Wire(sock, server.patience, lambda: server.requests)
+        self._secured = server.ssl_adapter is None
         self._rest = b""  # received, not yet understood
         self._in_head = True
         self._lingers: int | None = None  # bytes that may still be thrown away before the connection ends
-        self.deadline = time.monotonic() + house.patience.head
+        self.has_more = False  # there is something to do at once, but others wait for the thread
+        self.deadline = time.monotonic() + server.patience.head  # while it waits
 
     @property
     def socket(self) -> socket.socket:
         return self._wire.socket
 
-    def serve(self) -> Fate:
-        try:
-            if not self._secured:
-                self._begin_tls()
-            if self._lingers is not None:
-                return self._linger()
-            return self._serve_requests()
-        except RefusedError as error:
-            self._wire.send(plain_answer(error.status, str(error)))
-            return self._say_goodbye()
-        except LostError as error:
-            _log.debug("a connection was lost: %s", error)
-            if isinstance(error.__cause__, ssl.SSLError) and error.__cause__.reason == "HTTP_REQUEST":
-                return self._refuse_plain_http()
-            return Fate.CLOSE
+    def communicate(self) -> bool:
+        """Whether the connection stays."""
+        fate = self._serve()
+        self.has_more = fate is Fate.AGAIN
+        return fate is not Fate.CLOSE
 
     def expire(self) -> None:
         """The client took too long. Never blocks."""
@@ -91,10 +70,27 @@ class Connection:
 
     def close(self) -> None:
         self._wire.close()
-        self._house.closed(self)
+        self._server.open_connections.discard(self)
+
+    def _serve(self) -> Fate:
+        try:
+            if not self._secured:
+                self._begin_tls()
+            if self._lingers is not None:
+                return self._linger()
+            return self._serve_requests()
+        except RefusedError as error:
+            with contextlib.suppress(LostError):
+                self._wire.send(plain_answer(error.status, str(error)))
+            return self._say_goodbye()
+        except LostError as error:
+            _log.debug("a connection was lost: %s", error)
+            if isinstance(error.__cause__, ssl.SSLError) and error.__cause__.reason == "HTTP_REQUEST":
+                return self._refuse_plain_http()
+            return Fate.CLOSE
 
     def _serve_requests(self) -> Fate:
-        house = self._house
+        server = self._server
         while True:
             with turns.hold():
                 head = self._gather()
@@ -105,19 +101,19 @@ class Connection:
                 return self._say_goodbye() if self._lingers else Fate.CLOSE
             self._in_head = False
             if self._rest:
-                if house.crowded():
+                if server.requests.crowded:
                     return Fate.AGAIN
-            elif house.crowded() or not self._wire.arrives(house.patience.stay):
+            elif server.requests.crowded or not self._wire.arrives(server.patience.stay):
                 if self._wire.has_decrypted:
                     return Fate.AGAIN
-                self.deadline = time.monotonic() + house.patience.idle
+                self.deadline = time.monotonic() + server.patience.idle
                 return Fate.WAIT
 
     def _exchange(self, head: Head) -> bool:
         self._wire.begin()
-        exchange = Exchange(self._wire, head, self._rest, self._house.stopping)
+        exchange = Exchange(self._wire, head, self._rest, self._server.stopping)
         self._rest = b""
-        if exchange.run(self._house.app, self._environ):
+        if exchange.run(self._server.wsgi_app, self._environ):
             self._rest = exchange.rest
             return True
         if exchange.client_may_be_sending:
@@ -152,7 +148,7 @@ class Connection:
         """From the first byte of a head its time runs."""
         if not self._in_head:
             self._in_head = True
-            self.deadline = time.monotonic() + self._house.patience.head
+            self.deadline = time.monotonic() + self._server.patience.head
 
     def _check_time(self) -> None:
         """Who sends a byte now and then is never found waiting."""
@@ -162,9 +158,9 @@ class Connection:
             raise LostError("the client was silent for too long")
 
     def _begin_tls(self) -> None:
-        assert self._house.tls is not None
+        assert self._server.ssl_adapter is not None
         self._secured = True
-        self._wire.secure(self._house.tls)
+        self._wire.secure(self._server.ssl_adapter.context)
 
     def _refuse_plain_http(self) -> Fate:
         text = "This server speaks https only on this port."
@@ -175,7 +171,7 @@ class Connection:
     def _say_goodbye(self) -> Fate:
         """Close this direction; what the client is still sending is thrown away for a while."""
         self._lingers = _LINGER_BYTES
-        self.deadline = time.monotonic() + self._house.patience.linger
+        self.deadline = time.monotonic() + self._server.patience.linger
         with contextlib.suppress(OSError):
             self._wire.finish_sending()
             return self._linger()

@@ -1,22 +1,36 @@
-"""The HTTP server: one thread accepts and watches over who waits, some answer requests.
+"""The HTTP server: cheroot's, with ours in the place of four of its parts.
 
-A connection holds a thread only from the end of a request's head to the end of its answer. Beyond the largest number
-of connections the one that has waited longest gives way; when none waits, new ones stay in the kernel's queue.
+cheroot's: addresses and the listening socket (names, IPv6 beside IPv4, a shared port), the certificate, the serving
+loop, the order of a stop, the threads and what becomes of a connection after its turn. Ours, and why (cheroot 11.1):
+
+- `_connections`, http_waiting: a new connection takes one of cheroot's threads before it says a word, a TLS handshake
+  takes the thread that accepts, and there is no largest number of connections.
+- `requests`, http_workers: a slow upload or download holds a thread, so a few of them are the whole server; a stop has
+  no last deadline.
+- `ConnectionClass`, http_connection and http_streams: a head that drips holds a thread.
+- a request and its answer, http_exchange, http_fields and http_body: cheroot's chunked reader holds a whole chunk in
+  memory and its sized one takes a cut body for a complete one; refused bodies are read into memory; of two
+  Content-Length the last one wins; 100-continue is sent before anybody wants the body; Python's `io` module and two
+  packets an answer cost half of the speed on small files.
+
+A connection holds a thread only from the end of a request's head to the end of its answer.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import resource
 import socket
 import ssl
 import sys
 import threading
-import time
 from pathlib import Path
+from typing import Any
 
-from dav_provider.http_connection import Connection, Fate, House
+from cheroot.ssl.builtin import BuiltinSSLAdapter
+from cheroot.wsgi import Server
+
+from dav_provider.http_connection import Connection
 from dav_provider.http_exchange import SERVER_NAME
 from dav_provider.http_streams import Patience
 from dav_provider.http_waiting import WaitingRoom
@@ -31,13 +45,13 @@ _MOST_CONNECTIONS = 1000
 _OTHER_FILES = 200  # descriptors that database, cache and NAS may need
 _SLOW_CLIENTS = 48  # threads that may wait for clients beside those that work
 _BACKLOG = 128
-_TURN = 0.5  # seconds between two looks at the deadlines
-_PAUSE = 0.1  # seconds without accepting when there is no room
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class HttpServer:
+class HttpServer(Server):
     """A server for one WSGI application. `open` binds, `start` serves until `stop`, which any thread may call."""
+
+    ConnectionClass = Connection
+    _connections: Any = None  # cheroot's manager, then our WaitingRoom
 
     def __init__(
         self,
@@ -45,36 +59,33 @@ class HttpServer:
         app: WsgiApp,
         *,
         threads: int = 16,
-        tls: ssl.SSLContext | None = None,
+        tls: BuiltinSSLAdapter | None = None,
         share_port: bool = False,
         patience: Patience | None = None,
         most_connections: int = _MOST_CONNECTIONS,
     ) -> None:
-        self._address = address
-        self._share_port = share_port
-        self._patience = patience or Patience()
-        self._most = min(most_connections, _affordable())
-        self._workers: Workers[Connection] = Workers(threads, threads + _SLOW_CLIENTS, self._serve)
-        self._tls = tls
-        self._app = app
-        self._listener: socket.socket | None = None
-        self._open_connections: set[Connection] = set()
-        self._stop = threading.Event()
-        self._ended = threading.Event()
+        super().__init__(address, app, server_name=SERVER_NAME, request_queue_size=_BACKLOG, reuse_port=share_port)
+        self.requests = Workers(self, threads, threads + _SLOW_CLIENTS)
+        self.ssl_adapter = tls
+        self.patience = patience or Patience()
+        self.shutdown_timeout = self.patience.finish
+        self.most_connections = min(most_connections, _affordable())
+        self.open_connections: set[Connection] = set()
+        self.environ: Environ = {}  # of WSGI, what is the same for all connections
         self._guard = threading.RLock()  # a signal handler may call `stop` on top of `start`
         self._serving: threading.Thread | None = None
-        self._resume = 0.0  # monotonic; when to accept again
+        self._stopping: threading.Thread | None = None
 
     @property
     def port(self) -> int:
         """The port in use, once open; that which was asked for before."""
-        return self._address[1]
+        return int(self.bind_addr[1])
 
     @property
     def url(self) -> str:
-        host = self._address[0]
+        host = self.bind_addr[0]
         shown = f"[{host}]" if ":" in host else host
-        return f"{'https' if self._tls else 'http'}://{shown}:{self.port}"
+        return f"{'https' if self.ssl_adapter else 'http'}://{shown}:{self.port}"
 
     def open(self) -> None:
         """Bind and listen; clients may connect from now on. Raises ConfigurationError when the address is taken.
@@ -82,152 +93,64 @@ class HttpServer:
         Its threads exist from here on: `stop` has to follow, whether `start` was called or not.
         """
         try:
-            self._listener = _listen(self._address, self._share_port)
+            self.prepare()
         except OSError as error:
-            raise ConfigurationError(f"cannot listen on {self._address}: {error}") from error
-        name = self._listener.getsockname()
-        self._address = (name[0], name[1])
-        self._room: WaitingRoom[Connection] = WaitingRoom(self._listener)
-        self._house = House(
-            app=self._app,
-            environ=_environ(self.port, secure=self._tls is not None),
-            patience=self._patience,
-            tls=self._tls,
-            slow=lambda: self._workers,
-            crowded=lambda: self._workers.crowded,
-            stopping=self._stop.is_set,
-            closed=self._open_connections.discard,
-        )
-        self._workers.start()
+            raise ConfigurationError(f"cannot listen on {self.bind_addr}: {error}") from error
+
+    def prepare(self) -> None:
+        """cheroot's; nobody has been let in yet when our waiting room takes the place of its own."""
+        super().prepare()
+        self._connections.close()
+        self._connections = WaitingRoom(self)
+        self.environ = _environ(self.port, secure=self.ssl_adapter is not None)
 
     def start(self) -> None:
         """Serve until `stop`."""
-        if self._listener is None:
-            self.open()
         with self._guard:
-            if self._stop.is_set():
+            if self._stopping is not None:
                 return
+            if self._connections is None:
+                self.open()
             self._serving = threading.current_thread()
         try:
-            while not self._stop.is_set():
-                self._turn()
+            self.serve()
         finally:
-            self._stop.set()
-            self._wind_up()
+            self._serving = None
+            self.stop()
 
     def stop(self) -> None:
         """Refuse new requests, let the running ones finish. From a signal handler it returns before that is done."""
         with self._guard:
-            first, serving = not self._stop.is_set(), self._serving
-            self._stop.set()
-        if self._listener is None or serving is threading.current_thread():
-            return
-        if serving is None:
-            if first:
-                self._wind_up()
-        else:
-            self._room.wake()
-        self._ended.wait()
+            if self._stopping is None:  # a thread, since the serving loop may be below us on the stack
+                self._stopping = threading.Thread(target=self._end, name="stopping", daemon=True)
+                self._stopping.start()
+        if threading.current_thread() is not self._serving:
+            self._stopping.join()
 
-    # --- the watching thread ----------------------------------------------------------------------
+    def _end(self) -> None:
+        if self._serving is not None:
+            _log.info(
+                "stopping: new requests are refused, running ones have %s seconds to finish", self.patience.finish
+            )
+        super().stop()
 
-    def _turn(self) -> None:
-        if self._resume and time.monotonic() >= self._resume:
-            self._resume = 0.0
-            self._room.listen(True)
-        said, knocked = self._room.select(_PAUSE if self._resume else _TURN)
-        for connection in said:
-            self._workers.put(connection)
-        if knocked:
-            self._accept()
-        self._room.expire()
+    def stopping(self) -> bool:
+        """Whether connections end with their next answer."""
+        return not self.ready
 
-    def _accept(self) -> None:
-        """Let in who knocks, a number at a time."""
-        assert self._listener is not None
-        for _ in range(_BACKLOG):
-            try:
-                sock, address = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    _log.warning("no more connections for a moment: %s", error.strerror)
-                    self._room.turn_one_out()
-                    self._pause()
-                    return
-                continue  # that client has gone again
-            crowded = len(self._open_connections) >= self._most and not self._room.turn_one_out()
-            connection = Connection(self._house, sock, address[:2])
-            self._open_connections.add(connection)
-            self._room.put(connection)
-            if crowded:  # nobody else before one of those who are served is done, or has to wait
-                self._pause()
-                return
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+        """cheroot would print."""
+        _log.log(level, "%s", msg, exc_info=traceback)
 
-    def _pause(self) -> None:
-        self._resume = time.monotonic() + _PAUSE
-        self._room.listen(False)
-
-    def _wind_up(self) -> None:
-        """What runs may finish for a while; then bodies are cut, which clients are told; then everything is."""
-        assert self._listener is not None
-        self._room.close()
-        self._listener.close()
-        self._workers.end()
-        done = self._workers.join(self._patience.finish)
-        for sending in (False, True):
-            if not done:
-                for connection in list(self._open_connections):
-                    connection.cut(sending=sending)
-                done = self._workers.join(self._patience.answer)
-        if done:
-            for connection in list(self._open_connections):  # that were to be looked at again
-                connection.close()
-        self._ended.set()
-
-    # --- the threads that answer ------------------------------------------------------------------
-
-    def _serve(self, connection: Connection) -> None:
+    @staticmethod
+    def bind_socket(socket_: socket.socket, bind_addr: tuple[str, int]) -> socket.socket:
+        """cheroot forgets the socket when the address is taken."""
         try:
-            fate = connection.serve()
-            if fate is Fate.WAIT:
-                self._room.put(connection)
-            elif fate is Fate.AGAIN:
-                self._workers.put(connection)
-            else:
-                connection.close()
-        except Exception:
-            _log.exception("a connection failed")
-            connection.close()
-
-
-def _listen(address: tuple[str, int], share_port: bool) -> socket.socket:
-    """At the first of the addresses a name stands for that can be had. Raises OSError."""
-    refusal: OSError | None = None
-    host, port = address
-    for family, kind, _, _, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
-        listener = socket.socket(family, kind)
-        try:
-            _prepare(listener, share_port)
-            listener.bind(found)
-            listener.listen(_BACKLOG)
-            return listener
-        except OSError as error:
-            listener.close()
-            refusal = refusal or error
-    raise refusal or OSError(f"no address of {host}")
-
-
-def _prepare(listener: socket.socket, share_port: bool) -> None:
-    listener.setblocking(False)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if share_port:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    # What is accepted inherits it; without, answers of several packets wait for the client's acknowledgements.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if listener.family == socket.AF_INET6:
-        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # `::` means every address there is
+            socket_.bind(bind_addr)
+        except OSError:
+            socket_.close()
+            raise
+        return socket_
 
 
 def _affordable() -> int:
@@ -254,16 +177,16 @@ def _environ(port: int, *, secure: bool) -> Environ:
 def make_server(settings: Settings, app: WsgiApp) -> HttpServer:
     """A server for `settings.server`, not yet listening. Raises ConfigurationError for an unusable certificate."""
     wanted = settings.server
-    tls = _tls(wanted.tls_cert, wanted.tls_key) if wanted.tls_cert and wanted.tls_key else None
-    return HttpServer((wanted.host, wanted.port), app, threads=wanted.threads, tls=tls, share_port=wanted.processes > 1)
+    tls = tls_adapter(wanted.tls_cert, wanted.tls_key) if wanted.tls_cert and wanted.tls_key else None
+    address = (wanted.host or "0.0.0.0", wanted.port)
+    return HttpServer(address, app, threads=wanted.threads, tls=tls, share_port=wanted.processes > 1)
 
 
-def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
-    """TLS 1.2 or newer."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+def tls_adapter(certificate: Path, key: Path) -> BuiltinSSLAdapter:
+    """TLS 1.2 or newer. Raises ConfigurationError for an unusable certificate."""
     try:
-        context.load_cert_chain(certificate, key)
+        adapter = BuiltinSSLAdapter(str(certificate), str(key))
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"cannot use the certificate {certificate}: {error}") from error
-    return context
+    adapter.context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return adapter

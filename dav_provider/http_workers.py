@@ -1,38 +1,44 @@
-"""The threads that answer requests: a few that work, and some more for those that only wait for a slow client."""
+"""The threads that answer requests: cheroot's pool, and some more for those that only wait for a slow client."""
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
-T = TypeVar("T")
+from cheroot.workers.threadpool import _SHUTDOWNREQUEST as END  # type: ignore[attr-defined]  # its stub is silent
+from cheroot.workers.threadpool import ThreadPool, WorkerThread
+
+if TYPE_CHECKING:
+    from dav_provider.http_server import HttpServer
 
 
-class Workers(Generic[T]):
+class _Worker(WorkerThread):
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            del self.server.stats["Worker Threads"][self.name]  # or cheroot remembers every thread that ever was
+
+
+class Workers(ThreadPool):
     """At most `count` threads work at the same time. For each that waits for its client inside a request there is
-    another one, up to `most` in all: slow uploads and downloads keep nobody else from being answered."""
+    another one, up to `most` in all: slow uploads and downloads keep nobody else from being answered.
 
-    def __init__(self, count: int, most: int, work: Callable[[T], None]) -> None:
-        """`work` must not raise."""
-        self._count = count
-        self._most = max(count, most)
-        self._work = work
-        self._queue: queue.SimpleQueue[T | None] = queue.SimpleQueue()
+    cheroot's own grows too, but stands still for 0.1 s meanwhile, and shrinks by ending whichever thread is idle, which
+    the next wait of the same slow client would want back.
+    """
+
+    def __init__(self, server: HttpServer, count: int, most: int) -> None:
+        super().__init__(server, min=count, max=most)
+        # Connections of one request each: 3,700 → 4,900 a second, measured against cheroot's queue.Queue.
+        self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self.get = self._next
+        self._threads: list[_Worker] = []
         self._guard = threading.Lock()
-        self._threads: set[threading.Thread] = set()
         self._aside = 0  # threads that wait for a client
-        self._numbers = 0
-
-    def start(self) -> None:
-        with self._guard:
-            for _ in range(self._count):
-                self._add()
-
-    def put(self, job: T) -> None:
-        self._queue.put(job)
 
     @property
     def crowded(self) -> bool:
@@ -43,47 +49,58 @@ class Workers(Generic[T]):
         """The calling thread waits for its client from now on."""
         with self._guard:
             self._aside += 1
-            if len(self._threads) - self._aside < self._count and len(self._threads) < self._most:
-                self._add()
+            if len(self._threads) - self._aside < self.min:
+                with contextlib.suppress(RuntimeError):  # the system gives no more threads: it goes on without
+                    self.grow(1)
 
     def __exit__(self, *_: object) -> None:
         with self._guard:
             self._aside -= 1
 
-    def end(self) -> None:
-        """The threads end once all that was put before is done."""
-        self._queue.put(None)
+    def grow(self, amount: int) -> None:
+        for _ in range(min(amount, self.max - len(self._threads))):
+            worker = _Worker(self.server)  # type: ignore[no-untyped-call]
+            worker.name = worker.name.replace("Thread", "request")
+            worker.start()
+            self._threads.append(worker)
 
-    def join(self, seconds: float) -> bool:
+    def stop(self, timeout: float = 5) -> None:
+        """What runs may finish for `timeout` seconds; then bodies are cut, which clients are told; then everything."""
+        self.put(END)  # behind all that was put before
+        done = self._join(timeout)
+        for sending in (False, True):
+            if not done:
+                for connection in list(self.server.open_connections):
+                    connection.cut(sending=sending)
+                done = self._join(self.server.patience.answer)
+        if done:
+            for connection in list(self.server.open_connections):  # that were to be looked at again
+                connection.close()
+
+    def _next(self) -> Any:
+        """What a thread gets when it is done with a connection: another one, or its end."""
+        if self._is_one_too_many():
+            return END
+        job = self._queue.get()
+        if job is END:
+            self.put(END)  # for the next thread
+        return job
+
+    def _is_one_too_many(self) -> bool:
+        if len(self._threads) <= self.min:
+            return False
+        with self._guard:
+            if len(self._threads) - self._aside <= self.min:
+                return False
+            self._threads.remove(threading.current_thread())  # type: ignore[arg-type]  # nobody else asks
+            return True
+
+    def _join(self, seconds: float) -> bool:
         """Whether all threads have ended within `seconds`."""
         until = time.monotonic() + seconds
-        while threads := [thread for thread in list(self._threads) if thread is not threading.current_thread()]:
+        while threads := [thread for thread in list(self._threads) if thread.is_alive()]:
             left = until - time.monotonic()
             if left <= 0:
                 return False
             threads[0].join(left)
         return True
-
-    def _add(self) -> None:
-        self._numbers += 1
-        thread = threading.Thread(target=self._run, name=f"request-{self._numbers}")
-        self._threads.add(thread)
-        thread.start()
-
-    def _run(self) -> None:
-        while (job := self._queue.get()) is not None:
-            self._work(job)
-            if self._is_one_too_many():
-                return
-        self._queue.put(None)  # for the next thread
-        with self._guard:
-            self._threads.discard(threading.current_thread())
-
-    def _is_one_too_many(self) -> bool:
-        if len(self._threads) <= self._count:
-            return False
-        with self._guard:
-            if len(self._threads) - self._aside <= self._count:
-                return False
-            self._threads.discard(threading.current_thread())
-            return True
