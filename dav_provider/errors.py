@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from dav_provider.http_body import UploadTooSlow
 from dav_provider.paths import MOUNT, ElsewhereError, href
 from dav_provider.request import Answer, Request, text_answer
 from dav_provider.xmlio import XML_TYPE, TooLarge, error_document
@@ -48,6 +49,7 @@ STATUS: dict[type[KelpError], int] = {
     KelpError: 503,
     ElsewhereError: 502,
     TooLarge: 413,
+    UploadTooSlow: 408,
 }
 
 # Where one method has another word for the same fact.

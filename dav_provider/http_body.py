@@ -1,8 +1,8 @@
 """Request bodies as streams: framing by RFC 9112 §6–7, in bounded memory, and never cut short in silence.
 
 Pure: works on any buffered reader with `read` and `readline`. `read(size)` gives up to `size` bytes and b""
-only at the proper end of the body; a body that ends early raises UploadIncomplete, and StoreUnavailable when it is
-the server that ends.
+only at the proper end of the body; a body that ends early raises UploadIncomplete, its kind UploadTooSlow when the
+client was given up, and StoreUnavailable when it is the server that ends.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
-from dav_provider.http_streams import StoppingError
+from dav_provider.http_streams import SlowError, StoppingError
 from vfs.errors import StoreUnavailable, UploadIncomplete
 
 PIECE_SIZE = 1024 * 1024
@@ -19,6 +19,10 @@ _LONGEST_LINE = 4096  # bytes of a chunk's size line with its extensions, or of 
 _MOST_TRAILERS = 64
 _MOST_JOINED = 1024  # chunks joined for one read; a million chunks of one byte would cost 40 times their size
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
+
+
+class UploadTooSlow(UploadIncomplete):
+    """The client took too long over the body (RFC 9110 §15.5.9)."""
 
 
 class Stream(Protocol):
@@ -54,7 +58,10 @@ class Body:
         except StoppingError as error:
             self.broken = True
             raise StoreUnavailable("the server is stopping") from error
-        except OSError as error:  # time-outs and resets while reading
+        except SlowError as error:
+            self.broken = True
+            raise UploadTooSlow("the body came too slowly") from error
+        except OSError as error:
             self.broken = True
             raise UploadIncomplete("the connection was lost while the body arrived") from error
         except UploadIncomplete:

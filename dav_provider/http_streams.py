@@ -41,7 +41,11 @@ class Patience:
 
 
 class LostError(ConnectionError):
-    """The client went away, or does not keep up."""
+    """The client is gone, or given up."""
+
+
+class SlowError(LostError):
+    """The client moves too few bytes."""
 
 
 class StoppingError(LostError):
@@ -99,7 +103,7 @@ class Wire:
         return self._tls is not None and self._tls.pending() > 0
 
     def receive_into(self, buffer: Any) -> int:
-        """Wait for bytes, 0 at the end. Raises LostError when the client does not keep up."""
+        """Wait for bytes, 0 at the end. Raises LostError; SlowError when the client does not keep up."""
         while True:
             if self._stopping:  # what is sent quickly would still arrive after the cut
                 raise StoppingError("the server stops")
@@ -178,7 +182,7 @@ class Wire:
             if self._moved < self.patience.least:
                 if event == select.POLLOUT:  # else the kernel keeps what nobody takes, after the end too
                     self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                raise LostError("the client is too slow")
+                raise SlowError("the client is too slow")
             self.begin()
 
     def finish_sending(self) -> None:

@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cheroot.ssl.builtin import BuiltinSSLAdapter
 
+from dav_provider.errors import status_of
 from dav_provider.http_body import Body
-from dav_provider.http_server import HttpServer
+from dav_provider.http_server import HttpServer, tls_adapter
 from dav_provider.http_streams import Patience
 from vfs import turns
 from vfs.crypto import certificates
@@ -61,8 +63,7 @@ class App:
                 pieces.append(piece)
         except (UploadIncomplete, StoreUnavailable) as error:
             self.cut.append(type(error).__name__)
-            status = "503 Service Unavailable" if isinstance(error, StoreUnavailable) else "400 Bad Request"
-            start_response(status, [("Content-Length", "3")])
+            start_response(f"{status_of(error)} Cut", [("Content-Length", "3")])
             return [b"cut"]
         start_response("200 OK", [("Content-Length", str(len(b"".join(pieces)) + 1))])
         return [b"<" + b"".join(pieces)]
@@ -111,13 +112,11 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
         yield started
 
 
-def _tls(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def _tls(folder: Path) -> tuple[BuiltinSSLAdapter, ssl.SSLContext]:
     cert, key = certificates.write_self_signed(("localhost",), folder / "tls", datetime.now(UTC), replace=True)
-    own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    own.load_cert_chain(cert, key)
     client = ssl.create_default_context()
     client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
-    return own, client
+    return tls_adapter(cert, key), client
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "TLS"])

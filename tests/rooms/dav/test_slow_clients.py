@@ -78,7 +78,8 @@ def test_a_body_that_drips_is_cut(hurried: Served) -> None:
                 time.sleep(0.02)
                 if hurried.app.cut:
                     break
-        assert hurried.app.cut == ["UploadIncomplete"]
+        assert hurried.app.cut == ["UploadTooSlow"]
+        assert rest_of(sock).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_body_that_is_slow_but_moves_is_not_cut(serve: Callable[..., Served]) -> None:
@@ -94,7 +95,7 @@ def test_a_body_that_is_slow_but_moves_is_not_cut(serve: Callable[..., Served]) 
 def test_a_download_that_nobody_reads_is_given_up(hurried: Served) -> None:
     with contextlib.closing(hurried.connect()) as sock:
         sock.sendall(GET.replace(b"/ ", b"/big "))
-        until(lambda: bool(hurried.app.seen) and not hurried.server._open_connections)
+        until(lambda: bool(hurried.app.seen) and not hurried.server.open_connections)
         with contextlib.suppress(OSError):
             assert len(rest_of(sock)) < BIG
 
@@ -107,7 +108,7 @@ def test_beyond_the_largest_number_the_longest_waiting_gives_way(serve: Callable
         for _ in range(20):
             assert answers(stack.enter_context(served.connect()))
         assert all(rest_of(sock) == b"" for sock in old)
-        assert len(served.server._open_connections) <= 4
+        assert len(served.server.open_connections) <= 4
 
 
 def test_when_all_are_busy_new_ones_wait(serve: Callable[..., Served]) -> None:
