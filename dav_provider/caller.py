@@ -38,32 +38,16 @@ def caller_of(kelp: Kelp, request: Request) -> Caller:
     Raises Unauthenticated for anything but good Basic credentials, TooManyAttempts after many bad ones, InvalidRequest
     for a malformed `If`.
     """
-    tried: set[str] = set()
-    credentials = _credentials(request.header("Authorization"))
-    for encoding in ("utf-8", "latin-1"):  # RFC 7617 §2.1; old clients know only the second
-        try:
-            text = credentials.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        name, _, password = text.partition(":")
-        if text in tried:
-            continue
-        tried.add(text)
-        try:
-            caller = access.authenticate(
-                kelp, name, password, face="dav", address=request.remote_address, trace_id=request.trace_id
-            )
-        except Unauthenticated:
-            if text.isascii():
-                raise
-            continue
-        tokens = _tokens(request)
-        return replace(caller, tokens=tokens) if tokens else caller
-    raise Unauthenticated("unknown user or wrong password")
+    name, _, password = _credentials(request.header("Authorization")).partition(":")
+    caller = access.authenticate(
+        kelp, name, password, face="dav", address=request.remote_address, trace_id=request.trace_id
+    )
+    tokens = _tokens(request)
+    return replace(caller, tokens=tokens) if tokens else caller
 
 
-def _credentials(header: str | None) -> bytes:
-    """`name:password` in bytes."""
+def _credentials(header: str | None) -> str:
+    """`name:password`. Raises Unauthenticated."""
     scheme, _, value = (header or "").strip().partition(" ")
     if scheme.lower() != "basic":
         raise Unauthenticated("Basic credentials are needed")
@@ -73,7 +57,10 @@ def _credentials(header: str | None) -> bytes:
         raise Unauthenticated("malformed credentials") from error
     if b":" not in credentials or b"\0" in credentials:
         raise Unauthenticated("malformed credentials")
-    return credentials
+    try:
+        return credentials.decode()
+    except UnicodeDecodeError:  # RFC 7617 §2.1: what old clients send, and hardly ever valid UTF-8
+        return credentials.decode("latin-1")
 
 
 def _tokens(request: Request) -> frozenset[str]:

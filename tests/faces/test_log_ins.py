@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.faces.conftest import Reply
+from vfs.operations import access
 
 HOME, ATTACKER = "127.0.0.1", "127.0.0.2"  # the whole of 127/8 is this machine
 
 
-def log_in(drive, name: str, password: str, address: str = HOME) -> Reply:
-    basic = "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+def log_in(drive, name: str, password: str, address: str = HOME, encoding: str = "utf-8") -> Reply:
+    basic = "Basic " + base64.b64encode(f"{name}:{password}".encode(encoding)).decode()
     connection = http.client.HTTPConnection("127.0.0.1", drive.port, timeout=60, source_address=(address, 0))
     with contextlib.closing(connection):
         connection.request("OPTIONS", "/dav/", headers={"Authorization": basic})
@@ -33,6 +34,14 @@ def test_guessing_ends_at_429_for_the_guesser_alone(served_drive) -> None:
     assert "www-authenticate" not in refused.headers, "a client would ask its user for another password"
     assert log_in(served_drive, "admin", right).status == 200, "the same account from elsewhere"
     assert log_in(served_drive, "other", right, ATTACKER).status == 200, "another account from there"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_password_with_accents_is_one_guess(served_drive, encoding: str) -> None:
+    statuses = [log_in(served_drive, "admin", f"gu\u00e9ss {n}", ATTACKER, encoding).status for n in range(8)]
+    assert statuses == [401] * 5 + [429] * 3
+    access.set_password(served_drive.kelp, "other", "gar\u00e7on d'\u00eele")
+    assert log_in(served_drive, "other", "gar\u00e7on d'\u00eele", encoding=encoding).status == 200
 
 
 def test_many_accounts_from_one_address(served_drive) -> None:
