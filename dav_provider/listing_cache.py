@@ -35,7 +35,7 @@ class ListingCache:
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._bytes = 0
         self._gathered = 0  # bytes of answers that are being made
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # a dropped answer ends wherever memory is collected, here too
 
     def find(self, kelp: Kelp, caller: Caller, key: Hashable, entry_id: int) -> bytes | None:
         """The body under `key`, when the entry and, if it is a folder, its listing are as they were."""
@@ -73,17 +73,26 @@ class ListingCache:
         size = 0
         try:
             for piece in pieces:
-                if made is not None and self._gathered + len(piece) <= _LARGEST:
+                if made is not None and self._may_gather(len(piece)):
                     made.append(piece)
                     size += len(piece)
-                    self._gathered += len(piece)
                 elif made is not None:
                     made = None
-                    self._gathered -= size
+                    self._gave_up(size)
                     size = 0
                 yield piece
             if made is not None:
                 self.keep(key, version, listing, b"".join(made))
         finally:
-            self._gathered -= size
+            self._gave_up(size)
             close(pieces)
+
+    def _may_gather(self, size: int) -> bool:
+        with self._guard:
+            fits = self._gathered + size <= _LARGEST
+            self._gathered += size if fits else 0
+            return fits
+
+    def _gave_up(self, size: int) -> None:
+        with self._guard:
+            self._gathered -= size
