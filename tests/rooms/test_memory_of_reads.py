@@ -214,9 +214,10 @@ def test_a_database_behind_a_link_has_one_count(tmp_path: Path) -> None:
     there.close()
 
 
-def test_deep_paths_are_not_kept(tmp_path: Path) -> None:
-    """A client that asks for 4,096 of thousands of names each shall not fill the memory."""
+@pytest.mark.parametrize("path", [["a"] * 1000, ["a" * 200] * 6], ids=["deep", "long"])
+def test_large_paths_are_not_kept(tmp_path: Path, path: list[str]) -> None:
+    """A client that asks for thousands of them shall not fill the memory."""
     drive = MirrorDrive(tmp_path)
-    reading.resolve(drive.kelp, drive.caller, ["a"] * 1000)
+    reading.resolve(drive.kelp, drive.caller, path)
     assert not drive.kelp.database._memory._kept[1]
     drive.close()

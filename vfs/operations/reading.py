@@ -13,7 +13,9 @@ from vfs.metadata.database import Tx
 from vfs.model import ROOT_ID, Caller, DavLock, Entry, Found, Kind, Level, Row
 from vfs.operations import contents, guard, nas_state
 
-_DEEPEST_KEPT = 32  # names of a remembered path: a client may ask for thousands at once
+# Names, and their characters, of a remembered path: a client may ask for thousands of each.
+_DEEPEST_KEPT = 32
+_LONGEST_KEPT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ def resolve(kelp: Kelp, caller: Caller, segments: Sequence[str]) -> Found:
     for name in segments:
         names.check_segment(name)
     path = tuple(segments)
-    if len(path) > _DEEPEST_KEPT:
+    if len(path) > _DEEPEST_KEPT or sum(map(len, path)) > _LONGEST_KEPT:
         with kelp.database.read() as tx:
             return _resolve(kelp, tx, caller, path)
     key = ("resolve", caller.user_id, caller.role, path)
