@@ -49,6 +49,21 @@ def test_slow_clients_inside_a_request_hold_no_thread_that_others_need(serve: Ca
             assert answers(sock)
 
 
+def test_threads_for_slow_clients_end_with_them(serve: Callable[..., Served]) -> None:
+    served = serve(patience=replace(Patience(), stay=0))
+    threads = served.server.stats["Worker Threads"]
+    with contextlib.ExitStack() as stack:
+        uploads = [stack.enter_context(served.connect()) for _ in range(5)]
+        for sock in uploads:
+            sock.sendall(put("/p", 6) + b"ab")
+        until(lambda: len(threads) == 7)
+        for sock in uploads:
+            sock.sendall(b"cdef")
+        assert all(sock.recv(4096).endswith(b"<abcdef") for sock in uploads)
+        until(lambda: len(threads) == 2)
+        assert all(answers(sock) for sock in uploads)
+
+
 def test_the_time_of_a_head_is_bounded_however_it_drips(hurried: Served) -> None:
     with contextlib.closing(hurried.connect()) as sock:
         assert answers(sock)
