@@ -36,7 +36,7 @@ class Patience:
     least: int = 16 * 1024  # … so many bytes must move; a last byte each minute would hold a request for ever
     linger: float = 3.0  # to take an answer that came before the end of the body
     stay: float = 0.002  # a busy connection keeps its thread for so long: measured 3,400 → 5,000 small GETs a second
-    finish: float = 7.5  # for running requests when the server stops; their bodies are cut then …
+    finish: float = 6.0  # for running requests when the server stops; their bodies are cut then …
     answer: float = 1.5  # … and so long after, all that is left
 
 
