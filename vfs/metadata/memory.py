@@ -54,7 +54,9 @@ class ChangeCount:
 
     def value(self) -> int | None:
         """A number that every change changes; None while one is under way."""
-        if time.monotonic() > self._due:
+        now = time.monotonic()
+        if now > self._due:
+            self._due = now + _FOLLOW  # first: the others need not look too
             self._follow()
         counts, base = self._mapped
         ended = counts[_ENDED]
@@ -99,7 +101,6 @@ class ChangeCount:
     def _follow(self) -> None:
         """Count where the others do: somebody may have removed the file, or put another in its place."""
         with self._following:
-            self._due = time.monotonic() + _FOLLOW
             if self._handle < 0:
                 return
             try:
