@@ -221,3 +221,15 @@ def test_large_paths_are_not_kept(tmp_path: Path, path: list[str]) -> None:
     reading.resolve(drive.kelp, drive.caller, path)
     assert not drive.kelp.database._memory._kept[1]
     drive.close()
+
+
+def test_rows_that_nobody_read_to_their_end_keep_no_old_state(tmp_path: Path) -> None:
+    here, there = Database(f"sqlite:///{tmp_path}/kelp.db"), Database(f"sqlite:///{tmp_path}/kelp.db")
+    with here.scan() as tx:
+        rows = tx.each("SELECT a.name FROM sqlite_master a, sqlite_master b, sqlite_master c")
+        next(rows)
+    with there.write() as tx:
+        tx.accounts.set_value("x", "1")
+    assert here.recall("x", lambda tx: tx.accounts.value("x")) == "1"
+    here.close()
+    there.close()

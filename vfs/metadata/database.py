@@ -54,6 +54,7 @@ class Tx:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._after_commit: list[Callable[[], None]] = []
+        self._cursors: list[sqlite3.Cursor] = []
         self.changed_folders: set[Any] = set()  # ids of folders whose listing changed; None is the root's parent
 
     def all(self, sql: str, **values: object) -> list[Any]:
@@ -79,6 +80,7 @@ class Tx:
     def each(self, sql: str, **values: object) -> Iterator[Any]:
         """Rows one by one from a cursor, fetched in pieces."""
         cursor = self._connection.execute(sql, values)
+        self._cursors.append(cursor)
         while rows := cursor.fetchmany(500):
             turns.breathe()
             yield from rows
@@ -209,9 +211,12 @@ class Database:
         """A consistent snapshot for a long look, beside all others."""
         with self._connection() as connection:
             connection.execute("BEGIN")
+            tx = Tx(connection)
             try:
-                yield Tx(connection)
+                yield tx
             finally:
+                for cursor in tx._cursors:  # one that is half read would keep the old snapshot for whoever comes next
+                    cursor.close()
                 connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
