@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from vfs.metadata.change_count import ChangeCount
 from vfs.metadata.group_commit import GroupCommit
-from vfs.metadata.memory import ChangeCount
 
 THREADS = 12
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.mirror_drive import MirrorDrive
+from vfs.metadata.change_count import ChangeCount
 from vfs.metadata.database import Database
-from vfs.metadata.memory import ChangeCount, Memory
+from vfs.metadata.memory import Memory
 from vfs.operations import reading
 
 
@@ -136,7 +137,7 @@ def test_a_number_is_never_half_written(count: ChangeCount, tmp_path: Path) -> N
 @pytest.mark.parametrize("change", ["removed", "replaced"])
 def test_the_file_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     """Other processes open what has the name now, and count there."""
-    monkeypatch.setattr("vfs.metadata.memory._FOLLOW", 0.0)
+    monkeypatch.setattr("vfs.metadata.change_count._FOLLOW", 0.0)
     file = tmp_path / "drive.changes"
     here = ChangeCount(file)
     here.end(here.begin())
@@ -159,7 +160,7 @@ def test_the_file_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_without_its_file_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vfs.metadata.memory._FOLLOW", 0.0)
+    monkeypatch.setattr("vfs.metadata.change_count._FOLLOW", 0.0)
     file = tmp_path / "drive.changes"
     count = ChangeCount(file)
     file.unlink()
@@ -172,12 +173,12 @@ def test_without_its_file_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_who_hangs_in_a_change_holds_nobody_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process may be stopped (Ctrl-Z) while it writes; SQLite's own patience decides then."""
-    monkeypatch.setattr("vfs.metadata.memory._PATIENCE", 0.05)
+    monkeypatch.setattr("vfs.metadata.change_count._PATIENCE", 0.05)
     here, there = ChangeCount(tmp_path / "drive.changes"), ChangeCount(tmp_path / "drive.changes")
     assert there.enter()
     assert [here.enter(), here.enter()] == [False, False]
     there.leave()
-    monkeypatch.setattr("vfs.metadata.memory._PATIENCE", 30.0)
+    monkeypatch.setattr("vfs.metadata.change_count._PATIENCE", 30.0)
     for _ in range(3):
         assert here.enter()
         threading.Timer(0.01, here.leave).start()
@@ -233,3 +234,12 @@ def test_rows_that_nobody_read_to_their_end_keep_no_old_state(tmp_path: Path) ->
     assert here.recall("x", lambda tx: tx.accounts.value("x")) == "1"
     here.close()
     there.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_it_belongs_to_whom_the_database_does(tmp_path: Path) -> None:
+    database = tmp_path / "drive.db"
+    database.touch()
+    os.chown(database, 12345, 12345)
+    ChangeCount(tmp_path / "drive.changes", like=database).close()
+    assert (tmp_path / "drive.changes").stat().st_uid == 12345

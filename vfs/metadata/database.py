@@ -23,13 +23,14 @@ from vfs import turns
 from vfs.errors import ConfigurationError, NoSpace, StoreUnavailable
 from vfs.metadata import schema
 from vfs.metadata.accounts import Accounts
+from vfs.metadata.change_count import ChangeCount
 from vfs.metadata.contents import Contents
 from vfs.metadata.entries import Entries
 from vfs.metadata.events import Events
 from vfs.metadata.group_commit import GroupCommit
 from vfs.metadata.leases import Leases
 from vfs.metadata.locks import Locks
-from vfs.metadata.memory import ChangeCount, Memory
+from vfs.metadata.memory import Memory
 from vfs.metadata.mirror import Mirror
 from vfs.metadata.properties import Properties
 from vfs.metadata.versions import Versions
@@ -168,7 +169,7 @@ class Database:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._migrate()
-            self._changes = ChangeCount(self._file.with_suffix(".changes"))
+            self._changes = ChangeCount(self._file.with_suffix(".changes"), like=self._file)
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise ConfigurationError(f"cannot open the database {self._file}: {error}") from error
         self._writing = GroupCommit(lambda: self._connection(), self._changes)

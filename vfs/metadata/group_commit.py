@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 from vfs import turns
-from vfs.metadata.memory import ChangeCount
+from vfs.metadata.change_count import ChangeCount
 
 _LARGEST = 64  # changes in one commit: bounds what an answer waits for others
 
