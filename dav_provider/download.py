@@ -12,7 +12,7 @@ from dav_provider.request import Answer, Headers, Request, started
 from dav_provider.resources import locate_existing, tokens_on, validators
 from vfs.core import Kelp
 from vfs.errors import NotModified
-from vfs.model import ByteRange, Entry
+from vfs.model import PIECE_SIZE, ByteRange, Entry
 from vfs.operations import reading
 
 # Files are other people's: a page among them must not run as part of this site, nor be guessed to be one.
@@ -44,9 +44,9 @@ def _content(kelp: Kelp, request: Request, entry: Entry, part: ByteRange | None)
         headers.append(("Content-Length", str(part.stop - part.start)))
         headers.append(("Content-Range", f"bytes {part.start}-{part.stop - 1}/{entry.size}"))
     status = 200 if part is None else 206
-    if reader.is_small:
-        return Answer(status, headers, reader.small()[slice(*part) if part else slice(None)])
-    return Answer(status, headers, started(iter(reader.chunks(part))))
+    size = entry.size if part is None else part.stop - part.start
+    pieces = iter(reader.chunks(part))
+    return Answer(status, headers, b"".join(pieces) if size <= PIECE_SIZE else started(pieces))
 
 
 def _headers(entry: Entry) -> Headers:

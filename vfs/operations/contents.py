@@ -158,16 +158,12 @@ class Reader:
     def chunks(self, byte_range: ByteRange | None = None) -> Iterator[bytes]:
         """Pieces of at most PIECE_SIZE bytes. Raises StoreUnavailable when neither cache nor NAS can give them."""
         start, stop = byte_range or ByteRange(0, self.size)
-        if self.is_small:
-            return iter((self.small()[start:stop],))
+        if self.size <= SMALL:
+            return iter((self._small()[start:stop],))
         return _unhurried(self._pieces(start, stop))
 
-    @property
-    def is_small(self) -> bool:
-        return self.size <= SMALL
-
-    def small(self) -> bytes:
-        """All of a small content, from memory when it was read lately. Raises what `chunks` raises."""
+    def _small(self) -> bytes:
+        """All of a small content, from memory when it was read lately."""
         whole = self._kelp.small.get(self._content.id)
         if whole is None:
             whole = b"".join(_unhurried(self._pieces(0, self.size)))
@@ -179,9 +175,10 @@ class Reader:
         wanted = []
         offset = 0
         for part in self._content.parts:
-            low, high = max(start - offset, 0), min(stop - offset, part.size)
-            if low < high:
-                wanted.append((part, ByteRange(low, high), offset))
+            if offset >= stop:
+                break
+            if offset + part.size > start:
+                wanted.append((part, ByteRange(max(start - offset, 0), min(stop - offset, part.size)), offset))
             offset += part.size
         with turns.waiting():
             first = self._open(*wanted[0]) if wanted else iter(())

@@ -42,7 +42,7 @@ def span(size: int, byte_range: ByteRange | None, subject: str) -> tuple[int, in
     return start, stop
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path | str) -> None:
     """Make the names in `folder` survive a power cut."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

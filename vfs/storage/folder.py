@@ -51,7 +51,7 @@ class FolderObjectStore:
         try:
             stored = _fill(fd, chunks, faults)
             with faults():
-                sync_folder(path.parent)
+                sync_folder(os.path.dirname(path))
         except BaseException:
             with suppress(OSError):
                 os.unlink(path)
@@ -95,10 +95,10 @@ class FolderObjectStore:
             disk = os.statvfs(self._objects)
         return Usage(disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize)
 
-    def _path(self, key: str) -> Path:
-        return self._objects / _FOLDERS[_index(check_key(key))] / key
+    def _path(self, key: str) -> str:
+        return f"{self._objects}/{_FOLDERS[_index(check_key(key))]}/{key}"
 
-    def _create(self, path: Path) -> int:
+    def _create(self, path: str) -> int:
         """Open the new file. Its folder is there, unless it is the first one."""
         if not self._ready:
             self._make_folders()
