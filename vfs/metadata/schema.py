@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0001"  # the newest migration; a database that says so is not looked at further
+REVISION = "0002"  # the newest migration; a database that says so is not looked at further
 
 metadata = sa.MetaData()
 # SQLite numbers rows only by a column whose type is exactly INTEGER; elsewhere ids are 64 bits wide.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import sqlite3
 from pathlib import Path
 
+import alembic.command
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -33,6 +35,25 @@ def test_migrations_lead_to_the_described_schema(tmp_path: Path) -> None:
         }
         assert context.get_current_revision() == schema.REVISION
     engine.dispose()
+
+
+def test_a_database_of_the_first_revision_is_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "alembic.command.upgrade", lambda config, to, _upgrade=alembic.command.upgrade: _upgrade(config, "0001")
+    )
+    Database(url(tmp_path)).close()
+    monkeypatch.undo()
+    with contextlib.closing(sqlite3.connect(tmp_path / "kelp.db")) as first:
+        sql = "INSERT INTO contents (id, size, checksum, sha1, parts, created_ns) VALUES (?, 0, 'c', ?, 0, 1)"
+        first.executemany(sql, [("told", "ab12"), ("untold", None)])
+        first.commit()
+    database = Database(url(tmp_path))
+    with database.read() as tx:
+        assert dict(tx.all("SELECT id, digests FROM contents")) == {"told": "SHA1:ab12", "untold": None}
+    database.close()
+    test_migrations_lead_to_the_described_schema(tmp_path)
 
 
 def open_and_close(folder: str) -> None:

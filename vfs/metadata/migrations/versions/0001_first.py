@@ -73,7 +73,7 @@ def _tables() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("checksum", sa.Text(), nullable=False),
-        sa.Column("digests", sa.Text(), nullable=True),
+        sa.Column("sha1", sa.Text(), nullable=True),
         sa.Column("parts", sa.Integer(), nullable=False),
         sa.Column("freeing_ns", sa.BigInteger(), nullable=True),
         sa.Column("created_ns", sa.BigInteger(), nullable=False),
@@ -288,8 +288,6 @@ def _tables() -> None:
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("expires_ns", sa.BigInteger(), nullable=False),
         sa.Column("plan", sa.Text(), nullable=False),
-        sa.Column("nas_parent_id", _ID, nullable=True),
-        sa.Column("nas_key", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["entry_id"],
             ["entries.id"],
@@ -298,7 +296,6 @@ def _tables() -> None:
         sa.UniqueConstraint("entry_id"),
         sqlite_autoincrement=True,
     )
-    op.create_index("mirror_leases_target", "mirror_leases", ["nas_parent_id", "nas_key"], unique=True)
     op.create_table(
         "sync_events",
         sa.Column("id", _ID, autoincrement=True, nullable=False),
@@ -334,14 +331,6 @@ def _tables() -> None:
         postgresql_where=sa.text("status IN ('PENDING', 'PROCESSING', 'FAILED')"),
     )
     op.create_index("sync_events_entry", "sync_events", ["aggregate_id", "status"], unique=False)
-    op.create_index(
-        "sync_events_litter",
-        "sync_events",
-        ["aggregate_id", "status"],
-        unique=False,
-        sqlite_where=sa.text("litter"),
-        postgresql_where=sa.text("litter"),
-    )
     op.create_table(
         "trash_metadata",
         sa.Column("entry_id", _ID, nullable=False),
@@ -379,13 +368,6 @@ def _tables() -> None:
     )
     op.create_index(op.f("ix_versions_content_id"), "versions", ["content_id"], unique=False)
     op.create_index("versions_entry", "versions", ["entry_id", "created_ns"], unique=False)
-    op.create_table(
-        "folder_versions",
-        sa.Column("folder_id", _ID, nullable=False),
-        sa.Column("version", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["folder_id"], ["entries.id"]),
-        sa.PrimaryKeyConstraint("folder_id"),
-    )
     op.create_table(
         "path_leases",
         sa.Column("entry_id", _ID, nullable=False),
