@@ -1,4 +1,4 @@
-"""Who asks: Basic authentication, in front of everything but `/healthz` (clients.md R2)."""
+"""Who asks: Basic authentication, in front of everything but `/healthz` and `/connect` (clients.md R2)."""
 
 from __future__ import annotations
 
