@@ -8,6 +8,7 @@ reads the environment.
 from __future__ import annotations
 
 import math
+import os
 import tomllib
 import types
 import typing
@@ -22,10 +23,12 @@ from vfs.errors import ConfigurationError
 class Server:
     host: str = "127.0.0.1"
     port: int = 8080
-    processes: int = 1
+    processes: int = 0  # 0: one with SQLite, one per core with PostgreSQL
     threads: int = 16
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    public_url: str = ""  # how clients reach the drive, when a proxy or a balancer is in front of it
+    trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose X-Forwarded-For and -Proto count (spec §10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +45,25 @@ class Dav:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    url: str = ""  # empty: SQLite in the data folder
+    url: str = ""  # empty: SQLite in the data folder; postgresql://user:password@host/name
+    connections: int = 20  # of one process to PostgreSQL, at most
+    timeout: float = 5.0  # seconds to wait for a connection before the answer is 503
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    url: str = ""  # empty: a folder in the data folder
+    url: str = ""  # empty: a folder in the data folder; s3://BUCKET?endpoint=URL[&region=…&prefix=…]
+    access_key: str = ""
+    secret_key: str = ""
+    timeout: float = 8.0  # seconds without a byte from the S3 endpoint after which it counts as away
     reserve: int = 64 * 1024 * 1024  # bytes of the cache's disk that uploads may not take
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    url: str = ""  # empty: in the serving process; redis://[:password@]host[:port]/number
+    name: str = "kelp"  # of the queue on that server, when several drives share it
+    sweep: float = 5.0  # seconds between two looks of a worker for changes that nobody queued
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +107,7 @@ class Settings:
     dav: Dav = field(default_factory=Dav)
     database: Database = field(default_factory=Database)
     cache: Cache = field(default_factory=Cache)
+    queue: Queue = field(default_factory=Queue)
     nas: Nas = field(default_factory=Nas)
     drive: Drive = field(default_factory=Drive)
     mirror: Mirror = field(default_factory=Mirror)
@@ -186,8 +202,10 @@ def _word(value: object) -> str:
 
 _SOON = 0.01  # seconds; a loop without a pause would take a core for itself
 _LEAST: dict[str, float] = {
-    **dict.fromkeys(("server.threads", "server.processes", "mirror.workers"), 1),
-    **dict.fromkeys(("mirror.lease", "mirror.probe", "mirror.stall", "mirror.sweep"), _SOON),
+    **dict.fromkeys(("server.threads", "mirror.workers", "database.connections"), 1),
+    **dict.fromkeys(("mirror.lease", "mirror.probe", "mirror.stall", "mirror.sweep", "queue.sweep"), _SOON),
+    **dict.fromkeys(("database.timeout", "cache.timeout"), _SOON),
+    "server.processes": 0,
     **dict.fromkeys(("auth.remember_seconds", "cache.reserve", "mirror.delay", "mirror.retries"), 0),
     **dict.fromkeys(("versions.keep_count", "versions.keep_days", "trash.keep_days"), 0),
 }
@@ -215,9 +233,12 @@ def _completed(settings: Settings) -> Settings:
     _check_least(settings)
     if (server.tls_cert is None) != (server.tls_key is None):
         raise ConfigurationError("TLS needs both a certificate (tls-cert) and its key (tls-key)")
+    if not server.processes:
+        server = replace(server, processes=1 if database.startswith("sqlite") else os.cpu_count() or 1)
     return replace(
         settings,
         data=data,
+        server=server,
         nas=replace(settings.nas, root=nas),
         database=replace(settings.database, url=database),
         cache=replace(settings.cache, url=cache),
