@@ -24,7 +24,7 @@ _LARGEST = 8 * 1024 * 1024  # bytes of one body: some 16,000 entries
 @dataclass(slots=True)
 class _Kept:
     body: bytes
-    version: int | None  # of the database when it was made, or last found unchanged
+    version: int | str | None  # of the database when it was made, or last found unchanged
     listing: reading.ListingVersion | None
 
 
@@ -53,7 +53,7 @@ class ListingCache:
                 self._kept.move_to_end(key)
         return kept.body
 
-    def keep(self, key: Hashable, version: int | None, listing: reading.ListingVersion | None, body: bytes) -> None:
+    def keep(self, key: Hashable, version: int | str | None, listing: reading.ListingVersion | None, body: bytes) -> None:
         """`version` and `listing` were read before the rows of the body."""
         if len(body) > _LARGEST:
             return
@@ -66,7 +66,7 @@ class ListingCache:
                 self._bytes -= len(gone.body)
 
     def keeping(
-        self, key: Hashable, version: int | None, listing: reading.ListingVersion | None, pieces: Iterator[bytes]
+        self, key: Hashable, version: int | str | None, listing: reading.ListingVersion | None, pieces: Iterator[bytes]
     ) -> Iterator[bytes]:
         """The same pieces; kept when all of them were made and they are not too many."""
         made: list[bytes] | None = []

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from vfs.core import Clock, JobQueue, Kelp, NoQueue, SystemClock
 from vfs.crypto.attempts import Attempts
 from vfs.crypto.passwords import Passwords
 from vfs.errors import ConfigurationError, StoreUnavailable
+from vfs.metadata import transfer
 from vfs.metadata.database import Database
 from vfs.settings import Settings
 from vfs.storage.folder import FolderObjectStore
@@ -38,8 +41,11 @@ def build(
         settings.data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"cannot make the data folder {settings.data}: {error.strerror}") from error
-    database = Database(settings.database.url)
+    database = Database(
+        settings.database.url, connections=settings.database.connections, timeout=settings.database.timeout
+    )
     try:
+        _require_whole(database)
         return Kelp(
             settings=settings,
             database=database,
@@ -55,6 +61,26 @@ def build(
     except BaseException:
         database.close()
         raise
+
+
+@contextlib.contextmanager
+def opened_for_load(settings: Settings) -> Iterator[tuple[Database, ObjectStore]]:
+    """Database and cache of a drive that `loading.load` is to fill; the NAS is left alone until it is whole."""
+    database = Database(
+        settings.database.url, connections=settings.database.connections, timeout=settings.database.timeout
+    )
+    try:
+        yield database, _open_cache(settings)
+    finally:
+        database.close()
+
+
+def _require_whole(database: Database) -> None:
+    with database.read() as tx:
+        if transfer.progress(tx) is not None:
+            raise ConfigurationError(
+                "a dump was loaded into this database, and not to its end: run `kelp load` with the same dump again"
+            )
 
 
 def _open_cache(settings: Settings) -> ObjectStore:

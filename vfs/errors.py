@@ -24,6 +24,7 @@
     ├── UploadIncomplete         the body ended early or does not match what was announced
     ├── StoreError               a store did not do its work
     │   ├── StoreUnavailable     away for now: try again (`retry_after` seconds)
+    │   │   ├── Conflict         another change of the database got in the way; tried again inside, hardly ever seen
     │   │   └── NasDown          the NAS as a whole does not work; never the fault of one entry (`reason`)
     │   ├── ObjectMissing        the store does not hold it
     │   ├── ContentCorrupt       the bytes are not the ones that were stored
@@ -153,6 +154,11 @@ class StoreUnavailable(StoreError):
     def __init__(self, message: str, retry_after: int = 5) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class Conflict(StoreUnavailable):
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry_after=1)
 
 
 class NasDown(StoreUnavailable):

@@ -38,7 +38,7 @@ class Looks:
 
 
 def test_it_looks_once_until_something_changes(count: ChangeCount) -> None:
-    memory, look = Memory(count), Looks()
+    memory, look = Memory(count.value), Looks()
     assert [memory.recall("a", look), memory.recall("a", look)] == [1, 1]
     assert memory.recall("b", look) == 2
     count.end(count.begin())
@@ -46,7 +46,7 @@ def test_it_looks_once_until_something_changes(count: ChangeCount) -> None:
 
 
 def test_nothing_is_kept_while_a_change_is_under_way(count: ChangeCount) -> None:
-    memory, look = Memory(count), Looks()
+    memory, look = Memory(count.value), Looks()
     memory.recall("a", look)
     number = count.begin()
     assert [memory.recall("a", look), memory.recall("a", look)] == [2, 3]
@@ -55,7 +55,7 @@ def test_nothing_is_kept_while_a_change_is_under_way(count: ChangeCount) -> None
 
 
 def test_what_was_found_while_it_changed_is_not_kept_for_later(count: ChangeCount) -> None:
-    memory = Memory(count)
+    memory = Memory(count.value)
 
     def look() -> str:
         count.end(count.begin())
@@ -75,7 +75,7 @@ def test_the_end_of_an_earlier_change_does_not_hide_a_later_one(count: ChangeCou
 
 
 def test_it_keeps_a_bounded_number(count: ChangeCount) -> None:
-    memory = Memory(count)
+    memory = Memory(count.value)
     for number in range(10_000):
         memory.recall(number, lambda: number)  # noqa: B023  # asked at once
     assert len(memory._kept[1]) <= 4096

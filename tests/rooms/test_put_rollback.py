@@ -230,16 +230,16 @@ def statement_fails(
 ) -> Iterator[None]:
     """The driver refuses a statement, `times` times: before it is carried out, or (`done`) after."""
     left = [None] * times
-    database = drive.kelp.database
-    connect = type(database)._connection
+    engine = drive.kelp.database._engine
+    connect = type(engine)._connection
 
     @contextmanager
     def connection(self: object) -> Iterator[Any]:
-        with connect(database) as real:
+        with connect(engine) as real:
             yield _Refusing(real, statement, done, left)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(database), "_connection", connection)
+        patch.setattr(type(engine), "_connection", connection)
         yield
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vfs.model import Level, Role, User
 
 if TYPE_CHECKING:
-    from vfs.metadata.database import Tx
+    from vfs.metadata.tx import Tx
 
 
 def _user(row: Sequence[Any]) -> User:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vfs.model import Content, Part
 
 if TYPE_CHECKING:
-    from vfs.metadata.database import Tx
+    from vfs.metadata.tx import Tx
 
 # A content that someone can still reach: an entry whose row is not DELETED, or a version that is kept.
 _REFERRED = """(

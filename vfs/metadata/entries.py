@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vfs.model import ROOT_ID, Entry, Kind, Row, State, StoreStatus
 
 if TYPE_CHECKING:
-    from vfs.metadata.database import Tx
+    from vfs.metadata.tx import Tx
 
 _COLUMNS = (
     "id",

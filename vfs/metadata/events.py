@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vfs.model import EventType, Kind
 
 if TYPE_CHECKING:
-    from vfs.metadata.database import Tx
+    from vfs.metadata.tx import Tx
 
 # Said beside the status wanted, word for word as in the index `sync_events_due`: without it SQLite does not see that
 # the index has all such rows, and looks at every event there ever was (18 ms at 200,000, several times a second).
@@ -146,7 +146,7 @@ class Events:
         )
         sql = f"""UPDATE sync_events SET status = 'PENDING', retry_count = 0, scheduled_ns = :now, processed_ns = NULL
                   WHERE {failed}"""
-        return self._tx.run(sql, now=now_ns, **values)
+        return self._tx.count(sql, now=now_ns, **values)
 
     def give_back_abandoned(self) -> None:
         """PROCESSING with nobody at it (its worker died and was settled) is PENDING again."""
@@ -211,7 +211,7 @@ class Events:
         """(uuid, type, status, source, target, retries, error, created_ns), newest first."""
         return self._tx.all(
             """SELECT uuid, event_type, status, source_path, target_path, retry_count, error_message, created_ns
-               FROM sync_events WHERE (:status IS NULL OR status = :status) ORDER BY id DESC LIMIT :limit""",
+               FROM sync_events WHERE (CAST(:status AS TEXT) IS NULL OR status = :status) ORDER BY id DESC LIMIT :limit""",
             status=status,
             limit=limit,
         )

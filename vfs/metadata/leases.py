@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vfs.metadata.database import Tx
+    from vfs.metadata.tx import Tx
 
 
 class Leases:

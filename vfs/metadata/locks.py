@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vfs.model import DavLock, Scope
 
 if TYPE_CHECKING:
-    from vfs.metadata.database import Tx
+    from vfs.metadata.tx import Tx
 
 _SELECT = """SELECT l.token, l.entry_id, l.infinite, l.scope, l.owner, l.user_id, u.name, l.expires_ns, l.timeout
              FROM dav_locks l JOIN users u ON u.id = l.user_id"""

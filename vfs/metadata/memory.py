@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
-from vfs.metadata.change_count import ChangeCount
-
 T = TypeVar("T")
 
 _UNKNOWN = object()
@@ -16,20 +14,21 @@ _MOST = 4096  # values kept; each is a few hundred bytes
 class Memory:
     """Values read since the last change; forgotten, all together, with the next one."""
 
-    def __init__(self, count: ChangeCount) -> None:
-        self._count = count
-        self._kept: tuple[int, dict[Hashable, object]] = (-1, {})
+    def __init__(self, version: Callable[[], Hashable | None]) -> None:
+        """`version`: another after each change of the database; None when that cannot be told."""
+        self._version = version
+        self._kept: tuple[Hashable, dict[Hashable, object]] = (-1, {})
 
     def recall(self, key: Hashable, look: Callable[[], T]) -> T:
         """The value under `key`, or what `look` finds in the database, which must depend on nothing else.
 
-        What is kept under a number was read after that number was seen, and is given only while it is the current one.
+        What is kept under a version was read after that version was seen, and is given only while it is the current one.
         """
-        now = self._count.value()
+        now = self._version()
         if now is None:
             return look()
-        number, values = self._kept
-        if number != now:
+        version, values = self._kept
+        if version != now:
             values = {}
             self._kept = (now, values)
         elif (known := values.get(key, _UNKNOWN)) is not _UNKNOWN:

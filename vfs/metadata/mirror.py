@@ -9,7 +9,7 @@ from vfs.model import ROOT_ID, Kind
 from vfs.nas_model import Recorded, Spot
 
 if TYPE_CHECKING:
-    from vfs.metadata.database import Tx
+    from vfs.metadata.tx import Tx
 
 # The folder :id first, then the folders it is recorded to be in, up to the root.
 _NAS_UP = """
@@ -69,7 +69,7 @@ class Mirror:
     def record(self, id: int, before: Recorded, after: Recorded, folds_case: bool) -> bool:
         """Compare and set; False when the row no longer says `before`."""
         spot = after.spot
-        changed = self._tx.run(
+        changed = self._tx.count(
             """UPDATE entries SET nas_parent_id = :parent, nas_name = :name, nas_key = :key, nas_content_id = :content,
                       nas_size = :size, nas_mtime_ns = :mtime, nas_inode = :inode, nas_noted = :note
                WHERE id = :id AND nas_parent_id IS NOT DISTINCT FROM :was_parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vfs.metadata.database import Tx
+    from vfs.metadata.tx import Tx
 
 
 class Properties:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vfs.model import Version
 
 if TYPE_CHECKING:
-    from vfs.metadata.database import Tx
+    from vfs.metadata.tx import Tx
 
 _SELECT = """SELECT v.uuid, v.entry_id, v.content_id, v.size, v.created_ns, COALESCE(u.name, '')
              FROM versions v LEFT JOIN users u ON u.id = v.user_id"""
@@ -91,7 +91,7 @@ class Versions:
         self._tx.run("UPDATE versions SET state = 'purged', nas_path = NULL WHERE uuid = :uuid", uuid=uuid)
 
     def expire_before(self, replaced_before_ns: int, limit: int) -> int:
-        return self._tx.run(
+        return self._tx.count(
             """UPDATE versions SET state = 'expired' WHERE uuid IN (
                    SELECT uuid FROM versions WHERE state = 'kept' AND replaced_ns < :before LIMIT :limit)""",
             before=replaced_before_ns,

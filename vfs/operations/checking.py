@@ -61,7 +61,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     ),
     (
         "two entries at one NAS place",
-        "SELECT MIN(id), nas_name FROM entries WHERE nas_name IS NOT NULL AND id <> 1"
+        "SELECT MIN(id), MIN(nas_name) FROM entries WHERE nas_name IS NOT NULL AND id <> 1"
         " GROUP BY nas_parent_id, nas_key HAVING COUNT(*) > 1",
     ),
     (
@@ -128,7 +128,9 @@ def _rules(tx: Tx) -> Iterator[Problem]:
 
 def _circles(tx: Tx) -> Iterator[Problem]:
     """Every row hangs on the root, and so does every place recorded on the NAS."""
-    sql = """WITH RECURSIVE hung(id) AS (SELECT 1 UNION SELECT e.id FROM entries e JOIN hung ON e.parent_id = hung.id)
+    sql = """WITH RECURSIVE hung(id) AS (
+                 SELECT id FROM entries WHERE id = 1
+                 UNION SELECT e.id FROM entries e JOIN hung ON e.parent_id = hung.id)
              SELECT id, name FROM entries WHERE id NOT IN (SELECT id FROM hung)"""
     for id, name in tx.all(sql):
         yield Problem("not reachable from the root", str(id), name)

@@ -87,8 +87,8 @@ def stat(kelp: Kelp, caller: Caller, entry_id: int) -> Entry:
 ListingVersion = tuple[int, int, int]
 
 
-def version(kelp: Kelp) -> int | None:
-    """A number that changes with each commit of any process; None when it cannot be told just now."""
+def version(kelp: Kelp) -> int | str | None:
+    """Another with each commit of any process; None when it cannot be told just now."""
     return kelp.database.version()
 
 

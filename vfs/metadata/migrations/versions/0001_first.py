@@ -44,6 +44,8 @@ SELECT e.uuid AS folder_id, 'NAS' AS storage_type, e.nas_name AS object_key, e.n
 FROM entries e WHERE e.kind = 'folder'""",
 }
 
+# Compared byte by byte: what a language says of the order changes with the system's release, and breaks indexes then.
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -64,16 +66,18 @@ def _first_rows() -> None:
             " VALUES (1, :uuid, '', '', 'folder', 'ACTIVE', :now, :seconds, :now, :now, '', '', '', '', 'AVAILABLE')"
         ).bindparams(uuid=str(uuid.uuid4()), now=now, seconds=now // 1_000_000_000)
     )
+    if op.get_context().dialect.name == "postgresql":  # which does not count rows that bring their own number
+        op.execute("SELECT setval(pg_get_serial_sequence('entries', 'id'), 1)")
     op.execute(sa.text("INSERT INTO installation (name, value) VALUES ('id', :id)").bindparams(id=str(uuid.uuid4())))
 
 
 def _tables() -> None:
     op.create_table(
         "contents",
-        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("checksum", sa.Text(), nullable=False),
-        sa.Column("sha1", sa.Text(), nullable=True),
+        sa.Column("checksum", _TEXT, nullable=False),
+        sa.Column("sha1", _TEXT, nullable=True),
         sa.Column("parts", sa.Integer(), nullable=False),
         sa.Column("freeing_ns", sa.BigInteger(), nullable=True),
         sa.Column("created_ns", sa.BigInteger(), nullable=False),
@@ -84,11 +88,11 @@ def _tables() -> None:
         "file_events",
         sa.Column("id", _ID, autoincrement=True, nullable=False),
         sa.Column("entry_id", _ID, nullable=False),
-        sa.Column("event", sa.Text(), nullable=False),
+        sa.Column("event", _TEXT, nullable=False),
         sa.Column("user_id", _ID, nullable=True),
-        sa.Column("face", sa.Text(), nullable=False),
-        sa.Column("detail", sa.Text(), nullable=True),
-        sa.Column("trace_id", sa.Text(), nullable=False),
+        sa.Column("face", _TEXT, nullable=False),
+        sa.Column("detail", _TEXT, nullable=True),
+        sa.Column("trace_id", _TEXT, nullable=False),
         sa.Column("created_ns", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
@@ -97,21 +101,21 @@ def _tables() -> None:
     op.create_table(
         "groups",
         sa.Column("id", _ID, autoincrement=True, nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("name", _TEXT, nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name"),
         sqlite_autoincrement=True,
     )
     op.create_table(
         "installation",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("name", _TEXT, nullable=False),
+        sa.Column("value", _TEXT, nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
         "name_memory",
         sa.Column("parent_id", _ID, nullable=False),
-        sa.Column("name_key", sa.Text(), nullable=False),
+        sa.Column("name_key", _TEXT, nullable=False),
         sa.Column("entry_id", _ID, nullable=False),
         sa.Column("shown_mtime", sa.BigInteger(), nullable=False),
         sa.Column("left_ns", sa.BigInteger(), nullable=False),
@@ -119,10 +123,10 @@ def _tables() -> None:
     )
     op.create_table(
         "objects",
-        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("key", _TEXT, nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("checksum", sa.Text(), nullable=False),
-        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("checksum", _TEXT, nullable=False),
+        sa.Column("status", _TEXT, nullable=False),
         sa.Column("last_accessed_ns", sa.BigInteger(), nullable=True),
         sa.Column("access_count", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("lease_count", sa.Integer(), server_default="0", nullable=False),
@@ -132,10 +136,10 @@ def _tables() -> None:
     op.create_table(
         "users",
         sa.Column("id", _ID, autoincrement=True, nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("name_key", sa.Text(), nullable=False),
-        sa.Column("password_hash", sa.Text(), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("name", _TEXT, nullable=False),
+        sa.Column("name_key", _TEXT, nullable=False),
+        sa.Column("password_hash", _TEXT, nullable=False),
+        sa.Column("role", _TEXT, nullable=False),
         sa.Column("created_ns", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name_key"),
@@ -144,40 +148,40 @@ def _tables() -> None:
     op.create_table(
         "entries",
         sa.Column("id", _ID, autoincrement=True, nullable=False),
-        sa.Column("uuid", sa.Text(), nullable=False),
+        sa.Column("uuid", _TEXT, nullable=False),
         sa.Column("parent_id", _ID, nullable=True),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("name_key", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("content_id", sa.Text(), nullable=True),
+        sa.Column("name", _TEXT, nullable=False),
+        sa.Column("name_key", _TEXT, nullable=False),
+        sa.Column("kind", _TEXT, nullable=False),
+        sa.Column("state", _TEXT, nullable=False),
+        sa.Column("content_id", _TEXT, nullable=True),
         sa.Column("content_user_id", _ID, nullable=True),
         sa.Column("content_ns", sa.BigInteger(), nullable=True),
         sa.Column("size", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("mime_type", sa.Text(), server_default="", nullable=False),
+        sa.Column("mime_type", _TEXT, server_default="", nullable=False),
         sa.Column("mtime_ns", sa.BigInteger(), nullable=False),
         sa.Column("shown_mtime", sa.BigInteger(), nullable=False),
         sa.Column("created_ns", sa.BigInteger(), nullable=False),
         sa.Column("registered_ns", sa.BigInteger(), nullable=False),
-        sa.Column("born_litter", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("born_litter", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("succeeded_by", _ID, nullable=True),
         sa.Column("owner_id", _ID, nullable=True),
         sa.Column("mode", sa.Integer(), nullable=True),
         sa.Column("uid", sa.Integer(), nullable=True),
         sa.Column("gid", sa.Integer(), nullable=True),
         sa.Column("version", sa.BigInteger(), server_default="1", nullable=False),
-        sa.Column("nas_stamp", sa.Text(), nullable=True),
-        sa.Column("nas_desired_name", sa.Text(), nullable=False),
-        sa.Column("nas_desired_key", sa.Text(), nullable=False),
+        sa.Column("nas_stamp", _TEXT, nullable=True),
+        sa.Column("nas_desired_name", _TEXT, nullable=False),
+        sa.Column("nas_desired_key", _TEXT, nullable=False),
         sa.Column("nas_parent_id", _ID, nullable=True),
-        sa.Column("nas_name", sa.Text(), nullable=True),
-        sa.Column("nas_key", sa.Text(), nullable=True),
-        sa.Column("nas_content_id", sa.Text(), nullable=True),
+        sa.Column("nas_name", _TEXT, nullable=True),
+        sa.Column("nas_key", _TEXT, nullable=True),
+        sa.Column("nas_content_id", _TEXT, nullable=True),
         sa.Column("nas_size", sa.BigInteger(), nullable=True),
         sa.Column("nas_mtime_ns", sa.BigInteger(), nullable=True),
         sa.Column("nas_inode", sa.BigInteger(), nullable=True),
-        sa.Column("nas_noted", sa.Text(), nullable=True),
-        sa.Column("nas_status", sa.Text(), nullable=False),
+        sa.Column("nas_noted", _TEXT, nullable=True),
+        sa.Column("nas_status", _TEXT, nullable=False),
         sa.Column("active_sync_event_id", _ID, nullable=True),
         sa.ForeignKeyConstraint(
             ["content_id"],
@@ -213,9 +217,9 @@ def _tables() -> None:
     op.create_index(op.f("ix_entries_nas_content_id"), "entries", ["nas_content_id"], unique=False)
     op.create_table(
         "file_parts",
-        sa.Column("content_id", sa.Text(), nullable=False),
+        sa.Column("content_id", _TEXT, nullable=False),
         sa.Column("sequence", sa.Integer(), nullable=False),
-        sa.Column("object_key", sa.Text(), nullable=False),
+        sa.Column("object_key", _TEXT, nullable=False),
         sa.ForeignKeyConstraint(
             ["content_id"],
             ["contents.id"],
@@ -237,11 +241,11 @@ def _tables() -> None:
     )
     op.create_table(
         "dav_locks",
-        sa.Column("token", sa.Text(), nullable=False),
+        sa.Column("token", _TEXT, nullable=False),
         sa.Column("entry_id", _ID, nullable=False),
         sa.Column("infinite", sa.Boolean(), nullable=False),
-        sa.Column("scope", sa.Text(), nullable=False),
-        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("scope", _TEXT, nullable=False),
+        sa.Column("owner", _TEXT, nullable=False),
         sa.Column("user_id", _ID, nullable=False),
         sa.Column("timeout", sa.Integer(), nullable=False),
         sa.Column("expires_ns", sa.BigInteger(), nullable=False),
@@ -256,8 +260,8 @@ def _tables() -> None:
     op.create_table(
         "dav_properties",
         sa.Column("entry_id", _ID, nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("name", _TEXT, nullable=False),
+        sa.Column("value", _TEXT, nullable=False),
         sa.ForeignKeyConstraint(
             ["entry_id"],
             ["entries.id"],
@@ -285,9 +289,9 @@ def _tables() -> None:
         "mirror_leases",
         sa.Column("id", _ID, autoincrement=True, nullable=False),
         sa.Column("entry_id", _ID, nullable=False),
-        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("owner", _TEXT, nullable=False),
         sa.Column("expires_ns", sa.BigInteger(), nullable=False),
-        sa.Column("plan", sa.Text(), nullable=False),
+        sa.Column("plan", _TEXT, nullable=False),
         sa.ForeignKeyConstraint(
             ["entry_id"],
             ["entries.id"],
@@ -299,19 +303,19 @@ def _tables() -> None:
     op.create_table(
         "sync_events",
         sa.Column("id", _ID, autoincrement=True, nullable=False),
-        sa.Column("uuid", sa.Text(), nullable=False),
-        sa.Column("event_type", sa.Text(), nullable=False),
-        sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("aggregate_type", sa.Text(), nullable=False),
+        sa.Column("uuid", _TEXT, nullable=False),
+        sa.Column("event_type", _TEXT, nullable=False),
+        sa.Column("status", _TEXT, nullable=False),
+        sa.Column("aggregate_type", _TEXT, nullable=False),
         sa.Column("aggregate_id", _ID, nullable=False),
-        sa.Column("source_path", sa.Text(), nullable=True),
-        sa.Column("target_path", sa.Text(), nullable=True),
-        sa.Column("metadata", sa.Text(), nullable=True),
+        sa.Column("source_path", _TEXT, nullable=True),
+        sa.Column("target_path", _TEXT, nullable=True),
+        sa.Column("metadata", _TEXT, nullable=True),
         sa.Column("retry_count", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("error_message", sa.Text(), nullable=True),
-        sa.Column("trace_id", sa.Text(), nullable=False),
+        sa.Column("error_message", _TEXT, nullable=True),
+        sa.Column("trace_id", _TEXT, nullable=False),
         sa.Column("scheduled_ns", sa.BigInteger(), nullable=False),
-        sa.Column("litter", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("litter", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("created_ns", sa.BigInteger(), nullable=False),
         sa.Column("processed_ns", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
@@ -334,7 +338,7 @@ def _tables() -> None:
     op.create_table(
         "trash_metadata",
         sa.Column("entry_id", _ID, nullable=False),
-        sa.Column("original_path", sa.Text(), nullable=False),
+        sa.Column("original_path", _TEXT, nullable=False),
         sa.Column("trashed_ns", sa.BigInteger(), nullable=False),
         sa.Column("expires_ns", sa.BigInteger(), nullable=False),
         sa.Column("user_id", _ID, nullable=True),
@@ -347,15 +351,15 @@ def _tables() -> None:
     op.create_index(op.f("ix_trash_metadata_expires_ns"), "trash_metadata", ["expires_ns"], unique=False)
     op.create_table(
         "versions",
-        sa.Column("uuid", sa.Text(), nullable=False),
+        sa.Column("uuid", _TEXT, nullable=False),
         sa.Column("entry_id", _ID, nullable=False),
-        sa.Column("content_id", sa.Text(), nullable=False),
+        sa.Column("content_id", _TEXT, nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("state", _TEXT, nullable=False),
         sa.Column("created_ns", sa.BigInteger(), nullable=False),
         sa.Column("replaced_ns", sa.BigInteger(), nullable=False),
         sa.Column("user_id", _ID, nullable=True),
-        sa.Column("nas_path", sa.Text(), nullable=True),
+        sa.Column("nas_path", _TEXT, nullable=True),
         sa.ForeignKeyConstraint(
             ["content_id"],
             ["contents.id"],

@@ -8,6 +8,7 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -15,7 +16,7 @@ def upgrade() -> None:
     op.execute("ALTER TABLE contents RENAME COLUMN sha1 TO digests")
     op.execute("UPDATE contents SET digests = 'SHA1:' || digests WHERE digests IS NOT NULL")
     op.add_column("mirror_leases", sa.Column("nas_parent_id", _ID, nullable=True))
-    op.add_column("mirror_leases", sa.Column("nas_key", sa.Text(), nullable=True))
+    op.add_column("mirror_leases", sa.Column("nas_key", _TEXT, nullable=True))
     op.create_index("mirror_leases_target", "mirror_leases", ["nas_parent_id", "nas_key"], unique=True)
     op.create_index(
         "sync_events_litter",

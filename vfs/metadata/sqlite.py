@@ -1,0 +1,183 @@
+"""SQLite: the database of an embedded drive, in one file beside its own write-ahead log.
+
+One writer at a time (BEGIN IMMEDIATE, its commits shared: `group_commit`), so the tree lock and the row locks of
+design §7 are held when a write begins. A commit is durable when it returns (synchronous=FULL).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import sqlite3
+import weakref
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from vfs import turns
+from vfs.errors import ConfigurationError, NoSpace, StoreUnavailable
+from vfs.metadata import migrating
+from vfs.metadata.change_count import ChangeCount
+from vfs.metadata.group_commit import GroupCommit
+from vfs.metadata.tx import Tx
+
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",  # a commit is on the disk when it returns: "acknowledged is durable"
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA busy_timeout=30000",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA cache_size=-2000",  # KiB of each connection, and there is one a thread; the disk's cache is shared
+)
+_OLDEST = (3, 39, 0)  # IS DISTINCT FROM
+
+
+class SqliteTx(Tx):
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__()
+        self._connection = connection
+        self._cursors: list[sqlite3.Cursor] = []
+
+    def all(self, sql: str, **values: object) -> list[Any]:
+        turns.breathe()
+        return self._connection.execute(sql, values).fetchall()
+
+    def one(self, sql: str, **values: object) -> Any:
+        turns.breathe()
+        return self._connection.execute(sql, values).fetchone()
+
+    def run(self, sql: str, **values: object) -> None:
+        self._connection.execute(sql, values)
+
+    def count(self, sql: str, **values: object) -> int:
+        return self._connection.execute(sql, values).rowcount
+
+    def many(self, sql: str, rows: Iterable[dict[str, object]]) -> None:
+        self._connection.executemany(sql, rows)
+
+    def each(self, sql: str, **values: object) -> Iterator[Any]:
+        cursor = self._connection.execute(sql, values)
+        self._cursors.append(cursor)
+        while rows := cursor.fetchmany(500):
+            turns.breathe()
+            yield from rows
+
+    def close_cursors(self) -> None:
+        """One that is half read would keep the old snapshot for whoever uses the connection next."""
+        for cursor in self._cursors:
+            cursor.close()
+
+
+class SqliteEngine:
+    def __init__(self, url: sa.URL) -> None:
+        """Raises ConfigurationError when the file cannot be opened or is newer than this program."""
+        if sqlite3.sqlite_version_info < _OLDEST:
+            raise ConfigurationError(f"SQLite 3.39 or newer is needed, Python has {sqlite3.sqlite_version}")
+        if not url.database:
+            raise ConfigurationError("the URL of a SQLite database names its file: sqlite:////path/kelp.db")
+        self._file = Path(url.database).resolve()  # through links, as SQLite does: what stands beside it is shared
+        self._spare: list[sa.PoolProxiedConnection] = []
+        self._leased: weakref.WeakSet[sa.PoolProxiedConnection] = weakref.WeakSet()
+        self._engine = sa.create_engine(
+            url,
+            pool_size=64,  # a thread that ends gives its connections back; opening one costs 1 ms
+            max_overflow=-1,
+            pool_reset_on_return=None,
+            connect_args={"check_same_thread": False, "isolation_level": None, "cached_statements": 512},
+        )
+        sa.event.listen(self._engine, "connect", _set_pragmas)
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._migrate()
+            self._changes = ChangeCount(self._file.with_suffix(".changes"), like=self._file)
+        except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
+            raise ConfigurationError(f"cannot open the database {self._file}: {error}") from error
+        self._writing = GroupCommit(lambda: self._connection(), self._changes)
+
+    def close(self) -> None:
+        for pooled in list(self._leased):
+            pooled.close()
+        self._spare = []
+        self._engine.dispose()
+        self._changes.close()
+
+    def version(self) -> int | None:
+        return self._changes.value()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Tx]:
+        with turns.hold(), self.scan() as tx:
+            yield tx
+
+    @contextlib.contextmanager
+    def scan(self) -> Iterator[Tx]:
+        with self._connection() as connection:
+            connection.execute("BEGIN")
+            tx = SqliteTx(connection)
+            try:
+                yield tx
+            finally:
+                tx.close_cursors()
+                connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Tx]:
+        with turns.hold(), _translated(), self._writing.change() as connection:
+            tx = SqliteTx(connection)
+            yield tx
+            tx.finish()
+        tx.committed()
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection for a block: getting one out of the pool for each look costs as much as the look.
+
+        The one used last is taken first: few exist, and those have what was read lately in their caches.
+        """
+        spare = self._spare
+        try:
+            pooled = spare.pop()
+        except IndexError:
+            pooled = self._lease()
+        try:
+            with _translated():
+                yield pooled.driver_connection  # type: ignore[misc]
+        finally:
+            spare.append(pooled)
+
+    def _lease(self) -> sa.PoolProxiedConnection:
+        with _translated():
+            pooled = self._engine.raw_connection()
+        self._leased.add(pooled)
+        return pooled
+
+    def _migrate(self) -> None:
+        with self._connection() as connection:
+            known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if known else None
+        if row and migrating.is_current(str(row[0])):
+            return
+        with self._file.with_suffix(".migrating").open("w") as guard, self._engine.connect() as connection:
+            fcntl.flock(guard, fcntl.LOCK_EX)  # two processes may start on an empty folder at once
+            # The driver is left in autocommit for our own BEGIN; here one transaction holds the whole upgrade.
+            with connection.begin():
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                migrating.upgrade(connection)
+
+
+def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Foreign errors become ours at this border."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise NoSpace("the disk of the database is full") from error
+        raise StoreUnavailable(f"the database did not answer: {error}") from error

@@ -1,0 +1,123 @@
+"""One transaction: what the query modules hang on, and what differs between the engines (`sqlite.py`, `postgresql.py`).
+
+The locks are those of design §7, in that order, before anything is looked at. SQLite has one writer at a time, so all
+of them are held already when a write begins.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+from vfs.metadata.accounts import Accounts
+from vfs.metadata.contents import Contents
+from vfs.metadata.entries import Entries
+from vfs.metadata.events import Events
+from vfs.metadata.leases import Leases
+from vfs.metadata.locks import Locks
+from vfs.metadata.mirror import Mirror
+from vfs.metadata.properties import Properties
+from vfs.metadata.versions import Versions
+
+
+class Tx(abc.ABC):
+    """Functions that expect one take it as `tx`, first. SQL has `:name` for each of the `values`."""
+
+    def __init__(self) -> None:
+        self._after_commit: list[Callable[[], None]] = []
+        self.changed_folders: set[Any] = set()  # ids of folders whose listing changed; None is the root's parent
+
+    @abc.abstractmethod
+    def all(self, sql: str, **values: object) -> list[Any]:
+        """Every row."""
+
+    @abc.abstractmethod
+    def one(self, sql: str, **values: object) -> Any:
+        """The first row, or None."""
+
+    @abc.abstractmethod
+    def run(self, sql: str, **values: object) -> None:
+        """Execute; perhaps only together with the next statement whose outcome somebody wants to know."""
+
+    @abc.abstractmethod
+    def count(self, sql: str, **values: object) -> int:
+        """Execute; the number of rows touched."""
+
+    @abc.abstractmethod
+    def many(self, sql: str, rows: Iterable[dict[str, object]]) -> None:
+        """Execute once for each row of values."""
+
+    @abc.abstractmethod
+    def each(self, sql: str, **values: object) -> Iterator[Any]:
+        """Rows one by one from a cursor, fetched in pieces."""
+
+    def insert(self, sql: str, **values: object) -> int:
+        """Execute an INSERT … RETURNING id; the new id."""
+        return int(self.one(sql, **values)[0])
+
+    def lock_tree(self, exclusive: bool = False) -> None:  # noqa: B027  # SQLite holds it already
+        """First in every change: shared, or exclusive by what reaches below a folder."""
+
+    def lock_names(self, places: Sequence[tuple[int, str]], strong: bool = False) -> None:  # noqa: B027
+        """Second: the folders of these (folder id, name key) against going away, and the entries that have the names.
+
+        `strong` keeps out those who make new names in the folders' entries too (LOCK).
+        """
+
+    def lock_rows(self, ids: Sequence[int], strong: bool = False) -> None:  # noqa: B027
+        """Second: entries by ascending id."""
+
+    def lock_mirror(self) -> None:  # noqa: B027
+        """First in every change of the mirror's leases: one process at a time decides who carries what."""
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Run `action` once the transaction is durable; never when it is rolled back."""
+        self._after_commit.append(action)
+
+    def finish(self) -> None:
+        """Last before the commit."""
+        folder_ids = self.changed_folders - {None}
+        if folder_ids:
+            self.entries.bump_listings(folder_ids)
+
+    def committed(self) -> None:
+        for action in self._after_commit:
+            action()
+
+    @cached_property
+    def entries(self) -> Entries:
+        return Entries(self)
+
+    @cached_property
+    def contents(self) -> Contents:
+        return Contents(self)
+
+    @cached_property
+    def versions(self) -> Versions:
+        return Versions(self)
+
+    @cached_property
+    def events(self) -> Events:
+        return Events(self)
+
+    @cached_property
+    def mirror(self) -> Mirror:
+        return Mirror(self)
+
+    @cached_property
+    def leases(self) -> Leases:
+        return Leases(self)
+
+    @cached_property
+    def locks(self) -> Locks:
+        return Locks(self)
+
+    @cached_property
+    def properties(self) -> Properties:
+        return Properties(self)
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        return Accounts(self)
