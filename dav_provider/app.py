@@ -16,6 +16,7 @@ from wsgidav.wsgidav_app import WsgiDAVApp
 from dav_provider import connect
 from dav_provider.caller import admit
 from dav_provider.errors import status_of
+from dav_provider.forwarding import Front
 from dav_provider.front import FrontProvider
 from dav_provider.paths import MOUNT, MOUNT_HREF
 from dav_provider.provider import ALLOW, REQUEST_KEY, START_KEY, KelpProvider
@@ -30,7 +31,11 @@ _DIRECT = frozenset(("OPTIONS", "GET", "HEAD", "PUT", "PROPFIND", "LOCK", "UNLOC
 
 
 def make_app(kelp: Kelp) -> WsgiApp:
-    """The drive at `/dav/`, a small folder above it for clients that probe `/`, `/connect` and `/healthz`."""
+    """The drive at `/dav/`, a small folder above it for clients that probe `/`, `/connect` and `/healthz`.
+
+    Raises ConfigurationError for wrong settings of what is in front of it.
+    """
+    in_front = Front.of(kelp.settings.server)
     drive, front = KelpProvider(kelp), FrontProvider(kelp)
     others = _wsgidav(drive, front)
 
@@ -39,7 +44,7 @@ def make_app(kelp: Kelp) -> WsgiApp:
         if environ.get("REQUEST_URI", environ["PATH_INFO"]) == "/healthz":
             return send(Answer(200, [("Content-Type", "text/plain")], b"ok"), method, start_response)
         try:
-            request = Request(environ, trace.new_id("dav"))
+            request = Request(environ, trace.new_id("dav"), in_front)
         except KelpError as error:  # a path that no entry can have
             return send(text_answer(status_of(error), str(error)), method, start_response)
         with trace.under(request.trace_id):

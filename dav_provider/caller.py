@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 from dataclasses import replace
-from functools import lru_cache
 
 from dav_provider.errors import answer_for
 from dav_provider.request import Answer, Request, text_answer
@@ -23,7 +21,7 @@ _PLAIN_REFUSED = (
 
 def admit(kelp: Kelp, request: Request) -> Answer | None:
     """Sets `request.caller`; else the answer: 401, or 403 where a password would travel in the clear."""
-    if not (request.secure or kelp.settings.auth.allow_plain_http or is_loopback(request.remote_address)):
+    if not (request.secure or kelp.settings.auth.allow_plain_http or request.local):
         return text_answer(403, _PLAIN_REFUSED)
     try:
         request.caller = caller_of(kelp, request)
@@ -68,13 +66,3 @@ def _tokens(request: Request) -> frozenset[str]:
     tokens = request.if_header.tokens if request.if_header else frozenset()
     single = (request.header("Lock-Token") or "").strip()
     return tokens | {single[1:-1]} if single.startswith("<") and single.endswith(">") else tokens
-
-
-@lru_cache(maxsize=1024)
-def is_loopback(address: str) -> bool:
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return (mapped or ip).is_loopback

@@ -10,7 +10,6 @@ import codecs
 import re
 from collections.abc import Callable
 
-from dav_provider.caller import is_loopback
 from dav_provider.connect_page import CONTENT_POLICY, Reached, page
 from dav_provider.request import Answer, Request, text_answer
 from vfs.operations.certificate import own_root
@@ -58,7 +57,7 @@ def _came_by_tls(request: Request) -> bool:
     if request.secure:
         return True
     forwarded = (request.header("X-Forwarded-Proto") or "").strip().lower()
-    return forwarded == "https" and is_loopback(request.remote_address)
+    return forwarded == "https" and request.local
 
 
 def registry(reached: Reached) -> bytes:

@@ -10,6 +10,7 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
+from dav_provider.forwarding import Front, Origin, is_loopback
 from dav_provider.http_body import Body, SizedBody
 from dav_provider.if_header import IfHeader, parse_if
 from dav_provider.paths import Segments, host_name, parse_target
@@ -29,16 +30,30 @@ class Request:
 
     caller: Caller
 
-    def __init__(self, environ: Environ, trace_id: str) -> None:
+    def __init__(self, environ: Environ, trace_id: str, front: Front | None = None) -> None:
         """Raises what `paths.parse_target` raises."""
         self.method: str = environ["REQUEST_METHOD"]
         self.trace_id = trace_id
         self.target: str = environ.get("REQUEST_URI") or environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
         self.path: Segments = () if self.target == "*" else parse_target(self.target)
         self.secure: bool = environ.get("wsgi.url_scheme") == "https"
-        self.remote_address: str = environ.get("REMOTE_ADDR", "")
+        self.remote_address: str = environ.get("REMOTE_ADDR", "")  # the client's, as far as it is known
+        self._front = front
+        self._origin: Origin | None = None
+        if front is not None:
+            self._take(front.origin(environ))
         self.chunked = bool(environ.get("wsgi.input_terminated"))
         self._environ: Mapping[str, Any] = environ
+
+    def _take(self, origin: Origin | None) -> None:
+        if origin is not None:
+            self._origin, self.remote_address = origin, origin.address
+            self.secure = self.secure if origin.secure is None else origin.secure
+
+    @property
+    def local(self) -> bool:
+        """Whether the client is on this machine, so that its password crosses no network."""
+        return self._origin.local if self._origin is not None else is_loopback(self.remote_address)
 
     def header(self, name: str) -> str | None:
         """A header's value, one character per byte as WSGI gives it; None when it was not sent."""
@@ -76,13 +91,13 @@ class Request:
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The names this server was asked by: Host, and what a proxy in front was asked by (R16)."""
-        named = ",".join(filter(None, (self.header("Host"), self.header("X-Forwarded-Host"))))
-        for part in (self.header("Forwarded") or "").replace(",", ";").split(";"):
-            key, _, value = part.strip().partition("=")
-            if key.lower() == "host":
-                named += "," + value.strip('"')
-        return frozenset(host_name(host) for host in named.split(",") if host.strip())
+        """The names this server was asked by: Host, what trusted proxies were asked by, and its public one (R16)."""
+        names = {host_name(self.header("Host") or "")}
+        if self._front is not None:
+            names.add(self._front.public_host)
+        if self._origin is not None:
+            names |= self._origin.hosts
+        return frozenset(filter(None, names))
 
 
 @dataclass(frozen=True, slots=True)
