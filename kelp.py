@@ -19,7 +19,7 @@ from pathlib import Path
 
 import click
 
-from cli import banner, check, locks, processes, status, sync, tls, trash, users, versions
+from cli import banner, check, dump, locks, processes, status, sync, tls, trash, users, versions
 from cli.address import address_for
 from cli.allocator import share_arenas
 from cli.display import complain
@@ -38,7 +38,10 @@ from vfs.settings import Settings
 
 _log = logging.getLogger("kelp")
 _INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
-_GROUPS = (status.status, sync.sync, users.user, locks.locks, trash.trash, versions.versions, check.check, tls.tls)
+_GROUPS = (
+    status.status, sync.sync, users.user, locks.locks, trash.trash, versions.versions, check.check, tls.tls,
+    dump.dump, dump.load,
+)  # fmt: skip
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
