@@ -13,6 +13,7 @@ from typing import Any
 
 from jobs import mirror
 from jobs.queue import InProcessQueue
+from tests import engines
 from vfs.bootstrap import build
 from vfs.core import Kelp
 from vfs.model import Caller, Entry, OnConflict, Outcome, Place, Role
@@ -29,7 +30,6 @@ from vfs.operations import (
     versioning,
     writing,
 )
-from vfs.settings import Settings
 
 SECOND = 1_000_000_000
 STAMP = re.compile(r"^\d{14}__")
@@ -109,8 +109,7 @@ class MirrorDrive:
     """`kelp` with `clock`, and the drive by paths ("a/b") for one caller; `nas` stands between Kelp and the folder."""
 
     def __init__(self, folder: Path, *, clock: TestClock | None = None, face: str = "dav", **overrides: object) -> None:
-        wanted = {"data": folder / "data", "nas_root": folder / "nas", **overrides}
-        self.settings = Settings.load(None, {}, **wanted)
+        self.settings = engines.load(folder / "data", **{"nas_root": folder / "nas", **overrides})
         self.root = self.settings.nas_root
         self.clock = clock or TestClock()
         kelp = build(self.settings, queue=InProcessQueue(), clock=self.clock)

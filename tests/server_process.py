@@ -1,4 +1,7 @@
-"""`kelp serve` as a child process that a test may kill and start again on the same data."""
+"""`kelp serve` as a child process that a test may kill and start again on the same data.
+
+Where the queue is Redis, `kelp worker` runs beside it, and shares its fate.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests import engines
+from vfs.settings import Settings
+
 PROGRAM = Path(__file__).parent.parent / "kelp.py"
 PASSWORD = "correct horse"
 
@@ -21,32 +27,43 @@ PASSWORD = "correct horse"
 class ServerProcess:
     """A server on 127.0.0.1 at a port that stays the same over restarts. `log` is its standard error, all starts."""
 
-    def __init__(self, folder: Path, *arguments: str, under: Sequence[str] = (), **settings: object) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, under: Sequence[str] = (), worker: bool = True, **settings: object
+    ) -> None:
         """`arguments` go to `kelp serve`; `settings` as in the environment: `mirror_delay=0` is KELP_MIRROR_DELAY.
 
-        `under`: a command that starts the server, which has to be the same process in the end (`exec`).
+        `under`: a command that starts the server, which has to be the same process in the end (`exec`). `worker`:
+        whether there is one, where the server leaves the jobs to it.
         """
-        self._arguments, self._under = arguments, under
+        self._arguments, self._under, self._given = arguments, under, settings
         self.data, self.nas = folder / "data", folder / "nas"
         self.log = folder / "server.log"
         self.port = _free_port()
         self.basic = "Basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
         environ = {name: value for name, value in os.environ.items() if not name.startswith("KELP_")}
         own = {f"KELP_{name.upper()}": str(value) for name, value in settings.items()}
-        self._environ = {**environ, **own, "KELP_ADMIN_PASSWORD": PASSWORD}
+        elsewhere = engines.environ_of(self.data, *settings)
+        self.environ = {**environ, **elsewhere, **own, "KELP_ADMIN_PASSWORD": PASSWORD}  # for commands beside it, too
         self._process: subprocess.Popen[bytes] | None = None
+        self._has_worker = worker and "KELP_QUEUE_URL" in self.environ
+        self._worker: subprocess.Popen[bytes] | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """For a test that opens the drive itself."""
+        return engines.load(self.data, **{"nas_root": self.nas, **self._given})
 
     def start(self) -> None:
         """Start without waiting for it to answer."""
-        server = [sys.executable, str(PROGRAM), "serve", "--data", str(self.data), "--nas", str(self.nas)]
-        command = [*self._under, *server]
+        self._process = self._launch(self._under, "serve", "--port", str(self.port), *self._arguments)
+        if self._has_worker:
+            self._worker = self._launch((), "worker")
+
+    def _launch(self, under: Sequence[str], command: str, *arguments: str) -> subprocess.Popen[bytes]:
+        place = ("--data", str(self.data), "--nas", str(self.nas))
+        words = [*under, sys.executable, str(PROGRAM), command, *place, *arguments]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, "--port", str(self.port), *self._arguments],
-                env=self._environ,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-            )
+            return subprocess.Popen(words, env=self.environ, stdout=subprocess.DEVNULL, stderr=log)
 
     def wait_ready(self, seconds: float = 60) -> None:
         """Until it answers. Raises AssertionError with the end of its log when it does not."""
@@ -65,14 +82,20 @@ class ServerProcess:
         return self._process
 
     def kill(self) -> None:
-        """SIGKILL, and wait until the kernel has cleaned up behind it."""
-        self.process.kill()
-        self.process.wait()
+        """SIGKILL to what still runs, and wait until the kernel has cleaned up behind it."""
+        for process in self._processes():
+            process.kill()
+        for process in self._processes():
+            process.wait()
 
     def stop(self) -> None:
         """SIGTERM; it must end by itself, in order."""
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(timeout=30) == 0, self.log_text()[-3000:]
+        for process in self._processes():
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0, self.log_text()[-3000:]
+
+    def _processes(self) -> list[subprocess.Popen[bytes]]:
+        return [process for process in (self._process, self._worker) if process]
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -104,14 +127,13 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def server_process(
-    folder: Path, *arguments: str, under: Sequence[str] = (), **settings: object
+    folder: Path, *arguments: str, under: Sequence[str] = (), worker: bool = True, **settings: object
 ) -> Iterator[ServerProcess]:
     """A started server that answers; whatever happens, none is left running."""
-    server = ServerProcess(folder, *arguments, under=under, **settings)
-    server.start()
+    server = ServerProcess(folder, *arguments, under=under, worker=worker, **settings)
     try:
+        server.start()
         server.wait_ready()
         yield server
     finally:
-        if server.process.poll() is None:
-            server.kill()
+        server.kill()

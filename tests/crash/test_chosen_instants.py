@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import engines
 from tests.crash import dying
 from tests.crash.scripts import SCRIPTS
 from tests.mirror_drive import MirrorDrive, TestClock, Tree
@@ -71,7 +72,7 @@ def rehearse(script: str, folder: Path) -> Rehearsal:
         drive.pass_time(10)
     drive.check_mirrored()
     drive.close()
-    shutil.copytree(folder / "before", folder / "rehearsal")
+    engines.copy_drive(folder / "before", folder / "rehearsal")
     drive = MirrorDrive(folder / "rehearsal", clock=TestClock(STARTED))
     states = [Shown.on(drive)]
     for step in SCRIPTS[script].steps:
@@ -126,13 +127,14 @@ def test_killed_at_every_instant(script: str, tmp_path: Path) -> None:
     rehearsal = rehearse(script, tmp_path)
     for number in count(1):
         folder = tmp_path / str(number)
-        shutil.copytree(rehearsal.drive, folder)
+        engines.copy_drive(rehearsal.drive, folder)
         if not killed(dying.play, folder, STARTED, number, script):
             break
         try:
             verify(folder, rehearsal)
         except Exception as error:
             raise AssertionError(f"killed at instant {number}, {instant(folder)}: {error}") from error
+        engines.drop_below(folder)
         shutil.rmtree(folder)
     assert number > 10
 
@@ -146,7 +148,7 @@ def test_killed_again_while_it_recovers(tmp_path: Path) -> None:
         if script not in rehearsals:
             rehearsals[script] = rehearse(script, tmp_path / script.replace(" ", "_"))
         folder = tmp_path / f"pair {pair}"
-        shutil.copytree(rehearsals[script].drive, folder)
+        engines.copy_drive(rehearsals[script].drive, folder)
         numbers = [random_.randint(1, 60) for _ in range(3)]
         killed(dying.play, folder, STARTED, numbers[0], script)
         for later, number in enumerate(numbers[1:]):
@@ -155,6 +157,7 @@ def test_killed_again_while_it_recovers(tmp_path: Path) -> None:
             verify(folder, rehearsals[script])
         except Exception as error:
             raise AssertionError(f"{script!r} killed at instants {numbers}: {error}") from error
+        engines.drop_below(folder)
         shutil.rmtree(folder)
 
 

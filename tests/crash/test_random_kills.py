@@ -25,7 +25,6 @@ from tests.server_process import ServerProcess, server_process
 from vfs.bootstrap import build
 from vfs.operations import backlog, checking
 from vfs.operations.backlog import Waited
-from vfs.settings import Settings
 
 ROUNDS = int(os.environ.get("KELP_CRASH_ROUNDS", "20"))
 SEED = int(os.environ.get("KELP_CRASH_SEED", "0")) or random.randrange(1, 1_000_000)
@@ -89,7 +88,7 @@ class _Running:
 
 
 def _compare_with_nas(server: ServerProcess, clients: list[Client]) -> None:
-    kelp = build(_settings(server))
+    kelp = build(server.settings)
     try:
         waited = backlog.wait_until_mirrored(kelp, timeout=60 + PER_DRIVE)
         assert waited is Waited.MIRRORED, (waited, backlog.backlog(kelp), backlog.events(kelp, 10, "FAILED"))
@@ -103,13 +102,9 @@ def _compare_with_nas(server: ServerProcess, clients: list[Client]) -> None:
 
 
 def _check(server: ServerProcess, *, mirrored: bool) -> None:
-    kelp = build(_settings(server))
+    kelp = build(server.settings)
     try:
         report = checking.check(kelp, mirrored=mirrored)
         assert report.ok, report.problems[:20]
     finally:
         kelp.close()
-
-
-def _settings(server: ServerProcess) -> Settings:
-    return Settings.load(data=server.data, nas_root=server.nas)

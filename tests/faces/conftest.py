@@ -14,11 +14,11 @@ import pytest
 
 from dav_provider.app import make_app
 from dav_provider.http_server import make_server
+from tests import engines
 from vfs.bootstrap import build
 from vfs.core import Kelp
 from vfs.model import Role
 from vfs.operations import access
-from vfs.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class ServedDrive:
 
 def serve(folder: Path, **overrides: object) -> Iterator[ServedDrive]:
     """Build and serve a drive below `folder` until the caller is done with it; `overrides` are settings."""
-    wanted = {"data": folder / "data", "nas_root": folder / "nas", "server_port": 0, "server_threads": 8, **overrides}
-    settings = Settings.load(**wanted)
+    wanted = {"nas_root": folder / "nas", "server_port": 0, "server_threads": 8, **overrides}
+    settings = engines.load(folder / "data", **wanted)
     kelp = build(settings)
     access.add_user(kelp, "admin", "correct horse", Role.ADMIN)
     access.add_user(kelp, "other", "correct horse", Role.EDITOR)
@@ -87,6 +87,7 @@ def serve(folder: Path, **overrides: object) -> Iterator[ServedDrive]:
         server.stop()
         serving.join()
         kelp.close()
+        engines.drop_below(folder)
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def served_drive(tmp_path: Path) -> Iterator[ServedDrive]:
 
 @pytest.fixture
 def served_with(tmp_path: Path) -> Iterator[Callable[..., ServedDrive]]:
-    """A function that serves a fresh drive with other settings, given as for `Settings.load`."""
+    """A function that serves a fresh drive with other settings, given as for `engines.load`."""
     with contextlib.ExitStack() as stack:
         yield lambda **overrides: stack.enter_context(contextlib.contextmanager(serve)(tmp_path, **overrides))
 

@@ -21,7 +21,6 @@ from tests.faces.fuzzing import Cases, complaint, converse, statuses
 from tests.server_process import ServerProcess, server_process
 from vfs import bootstrap
 from vfs.operations import checking
-from vfs.settings import Settings
 
 REQUESTS = int(os.environ.get("KELP_FUZZ_REQUESTS", "1500"))
 SEED = int(os.environ.get("KELP_FUZZ_SEED", "1"))
@@ -87,7 +86,7 @@ def test_whatever_is_sent(server: ServerProcess) -> None:
     assert ask(server, "OPTIONS", "/dav/")[0] == 200
     server.stop()
     assert "Traceback" not in server.log_text() and "ERROR" not in server.log_text(), server.log_text()[-5000:]
-    with contextlib.closing(bootstrap.build(Settings.load(data=server.data, nas_root=server.nas))) as kelp:
+    with contextlib.closing(bootstrap.build(server.settings)) as kelp:
         assert checking.check(kelp).problems == []
 
 

@@ -26,7 +26,6 @@ from tests.faces.rules.requests import LOCKINFO
 from tests.server_process import ServerProcess, server_process
 from vfs.bootstrap import build
 from vfs.operations import checking
-from vfs.settings import Settings
 
 SECONDS = float(os.environ.get("KELP_HAMMER_SECONDS", "8"))
 SEED = int(os.environ.get("KELP_HAMMER_SEED", "0")) or random.randrange(1, 1_000_000)
@@ -235,7 +234,7 @@ def test_nothing_acknowledged_is_lost_among_processes(tmp_path: Path) -> None:
         server.stop()
     print(sorted(ledger.answers.items()))
     assert not [line for line in server.log_text().splitlines() if " ERROR " in line or "Traceback" in line]
-    with contextlib.closing(build(Settings.load(data=server.data, nas_root=server.nas))) as kelp:
+    with contextlib.closing(build(server.settings)) as kelp:
         report = checking.check(kelp)
         assert report.ok, report.problems
 

@@ -21,7 +21,6 @@ from tests.faces.reverse_proxy import reverse_proxy
 from tests.server_process import PASSWORD, PROGRAM, server_process
 from vfs.bootstrap import build
 from vfs.operations import checking
-from vfs.settings import Settings
 
 LITMUS = shutil.which("litmus")
 
@@ -75,7 +74,7 @@ def with_four_processes(folder: Path) -> Iterator[Login]:
         yield Login(f"http://127.0.0.1:{server.port}/dav/", "admin", PASSWORD)
         server.stop()
     assert " ERROR " not in server.log_text(), server.log_text()[-3000:]
-    with contextlib.closing(build(Settings.load(data=server.data, nas_root=server.nas))) as kelp:
+    with contextlib.closing(build(server.settings)) as kelp:
         assert checking.check(kelp).ok
 
 

@@ -17,7 +17,6 @@ import pytest
 
 from tests.server_process import ServerProcess, server_process
 from vfs.bootstrap import build
-from vfs.settings import Settings
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -118,8 +117,7 @@ def fill(server: ServerProcess, seed: str) -> None:
     }
     recorded = ("parent_id", "name", "key", "content_id", "size", "mtime_ns", "inode")
     left_out = {"id", "active_sync_event_id", *(f"nas_{column}" for column in recorded)}
-    settings = Settings.load(data=server.data, nas_root=server.nas)
-    with contextlib.closing(build(settings)) as kelp, kelp.database.write() as tx:
+    with contextlib.closing(build(server.settings)) as kelp, kelp.database.write() as tx:
         columns = [row[1] for row in tx.all("PRAGMA table_info(entries)") if row[1] not in left_out]
         values = ", ".join(own.get(column, f"e.{column}") for column in columns)
         tx.run(

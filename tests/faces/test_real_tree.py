@@ -22,7 +22,6 @@ from tests.faces.trees import Tree, assert_same, make_source_tree, nas_tree_of, 
 from tests.server_process import PASSWORD, PROGRAM, ServerProcess, server_process
 from vfs.bootstrap import build
 from vfs.operations import checking
-from vfs.settings import Settings
 
 FILES = 2000  # at least
 CLIENTS = ("rclone", "cadaver", "davfs2")
@@ -65,7 +64,7 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copies]:
         copied = {client: side_by_side.submit(COPY[client], login, source, work / "home") for client in usable}
         yield Copies(server, login, source, tree_of(source), work, copied)
         server.stop()
-        with closing(build(Settings.load(data=server.data, nas_root=server.nas))) as kelp:
+        with closing(build(server.settings)) as kelp:
             assert checking.check(kelp, mirrored=True).problems == []
         log = server.log_text().splitlines()
         assert [line for line in log if " WARNING " in line or " ERROR " in line] == []

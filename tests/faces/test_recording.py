@@ -18,7 +18,6 @@ from tests.server_process import PROGRAM, ServerProcess
 from vfs.bootstrap import build
 from vfs.model import Role
 from vfs.operations import access
-from vfs.settings import Settings
 
 USERS = {"U1": "wilhelmina", "U2": "bartholomew"}
 REPLAYS = Path(__file__).with_name("replay")
@@ -47,7 +46,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server
     folder = tmp_path_factory.mktemp("recording")
     file = folder / "session.replay"
     server = ServerProcess(folder, "--record", str(file))
-    with contextlib.closing(build(Settings.load(data=server.data, nas_root=server.nas))) as kelp:
+    with contextlib.closing(build(server.settings)) as kelp:
         for name, role in zip(USERS.values(), (Role.ADMIN, Role.EDITOR), strict=True):
             access.add_user(kelp, name, PASSWORD, role)
     server.start()

@@ -20,7 +20,6 @@ from vfs.core import Kelp
 from vfs.model import Role
 from vfs.operations import access, backlog, checking
 from vfs.operations.backlog import Waited
-from vfs.settings import Settings
 
 REPLAYS = sorted(Path(__file__).with_name("replay").glob("*.replay"))
 USERS = {"U1": "admin", "U2": "other"}
@@ -72,7 +71,7 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     variant: Variant = request.param
     folder = tmp_path_factory.mktemp("replay")
     server = ServerProcess(folder, server_processes=variant.processes)
-    with contextlib.closing(build(Settings.load(data=server.data, nas_root=server.nas))) as kelp:
+    with contextlib.closing(build(server.settings)) as kelp:
         for name, role in (("admin", Role.ADMIN), ("other", Role.EDITOR)):
             access.add_user(kelp, name, PASSWORD, role)
         with variant.stop_mirror(server.data, server.nas):
@@ -91,8 +90,7 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
                     _wait(kelp)
                 server.stop()
             finally:
-                if server.process.poll() is None:
-                    server.kill()
+                server.kill()
         report = checking.check(kelp, mirrored=variant.mirrored)
         assert report.ok, report.problems
     unexpected = [line for line in server.log_text().splitlines() if " ERROR " in line or "Traceback" in line]

@@ -16,7 +16,6 @@ import pytest
 from tests.server_process import ServerProcess, server_process
 from vfs import bootstrap
 from vfs.operations import checking
-from vfs.settings import Settings
 
 PROMISED = 10.0  # seconds
 LOADED = 10.0  # … more for a machine under load
@@ -98,7 +97,7 @@ def test_a_stop_under_load(tmp_path: Path, processes: int) -> None:
 def _compare(server: ServerProcess, uploaders: list[Uploader]) -> None:
     """What was acknowledged is there; what was not is there whole, or as it was before; nothing else is."""
     assert "Traceback" not in server.log_text(), server.log_text()
-    with contextlib.closing(bootstrap.build(Settings.load(data=server.data, nas_root=server.nas))) as kelp:
+    with contextlib.closing(bootstrap.build(server.settings)) as kelp:
         assert checking.check(kelp).problems == []
     server.start()
     server.wait_ready()

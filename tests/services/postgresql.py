@@ -45,6 +45,7 @@ _SETTINGS = {
     "log_min_error_statement": "panic",  # statements that are meant to fail would fill the log
 }
 _FAST = {"fsync": "off", "full_page_writes": "off"}  # synchronous_commit stays on: what a commit waits for is the same
+_HAS_STRATEGIES = 150000
 Mode = Literal["smart", "fast", "immediate"]
 _SIGNALS: dict[str, signal.Signals] = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
@@ -75,20 +76,22 @@ class PostgreSQL:
 
     def create(self, name: str, template: str | None = None) -> None:
         """Make a database, as a copy of `template` (to which nobody may be connected)."""
-        source = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")
-        self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)) + source)
+        statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+        if template:
+            statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+        with self._connected() as connection:
+            if connection.info.server_version >= _HAS_STRATEGIES:
+                statement += sql.SQL(" STRATEGY file_copy")  # 11 ms here without fsync; wal_log 26
+            connection.execute(statement)
 
     def drop(self, name: str) -> None:
         """Whoever is connected; absent is fine."""
-        self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        with self._connected() as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def exists(self, name: str) -> bool:
         with self._connected() as connection:
             return connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is not None
-
-    def _run(self, statement: sql.Composable) -> None:
-        with self._connected() as connection:
-            connection.execute(statement)
 
     def _connected(self) -> psycopg.Connection[tuple[object, ...]]:
         # "IF EXISTS" speaks up when there is none; nobody asked.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path as FilePath
@@ -12,6 +11,7 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from tests import engines
 from tests.mirror_drive import MirrorDrive
 from tests.stateful.drive_model import DriveModel, Lock, Node, Path, Trashed, Who
 from vfs import names
@@ -54,7 +54,7 @@ class PeopleAtWork(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = FilePath(tempfile.mkdtemp(prefix="kelp-stateful-"))
-        shutil.copytree(self.template, self.folder / "drive")
+        engines.copy_drive(self.template, self.folder / "drive")
         self.drive = MirrorDrive(self.folder / "drive")
         self.kelp = self.drive.kelp
         self.model = DriveModel()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
 from jobs import mirror, outage
+from tests import engines
 from tests.mirror_drive import STAMP, Killed, MirrorDrive
 from tests.stateful.drive_machine import PeopleAtWork
 from tests.stateful.drive_model import Path
@@ -94,6 +95,7 @@ class DriveMachine(PeopleAtWork):
             assert not (self.drive.root / ".kelp" / "foreign").exists()
         finally:
             self.drive.close()
+            engines.drop_below(self.folder)
             shutil.rmtree(self.folder)
 
     def _nas(self) -> list[tuple[Path, bool, bytes]]:

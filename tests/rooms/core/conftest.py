@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+from tests import engines
 from tests.rooms.core.drive import Clock, Drive
 from vfs.bootstrap import build
 from vfs.core import Kelp
 from vfs.model import Caller, Role
 from vfs.operations import checking
-from vfs.settings import Settings
 
 hypothesis_settings.register_profile("untimed", deadline=None)  # machines are busy now and then
 hypothesis_settings.load_profile("untimed")
@@ -26,7 +25,7 @@ _PEOPLE = (("admin", Role.ADMIN), ("editor", Role.EDITOR), ("other", Role.EDITOR
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with database, NAS and people. Nobody logs in, so nobody's password is hashed."""
     folder = tmp_path_factory.mktemp("finished") / "data"
-    kelp = build(Settings.load(data=folder))
+    kelp = build(engines.load(folder))
     with kelp.database.write() as tx:
         for name, role in _PEOPLE:
             tx.accounts.insert(name, name, "!", role, Clock().now_ns())
@@ -36,14 +35,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def drive_with(finished: Path, tmp_path: Path) -> Iterator[Callable[..., Drive]]:
-    """A function that opens a fresh drive with other settings, given as for `Settings.load`."""
+    """A function that opens a fresh drive with other settings, given as for `engines.load`."""
     opened: list[Drive] = []
 
     def open_drive(**overrides: object) -> Drive:
         data = tmp_path / f"data-{len(opened)}"
-        shutil.copytree(finished, data)
+        engines.copy_drive(finished, data)
         clock = Clock()
-        kelp = build(Settings.load(data=data, **overrides), clock=clock)
+        kelp = build(engines.load(data, **overrides), clock=clock)
         drive = Drive(kelp, clock, data / "nas", *_callers(kelp))
         opened.append(drive)
         return drive

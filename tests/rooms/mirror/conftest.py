@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
+from tests import engines
 from tests.mirror_drive import MirrorDrive
 
 
@@ -22,7 +22,7 @@ def new_drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def open_drive(new_drive: Path, tmp_path: Path) -> Iterator[Callable[..., MirrorDrive]]:
     """A function that opens the drive of this test, with other settings than the default ones; also once more."""
     folder = tmp_path / "drive"
-    shutil.copytree(new_drive, folder)
+    engines.copy_drive(new_drive, folder)
     with ExitStack() as stack:
         yield lambda **overrides: stack.enter_context(closing(MirrorDrive(folder, **overrides)))
 

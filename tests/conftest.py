@@ -1,0 +1,44 @@
+"""What every run needs: which engines it uses, which tests are about others, and that nothing of a drive is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import engines
+
+
+def pytest_report_header() -> str:
+    return "engines: " + ", ".join(f"{name} {value}" for name, value in engines.CHOSEN._asdict().items())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`@pytest.mark.engine(database="sqlite", reason="opens kelp.db itself")` is skipped on any other database."""
+    if engines.CHOSEN == engines.EMBEDDED:
+        return
+    chosen = engines.CHOSEN._asdict()
+    for item in items:
+        for mark in item.iter_markers("engine"):
+            wanted = {name: value for name, value in mark.kwargs.items() if name != "reason"}
+            assert wanted.keys() <= chosen.keys(), f"{item.nodeid}: no such engine: {wanted}"
+            if any(chosen[name] != value for name, value in wanted.items()):
+                about = " and ".join(wanted.values())
+                item.add_marker(pytest.mark.skip(reason=f"about {about}: {mark.kwargs['reason']}"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_elsewhere(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Databases and objects of the drives in a test's own folder go with the test."""
+    own = engines.CHOSEN != engines.EMBEDDED and "tmp_path" in request.fixturenames
+    folder = request.getfixturevalue("tmp_path") if own else None
+    yield
+    if folder is not None:
+        engines.drop_below(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_database_is_left() -> Iterator[None]:
+    yield
+    engines.drop_below(Path("/"))
