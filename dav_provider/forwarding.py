@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from dav_provider.paths import host_name
 from vfs.errors import ConfigurationError
@@ -23,6 +23,7 @@ _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _X_FIELDS = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT")
 _NODE = re.compile(r"\[([^\]]*)\](?::[0-9]{1,5})?|([^:]*):[0-9]{1,5}|([^\[\]]+)")
+_LONGEST_HOP = 80  # characters; what is kept in memory was written by others
 _PORT = re.compile(r"[0-9]{1,5}")
 _PUBLIC_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/|/dav/?)?", re.IGNORECASE)
 # RFC 7239 §4: a name, and a token or a quoted string; then the end of the pair, of the element or of all.
@@ -37,6 +38,12 @@ class Origin:
     local: bool  # the client is on this machine, and so is every proxy on its way
     secure: bool | None
     hosts: frozenset[str]  # the names it was asked for, as `paths.host_name` gives them
+
+
+class _Hop(NamedTuple):
+    address: str
+    trusted: bool
+    loopback: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ class Front:
         """Raises ConfigurationError, in one line, for what is no address, no network or no URL of a drive."""
         self._trusted = tuple(_network(entry) for entry in trusted)
         self.public_host = _public_host(public_url)
-        self._trusts = lru_cache(maxsize=1024)(self._is_trusted)
+        self._hop = lru_cache(maxsize=1024)(self._look_at)
 
     @classmethod
     def of(cls, server: Server) -> Front | None:
@@ -65,8 +72,8 @@ class Front:
 
     def origin(self, environ: Mapping[str, Any]) -> Origin | None:
         """None when the request counts as its connection has it: no trusted peer, or one that forwards nothing."""
-        peer = _ip(environ.get("REMOTE_ADDR", ""))
-        if peer is None or not self._trusts(peer):
+        peer = self._hop(environ.get("REMOTE_ADDR", ""))
+        if peer is None or not peer.trusted:
             return None
         said = _x_forwarded(environ)
         if said is None:
@@ -78,21 +85,26 @@ class Front:
         secure = all(scheme == "https" for scheme in said.schemes) if said.schemes else None
         return Origin(address, local, secure, _names(said, environ.get("HTTP_HOST", "")))
 
-    def _client(self, peer: _Ip, hops: list[str]) -> tuple[str, bool]:
+    def _client(self, peer: _Hop, hops: list[str]) -> tuple[str, bool]:
         """The right-most hop that is no trusted proxy, since what is left of it anybody may have written; and whether
         it is on this machine. When all are trusted it is the first of them."""
-        nearest, local = peer, peer.is_loopback and bool(hops)
-        for hop in reversed(hops):
-            ip = _node(hop)
-            if ip is None:
-                return str(nearest), False
-            nearest, local = ip, local and ip.is_loopback
-            if not self._trusts(ip):
+        nearest, local = peer, peer.loopback and bool(hops)
+        for text in reversed(hops):
+            hop = self._hop(text) if len(text) <= _LONGEST_HOP else None
+            if hop is None:
+                return nearest.address, False
+            nearest, local = hop, local and hop.loopback
+            if not hop.trusted:
                 break
-        return str(nearest), local
+        return nearest.address, local
 
-    def _is_trusted(self, ip: _Ip) -> bool:
-        return any(ip in network for network in self._trusted)  # of the other IP version: never
+    def _look_at(self, text: str) -> _Hop | None:
+        """None for what is no address."""
+        ip = _node(text)
+        if ip is None:
+            return None
+        trusted = any(ip in network for network in self._trusted)  # of the other IP version: never
+        return _Hop(str(ip), trusted, ip.is_loopback)
 
 
 @lru_cache(maxsize=1024)
@@ -155,7 +167,6 @@ def _names(said: _Said, host: str) -> frozenset[str]:
     return frozenset(names)
 
 
-@lru_cache(maxsize=1024)
 def _node(text: str) -> _Ip | None:
     """The address in `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]:4711`; None for anything else, such
     as the `unknown` and `_hidden` of RFC 7239 §6."""
