@@ -211,7 +211,8 @@ class Events:
         """(uuid, type, status, source, target, retries, error, created_ns), newest first."""
         return self._tx.all(
             """SELECT uuid, event_type, status, source_path, target_path, retry_count, error_message, created_ns
-               FROM sync_events WHERE (CAST(:status AS TEXT) IS NULL OR status = :status) ORDER BY id DESC LIMIT :limit""",
+               FROM sync_events WHERE (CAST(:status AS TEXT) IS NULL OR status = :status)
+               ORDER BY id DESC LIMIT :limit""",
             status=status,
             limit=limit,
         )

@@ -74,9 +74,10 @@ class Locks:
             expires=lock.expires_ns,
         )
 
-    def extend(self, token: str, timeout: int, expires_ns: int) -> None:
+    def extend(self, token: str, timeout: int, expires_ns: int) -> bool:
+        """False when the lock has just gone."""
         sql = "UPDATE dav_locks SET timeout = :timeout, expires_ns = :expires WHERE token = :token"
-        self._tx.run(sql, token=token, timeout=timeout, expires=expires_ns)
+        return self._tx.count(sql, token=token, timeout=timeout, expires=expires_ns) == 1
 
     def delete(self, token: str) -> None:
         self._tx.run("DELETE FROM dav_locks WHERE token = :token", token=token)

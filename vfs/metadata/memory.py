@@ -22,7 +22,7 @@ class Memory:
     def recall(self, key: Hashable, look: Callable[[], T]) -> T:
         """The value under `key`, or what `look` finds in the database, which must depend on nothing else.
 
-        What is kept under a version was read after that version was seen, and is given only while it is the current one.
+        What is kept under a version was read after that version was seen, and is given while that is the current one.
         """
         now = self._version()
         if now is None:

@@ -28,6 +28,7 @@ from vfs.errors import ConfigurationError, Conflict, InvalidRequest, NoSpace, St
 from vfs.metadata import migrating
 from vfs.metadata.hung import Watchdog
 from vfs.metadata.placeholders import numbered
+from vfs.metadata.retrying import NeedsWholeTree, wants_whole_tree
 from vfs.metadata.tx import Tx
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class PostgresTx(Tx):
         self._longest = longest
         self._cursors = 0
         self._queue: list[Statement] = [(_BEGIN[kind], [])]
+        self._whole_tree = False
         self.begun = False  # something reached the server
 
     def all(self, sql: str, **values: object) -> list[Any]:
@@ -87,7 +89,12 @@ class PostgresTx(Tx):
                 return
 
     def lock_tree(self, exclusive: bool = False) -> None:
-        self._lock(_TREE, "" if exclusive else "_shared")
+        self._whole_tree = exclusive or wants_whole_tree()
+        self._lock(_TREE, "" if self._whole_tree else "_shared")
+
+    def require_tree(self) -> None:
+        if not self._whole_tree:
+            raise NeedsWholeTree
 
     def lock_mirror(self) -> None:
         self._lock(_MIRROR, "")

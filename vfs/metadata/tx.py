@@ -60,6 +60,10 @@ class Tx(abc.ABC):
     def lock_tree(self, exclusive: bool = False) -> None:  # noqa: B027  # SQLite holds it already
         """First in every change: shared, or exclusive by what reaches below a folder."""
 
+    def require_tree(self) -> None:  # noqa: B027
+        """What follows reaches below a folder. When the tree lock is shared, `retried` begins again with it exclusive:
+        only few changes do, and which ones shows when the rows have been looked at."""
+
     def lock_names(self, places: Sequence[tuple[int, str]], strong: bool = False) -> None:  # noqa: B027
         """Second: the folders of these (folder id, name key) against going away, and the entries that have the names.
 

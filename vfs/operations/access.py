@@ -5,6 +5,7 @@ from __future__ import annotations
 from vfs import names
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, InvalidName, InvalidRequest, NotFound, Unauthenticated
+from vfs.metadata.retrying import retried
 from vfs.model import Caller, Role, User
 
 _MIN_PASSWORD = 8  # characters
@@ -47,6 +48,7 @@ def has_users(kelp: Kelp) -> bool:
         return bool(tx.accounts.every())
 
 
+@retried
 def add_user(kelp: Kelp, name: str, password: str, role: Role) -> User:
     """Raises InvalidName (empty, control characters, a colon: Basic cannot carry it), AlreadyExists, InvalidRequest."""
     names.check_segment(name)
@@ -65,6 +67,7 @@ def list_users(kelp: Kelp) -> list[User]:
         return tx.accounts.every()
 
 
+@retried
 def set_password(kelp: Kelp, name: str, password: str) -> None:
     """Raises NotFound, InvalidRequest (too short or too long)."""
     hashed = _hash(kelp, password)
@@ -75,6 +78,7 @@ def set_password(kelp: Kelp, name: str, password: str) -> None:
         tx.accounts.set_password(known[0].id, hashed)
 
 
+@retried
 def remove_user(kelp: Kelp, name: str) -> None:
     """Their files stay. Raises NotFound, InvalidRequest (the last admin)."""
     with kelp.database.write() as tx:

@@ -9,6 +9,7 @@ from enum import Enum
 
 from vfs.core import Kelp
 from vfs.errors import NotFound
+from vfs.metadata.retrying import retried
 from vfs.operations import nas_state
 
 
@@ -88,6 +89,7 @@ def wait_until_mirrored(
         time.sleep(interval)
 
 
+@retried
 def retry_failed(kelp: Kelp, event_uuid: str | None = None) -> int:
     """FAILED events are due again: one, with all of its entry, or all; how many. Raises NotFound."""
     with kelp.database.write() as tx:

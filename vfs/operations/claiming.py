@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from vfs import names
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
+from vfs.metadata.retrying import retried
 from vfs.model import ROOT_ID, Kind
 from vfs.nas_model import TEMPORARY, Job, Move, Situation, Spot, Step, dump_steps
 from vfs.operations.mirroring import SECOND, read
@@ -34,6 +35,7 @@ class _Claims:
     taken: set[int] = field(default_factory=set)
 
 
+@retried
 def claim(kelp: Kelp, owner: str, limit: int, planner: Planner) -> tuple[list[Job], int]:
     """Take up to `limit` due entries, oldest first; the jobs, and how many entries needed no work at all."""
     now = kelp.clock.now_ns()
@@ -42,8 +44,12 @@ def claim(kelp: Kelp, owner: str, limit: int, planner: Planner) -> tuple[list[Jo
         if not tx.events.due(now, 1):
             return [], 0
     with kelp.database.write() as tx:
+        tx.lock_mirror()
+        tx.lock_tree()
         claims = _Claims(owner, now + int(kelp.settings.mirror.lease * SECOND), now)
-        for entry_id in dict.fromkeys(tx.events.due(now, limit * 4)):
+        due = list(dict.fromkeys(tx.events.due(now, limit * 4)))
+        tx.lock_rows(due)
+        for entry_id in due:
             if len(claims.jobs) >= limit:
                 break
             if entry_id not in claims.taken:

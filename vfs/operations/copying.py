@@ -9,6 +9,7 @@ from vfs import names
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, CircularMove, StoreUnavailable, WrongKind
 from vfs.metadata.database import Tx
+from vfs.metadata.retrying import retried
 from vfs.model import (
     Caller,
     Condition,
@@ -27,6 +28,7 @@ from vfs.operations import changes, contents, folders, guard, moving, writing
 from vfs.operations.guard import Standing
 
 
+@retried
 def copy(
     kelp: Kelp,
     caller: Caller,
@@ -48,12 +50,13 @@ def copy(
     names.check_segment(target.name)
     guard.check_time(mtime_ns)
     with kelp.database.write() as tx:
-        tx.lock_tree(exclusive=True)
-        tx.lock_rows(sorted({source.folder_id, target.folder_id}))
+        guard.lock(kelp, tx, source, target)
         now = kelp.clock.now_ns()
         here, entry = guard.stand_on(kelp, tx, caller, source, Level.READ)
         guard.check_condition(tx, here, condition, now)
         there = guard.stand(kelp, tx, caller, target)
+        if there.entry is not None and there.entry.is_folder:
+            tx.require_tree()
         if on_conflict == OnConflict.MERGE:
             raise WrongKind("a copy cannot be merged")
         moving.refuse_circle(here, entry, there, on_conflict)

@@ -8,11 +8,13 @@ from vfs import names
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists
 from vfs.metadata.database import Tx
+from vfs.metadata.retrying import retried
 from vfs.model import Caller, Condition, Entry, EventType, Kind, Level, OnConflict, Place, State, StoreStatus
 from vfs.operations import changes, guard
 from vfs.operations.guard import Standing
 
 
+@retried
 def make_folder(
     kelp: Kelp,
     caller: Caller,
@@ -29,8 +31,7 @@ def make_folder(
     names.check_segment(place.name)
     guard.check_time(mtime_ns)
     with kelp.database.write() as tx:
-        tx.lock_tree()
-        tx.lock_rows([place.folder_id])
+        guard.lock(kelp, tx, place)
         now = kelp.clock.now_ns()
         here = guard.stand(kelp, tx, caller, place)
         guard.check_condition(tx, here, condition, now)

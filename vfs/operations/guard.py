@@ -58,6 +58,16 @@ def is_litter_path(path: Sequence[str]) -> bool:
     return any(names.is_litter(name) for name in path)
 
 
+def lock(kelp: Kelp, tx: Tx, *places: Place, strong: bool = False) -> None:
+    """First in every change (design §7): the tree, the folders, and what has the names now.
+
+    `strong` (LOCK): also against those who are about to make something in the entries.
+    """
+    tx.lock_tree()
+    sensitive = kelp.settings.drive.case_sensitive
+    tx.lock_names([(place.folder_id, names.key(place.name, sensitive)) for place in places], strong)
+
+
 def stand(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level = Level.WRITE) -> Standing:
     """Look at a place for a change. Raises ParentNotFound, Forbidden, InvalidName."""
     ancestors = tx.entries.ancestors(place.folder_id)

@@ -11,6 +11,7 @@ from vfs.core import Kelp
 from vfs.errors import Forbidden, InvalidRequest, LockTokenMismatch, NotFound, ParentNotFound
 from vfs.locks import rules, table
 from vfs.metadata.database import Tx
+from vfs.metadata.retrying import retried
 from vfs.model import (
     ROOT_ID,
     Caller,
@@ -61,13 +62,7 @@ def lock(
     if place is not None:
         names.check_segment(place.name)
     wanted = _Wanted(scope, infinite, owner, granted(timeout), condition, path)
-    whole_tree = infinite and _is_folder(kelp, caller, place)
-    result = _take(kelp, caller, place, wanted, whole_tree=whole_tree)
-    if result is None:  # a folder has just taken the place of a file or of nothing
-        result = _take(kelp, caller, place, wanted, whole_tree=True)
-    if result is None:
-        raise AssertionError("the whole tree was held")
-    return result
+    return _take(kelp, caller, place, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +75,23 @@ class _Wanted:
     path: Sequence[str] | None
 
 
-def _take(kelp: Kelp, caller: Caller, place: Place | None, wanted: _Wanted, *, whole_tree: bool) -> LockResult | None:
-    """The lock, taken; None, and nothing done, when it reaches below a folder and `whole_tree` is not held for it."""
+@retried
+def _take(kelp: Kelp, caller: Caller, place: Place | None, wanted: _Wanted) -> LockResult:
+    """A file's LOCK needs the tree lock shared, whatever its Depth; a folder's deep one the whole tree (design §7)."""
     with kelp.database.write() as tx:
-        tx.lock_tree(exclusive=whole_tree)
+        if place is None:
+            tx.lock_tree()
+            tx.lock_rows([ROOT_ID], strong=True)
+        else:
+            guard.lock(kelp, tx, place, strong=True)
         now = kelp.clock.now_ns()
         tx.locks.delete_expired(now)
         if tx.locks.count_of_user(caller.user_id, now) >= MAX_LOCKS_PER_USER:
             raise Forbidden("you hold too many locks")
         entry, chain, created = _subject(kelp, tx, caller, place, wanted, now)
         deep = wanted.infinite and entry.is_folder
-        if deep and not whole_tree:
-            return None
+        if deep:
+            tx.require_tree()
         _refuse_conflict(tx, wanted.scope, deep, chain, now)
         new = DavLock(
             f"urn:uuid:{uuid.uuid4()}", entry.id, deep, wanted.scope, wanted.owner, caller.user_id,
@@ -99,15 +99,6 @@ def _take(kelp: Kelp, caller: Caller, place: Place | None, wanted: _Wanted, *, w
         )  # fmt: skip
         tx.locks.insert(new)
         return LockResult(new, entry, created)
-
-
-def _is_folder(kelp: Kelp, caller: Caller, place: Place | None) -> bool:
-    """A file's LOCK takes the tree lock shared, whatever its Depth; a folder's deep one exclusively (design §7)."""
-    if place is None:
-        return True
-    with kelp.database.read() as tx:
-        here = guard.stand(kelp, tx, caller, place)
-        return here.entry is not None and here.entry.is_folder
 
 
 def _subject(
@@ -148,6 +139,7 @@ def _refuse_conflict(tx: Tx, scope: Scope, infinite: bool, chain: Sequence[int],
         table.refuse(tx, obstacle)
 
 
+@retried
 def refresh(
     kelp: Kelp, caller: Caller, entry_id: int, tokens: frozenset[str], timeout: int | None = DEFAULT_TIMEOUT
 ) -> DavLock:
@@ -162,11 +154,12 @@ def refresh(
             if held.token in tokens and held.user_id == caller.user_id:
                 seconds = granted(timeout)
                 expires = now + seconds * changes.SECOND
-                tx.locks.extend(held.token, seconds, expires)
-                return replace(held, timeout=seconds, expires_ns=expires)
+                if tx.locks.extend(held.token, seconds, expires):
+                    return replace(held, timeout=seconds, expires_ns=expires)
     raise LockTokenMismatch("none of the tokens is a lock of yours on this resource")
 
 
+@retried
 def unlock(kelp: Kelp, caller: Caller, entry_id: int, token: str) -> None:
     """Remove a lock that covers an entry, also by a member of a locked folder (RFC 4918 §9.11).
 
@@ -193,6 +186,7 @@ def list_locks(kelp: Kelp, caller: Caller) -> list[tuple[DavLock, tuple[str, ...
         ]
 
 
+@retried
 def break_lock(kelp: Kelp, caller: Caller, token: str) -> None:
     """An admin, or its owner, removes a lock by its token. Raises NotFound, Forbidden."""
     with kelp.database.write() as tx:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from vfs import names, trace
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
+from vfs.metadata.retrying import retried
 from vfs.model import ROOT_ID, Content, EventType, Kind, State
 from vfs.nas_model import (
     TEMPORARY,
@@ -97,17 +98,21 @@ def still_mine(kelp: Kelp, job: Job) -> bool:
     return expires is not None and expires > kelp.clock.now_ns()
 
 
+@retried
 def renew(kelp: Kelp, owner: str) -> None:
     with kelp.database.write() as tx:
         tx.leases.renew(owner, kelp.clock.now_ns() + int(kelp.settings.mirror.lease * SECOND))
 
 
+@retried
 def expire_all(kelp: Kelp) -> None:
     """For the process that alone runs the jobs of an embedded drive: all earlier holders are dead."""
     with kelp.database.write() as tx:
+        tx.lock_mirror()
         tx.leases.expire_all()
 
 
+@retried
 def take_over(kelp: Kelp, owner: str, limit: int) -> list[Job]:
     """Expired leases with their plans, under new fences, to be settled. Paths are as recorded now."""
     now = kelp.clock.now_ns()
@@ -117,6 +122,7 @@ def take_over(kelp: Kelp, owner: str, limit: int) -> list[Job]:
             return []
     jobs = []
     with kelp.database.write() as tx:
+        tx.lock_mirror()
         for fence, entry_id, plan in tx.leases.take_over(owner, now, expires, limit):
             steps = load_steps(plan)
             jobs.append(Job(fence, read(kelp, tx, entry_id, 0), tuple(steps), _places(tx, steps)))
@@ -132,6 +138,7 @@ def _places(tx: Tx, steps: Iterable[Step]) -> dict[int, str]:
     return places
 
 
+@retried
 def abandon(kelp: Kelp, jobs: Sequence[Job]) -> None:
     """Nobody knows how far these came (the NAS went away): whoever works next settles them by looking."""
     with kelp.database.write() as tx:
@@ -142,13 +149,17 @@ def abandon(kelp: Kelp, jobs: Sequence[Job]) -> None:
 # --- record ---------------------------------------------------------------------------------------
 
 
-def record(kelp: Kelp, results: Iterable[Result], failures: Iterable[tuple[Result, str]] = ()) -> None:
+@retried
+def record(kelp: Kelp, results: Sequence[Result], failures: Sequence[tuple[Result, str]] = ()) -> None:
     """One commit for what was done: places, versions, events; leases are given back.
 
     `failures`: entries that failed by a fault of their own, with the message; the next try is scheduled, or
     after the last the event is FAILED and the entry's NAS status ERROR.
     """
     with kelp.database.write() as tx:
+        tx.lock_mirror()
+        tx.lock_tree()
+        tx.lock_rows([result.job.situation.entry_id for result in (*results, *(failed for failed, _ in failures))])
         now = kelp.clock.now_ns()
         for result in results:
             if _record_one(kelp, tx, result) and result.done and result.job.final:
@@ -203,10 +214,16 @@ def _fail(kelp: Kelp, tx: Tx, job: Job, message: str, now_ns: int) -> None:
 
 def sweep(kelp: Kelp) -> bool:
     """Give back what a dead worker had, and what a clock set back keeps waiting; True when something is due."""
+    _give_back(kelp)
+    return is_due(kelp, 1)
+
+
+@retried
+def _give_back(kelp: Kelp) -> None:
     with kelp.database.write() as tx:
+        tx.lock_mirror()
         tx.events.give_back_abandoned()
         tx.events.pull_back(kelp.clock.now_ns())
-    return is_due(kelp, 1)
 
 
 def is_due(kelp: Kelp, at_least: int) -> bool:

@@ -8,11 +8,13 @@ from vfs import names
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, CircularMove, WrongKind
 from vfs.metadata.database import Tx
+from vfs.metadata.retrying import retried
 from vfs.model import Caller, Condition, Entry, EventType, Kind, Level, OnConflict, Outcome, Place
 from vfs.operations import changes, guard, trashing
 from vfs.operations.guard import Standing
 
 
+@retried
 def move(
     kelp: Kelp,
     caller: Caller,
@@ -35,12 +37,13 @@ def move(
     names.check_segment(target.name)
     guard.check_time(mtime_ns)
     with kelp.database.write() as tx:
-        tx.lock_tree(exclusive=True)
-        tx.lock_rows(sorted({source.folder_id, target.folder_id}))
+        guard.lock(kelp, tx, source, target)
         now = kelp.clock.now_ns()
         here, entry = guard.stand_on(kelp, tx, caller, source)
         guard.check_condition(tx, here, condition, now)
         there = _target(kelp, tx, caller, here, entry, target, on_conflict)
+        if entry.is_folder or (there.entry is not None and there.entry.is_folder):
+            tx.require_tree()
         guard.confirm_removal(tx, caller, here, entry, now)
         if there.entry is not None and there.entry.id != entry.id:
             return _into_taken(kelp, tx, caller, here, entry, there, on_conflict, mtime_ns)

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from vfs.core import Kelp
+from vfs.metadata.retrying import retried
 
 _NOTED = 1024 * 1024  # a change of the free space below this is not worth a commit
 RESERVE = 16 * 1024 * 1024  # bytes of the NAS that stay free
@@ -25,6 +26,7 @@ def read(kelp: Kelp) -> NasState:
     return NasState(**json.loads(value)) if value else NasState(True, "", 0)
 
 
+@retried
 def write(kelp: Kelp, state: NasState) -> None:
     with kelp.database.write() as tx:
         tx.accounts.set_value("nas", json.dumps(asdict(state)))

@@ -8,12 +8,14 @@ from vfs import names
 from vfs.core import Kelp
 from vfs.errors import InvalidRequest
 from vfs.locks import table
+from vfs.metadata.retrying import retried
 from vfs.model import Caller, Condition, Entry, EventType, Kind, Level
 from vfs.operations import changes, guard
 
 MAX_BYTES = 1024 * 1024  # of all dead properties of one entry
 
 
+@retried
 def patch(
     kelp: Kelp,
     caller: Caller,

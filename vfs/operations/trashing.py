@@ -6,6 +6,7 @@ from vfs import names
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, Forbidden, NotFound
 from vfs.metadata.database import Tx
+from vfs.metadata.retrying import retried
 from vfs.model import (
     ROOT_ID,
     Caller,
@@ -26,16 +27,18 @@ _DAY = 86_400 * changes.SECOND
 _SHORT_LIFE_NS = 60 * changes.SECOND
 
 
+@retried
 def remove(kelp: Kelp, caller: Caller, place: Place, *, condition: Condition | None = None) -> None:
     """Delete an entry from the drive: to the trash, or at once where the litter rule says so (spec §5).
 
     Raises NotFound, ParentNotFound, Locked, Forbidden, PreconditionFailed.
     """
     with kelp.database.write() as tx:
-        tx.lock_tree(exclusive=True)
-        tx.lock_rows([place.folder_id])
+        guard.lock(kelp, tx, place)
         now = kelp.clock.now_ns()
         here, entry = guard.stand_on(kelp, tx, caller, place)
+        if entry.is_folder:
+            tx.require_tree()
         guard.check_condition(tx, here, condition, now)
         guard.confirm_removal(tx, caller, here, entry, now)
         changes.leave_name(tx, here, entry, now)
@@ -97,6 +100,7 @@ def list_trash(kelp: Kelp, caller: Caller) -> list[TrashItem]:
     return [item for item in items if caller.role == Role.ADMIN or item.user_name == caller.name]
 
 
+@retried
 def restore(kelp: Kelp, caller: Caller, uuid: str, *, on_conflict: OnConflict = OnConflict.ERROR) -> Entry:
     """Put a trashed entry back where it was; missing folders on the way are made anew (spec §6, trash).
 
@@ -169,6 +173,7 @@ def _folder_for(kelp: Kelp, tx: Tx, caller: Caller, path: tuple[str, ...]) -> in
     return folder_id
 
 
+@retried
 def purge(kelp: Kelp, caller: Caller, uuid: str) -> None:
     """Delete a trash item for good. Raises NotFound, Forbidden."""
     with kelp.database.write() as tx:

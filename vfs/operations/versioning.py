@@ -5,6 +5,7 @@ from __future__ import annotations
 from vfs.core import Kelp
 from vfs.errors import NotFound
 from vfs.locks import table
+from vfs.metadata.retrying import retried
 from vfs.model import Caller, Entry, Level, Place, Version
 from vfs.operations import contents, guard, writing
 
@@ -26,6 +27,7 @@ def open_version(kelp: Kelp, caller: Caller, version_uuid: str) -> contents.Read
         return contents.Reader(kelp, contents.get(tx, version.content_id))
 
 
+@retried
 def restore_version(kelp: Kelp, caller: Caller, version_uuid: str) -> Entry:
     """The file shows the older content again; what it showed becomes a version. Raises NotFound, Locked, Forbidden."""
     with kelp.database.write() as tx:

@@ -9,6 +9,7 @@ from vfs import names
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, InvalidRequest, NoSpace, WrongKind
 from vfs.metadata.database import Tx
+from vfs.metadata.retrying import retried
 from vfs.model import (
     Caller,
     Condition,
@@ -54,15 +55,37 @@ def put_file(
         _check(kelp, tx, caller, place, on_conflict, condition)
     guard.require_space(kelp, expected.length or 0)
     content = contents.store(kelp, chunks, expected)
-    committing = False
+    doubt = _Doubt()
     try:
-        with kelp.database.write() as tx:
-            written = _commit(kelp, tx, caller, place, content, mime_type, mtime_ns, on_conflict, condition)
-            committing = True
-        return written
+        return _change(kelp, caller, place, content, mime_type, mtime_ns, on_conflict, condition, doubt)
     except BaseException as error:
-        contents.discard(kelp, content, in_doubt=committing and not isinstance(error, NoSpace))
+        contents.discard(kelp, content, in_doubt=doubt.committing and not isinstance(error, NoSpace))
         raise
+
+
+class _Doubt:
+    """Whether a commit was begun whose outcome is not known."""
+
+    committing = False
+
+
+@retried
+def _change(
+    kelp: Kelp,
+    caller: Caller,
+    place: Place,
+    content: Content,
+    mime_type: str | None,
+    mtime_ns: int | None,
+    on_conflict: OnConflict,
+    condition: Condition | None,
+    doubt: _Doubt,
+) -> Written:
+    doubt.committing = False
+    with kelp.database.write() as tx:
+        written = _commit(kelp, tx, caller, place, content, mime_type, mtime_ns, on_conflict, condition)
+        doubt.committing = True
+    return written
 
 
 def _check(
@@ -95,8 +118,7 @@ def _commit(
     on_conflict: OnConflict,
     condition: Condition | None,
 ) -> Written:
-    tx.lock_tree()
-    tx.lock_rows([place.folder_id])
+    guard.lock(kelp, tx, place)
     here = _check(kelp, tx, caller, place, on_conflict, condition)
     contents.require_stored(kelp, content)
     now = kelp.clock.now_ns()

@@ -256,14 +256,3 @@ def test_a_place_whose_folder_was_moved_meanwhile_is_not_locked(drive: Drive) ->
             ask(path=("f", name))
     assert drive.sql("SELECT token FROM dav_locks") == [] and drive.names("g") == ["x"]
     assert ask(path=("g", "x")).entry.name == "x"
-
-
-def test_a_folder_that_comes_between_is_locked_with_all_below(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was seen before the transaction is a moment old."""
-    drive.folder("f")
-    drive.put("f/x")
-    monkeypatch.setattr(locking, "_is_folder", lambda *_: False)
-    taken = locking.lock(drive.kelp, drive.editor, drive.place("f"), scope=EXCLUSIVE, infinite=True, owner="")
-    assert taken.lock.infinite
-    with pytest.raises(Locked):
-        drive.put("f/x")
