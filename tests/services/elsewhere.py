@@ -6,11 +6,11 @@ import atexit
 import contextlib
 import functools
 import os
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import redis
 
-from tests.services import postgresql
+from tests.services import postgresql, s3
 from tests.services import redis as redis_service
 from vfs.metadata.database import Database
 
@@ -61,21 +61,19 @@ class Objects:
     """All drives share a bucket; each has a prefix. Kelp makes the bucket when it first opens one."""
 
     setting = "cache_url"
-    _bucket, _variable = "kelp-tests", "KELP_TEST_S3_URL"
-    _keys: ClassVar = {"cache_access_key": "testing", "cache_secret_key": "testing"}
+    _bucket, _variable = "kelp-tests", "KELP_TEST_S3_ENDPOINT"
 
     def settings(self, name: str, new: bool) -> dict[str, object]:
-        return {"cache_url": f"s3://{self._bucket}?endpoint={self._endpoint}&prefix={name}/", **self._keys}
+        url = f"s3://{self._bucket}?endpoint={self._endpoint}&prefix={name}/"
+        return {"cache_url": url, "cache_access_key": s3.ACCESS_KEY, "cache_secret_key": s3.SECRET_KEY}
 
     @functools.cached_property
     def _endpoint(self) -> str:
         """Started at the first call, ended with this process; the environment names it for child processes."""
         if self._variable not in os.environ:
-            from tests.services.s3 import s3_endpoint
-
             stack = contextlib.ExitStack()
             atexit.register(stack.close)
-            os.environ[self._variable] = stack.enter_context(s3_endpoint())
+            os.environ[self._variable] = stack.enter_context(s3.s3_endpoint())
         return os.environ[self._variable]
 
     def copy(self, source: str, target: str) -> None:
@@ -95,8 +93,8 @@ class Objects:
     def _client(self) -> Any:
         import boto3
 
-        secrets = dict(zip(("aws_access_key_id", "aws_secret_access_key"), self._keys.values(), strict=True))
-        return boto3.client("s3", endpoint_url=self._endpoint, region_name="us-east-1", **secrets)
+        keys = {"aws_access_key_id": s3.ACCESS_KEY, "aws_secret_access_key": s3.SECRET_KEY}
+        return boto3.client("s3", endpoint_url=self._endpoint, region_name="us-east-1", **keys)
 
 
 class Queues:

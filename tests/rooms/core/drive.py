@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import make_url
+
 from jobs import mirror
 from vfs import names
 from vfs.core import Kelp
@@ -27,6 +29,11 @@ from vfs.operations import (
 
 SECOND = 1_000_000_000
 START_NS = time.time_ns() // SECOND * SECOND  # objects in the cache have the machine's own times
+
+_UNTIED = {  # rows may refer to what is not there, until the commit or also after it
+    "sqlite": "PRAGMA defer_foreign_keys = ON",
+    "postgresql": "SET LOCAL session_replication_role = replica",
+}
 
 
 @dataclass
@@ -147,7 +154,7 @@ class Drive:
         """Change rows behind the core's back."""
         self.damaged = True
         with self.kelp.database.write() as tx:
-            tx.run("PRAGMA defer_foreign_keys = ON")
+            tx.run(_UNTIED[make_url(self.kelp.settings.database.url).get_backend_name()])
             tx.run(statement, **values)
 
     def mirror(self, seconds: float = 61) -> None:

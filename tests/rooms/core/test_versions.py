@@ -132,7 +132,7 @@ def test_the_name_keeps_its_document(drive: Drive, save: Callable[[Drive, Caller
     assert drive.read("doc") == b"2" and drive.versions("doc") == [b"1", b"0"]
     assert reading.properties_of(drive.kelp, drive.editor, new.id) == {}
     assert reading.properties_of(drive.kelp, drive.editor, old.id) if drive.find("doc~") else True
-    history = [row[0] for row in drive.sql("SELECT event FROM file_events WHERE entry_id = :id", id=new.id)]
+    history = [row[0] for row in drive.sql("SELECT event FROM file_events WHERE entry_id = :id ORDER BY id", id=new.id)]
     assert history[:2] == ["create", "write"]
     row = drive.sql("SELECT uuid, succeeded_by FROM entries WHERE id = :id", id=old.id)[0]
     assert row[0] != old.uuid and row[1] == new.id

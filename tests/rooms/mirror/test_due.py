@@ -198,6 +198,7 @@ def test_a_name_held_by_what_failed_is_cleared(drive: MirrorDrive) -> None:
     assert drive.on_nas() == {"a": b"new", "b": b"B", "bad": b"A"}
 
 
+@pytest.mark.engine(database="sqlite", reason="reads its query plans")
 def test_what_is_asked_all_the_time_does_not_look_at_every_event_there_ever_was(drive: MirrorDrive) -> None:
     asked: list[str] = []
     with drive.kelp.database.write() as tx:
