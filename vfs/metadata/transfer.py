@@ -99,6 +99,11 @@ class Stored(NamedTuple):
     offset: int
 
 
+# As `contents` has it: what nobody can reach is left to be freed, in the new drive too.
+_REACHABLE = """(
+    EXISTS (SELECT 1 FROM entries e WHERE e.content_id = c.id AND e.state <> 'DELETED')
+ OR EXISTS (SELECT 1 FROM versions v WHERE v.content_id = c.id AND v.state <> 'purged'))"""
+
 # Recorded on the NAS, and nothing is on its way that would change that.
 _MIRRORED = """(
     EXISTS (SELECT 1 FROM entries e WHERE e.nas_content_id = c.id AND e.nas_name IS NOT NULL
@@ -109,14 +114,16 @@ _MIRRORED = """(
 
 
 def objects(tx: Tx, *, only_unmirrored: bool) -> Iterator[Stored]:
-    """Every object that a content needs, once; with `only_unmirrored` not those the NAS is recorded to hold."""
-    wanted = f"o.status <> 'PENDING'{f' AND NOT {_MIRRORED}' if only_unmirrored else ''}"
+    """Every object of every reachable content; with `only_unmirrored` not of those that the NAS is recorded to hold.
+
+    One that several contents share comes for each of them.
+    """
+    wanted = f"{_REACHABLE}{f' AND NOT {_MIRRORED}' if only_unmirrored else ''}"
     whole = f"""SELECT o.key, o.size, o.checksum, c.id, c.size FROM objects o JOIN contents c ON c.id = o.key
                 WHERE c.parts = 1 AND {wanted} ORDER BY o.key"""
     for key, size, checksum, id, content_size in tx.each(whole):
         yield Stored(key, size, checksum, id, content_size, 0)
-    parts = f"""SELECT o.key, o.size, o.checksum, c.id, c.size, {wanted} AND NOT EXISTS (
-                    SELECT 1 FROM file_parts q WHERE q.object_key = p.object_key AND q.content_id < p.content_id)
+    parts = f"""SELECT o.key, o.size, o.checksum, c.id, c.size, {wanted}
                 FROM file_parts p JOIN contents c ON c.id = p.content_id JOIN objects o ON o.key = p.object_key
                 ORDER BY p.content_id, p.sequence"""
     content_id, offset = "", 0
@@ -201,10 +208,6 @@ def expected(tx: Tx, keys: Sequence[str]) -> dict[str, Expected]:
 
 def mark_stored(tx: Tx, keys: Iterable[str]) -> None:
     tx.many("UPDATE objects SET status = 'AVAILABLE' WHERE key = :key", [{"key": key} for key in keys])
-
-
-def count_stored(tx: Tx) -> int:
-    return int(tx.one("SELECT COUNT(*) FROM objects WHERE status = 'AVAILABLE'")[0])
 
 
 def _numbered() -> list[str]:

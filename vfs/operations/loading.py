@@ -189,9 +189,9 @@ class _Load:
 
     def store_batch(self, writers: ThreadPoolExecutor) -> None:
         """Store what came, side by side, and note it in one commit."""
-        batch = {member.name.removeprefix(OBJECTS_FOLDER): member.data for member in self._batch}
-        if not batch:
+        if not self._batch:
             return
+        batch = {member.name.removeprefix(OBJECTS_FOLDER): member.data for member in self._batch}
         with self._database.read() as tx:
             known = transfer.expected(tx, list(batch))
         for key, data in batch.items():
@@ -203,7 +203,7 @@ class _Load:
         with self._change() as tx:
             transfer.mark_stored(tx, [key for key in batch if not known[key].is_stored])
         self.loaded.kept += sum(way != "stored" for way in ways)
-        self.loaded.objects += len(batch)
+        self.loaded.objects += len(self._batch)
         self.loaded.bytes += self._batch_bytes
         self._batch, self._batch_bytes = [], 0
 
@@ -236,12 +236,11 @@ class _Load:
             raise ContentCorrupt("the dump is damaged: its checksum is another")
         with self._database.scan() as tx:  # nobody else can change them
             counts = {table: transfer.count(tx, table) for table in facts["rows"]}
-            stored = transfer.count_stored(tx)
         for table, rows in facts["rows"].items():
             if counts[table] != rows:
                 raise ContentCorrupt(f"the dump is damaged: {counts[table]} rows of {table} came instead of {rows}")
-        if stored != facts["objects"]:
-            raise ContentCorrupt(f"the dump is damaged: {stored} objects came instead of {facts['objects']}")
+        if self.loaded.objects != facts["objects"]:
+            raise ContentCorrupt(f"the dump is damaged: {self.loaded.objects} objects came, not {facts['objects']}")
         with self._change() as tx:
             transfer.set_counters(tx, facts["counters"])
             transfer.finish(tx)
