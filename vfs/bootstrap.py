@@ -19,6 +19,9 @@ from vfs.storage.folder import FolderObjectStore
 from vfs.storage.nas_folder import FolderNasStore
 from vfs.storage.nas_store import NasProperties, NasStore
 from vfs.storage.object_store import ObjectStore
+from vfs.storage.retrying import RetryingObjectStore
+from vfs.storage.s3 import S3ObjectStore
+from vfs.storage.s3_address import S3Address
 from vfs.storage.small_contents import SmallContents
 
 log = logging.getLogger(__name__)
@@ -84,9 +87,20 @@ def _require_whole(database: Database) -> None:
 
 
 def _open_cache(settings: Settings) -> ObjectStore:
-    if "://" in settings.cache.url:
-        raise ConfigurationError(f"this version keeps its cache in a folder only, not at {settings.cache.url}")
-    return FolderObjectStore(Path(settings.cache.url))
+    cache = settings.cache
+    scheme, found, _ = cache.url.partition("://")
+    if not found:
+        return FolderObjectStore(Path(cache.url))
+    if scheme != "s3":
+        raise ConfigurationError(f"cache.url must be a folder or s3://…, not {scheme}://…")
+    if not (cache.access_key and cache.secret_key):
+        raise ConfigurationError("a cache in S3 needs cache.access_key and cache.secret_key")
+    store = S3ObjectStore(S3Address.parse(cache.url), cache.access_key, cache.secret_key, cache.timeout)
+    try:
+        store.prepare()
+    except StoreUnavailable as error:
+        log.warning("the cache is not there, reads and writes fail until it is: %s", error)
+    return RetryingObjectStore(store)
 
 
 def _open_nas(settings: Settings, database: Database) -> NasStore:

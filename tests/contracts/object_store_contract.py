@@ -34,6 +34,8 @@ def lost_after(chunks: list[bytes], error: BaseException) -> Iterator[bytes]:
 
 
 class ObjectStoreContract:
+    many = 2000  # more than a process may have open, files or connections
+
     # --- put and get
 
     @pytest.mark.parametrize("size", [0, 1, 4096, PIECE_SIZE - 1, PIECE_SIZE, PIECE_SIZE + 1, 3 * PIECE_SIZE + 17])
@@ -116,7 +118,7 @@ class ObjectStoreContract:
     def test_readers_dropped_half_way_hold_nothing(self, store: ObjectStore) -> None:
         key = new_key()
         store.put(key, [patterned(3 * PIECE_SIZE)])
-        for _ in range(2000):  # more than a process may have open
+        for _ in range(self.many):
             store.get(key)
             next(store.get(key))
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.contracts.object_store_contract import ObjectStoreContract
+from tests.services import s3
 from vfs.storage.folder import FolderObjectStore
 from vfs.storage.object_store import ObjectStore
-from vfs.storage.wrappers import FailingObjectStore, RetryingObjectStore
+from vfs.storage.retrying import RetryingObjectStore
+from vfs.storage.s3 import S3ObjectStore
+from vfs.storage.s3_address import S3Address
+from vfs.storage.wrappers import FailingObjectStore
 
 
 class TestFolder(ObjectStoreContract):
@@ -28,3 +33,27 @@ class TestFailing(ObjectStoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> ObjectStore:
         return FailingObjectStore(FolderObjectStore(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with s3.s3_endpoint() as url:
+        yield url
+
+
+class TestS3(ObjectStoreContract):
+    many = 150  # connections are fewer than files
+
+    @pytest.fixture
+    def store(self, endpoint: str) -> Iterator[ObjectStore]:
+        """Two drives in one bucket do not see each other."""
+        url = s3.bucket_url(endpoint)
+        other, store = (
+            S3ObjectStore(S3Address.parse(url + prefix), s3.ACCESS_KEY, s3.SECRET_KEY, 8.0) for prefix in ("a", "ab/")
+        )
+        store.prepare()
+        other.put("of-another-drive", [b"x"])
+        yield store
+        assert [info.key for info in other.list("of")] == ["of-another-drive"]
+        other.close()
+        store.close()

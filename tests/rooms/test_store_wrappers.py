@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from vfs.errors import NasDown, NoSpace, ObjectMissing, StoreUnavailable
-from vfs.model import PIECE_SIZE
+from vfs.errors import AlreadyExists, NasDown, NoSpace, ObjectMissing, StoreUnavailable
+from vfs.model import PIECE_SIZE, ByteRange, Stored
 from vfs.storage.folder import FolderObjectStore
 from vfs.storage.nas_folder import FolderNasStore
 from vfs.storage.nas_store import ROOT
-from vfs.storage.wrappers import FailingNasStore, FailingObjectStore, Failure, RetryingObjectStore, When
+from vfs.storage.retrying import RetryingObjectStore
+from vfs.storage.wrappers import FailingNasStore, FailingObjectStore, Failure, When
 
 AWAY = StoreUnavailable("away")
 
@@ -149,19 +150,46 @@ def test_a_store_away_for_long_is(failing: FailingObjectStore, retrying: Retryin
     assert failing.failures.calls("stat") == 4, "what is missing is not asked for again"
 
 
-def test_a_stream_begins_again_only_before_its_first_piece(
-    failing: FailingObjectStore, retrying: RetryingObjectStore
-) -> None:
+def test_a_read_goes_on_where_it_was_cut(failing: FailingObjectStore, retrying: RetryingObjectStore) -> None:
+    whole = b"".join(number.to_bytes(4, "big") for number in range(3 * PIECE_SIZE // 4))
     failing.put("aa", [b""])
-    failing.put("bb", [bytes(3 * PIECE_SIZE)])
+    failing.put("bb", [whole])
     plan(failing, "get", 1, when=When.MIDSTREAM)  # of an empty object, so before any piece
     assert list(retrying.get("aa")) == []
+    for wanted in (None, ByteRange(5, 3 * PIECE_SIZE - 5)):
+        plan(failing, "get", 1, 2, 3, when=When.MIDSTREAM)  # more often than tries, but each came on
+        assert b"".join(retrying.get("bb", wanted)) == whole[slice(*wanted or (None,))]
     plan(failing, "get", 1, when=When.MIDSTREAM)
+    plan(failing, "get", 2, 3, 4)
     pieces = retrying.get("bb")
-    assert len(next(pieces)) == PIECE_SIZE
+    assert next(pieces) == whole[:PIECE_SIZE]
     with pytest.raises(StoreUnavailable):
         next(pieces)
-    assert len(b"".join(retrying.get("bb"))) == 3 * PIECE_SIZE
+
+
+def test_a_listing_goes_on_after_the_last_key(failing: FailingObjectStore, retrying: RetryingObjectStore) -> None:
+    keys = ["aa", "ab", "b"]
+    for key in keys:
+        failing.put(key, [b"x"])
+    plan(failing, "list", 1, 2, 3, when=When.MIDSTREAM)
+    assert [info.key for info in retrying.list()] == keys
+
+
+def test_a_put_whose_answer_was_lost_is_found_again(failing: FailingObjectStore, retrying: RetryingObjectStore) -> None:
+    plan(failing, "put", 1, when=When.AFTER)
+    assert retrying.put("aa", [b"x", b"y"]) == Stored(2, blake3(b"xy").hexdigest())
+    failing.put("bb", [b"another's"])
+    plan(failing, "put", 1)
+    with pytest.raises(AlreadyExists):
+        retrying.put("bb", [b"x"])
+
+
+def test_who_failed_for_long_enough_does_not_begin_again(failing: FailingObjectStore) -> None:
+    impatient = RetryingObjectStore(failing, delays=(0.2, 0.2), patience=0.0)
+    plan(failing, "stat", 1)
+    with pytest.raises(StoreUnavailable):
+        impatient.stat("aa")
+    assert failing.failures.calls("stat") == 1
 
 
 def test_a_body_that_cannot_be_had_twice_is_put_once(

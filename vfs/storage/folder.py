@@ -33,6 +33,8 @@ _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in t
 class FolderObjectStore:
     """An ObjectStore in a folder of a local disk."""
 
+    at_once = 1
+
     def __init__(self, root: Path) -> None:
         """Make `root` when it is missing. Raises ConfigurationError when it cannot be used."""
         self._objects = root / "objects"

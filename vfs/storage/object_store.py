@@ -1,8 +1,9 @@
 """The cache of objects: immutable runs of bytes under keys that are used once.
 
 A key is a random UUID, alone or followed by a part number ("….000001"). Nothing is ever overwritten, so a
-reader needs no lock. Implementations: `folder.py`. Retry and failing on purpose are wrappers with the same
-interface (`wrappers.py`). All stores may be used by many threads; an iterator that one returned, by one.
+reader needs no lock. Implementations: `folder.py`, `s3.py`. Trying again (`retrying.py`) and failing on purpose
+(`wrappers.py`) are wrappers with the same interface. All stores may be used by many threads; an iterator that one
+returned, by one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _KEY = re.compile(r"[A-Za-z0-9._-]{1,200}\Z")
 
 
 class ObjectInfo(NamedTuple):
-    """One object of a listing. `modified_ns` is by the store's own clock, which alone decides an orphan's age."""
+    """One object of a listing. `modified_ns` tells its age by the store's own clock, as time of this machine."""
 
     key: str
     size: int
@@ -28,7 +29,7 @@ class ObjectInfo(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Bytes of the disk that a store lives on; `free` is what may still be written."""
+    """Bytes of the disk that a store lives on; `free` is what may still be written. 2**50: nobody can tell (S3)."""
 
     total: int
     free: int
@@ -37,12 +38,15 @@ class Usage(NamedTuple):
 class ObjectStore(Protocol):
     """Every method raises StoreUnavailable while the store is away, and ValueError for a key that is none."""
 
+    at_once: int  # transfers of one content at a time that are faster than one after the other; 1: none
+
     def put(self, key: str, chunks: Iterable[bytes | memoryview]) -> Stored:
         """Store `chunks` under the new `key`; on return they survive a power cut.
 
         A chunk is used up before the next is asked for, so the caller may reuse one buffer. Whatever `chunks`
-        raises is passed on as it is. After any exception nothing is left behind; after a SIGKILL a part of the
-        object may be, which the orphan batch finds by `list`.
+        raises is passed on as it is. After any exception nothing is left behind, except that a store which went away
+        meanwhile may have taken the object all the same: who puts deletes. What such a put or a SIGKILL leaves, the
+        orphan batch finds by `list`.
         Raises NoSpace, AlreadyExists (the key was used before; what it holds is untouched).
         """
         ...

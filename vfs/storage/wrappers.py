@@ -1,92 +1,19 @@
-"""Stores around stores, with the same interface: one that tries again, and ones that fail on purpose.
-
-They are stacked where everything is joined (`bootstrap.py`) or handed in by a test.
-"""
+"""Stores around stores, with the same interface, that fail on purpose: a test hands them in."""
 
 from __future__ import annotations
 
-import random
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeVar
 
-from vfs.errors import StoreUnavailable
 from vfs.model import ByteRange, Stored
 from vfs.storage.nas_store import NasFile, NasInfo, NasListed, NasProperties, NasStore
 from vfs.storage.object_store import ObjectInfo, ObjectStore, Usage
 
 T = TypeVar("T")
-
-# --- trying again ---------------------------------------------------------------------------------
-
-
-class RetryingObjectStore:
-    """Tries again, a few times within about a second, when the store is away for a moment (StoreUnavailable).
-
-    Never once bytes or names were handed out: the caller knows at which offset to go on. A `put` is repeated only
-    when its chunks are a list or tuple; others cannot be asked for twice.
-    """
-
-    def __init__(
-        self,
-        inner: ObjectStore,
-        delays: Sequence[float] = (0.05, 0.2, 0.6),
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        """`delays`: seconds before each further try, varied by a half so that many callers do not come back at once."""
-        self._inner, self._delays, self._sleep = inner, delays, sleep
-
-    def put(self, key: str, chunks: Iterable[bytes | memoryview]) -> Stored:
-        if isinstance(chunks, (list, tuple)):
-            return self._retried(lambda: self._inner.put(key, chunks))
-        return self._inner.put(key, chunks)
-
-    def get(self, key: str, byte_range: ByteRange | None = None) -> Iterator[bytes]:
-        return self._stream(lambda: self._inner.get(key, byte_range))
-
-    def stat(self, key: str) -> int:
-        return self._retried(lambda: self._inner.stat(key))
-
-    def delete(self, key: str) -> None:
-        self._retried(lambda: self._inner.delete(key))
-
-    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
-        return self._stream(lambda: self._inner.list(prefix, after))
-
-    def usage(self) -> Usage:
-        return self._retried(self._inner.usage)
-
-    def _retried(self, work: Callable[[], T]) -> T:
-        for delay in self._delays:
-            try:
-                return work()
-            except StoreUnavailable:
-                self._sleep(delay * random.uniform(0.5, 1.5))
-        return work()
-
-    def _stream(self, begin: Callable[[], Iterator[T]]) -> Iterator[T]:
-        """Begin now, with retries; when not even the first item can be had, begin again."""
-        begun = [self._retried(begin)]
-
-        def first() -> tuple[list[T], Iterator[T]]:
-            items = begun.pop() if begun else begin()
-            for item in items:
-                return [item], items
-            return [], items
-
-        def stream() -> Iterator[T]:
-            head, rest = self._retried(first)
-            yield from head
-            yield from rest
-
-        return stream()
-
-
-# --- failing on purpose ---------------------------------------------------------------------------
 
 
 class When(Enum):
@@ -160,6 +87,7 @@ class FailingObjectStore:
 
     def __init__(self, inner: ObjectStore) -> None:
         self._inner = inner
+        self.at_once = inner.at_once
         self.failures = Failures()
 
     def put(self, key: str, chunks: Iterable[bytes | memoryview]) -> Stored:
