@@ -12,14 +12,14 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from cli import banner, check, dump, locks, processes, status, sync, tls, trash, users, versions
+from cli import banner, check, dump, locks, processes, status, sync, tls, trash, users, versions, worker
 from cli.address import address_for
 from cli.allocator import share_arenas
 from cli.display import complain
@@ -29,10 +29,12 @@ from cli.serving import end, make_private, require_free, serve_until, stop_on_si
 from dav_provider.app import make_app
 from dav_provider.http_server import make_server
 from dav_provider.recording import Recorder
-from jobs import runner
+from jobs import redis_queue, runner
+from jobs import worker as queue_worker
 from jobs.queue import InProcessQueue
+from jobs.redis_queue import RedisQueue
 from vfs import bootstrap
-from vfs.core import Kelp
+from vfs.core import JobQueue, Kelp
 from vfs.errors import KelpError
 from vfs.settings import Settings
 
@@ -46,8 +48,10 @@ _GROUPS = (
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kelp", message="kelp %(version)s")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """A network drive: mount it by WebDAV, find every file on the NAS."""
+    context.obj = redis_queue.look  # for `kelp status`
 
 
 for _group in _GROUPS:
@@ -116,16 +120,34 @@ def _serve(
 ) -> None:
     """One process of a drive until `stop`. `opened` is called with the port as soon as clients may connect."""
     with contextlib.ExitStack() as undo:
-        kelp = bootstrap.build(settings, queue=InProcessQueue())
-        undo.callback(kelp.close)
+        kelp = undo.enter_context(_drive(settings))
         app = recorder.around(make_app(kelp)) if recorder else make_app(kelp)
         server = make_server(settings, app)
         server.open()
         undo.callback(end, server)
         opened(kelp, server.port)
-        jobs = runner.start(kelp)
-        undo.callback(jobs.stop)
+        if not settings.queue.url:  # else `kelp worker` runs them
+            undo.callback(runner.start(kelp).stop)
         serve_until(stop, server)
+
+
+def _work(settings: Settings, stop: threading.Event, ready: Callable[[], None]) -> None:
+    """One process of `kelp worker` until `stop`."""
+    with _drive(settings) as kelp:
+        queue_worker.run(kelp, stop, ready)
+
+
+@contextlib.contextmanager
+def _drive(settings: Settings) -> Iterator[Kelp]:
+    """The drive with the queue that the settings name, for a process that stays."""
+    with contextlib.ExitStack() as undo:
+        queue: JobQueue = InProcessQueue()
+        if settings.queue.url:
+            queue = undo.enter_context(contextlib.closing(RedisQueue(settings.queue)))
+        yield undo.enter_context(contextlib.closing(bootstrap.build(settings, queue=queue)))
+
+
+commands.add_command(worker.make_command(_work))
 
 
 def _show_banner(settings: Settings, port: int, login: Login, certificate: banner.Certificate | None) -> None:

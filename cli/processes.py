@@ -1,4 +1,4 @@
-"""Several server processes on one port, and the parent that watches over them.
+"""Several processes that do the same, such as servers on one port, and the parent that watches over them.
 
 The children are forked from a parent that has neither threads nor an open database, since these do not survive a
 fork; the kernel spreads connections over them (SO_REUSEPORT). Two kinds of pipe join them: each child's report, on
@@ -50,14 +50,14 @@ def port_held(host: str, port: int) -> Iterator[int]:
         yield int(held.getsockname()[1])
 
 
-def run(count: int, work: Work, when_ready: Ready) -> None:
+def run(count: int, work: Work, when_ready: Ready, kind: str = "server process") -> None:
     """Do `work` in `count` processes until SIGTERM or SIGINT; a second signal kills what is left of them.
 
     `when_ready` is called once, in this process, when all of them are. A child that dies is replaced, but one that
     fails before all are ready raises ConfigurationError with its reason.
     """
     with _signals_as_bytes() as signals:
-        family = _Family(work, signals)
+        family = _Family(work, signals, kind)
         try:
             for _ in range(count):
                 family.add()
@@ -78,8 +78,9 @@ class _Child:
 
 
 class _Family:
-    def __init__(self, work: Work, signals: int) -> None:
+    def __init__(self, work: Work, signals: int, kind: str) -> None:
         self._work = work
+        self._kind = kind  # what the log calls them
         self._signals = signals  # gives a byte for each signal
         self._children: dict[int, _Child] = {}  # by file descriptor of the report
         self._lifeline, self._hold = os.pipe()
@@ -106,7 +107,7 @@ class _Family:
             for child in self._buried():
                 if until_ready:
                     raise ConfigurationError(child.reason)
-                _log.error("server process %d ended: %s; another takes its place", child.pid, child.reason)
+                _log.error("%s %d ended: %s; another takes its place", self._kind, child.pid, child.reason)
                 self._plan_successor(child)
             while self._due and self._due[0] <= time.monotonic():
                 self._due.pop(0)
@@ -121,9 +122,9 @@ class _Family:
             if self._signal_within(until - time.monotonic()):
                 break
             for child in self._buried():
-                _log.debug("server process %d ended: %s", child.pid, child.reason)
+                _log.debug("%s %d ended: %s", self._kind, child.pid, child.reason)
         for child in self._children.values():
-            _log.warning("server process %d is killed, it did not end in time", child.pid)
+            _log.warning("%s %d is killed, it did not end in time", self._kind, child.pid)
             os.kill(child.pid, signal.SIGKILL)
             os.waitpid(child.pid, 0)
             os.close(child.report)
@@ -176,7 +177,7 @@ def _live(work: Work, lifeline: int, tell: int) -> NoReturn:
     except (KelpError, OSError) as error:
         _say(tell, str(error).encode())
     except BaseException as error:
-        _log.exception("a server process failed")
+        _log.exception("a process failed")
         _say(tell, f"unexpected {type(error).__name__}: {error}".encode())
     finally:
         with suppress(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -29,21 +30,22 @@ class Worker:
         self._stop = stop
         self._held: Sequence[Job] = ()  # claimed and not given back: of a round that failed half-way
 
-    def drain(self, gather: Callable[[], object] = lambda: None) -> int:
+    def drain(self, gather: Callable[[], object] = lambda: None, until: float = math.inf) -> int:
         """Work off everything that is due; the number of entries that came to their desired state.
 
         `gather` is called after a batch that was not full, so that a steady stream of changes is taken in fuller ones.
-        Returns early when the NAS goes down, or when `stop()` says so between two batches.
+        Returns early when the NAS goes down, when `stop()` says so between two entries, or between two batches after
+        `until` (time.monotonic).
         """
         done = 0
-        while not self._stop() and outage.is_up(self._kelp):
+        while not self._stop() and time.monotonic() < until and outage.is_up(self._kelp):
             try:
                 self.give_back()
                 self._kelp.nas.verify()
                 settled = self._settle()
                 jobs, covered = claiming.claim(self._kelp, self._owner, BATCH, plan)
                 self._held = jobs
-                done += covered + _batch(self._kelp, jobs)
+                done += covered + _batch(self._kelp, jobs, self._stop)
                 self._held = ()
             except NasDown as error:
                 outage.declare(self._kelp, error)
@@ -96,13 +98,16 @@ def drain(kelp: Kelp, owner: str, stop: Callable[[], bool] = lambda: False) -> i
         worker.give_back()
 
 
-def _batch(kelp: Kelp, jobs: Sequence[Job]) -> int:
-    """Do the jobs one by one, sync the folders once, record all in one commit."""
+def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
+    """Do the jobs one by one, sync the folders, record all in one commit. What `stop` leaves over is given back."""
     finished: list[steps.Progress] = []
     failed: list[tuple[steps.Progress, str]] = []
     vanished: list[steps.Progress] = []
     verified = time.monotonic()
     for number, job in enumerate(jobs):
+        if stop():
+            mirroring.abandon(kelp, jobs[number:])
+            break
         at = steps.Progress.of(job)
         try:
             if time.monotonic() - verified > _VERIFY_SECONDS:

@@ -26,9 +26,23 @@ class SystemClock:
         return time.time_ns()
 
 
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """`away`: why the queue cannot be reached, in a few words, "" while it answers; `since_ns`: since when."""
+
+    away: str = ""
+    since_ns: int = 0
+
+
 class JobQueue(Protocol):
     def enqueue(self, job: str, id: int, trace_id: str, not_before_ns: int = 0) -> None:
-        """Ask for `job` on row `id`. Only a nudge: the database holds what is to be done, a lost one costs time."""
+        """Ask for `job` on row `id`. Only a nudge: the database holds what is to be done, a lost one costs time.
+
+        Called by requests after their commit: it neither waits nor raises.
+        """
+
+    def state(self) -> QueueState:
+        """As last seen; does not wait."""
 
 
 class NoQueue:
@@ -36,6 +50,9 @@ class NoQueue:
 
     def enqueue(self, job: str, id: int, trace_id: str, not_before_ns: int = 0) -> None:
         return
+
+    def state(self) -> QueueState:
+        return QueueState()
 
 
 @dataclass(frozen=True, slots=True)

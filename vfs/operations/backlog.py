@@ -57,6 +57,37 @@ def backlog(kelp: Kelp) -> Backlog:
     )  # fmt: skip
 
 
+def waiting(kelp: Kelp) -> int:
+    """Changes that are not on the NAS yet."""
+    with kelp.database.scan() as tx:
+        counts = tx.events.counts()
+    return counts.get("PENDING", 0) + counts.get("PROCESSING", 0)
+
+
+def next_due_ns(kelp: Kelp) -> int | None:
+    """When the next change that nobody is at may be carried: a time that is past, or to come; None: there is none."""
+    with kelp.database.read() as tx:
+        row = tx.one(
+            """SELECT scheduled_ns FROM sync_events s
+               WHERE status IN ('PENDING', 'PROCESSING', 'FAILED') AND status = 'PENDING'
+                 AND NOT EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = s.aggregate_id)
+               ORDER BY scheduled_ns LIMIT 1"""
+        )
+    return int(row[0]) if row else None
+
+
+def note_queue_away(kelp: Kelp, since_ns: int) -> None:
+    """Remember, for whoever asks later, since when the queue cannot be reached; 0: it can."""
+    with kelp.database.write() as tx:
+        tx.accounts.set_value("queue_away_ns", str(since_ns))
+
+
+def queue_away_since_ns(kelp: Kelp) -> int:
+    """As last noted by a worker; 0: it was reached."""
+    with kelp.database.read() as tx:
+        return int(tx.accounts.value("queue_away_ns") or 0)
+
+
 def events(kelp: Kelp, limit: int = 50, status: str | None = None) -> list[EventInfo]:
     """Newest first."""
     with kelp.database.scan() as tx:

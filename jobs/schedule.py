@@ -1,0 +1,108 @@
+"""What goes on beside the mirror in each process that runs jobs: heartbeat of leases, a look at the NAS, batches."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from jobs import mirror, outage
+from jobs.watch import Watch
+from vfs import trace
+from vfs.core import Kelp
+from vfs.errors import KelpError, NasDown
+from vfs.operations import duties, housekeeping, mirroring, nas_state
+
+log = logging.getLogger(__name__)
+
+_HEARTBEAT = 5.0  # seconds
+_HOUSEKEEPING = 60.0  # seconds between two rounds
+_DUTY = 2.5 * _HOUSEKEEPING  # … and so long after its last one a process counts as gone
+
+
+class Schedule:
+    """Threads of one process; each goes on whatever fails in it, until `stopping`."""
+
+    def __init__(self, kelp: Kelp, stopping: threading.Event, ring: Callable[[], object]) -> None:
+        """`ring` is called when the NAS is back, so that what waits is looked at."""
+        self._kelp = kelp
+        self._stopping = stopping
+        self._ring = ring
+        self._threads: list[threading.Thread] = []
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.watch = Watch(kelp.settings.mirror.stall)
+        kelp.nas.on_progress = self.watch.progress
+        kelp.nas.on_flush = self.watch.flush
+
+    def start(self, alone: bool) -> None:
+        """`alone`: no other process runs jobs of this drive, nor can one be alive that did."""
+        self._alone = alone
+        self.spawn("heartbeat", self._heartbeat)
+        self.spawn("probe", self._probe)
+        self.spawn("housekeeping", self._housekeeping)
+
+    def spawn(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=f"kelp-{name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def join(self, timeout: float) -> None:
+        """Wait for all threads, so long altogether."""
+        until = time.monotonic() + timeout
+        for thread in list(self._threads):
+            thread.join(max(until - time.monotonic(), 0.0))
+
+    def guarded(self, what: str, action: Callable[[], object], trace_id: str = "") -> None:
+        """A loop never ends by an error: what failed is logged and tried again in the next round."""
+        try:
+            with trace.under(trace_id or trace.new_id(what)):
+                action()
+        except KelpError as error:
+            log.warning("%s: %s", what, error)
+        except Exception:
+            log.exception("%s failed", what)
+
+    def _heartbeat(self) -> None:
+        while not self._stopping.wait(_HEARTBEAT):
+            self.guarded("heartbeat", lambda: mirroring.renew(self._kelp, self.owner))
+            if self.watch.newly_stalled():
+                stalled = NasDown(f"no answer for {self._kelp.settings.mirror.stall:.0f} s", "ETIMEDOUT")
+                self.guarded("heartbeat", lambda: outage.declare(self._kelp, stalled))  # noqa: B023
+
+    def _probe(self) -> None:
+        """A thread of its own: a probe may hang as long as the NAS does."""
+        while True:
+            self.guarded("probe", self._probe_once)
+            if self._stopping.wait(self._kelp.settings.mirror.probe):
+                return
+
+    def _probe_once(self) -> None:
+        if outage.is_up(self._kelp):
+            nas_state.measure(self._kelp)
+        elif not self.watch.stalled() and outage.probe(self._kelp):
+            self._ring()
+
+    def _housekeeping(self) -> None:
+        """One process of all does it; which one matters to nobody."""
+        tidied = False
+        while not self._stopping.is_set():
+            if self._on_duty():
+                if tidied:
+                    self.guarded("housekeeping", lambda: housekeeping.run(self._kelp))
+                else:
+                    self.guarded("tidy", lambda: mirror.tidy(self._kelp))
+                tidied = True
+            self._stopping.wait(_HOUSEKEEPING)
+        if not self._alone:
+            self.guarded("housekeeping", lambda: duties.lay_down(self._kelp, "housekeeping", self.owner))
+
+    def _on_duty(self) -> bool:
+        try:
+            return self._alone or duties.take(self._kelp, "housekeeping", self.owner, _DUTY)
+        except KelpError as error:
+            log.warning("housekeeping: %s", error)
+            return False

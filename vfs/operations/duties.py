@@ -1,0 +1,39 @@
+"""Who does what only one process should do: a row that says who, until when. The others look again later."""
+
+from __future__ import annotations
+
+from vfs.core import Kelp
+
+_SECOND = 1_000_000_000
+
+
+def take(kelp: Kelp, duty: str, owner: str, seconds: float) -> bool:
+    """Take `duty`, or keep it, for so long from now; False when another has it.
+
+    It spares work that is done already and protects nothing: what is done under it must be safe when two do it, since
+    clocks of two machines differ.
+    """
+    name, now = f"duty:{duty}", kelp.clock.now_ns()
+    with kelp.database.read() as tx:
+        held = tx.accounts.value(name)
+    if held is not None:
+        holder, _, until = held.rpartition(" ")
+        if holder != owner and int(until) > now:
+            return False
+    mine = f"{owner} {now + int(seconds * _SECOND)}"
+    with kelp.database.write() as tx:
+        if held is None:
+            sql = "INSERT INTO installation (name, value) VALUES (:name, :mine) ON CONFLICT (name) DO NOTHING"
+            return tx.count(sql, name=name, mine=mine) == 1
+        sql = "UPDATE installation SET value = :mine WHERE name = :name AND value = :held"
+        return tx.count(sql, name=name, mine=mine, held=held) == 1
+
+
+def lay_down(kelp: Kelp, duty: str, owner: str) -> None:
+    """Let another take it at once."""
+    name = f"duty:{duty}"
+    with kelp.database.read() as tx:
+        held = tx.accounts.value(name)
+    if held is not None and held.rpartition(" ")[0] == owner:
+        with kelp.database.write() as tx:
+            tx.run("DELETE FROM installation WHERE name = :name AND value = :held", name=name, held=held)
