@@ -68,7 +68,8 @@ class ServedDrive:
 
 def serve(folder: Path, **overrides: object) -> Iterator[ServedDrive]:
     """Build and serve a drive below `folder` until the caller is done with it; `overrides` are settings."""
-    wanted = {"nas_root": folder / "nas", "server_port": 0, "server_threads": 8, **overrides}
+    alone = {"server_port": 0, "server_threads": 8, "server_processes": 1}  # this process serves, whatever the engines
+    wanted = {"nas_root": folder / "nas", **alone, **overrides}
     settings = engines.load(folder / "data", **wanted)
     kelp = build(settings)
     access.add_user(kelp, "admin", "correct horse", Role.ADMIN)
