@@ -6,78 +6,35 @@ content registers `discard` on the next line.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 
 from blake3 import blake3
 
 from vfs import turns
 from vfs.core import Kelp
-from vfs.errors import ContentCorrupt, KelpError, NasFault, ObjectMissing, StoreUnavailable, UploadIncomplete
+from vfs.errors import ContentCorrupt, KelpError, NasFault, ObjectMissing, StoreUnavailable
 from vfs.metadata.database import Tx
-from vfs.model import PART_SIZE, PIECE_SIZE, ByteRange, Content, Expected, Part
+from vfs.model import PIECE_SIZE, ByteRange, Content, Expected, Part
+from vfs.operations import part_uploads
+from vfs.operations.incoming import Body
 from vfs.storage.nas_store import NasFile
 from vfs.storage.small_contents import SMALL
 
 log = logging.getLogger(__name__)
 
+_DOUBTFUL_NS = 10 * 60 * 1_000_000_000  # the age from which the orphan batch might err; it takes what rests for an hour
+_AWAY = 2  # deletes in a row that failed: the store is away, and each further one would take as long
 
-class _Body:
-    """The incoming pieces: counted, hashed, and cut into parts without copying."""
 
-    def __init__(self, chunks: Iterable[bytes], expected: Expected) -> None:
-        self._chunks = iter(chunks)
-        self._rest = memoryview(b"")
-        self._expected = expected
-        self._whole = blake3()
-        # Who announces one of them (rclone: SHA-1) asks for the other when it compares: both, or none.
-        announced = expected.sha1 or expected.md5
-        self._sha1 = hashlib.sha1(usedforsecurity=False) if announced else None
-        self._md5 = hashlib.md5(usedforsecurity=False) if announced else None
-        self.size = 0
+@dataclass(frozen=True, slots=True)
+class _Fresh(Content):
+    """A content that `store` has just made."""
 
-    def more(self) -> bool:
-        """Look whether a byte is left, reading the next piece when needed."""
-        while not self._rest:
-            piece = next(self._chunks, None)
-            if piece is None:
-                return False
-            self._take(memoryview(piece))
-        return True
-
-    def _take(self, piece: memoryview) -> None:
-        self.size += len(piece)
-        if self._expected.length is not None and self.size > self._expected.length:
-            raise UploadIncomplete(f"more than the announced {self._expected.length} bytes came")
-        self._whole.update(piece)
-        for digest in (self._sha1, self._md5):
-            if digest is not None:
-                digest.update(piece)
-        self._rest = piece
-
-    def part(self) -> Iterator[bytes]:
-        """The pieces of one part, at most PART_SIZE bytes together."""
-        left = PART_SIZE
-        while left and self.more():
-            piece, self._rest = self._rest[:left], self._rest[left:]
-            left -= len(piece)
-            yield piece  # type: ignore[misc]  # a memoryview serves as bytes everywhere here
-
-    def verify(self) -> tuple[str, str | None]:
-        """Compare with what was announced; (BLAKE3, the digests when one was announced). Raises UploadIncomplete."""
-        expected = self._expected
-        if expected.length is not None and self.size != expected.length:
-            raise UploadIncomplete(f"{self.size} bytes came instead of {expected.length}")
-        if self._sha1 is None or self._md5 is None:
-            return self._whole.hexdigest(), None
-        sha1, md5 = self._sha1.hexdigest(), self._md5.hexdigest()
-        if expected.sha1 not in (None, sha1):
-            raise UploadIncomplete("the body does not have the announced SHA-1")
-        if expected.md5 not in (None, md5):
-            raise UploadIncomplete("the body does not have the announced MD5")
-        return self._whole.hexdigest(), f"SHA1:{sha1} MD5:{md5}"
+    begun_ns: int
 
 
 def store(kelp: Kelp, chunks: Iterable[bytes], expected: Expected) -> Content:
@@ -86,20 +43,19 @@ def store(kelp: Kelp, chunks: Iterable[bytes], expected: Expected) -> Content:
     Raises UploadIncomplete, NoSpace, StoreUnavailable, and what `chunks` raises.
     """
     id = str(uuid.uuid4())
-    body = _Body(chunks, expected)
+    begun_ns = kelp.clock.now_ns()
+    body = Body(chunks, expected)
     parts: list[Part] = []
     try:
-        while body.more():
-            key = f"{id}.{len(parts):06d}" if parts else id
-            parts.append(Part(key, 0, ""))  # registered before the put, so that a half-done one is removed too
-            with turns.waiting():  # for the client, and for the disk
-                stored = kelp.cache.put(key, body.part())
-            parts[-1] = Part(key, stored.size, stored.checksum)
+        if kelp.cache.at_once > 1:
+            part_uploads.put_several(kelp.cache, id, body, parts)
+        else:
+            part_uploads.put_in_turn(kelp.cache, id, body, parts)
         checksum, digests = body.verify()
     except BaseException:
         _delete(kelp, parts)
         raise
-    return Content(id, body.size, checksum, digests, tuple(parts))
+    return _Fresh(id, body.size, checksum, digests, tuple(parts), begun_ns)
 
 
 def discard(kelp: Kelp, content: Content, *, in_doubt: bool = False) -> None:
@@ -126,18 +82,33 @@ def require_stored(kelp: Kelp, content: Content) -> None:
 
     The orphan batch may have taken them for those of a killed upload. Raises StoreUnavailable.
     """
+    lost = StoreUnavailable("the upload rested for too long: what had come was cleared away")
+    if kelp.cache.at_once > 1:  # a look is a round trip, and the transaction holds locks
+        age_ns = kelp.clock.now_ns() - content.begun_ns if isinstance(content, _Fresh) else _DOUBTFUL_NS
+        if not 0 <= age_ns < _DOUBTFUL_NS:
+            there = {info.key for info in kelp.cache.list(content.id)}
+            if not there.issuperset(part.key for part in content.parts):
+                raise lost
+        return
     for part in content.parts:
         try:
             kelp.cache.stat(part.key)
         except ObjectMissing as error:
-            raise StoreUnavailable("the upload rested for too long: what had come was cleared away") from error
+            raise lost from error
 
 
 def _delete(kelp: Kelp, parts: Iterable[Part]) -> None:
+    away = 0
     for part in parts:
+        if away >= _AWAY:
+            log.warning("object %s, and what came after it, is left to the orphan batch", part.key)
+            return
         try:
-            kelp.cache.delete(part.key)
+            with turns.waiting():
+                kelp.cache.delete(part.key)
+            away = 0
         except KelpError as error:
+            away += 1
             log.warning("object %s is left to the orphan batch: %s", part.key, error)
 
 
@@ -147,12 +118,14 @@ _CACHE_FAULTS = (ObjectMissing, ContentCorrupt, StoreUnavailable)
 class Reader:
     """One content opened for reading: cache first, from the NAS what the cache cannot give.
 
-    The first part is opened at the call, so what is missing shows before a byte went out.
+    The first part is opened at the call, so what is missing shows before a byte went out. From a store that gains by
+    it, the next part is on its way while one is sent: asked for, it fills the buffers of its connection.
     """
 
     def __init__(self, kelp: Kelp, content: Content) -> None:
         self._kelp = kelp
         self._content = content
+        self._away: StoreUnavailable | None = None  # what the cache said when it was away: then the NAS is asked first
         self.size = content.size
 
     def chunks(self, byte_range: ByteRange | None = None) -> Iterator[bytes]:
@@ -184,12 +157,28 @@ class Reader:
             first = self._open(*wanted[0]) if wanted else iter(())
         return self._rest(first, wanted[1:])
 
-    def _rest(self, first: Iterator[bytes], wanted: list[tuple[Part, ByteRange, int]]) -> Iterator[bytes]:
-        yield from first
-        for piece in wanted:
-            yield from self._open(*piece)
+    def _rest(self, stream: Iterator[bytes], wanted: list[tuple[Part, ByteRange, int]]) -> Iterator[bytes]:
+        early = self._kelp.cache.at_once > 1
+        for part in wanted:
+            ahead = None
+            for number, piece in enumerate(stream):
+                yield piece
+                if early and not number:
+                    ahead = self._ahead(*part)
+            stream = ahead or self._open(*part)
+        yield from stream
+
+    def _ahead(self, part: Part, wanted: ByteRange, offset: int) -> Iterator[bytes] | None:
+        """The stream of a later part, when it can be had now; if not, it is asked for again in its turn."""
+        try:
+            return self._continued(self._kelp.cache.get(part.key, wanted), offset + wanted.start, offset + wanted.stop)
+        except _CACHE_FAULTS:
+            return None
 
     def _open(self, part: Part, wanted: ByteRange, offset: int) -> Iterator[bytes]:
+        if self._away is not None:
+            with suppress(StoreUnavailable):
+                return self._from_nas(self._away, offset + wanted.start, offset + wanted.stop)
         try:
             stream = self._kelp.cache.get(part.key, wanted)
         except _CACHE_FAULTS as error:
@@ -208,6 +197,8 @@ class Reader:
     def _from_nas(self, error: KelpError, start: int, stop: int) -> Iterator[bytes]:
         """The same bytes from a file on the NAS that is recorded to have this content."""
         log.warning("%s: reading from the NAS", error)
+        if isinstance(error, StoreUnavailable):
+            self._away = error
         with self._kelp.database.read() as tx:
             paths = tx.mirror.paths_of_content(self._content.id)
         for path in paths:

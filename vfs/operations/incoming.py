@@ -1,0 +1,71 @@
+"""The body of an upload on its way in: counted, hashed, cut into parts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+
+from blake3 import blake3
+
+from vfs.errors import UploadIncomplete
+from vfs.model import PART_SIZE, Expected
+
+
+class Body:
+    """The incoming pieces: counted, hashed, and cut into parts without copying."""
+
+    def __init__(self, chunks: Iterable[bytes], expected: Expected) -> None:
+        self._chunks = iter(chunks)
+        self._rest = memoryview(b"")
+        self._expected = expected
+        self._whole = blake3()
+        # Who announces one of them (rclone: SHA-1) asks for the other when it compares: both, or none.
+        announced = expected.sha1 or expected.md5
+        self._sha1 = hashlib.sha1(usedforsecurity=False) if announced else None
+        self._md5 = hashlib.md5(usedforsecurity=False) if announced else None
+        self.size = 0
+
+    def more(self) -> bool:
+        """Look whether a byte is left, reading the next piece when needed."""
+        while not self._rest:
+            piece = next(self._chunks, None)
+            if piece is None:
+                return False
+            self._take(memoryview(piece))
+        return True
+
+    def _take(self, piece: memoryview) -> None:
+        self.size += len(piece)
+        if self._expected.length is not None and self.size > self._expected.length:
+            raise UploadIncomplete(f"more than the announced {self._expected.length} bytes came")
+        self._whole.update(piece)
+        for digest in (self._sha1, self._md5):
+            if digest is not None:
+                digest.update(piece)
+        self._rest = piece
+
+    def part(self) -> Iterator[bytes]:
+        """The pieces of one part, at most PART_SIZE bytes together."""
+        left = PART_SIZE
+        while left and self.more():
+            piece, self._rest = self._rest[:left], self._rest[left:]
+            left -= len(piece)
+            yield piece  # type: ignore[misc]  # a memoryview serves as bytes everywhere here
+
+    def held_part(self) -> list[bytes]:
+        """The next part in memory, for a store that must be able to send it twice."""
+        return [bytes(piece) for piece in self.part()]
+
+    def verify(self) -> tuple[str, str | None]:
+        """Compare with what was announced; (BLAKE3, the digests when one was announced). Raises UploadIncomplete."""
+        expected = self._expected
+        if expected.length is not None and self.size != expected.length:
+            raise UploadIncomplete(f"{self.size} bytes came instead of {expected.length}")
+        if self._sha1 is None or self._md5 is None:
+            return self._whole.hexdigest(), None
+        sha1, md5 = self._sha1.hexdigest(), self._md5.hexdigest()
+        if expected.sha1 not in (None, sha1):
+            raise UploadIncomplete("the body does not have the announced SHA-1")
+        if expected.md5 not in (None, md5):
+            raise UploadIncomplete("the body does not have the announced MD5")
+        return self._whole.hexdigest(), f"SHA1:{sha1} MD5:{md5}"

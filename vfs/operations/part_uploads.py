@@ -1,0 +1,134 @@
+"""A body becomes objects, a part each: one after the other, or several at a time where the store gains by it.
+
+Each part is registered in `parts` before its put, so that whoever undoes the upload removes a half-done one too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import MutableSequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from vfs import turns
+from vfs.model import Part, Stored
+from vfs.operations.incoming import Body
+from vfs.storage.object_store import ObjectStore
+
+_HELD = 8  # parts that wait in the memory of this process, of all uploads; one more for each upload that has none
+
+
+class _Memory:
+    """How many parts are held by the whole process."""
+
+    def __init__(self) -> None:
+        self._held = 0
+        self._guard = threading.Lock()
+
+    def take(self, *, first: bool) -> bool:
+        """Room for one more part; who has none yet always gets it, so no upload waits for another's client."""
+        with self._guard:
+            if not first and self._held >= _HELD:
+                return False
+            self._held += 1
+            return True
+
+    def give(self) -> None:
+        with self._guard:
+            self._held -= 1
+
+
+_memory = _Memory()
+
+
+def put_in_turn(cache: ObjectStore, id: str, body: Body, parts: list[Part]) -> None:
+    """The client's pieces go straight to the store."""
+    while body.more():
+        key = _register(id, parts)
+        with turns.waiting():  # for the client, and for the disk
+            stored = cache.put(key, body.part())
+        parts[-1] = Part(key, stored.size, stored.checksum)
+
+
+def put_several(cache: ObjectStore, id: str, body: Body, parts: list[Part]) -> None:
+    """Parts are read into memory whole, and stored by threads while the client sends the next."""
+    with turns.waiting():
+        if not body.more():
+            return
+        held = _hold(body, first=True)
+        assert held is not None
+        if not body.more():  # the usual case: no thread for it
+            key = _register(id, parts)
+            stored = _put(cache, key, held)
+            parts[-1] = Part(key, stored.size, stored.checksum)
+            return
+        with ThreadPoolExecutor(cache.at_once, thread_name_prefix="parts") as threads:
+            upload = _Upload(cache, threads, id, parts)
+            try:
+                upload.begin(held)
+                upload.go_on(body)
+            except BaseException:
+                threads.shutdown(cancel_futures=True)  # and waits for those under way
+                upload.forget()
+                raise
+
+
+class _Upload:
+    """Parts of one content on their way to the store, oldest first."""
+
+    def __init__(self, cache: ObjectStore, threads: ThreadPoolExecutor, id: str, parts: MutableSequence[Part]) -> None:
+        self._cache, self._threads, self._id, self._parts = cache, threads, id, parts
+        self._running: deque[tuple[int, Future[Stored]]] = deque()
+
+    def begin(self, held: list[bytes]) -> None:
+        key = _register(self._id, self._parts)
+        self._running.append((len(self._parts) - 1, self._threads.submit(_put, self._cache, key, held)))
+
+    def go_on(self, body: Body) -> None:
+        """The rest of the body, and the end of all parts. Raises what any of them raised."""
+        while body.more():
+            while self._running and (len(self._running) >= self._cache.at_once or self._running[0][1].done()):
+                self._end_oldest()
+            held = _hold(body, first=not self._running)
+            if held is None:  # memory is short: on with less at a time
+                self._end_oldest()
+            else:
+                self.begin(held)
+        while self._running:
+            self._end_oldest()
+
+    def _end_oldest(self) -> None:
+        index, running = self._running.popleft()
+        stored = running.result()
+        self._parts[index] = Part(self._parts[index].key, stored.size, stored.checksum)
+
+    def forget(self) -> None:
+        """What was cancelled before it ran never gave its memory back."""
+        for _, running in self._running:
+            if running.cancelled():
+                _memory.give()
+
+
+def _register(id: str, parts: MutableSequence[Part]) -> str:
+    key = f"{id}.{len(parts):06d}" if parts else id
+    parts.append(Part(key, 0, ""))
+    return key
+
+
+def _hold(body: Body, *, first: bool) -> list[bytes] | None:
+    """The next part, read into memory; None when there is no room for it just now."""
+    if not _memory.take(first=first):
+        return None
+    try:
+        return body.held_part()
+    except BaseException:
+        _memory.give()
+        raise
+
+
+def _put(cache: ObjectStore, key: str, held: list[bytes]) -> Stored:
+    try:
+        return cache.put(key, held)
+    finally:
+        held.clear()
+        _memory.give()
