@@ -47,6 +47,7 @@ def _of_drive(kelp: Kelp) -> dict[str, Any]:
             "reason": state.nas_reason,
             "sinceNs": state.nas_since_ns,
         },
+        "queue": _queue(kelp),
         "space": {"used": usage.used, "free": usage.free},
         "failures": [
             {
@@ -62,9 +63,26 @@ def _of_drive(kelp: Kelp) -> dict[str, Any]:
     }
 
 
+def _queue(kelp: Kelp) -> dict[str, Any]:
+    """`workers`: live ones of any machine; `waiting`: jobs that wake them. None where there is no such thing."""
+    settings = kelp.settings.queue
+    if not settings.url:
+        return {"kind": "in-process", "up": True, "reason": "", "sinceNs": 0, "workers": None, "waiting": None}
+    seen = click.get_current_context().find_root().obj(settings)
+    return {
+        "kind": "redis",
+        "up": not seen.away,
+        "reason": seen.away,
+        "sinceNs": backlog.queue_away_since_ns(kelp) if seen.away else 0,
+        "workers": seen.workers,
+        "waiting": seen.queued,
+    }
+
+
 def _show_drive(kelp: Kelp, facts: dict[str, Any]) -> None:
     mirror, nas, space = facts["mirror"], facts["nas"], facts["space"]
-    rows = [("NAS", _nas_in_words(nas)), ("waiting", _waiting_in_words(mirror)), ("failed", str(mirror["failed"]))]
+    rows = [("NAS", _nas_in_words(nas)), ("queue", _queue_in_words(facts["queue"]))]
+    rows += [("waiting", _waiting_in_words(mirror)), ("failed", str(mirror["failed"]))]
     rows.append(("space", f"{size_in_words(space['used'])} used, {size_in_words(space['free'])} free"))
     show_rows(("", ""), rows, empty="")
     if facts["failures"]:
@@ -77,6 +95,17 @@ def _nas_in_words(nas: dict[str, Any]) -> str:
     if nas["up"]:
         return f"up, {nas['root']}"
     return f"down since {time_in_words(nas['sinceNs'])}: {nas['reason']}"
+
+
+def _queue_in_words(queue: dict[str, Any]) -> str:
+    if queue["kind"] == "in-process":
+        return "in the server"
+    if not queue["up"]:
+        since = f" since {time_in_words(queue['sinceNs'])}" if queue["sinceNs"] else ""
+        return f"away{since}: {queue['reason']} (changes wait in the database)"
+    if not queue["workers"]:
+        return "up, but no worker is running: start `kelp worker`"
+    return f"up, {queue['workers']} worker{'s' if queue['workers'] > 1 else ''}"
 
 
 def _waiting_in_words(mirror: dict[str, Any]) -> str:

@@ -18,12 +18,14 @@ from dav_provider.caller import admit
 from dav_provider.errors import status_of
 from dav_provider.forwarding import Front
 from dav_provider.front import FrontProvider
+from dav_provider.health import Health
 from dav_provider.paths import MOUNT, MOUNT_HREF
 from dav_provider.provider import ALLOW, REQUEST_KEY, START_KEY, KelpProvider
 from dav_provider.request import Answer, Environ, Headers, Request, StartResponse, WsgiApp, close, send, text_answer
 from vfs import trace
 from vfs.core import Kelp
 from vfs.errors import KelpError
+from vfs.operations import reading
 
 _log = logging.getLogger(__name__)
 _MOUNT_PATH = MOUNT_HREF.rstrip("/")
@@ -31,23 +33,24 @@ _DIRECT = frozenset(("OPTIONS", "GET", "HEAD", "PUT", "PROPFIND", "LOCK", "UNLOC
 
 
 def make_app(kelp: Kelp) -> WsgiApp:
-    """The drive at `/dav/`, a small folder above it for clients that probe `/`, `/connect` and `/healthz`.
+    """The drive at `/dav/`, a small folder above it for clients that probe `/`, `/connect`, `/healthz` and `/readyz`.
 
     Raises ConfigurationError for wrong settings of what is in front of it.
     """
     in_front = Front.of(kelp.settings.server)
-    drive, front = KelpProvider(kelp), FrontProvider(kelp)
+    drive, front, health = KelpProvider(kelp), FrontProvider(kelp), Health(kelp)
     others = _wsgidav(drive, front)
 
     def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method: str = environ["REQUEST_METHOD"]
-        if environ.get("REQUEST_URI", environ["PATH_INFO"]) == "/healthz":
-            return send(Answer(200, [("Content-Type", "text/plain")], b"ok"), method, start_response)
+        about_us = health.answer(environ.get("REQUEST_URI") or environ["PATH_INFO"], method)
+        if about_us is not None:
+            return send(about_us, method, start_response)
         try:
             request = Request(environ, trace.new_id("dav"), in_front)
         except KelpError as error:  # a path that no entry can have
             return send(text_answer(status_of(error), str(error)), method, start_response)
-        with trace.under(request.trace_id):
+        with trace.under(request.trace_id), reading.moment(kelp):
             try:
                 asks_how = connect.answers(request)
                 answer = connect.answer(kelp.settings, request) if asks_how else admit(kelp, request)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from rq import Queue
+from rq import Queue, worker_registration
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
@@ -212,7 +212,7 @@ def look(settings: QueueSettings) -> QueueLook:
     queue = rq_queue(client, settings.name)
     try:
         prove(client, settings.name)
-        keys = list(client.smembers(f"rq:workers:{settings.name}"))
+        keys = worker_registration.get_keys(queue)
         workers = client.exists(*keys) if keys else 0  # who is dead no longer renews its key
         return QueueLook("", workers, queue.count, queue.scheduled_job_registry.get_job_count(cleanup=False))
     except (RedisError, OSError) as error:

@@ -1,0 +1,158 @@
+"""`/readyz`: what balancers and monitors are told, and how soon, while a part of the drive is away or hangs."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dav_provider.app import make_app
+from tests import engines
+from vfs.bootstrap import build
+from vfs.core import Kelp, QueueState
+from vfs.errors import StoreUnavailable
+from vfs.model import Place, Role
+from vfs.operations import access, nas_state, writing
+from vfs.operations.nas_state import NasState
+
+
+class Part:
+    """Stands before a part of the drive: `meet` is called before each of its methods."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.meet: Callable[[], None] = lambda: None
+        self.calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._inner, name)
+        if not callable(value):
+            return value
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.calls += 1
+            self.meet()
+            return value(*arguments, **options)
+
+        return call
+
+
+class StatedQueue:
+    def __init__(self) -> None:
+        self.now = QueueState()
+
+    def enqueue(self, job: str, id: int, trace_id: str, not_before_ns: int = 0) -> None:
+        return
+
+    def state(self) -> QueueState:
+        return self.now
+
+
+class Asked:
+    def __init__(self, folder: Path) -> None:
+        kelp = build(engines.load(folder / "data", nas_root=folder / "nas"), queue=StatedQueue())
+        self.database, self.cache = Part(kelp.database), Part(kelp.cache)
+        self.kelp: Kelp = replace(kelp, database=self.database, cache=self.cache)  # type: ignore[arg-type]
+        self.app = make_app(self.kelp)
+
+    def ask(self, method: str = "GET", path: str = "/readyz") -> tuple[int, dict[str, str], bytes]:
+        seen: list[Any] = []
+        environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "REMOTE_ADDR": "192.0.2.7", "wsgi.url_scheme": "http"}
+        body = b"".join(self.app(environ, lambda status, headers, error=None: seen.append((status, headers))))
+        status, headers = seen[0]
+        return int(status[:3]), dict(headers), body
+
+    def facts(self) -> tuple[int, dict[str, Any]]:
+        time.sleep(1.1)  # what was seen is said again for a second
+        status, _, body = self.ask()
+        return status, json.loads(body)
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Iterator[Asked]:
+    asked = Asked(tmp_path)
+    with closing(asked.kelp):
+        yield asked
+
+
+@contextmanager
+def hanging(part: Part) -> Iterator[None]:
+    end = threading.Event()
+    part.meet = lambda: end.wait(30) and None  # type: ignore[func-returns-value, assignment]
+    try:
+        yield
+    finally:
+        part.meet = lambda: None
+        end.set()
+
+
+def test_a_drive_that_works(asked: Asked) -> None:
+    status, headers, body = asked.ask()
+    assert status == 200 and headers["Content-Type"] == "application/json"
+    assert json.loads(body) == {"database": "ok", "cache": "ok", "queue": "ok", "nas": "up", "backlog": 0}
+    assert asked.ask("HEAD") == (200, headers, b"")
+    assert asked.ask(path="/readyz?from=balancer")[0] == 200
+    assert asked.ask("PUT")[0] == 405
+
+
+def test_nobody_logs_in_to_ask_and_healthz_asks_no_part(asked: Asked) -> None:
+    before = asked.database.calls, asked.cache.calls
+    assert asked.ask(path="/healthz")[::2] == (200, b"ok")
+    assert (asked.database.calls, asked.cache.calls) == before
+
+
+def test_the_backlog_is_told(asked: Asked) -> None:
+    access.add_user(asked.kelp, "admin", "correct horse", Role.ADMIN)
+    caller = access.system_caller(asked.kelp, "dav")
+    for name in "abc":
+        writing.put_file(asked.kelp, caller, Place(1, name), [b"x"])
+    assert asked.facts()[1]["backlog"] == 3
+
+
+def test_without_nas_or_queue_changes_are_taken(asked: Asked) -> None:
+    nas_state.write(asked.kelp, NasState(False, "root: Stale file handle", 1_700_000_000_000_000_000))
+    asked.kelp.queue.now = QueueState("connection refused by 10.1.2.3", 1_700_000_060_000_000_000)  # type: ignore[attr-defined]
+    status, facts = asked.facts()
+    assert status == 200
+    assert facts["nas"] == "down since 2023-11-14T22:13:20Z: root: Stale file handle"
+    assert facts["queue"] == "away since 2023-11-14T22:14:20Z (changes wait in the database)"
+
+
+@pytest.mark.parametrize("part", ["database", "cache"])
+def test_without_database_or_cache_it_is_not_ready(asked: Asked, part: str, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise StoreUnavailable("host 10.1.2.3 refuses the password s3cret")
+
+    getattr(asked, part).meet = fail
+    for _ in range(2):
+        status, facts = asked.facts()
+        assert (status, facts[part]) == (503, "away")
+    assert "s3cret" not in json.dumps(facts)
+    assert len(caplog.records) == 1, "one line, however often it is asked"
+    getattr(asked, part).meet = lambda: None
+    assert asked.facts()[0] == 200
+
+
+@pytest.mark.parametrize("part", ["database", "cache"])
+def test_a_part_that_hangs_keeps_nobody_waiting(asked: Asked, part: str) -> None:
+    """One thread hangs in it, however many ask; the others are told at once, once that is known."""
+    with hanging(getattr(asked, part)):
+        answers = [asked.facts() for _ in range(3)]
+        assert [(status, facts[part]) for status, facts in answers] == [(503, "away")] * 3
+        assert sum(thread.name == f"ready-{part}" for thread in threading.enumerate()) == 1
+    assert asked.facts()[0] == 200
+
+
+def test_however_many_ask_the_parts_are_looked_at_once(asked: Asked) -> None:
+    asked.ask()
+    before = asked.database.calls, asked.cache.calls
+    for _ in range(20):
+        asked.ask()
+    assert (asked.database.calls, asked.cache.calls) == before
