@@ -18,8 +18,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`@pytest.mark.engine(database="sqlite", reason="opens kelp.db itself")` is skipped on any other database."""
     if engines.CHOSEN == engines.EMBEDDED:
         return
-    chosen = engines.CHOSEN._asdict()
+    chosen, not_here = engines.CHOSEN._asdict(), engines.missing()
     for item in items:
+        if not_here:
+            item.add_marker(pytest.mark.skip(reason=not_here))
         for mark in item.iter_markers("engine"):
             wanted = {name: value for name, value in mark.kwargs.items() if name != "reason"}
             assert wanted.keys() <= chosen.keys(), f"{item.nodeid}: no such engine: {wanted}"

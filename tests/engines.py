@@ -48,6 +48,11 @@ CHOSEN = _chosen()
 _known: dict[Path, set[Elsewhere]] = {}  # data folders of this process's drives, and where else they have something
 
 
+def missing() -> str | None:
+    """Why no drive of this run can be opened here; None when all that its engines need is installed."""
+    return next((reason for place in _elsewhere() if (reason := place.missing())), None)
+
+
 def load(data: Path, **overrides: object) -> Settings:
     """Settings of the drive whose data folder is `data`; `overrides` as for `Settings.load`."""
     return Settings.load(None, {}, data=data, **{**settings_of(data, *overrides), **overrides})

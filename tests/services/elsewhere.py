@@ -18,6 +18,10 @@ from vfs.metadata.database import Database
 class Elsewhere(Protocol):
     setting: str  # the one that says where it is
 
+    def missing(self) -> str | None:
+        """Why it cannot be had here."""
+        ...
+
     def settings(self, name: str, new: bool) -> dict[str, object]:
         """The settings of the drive called so. `new`: this process has not asked for it yet; it may be there."""
         ...
@@ -35,6 +39,9 @@ class Databases:
     """A new one is a copy of one with all migrations done: that takes a tenth of the time that they take."""
 
     setting = "database_url"
+
+    def missing(self) -> str | None:
+        return postgresql.missing()
 
     def settings(self, name: str, new: bool) -> dict[str, object]:
         server = postgresql.shared()
@@ -63,6 +70,9 @@ class Objects:
     setting = "cache_url"
     _bucket, _variable = "kelp-tests", "KELP_TEST_S3_ENDPOINT"
 
+    def missing(self) -> str | None:
+        return None  # a package of the tests
+
     def settings(self, name: str, new: bool) -> dict[str, object]:
         url = f"s3://{self._bucket}?endpoint={self._endpoint}&prefix={name}/"
         return {"cache_url": url, "cache_access_key": s3.ACCESS_KEY, "cache_secret_key": s3.SECRET_KEY}
@@ -82,8 +92,10 @@ class Objects:
             self._client.copy_object(Bucket=self._bucket, Key=target + key.removeprefix(source), CopySource=old)
 
     def drop(self, name: str) -> None:
-        for key in self._listed(name):
-            self._client.delete_object(Bucket=self._bucket, Key=key)
+        keys = self._listed(name)
+        for start in range(0, len(keys), 1000):  # as many as one call takes
+            these = [{"Key": key} for key in keys[start : start + 1000]]
+            self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": these, "Quiet": True})
 
     def _listed(self, name: str) -> list[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=f"{name}/")
@@ -99,6 +111,9 @@ class Objects:
 
 class Queues:
     setting = "queue_url"
+
+    def missing(self) -> str | None:
+        return redis_service.missing()
 
     def settings(self, name: str, new: bool) -> dict[str, object]:
         return {"queue_url": redis_service.shared().url, "queue_name": name}

@@ -157,6 +157,17 @@ class Drive:
             tx.run(_UNTIED[make_url(self.kelp.settings.database.url).get_backend_name()])
             tx.run(statement, **values)
 
+    def objects(self) -> list[str]:
+        """Keys of what is in the cache, in their order."""
+        return [info.key for info in self.kelp.cache.list()]
+
+    def spoil(self, key: str, data: bytes | None) -> None:
+        """Another object in the place of one in the cache, or none, behind the core's back."""
+        self.damaged = True
+        self.kelp.cache.delete(key)
+        if data is not None:
+            self.kelp.cache.put(key, [data])
+
     def mirror(self, seconds: float = 61) -> None:
         """Carry everything to the NAS, litter too: time passes until nothing is waiting."""
         self.clock.advance(seconds)

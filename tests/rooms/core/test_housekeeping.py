@@ -177,6 +177,7 @@ def test_old_memories_go(drive: Drive) -> None:
     assert drive.clock.now % SECOND == 0
 
 
+@pytest.mark.engine(cache="folder", reason="sets the time of its files")
 def test_orphans_go_uploads_under_way_stay(drive: Drive) -> None:
     known = drive.put("known", b"k").content_id
     aged(drive, 2 * 3600, "killed", "killed.000001", "slow", known)
@@ -190,6 +191,7 @@ def test_orphans_go_uploads_under_way_stay(drive: Drive) -> None:
     assert keys(drive) == {known}
 
 
+@pytest.mark.engine(cache="folder", reason="an object that is still coming shows in its listing")
 def test_an_upload_that_was_taken_for_an_orphan_is_refused(drive: Drive) -> None:
     """The clock jumped (a machine that slept) while its body came: never a file without its bytes."""
 

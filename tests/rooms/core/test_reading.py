@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.rooms.core.drive import Drive
@@ -14,29 +12,21 @@ from vfs.operations import reading
 BIG = bytes(range(256)) * (9 * 4096)  # 9 MiB: two parts
 
 
-def object_files(drive: Drive) -> list[Path]:
-    return sorted(path for path in (drive.kelp.settings.data / "cache").rglob("*") if path.is_file())
-
-
 @pytest.mark.parametrize("harm", ["missing", "cut", "empty"])
 @pytest.mark.parametrize("part", [0, 1])
 def test_the_nas_gives_what_the_cache_cannot(drive: Drive, harm: str, part: int) -> None:
     entry = drive.put("big", BIG)
     drive.mirror()
-    damage(drive, object_files(drive)[part], harm)
+    damage(drive, drive.objects()[part], harm)
     reader = reading.open_content(drive.kelp, drive.editor, entry)
     assert b"".join(reader.chunks()) == BIG
     for start, stop in ((0, 10), (8 * 1024**2 - 5, 8 * 1024**2 + 5), (len(BIG) - 3, len(BIG))):
         assert b"".join(reader.chunks(ByteRange(start, stop))) == BIG[start:stop]
 
 
-def damage(drive: Drive, path: Path, harm: str) -> None:
-    drive.damaged = True
-    if harm == "missing":
-        path.unlink()
-    else:
-        with path.open("r+b") as file:
-            file.truncate(0 if harm == "empty" else path.stat().st_size // 2)
+def damage(drive: Drive, key: str, harm: str) -> None:
+    whole = b"".join(drive.kelp.cache.get(key))
+    drive.spoil(key, {"missing": None, "empty": b"", "cut": whole[: len(whole) // 2]}[harm])
 
 
 def test_the_nas_goes_on_where_the_cache_ends_in_the_middle(drive: Drive) -> None:
@@ -44,8 +34,8 @@ def test_the_nas_goes_on_where_the_cache_ends_in_the_middle(drive: Drive) -> Non
     drive.mirror()
     pieces = reading.open_content(drive.kelp, drive.editor, entry).chunks()
     got = [next(pieces)]
-    damage(drive, object_files(drive)[0], "cut")
-    damage(drive, object_files(drive)[1], "missing")
+    damage(drive, drive.objects()[0], "cut")
+    damage(drive, drive.objects()[1], "missing")
     assert b"".join([*got, *pieces]) == BIG
 
 
@@ -53,7 +43,7 @@ def test_a_copy_of_the_same_content_serves_too(drive: Drive) -> None:
     drive.put("a", b"text")
     drive.mirror()
     drive.copy("a", "b")
-    damage(drive, object_files(drive)[0], "missing")
+    damage(drive, drive.objects()[0], "missing")
     assert drive.read("b") == b"text"
 
 
@@ -62,14 +52,14 @@ def test_a_version_is_read_from_its_place_on_the_nas(drive: Drive) -> None:
     drive.mirror()
     drive.put("a", b"two!")
     drive.mirror()
-    for path in object_files(drive):
-        damage(drive, path, "missing")
+    for key in drive.objects():
+        damage(drive, key, "missing")
     assert drive.versions("a") == [b"one"] and drive.read("a") == b"two!"
 
 
 def test_nowhere_is_said_before_a_byte_goes_out(drive: Drive) -> None:
     entry = drive.put("a", b"text")
-    damage(drive, object_files(drive)[0], "missing")
+    damage(drive, drive.objects()[0], "missing")
     reader = reading.open_content(drive.kelp, drive.editor, entry)
     with pytest.raises(StoreUnavailable):
         reader.chunks()
