@@ -41,21 +41,18 @@ class Contents:
             )
 
     def get(self, id: str) -> Content | None:
-        row = self._tx.one("SELECT id, size, checksum, digests, parts FROM contents WHERE id = :id", id=id)
-        return Content(row[0], row[1], row[2], row[3], self._parts(row[0], row[4])) if row else None
-
-    def _parts(self, id: str, count: int) -> tuple[Part, ...]:
-        if count == 0:
-            return ()
-        if count == 1:
-            rows = self._tx.all("SELECT key, size, checksum FROM objects WHERE key = :id", id=id)
-        else:
-            rows = self._tx.all(
-                """SELECT o.key, o.size, o.checksum FROM file_parts p JOIN objects o ON o.key = p.object_key
-                   WHERE p.content_id = :id ORDER BY p.sequence""",
-                id=id,
-            )
-        return tuple(Part(*row) for row in rows)
+        rows = self._tx.all(
+            """SELECT c.id, c.size, c.checksum, c.digests, o.key, o.size, o.checksum FROM contents c
+               LEFT JOIN file_parts p ON p.content_id = c.id AND c.parts > 1
+               LEFT JOIN objects o ON o.key = COALESCE(p.object_key, c.id) AND c.parts > 0
+               WHERE c.id = :id ORDER BY p.sequence""",
+            id=id,
+        )
+        parts = tuple(Part(*row[4:]) for row in rows if row[4] is not None)
+        if not rows:
+            return None
+        id, size, checksum, digests = rows[0][:4]
+        return Content(id, size, checksum, digests, parts)
 
     def digests_of_children(self, folder_id: int) -> dict[int, str]:
         sql = """SELECT e.id, c.digests FROM entries e JOIN contents c ON c.id = e.content_id

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -11,10 +12,12 @@ import sqlalchemy as sa
 from vfs.errors import ConfigurationError
 from vfs.metadata.memory import Memory
 from vfs.metadata.tx import Tx
+from vfs.model import Content
 
 __all__ = ["Database", "Tx"]
 
 T = TypeVar("T")
+_MOST_PARTS = 64  # of a content that is kept in memory
 
 
 class Engine(Protocol):
@@ -28,7 +31,16 @@ class Engine(Protocol):
 
     def version(self) -> int | str | None: ...
 
+    def look(self, look: Callable[[Tx], T]) -> T:
+        """What `look` finds in a read transaction. It may be called twice."""
+        ...
+
     def close(self) -> None: ...
+
+
+class _Moment(threading.local):
+    open = False
+    version: int | str | None = None
 
 
 class Database:
@@ -40,7 +52,9 @@ class Database:
         Raises ConfigurationError when the database cannot be opened or is newer than this program.
         """
         self._engine = _open(url, connections, timeout)
-        self._memory = Memory(self._engine.version)
+        self._moment = _Moment()
+        self._memory = Memory(self.version)
+        self._fixed = Memory(lambda: 0, _is_there_and_small)
 
     def close(self) -> None:
         self._engine.close()
@@ -62,6 +76,7 @@ class Database:
         Raises NoSpace when the disk of the database is full, StoreUnavailable when it cannot be had in time, Conflict
         when another change got in its way: see `retried`.
         """
+        self._moment.version = None
         return self._engine.write()
 
     def recall(self, key: Hashable, look: Callable[[Tx], T]) -> T:
@@ -70,15 +85,36 @@ class Database:
         The value must be immutable, and depend on the database and `key` alone, not on the time.
         """
 
-        def read() -> T:
-            with self.read() as tx:
-                return look(tx)
+        return self._memory.recall(key, lambda: self._engine.look(look))
 
-        return self._memory.recall(key, read)
+    def keep(self, key: Hashable, look: Callable[[Tx], Content | None]) -> Content | None:
+        """The content that `look` finds, for good: it never changes once it is there."""
+        return self._fixed.recall(key, lambda: self._engine.look(look))
+
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """Inside, this thread asks for the version once: where that is a round trip, a request needs only one.
+
+        What `recall` gives is then as it was at that moment, or newer; the thread's own changes begin another.
+        """
+        self._moment.open, self._moment.version = True, None
+        try:
+            yield
+        finally:
+            self._moment.open, self._moment.version = False, None
 
     def version(self) -> int | str | None:
         """Another with every commit of any process; None while that cannot be told."""
-        return self._engine.version()
+        if not self._moment.open:
+            return self._engine.version()
+        if self._moment.version is None:
+            self._moment.version = self._engine.version()
+        return self._moment.version
+
+
+def _is_there_and_small(found: object) -> bool:
+    """A content of terabytes has a hundred thousand parts."""
+    return isinstance(found, Content) and len(found.parts) <= _MOST_PARTS
 
 
 def _open(url: str, connections: int, timeout: float) -> Engine:

@@ -31,14 +31,14 @@ class Events:
         now_ns: int,
         scheduled_ns: int,
         litter: bool,
-    ) -> int:
-        """Write the outbox row of a change and mark the entry SYNCING. Returns the event's id."""
-        event_id = self._tx.insert(
+    ) -> None:
+        """Write the outbox row of a change and mark the entry SYNCING."""
+        event_uuid = str(uuid.uuid4())
+        self._tx.run(
             """INSERT INTO sync_events (uuid, event_type, status, aggregate_type, aggregate_id, source_path,
                                         target_path, trace_id, scheduled_ns, litter, created_ns)
-               VALUES (:uuid, :event, 'PENDING', :kind, :entry, :source, :target, :trace, :scheduled, :litter, :now)
-               RETURNING id""",
-            uuid=str(uuid.uuid4()),
+               VALUES (:uuid, :event, 'PENDING', :kind, :entry, :source, :target, :trace, :scheduled, :litter, :now)""",
+            uuid=event_uuid,
             event=event.value,
             kind="FOLDER" if kind == Kind.FOLDER else "FILE",
             entry=entry_id,
@@ -49,9 +49,12 @@ class Events:
             litter=litter,
             now=now_ns,
         )
-        sql = "UPDATE entries SET nas_status = 'SYNCING', active_sync_event_id = :event WHERE id = :id"
-        self._tx.run(sql, id=entry_id, event=event_id)
-        return event_id
+        self._tx.run(  # by its uuid: asking for the number would be a round trip
+            """UPDATE entries SET nas_status = 'SYNCING',
+                      active_sync_event_id = (SELECT id FROM sync_events WHERE uuid = :event) WHERE id = :id""",
+            id=entry_id,
+            event=event_uuid,
+        )
 
     def due(self, now_ns: int, limit: int) -> list[int]:
         """Entries with a change to carry and nobody at it, oldest first (an entry may stand in it twice)."""

@@ -14,8 +14,11 @@ _MOST = 4096  # values kept; each is a few hundred bytes
 class Memory:
     """Values read since the last change; forgotten, all together, with the next one."""
 
-    def __init__(self, version: Callable[[], Hashable | None]) -> None:
+    def __init__(
+        self, version: Callable[[], Hashable | None], is_worth_it: Callable[[object], bool] = lambda _found: True
+    ) -> None:
         """`version`: another after each change of the database; None when that cannot be told."""
+        self._is_worth_it = is_worth_it
         self._version = version
         self._kept: tuple[Hashable, dict[Hashable, object]] = (-1, {})
 
@@ -36,5 +39,6 @@ class Memory:
         found = look()
         if len(values) >= _MOST:
             values.clear()
-        values[key] = found
+        if self._is_worth_it(found):
+            values[key] = found
         return found

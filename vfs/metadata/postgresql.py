@@ -4,18 +4,21 @@ Changes run READ COMMITTED under the locks of design §7; what they check is rea
 as it will be at their commit. What two of them do to each other nevertheless (a deadlock, the same new name twice)
 raises Conflict, and `retried` begins again. Reads of several statements are one REPEATABLE READ snapshot.
 
-A statement whose outcome nobody waits for travels with the next one that somebody does wait for, in a pipeline: begin
-and locks with the first look, the changes with the commit. A round trip is 35 µs on one machine and 200 in a rack.
+A round trip is 35 µs on one machine and some 200 in a rack, and a change looks at a dozen things. So a statement whose
+outcome nobody waits for travels with the next one that somebody does wait for, in a pipeline, and so does what is
+foreseen: begin, locks and all looks of a PUT are one round trip, its changes and the commit another.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import select
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy as sa
@@ -46,7 +49,19 @@ _BEGIN = {
     "write": "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE",
 }
 
+_ROWS = "SELECT id FROM entries WHERE"  # how a statement that locks rows begins
+_CHANGED = re.compile(r"\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+(\w+)")
+
+T = TypeVar("T")
 Statement = tuple[str, list[object]]
+
+
+class _Noted(Exception):
+    """Ends a look that is only foreseen."""
+
+
+class _SecondStatement(Exception):
+    """A look is more than one statement."""
 
 
 class PostgresTx(Tx):
@@ -56,23 +71,67 @@ class PostgresTx(Tx):
         self._watchdog = watchdog
         self._longest = longest
         self._cursors = 0
-        self._queue: list[Statement] = [(_BEGIN[kind], [])]
+        self._queue: list[Statement] = [] if kind == "look" else [(_BEGIN[kind], [])]
+        self._kind = kind
         self._whole_tree = False
+        self._noting = False
+        self._wanted: list[Statement] = []  # looks that are foreseen
+        self._known: dict[tuple[str, tuple[object, ...]], list[Any]] = {}  # … and their answers
+        self._locked: set[int] = set()  # entries
         self.begun = False  # something reached the server
 
     def all(self, sql: str, **values: object) -> list[Any]:
-        return self._ask(numbered(sql, values)).fetchall()
+        statement = numbered(sql, values)
+        known = self._recall(statement)
+        return self._ask(statement).fetchall() if known is None else list(known)
 
     def one(self, sql: str, **values: object) -> Any:
-        return self._ask(numbered(sql, values)).fetchone()
+        statement = numbered(sql, values)
+        known = self._recall(statement)
+        if known is None:
+            self._changes(sql)
+            return self._ask(statement).fetchone()
+        return known[0] if known else None
 
     def run(self, sql: str, **values: object) -> None:
+        self._changes(sql)
         self._queue.append(numbered(sql, values))
 
     def count(self, sql: str, **values: object) -> int:
+        self._changes(sql)
         return self._ask(numbered(sql, values)).rowcount
 
+    def foresee(self, *looks: Callable[[], object]) -> None:
+        self._noting = True
+        try:
+            for look in looks:
+                with contextlib.suppress(_Noted):
+                    look()
+        finally:
+            self._noting = False
+
+    def new_id(self, table: str) -> int | None:
+        statement: Statement = (f"SELECT nextval(pg_get_serial_sequence('{table}', 'id'))", [])
+        if self._recall(statement) is None:
+            return None
+        return int(self._known.pop((statement[0], ()))[0][0])
+
+    def _recall(self, statement: Statement) -> list[Any] | None:
+        """The answer that was foreseen, as long as nothing changed in what it was read from."""
+        if self._noting:
+            self._wanted.append(statement)
+            raise _Noted
+        return self._known.get((statement[0], tuple(statement[1]))) if self._known else None
+
+    def _changes(self, sql: str) -> None:
+        """Forget what was read from the table that a statement changes."""
+        table = _table_changed(sql) if self._known else None
+        if table is not None:
+            for key in [key for key in self._known if table in key[0]]:
+                del self._known[key]
+
     def many(self, sql: str, rows: Iterable[dict[str, object]]) -> None:
+        self._changes(sql)
         for row in rows:
             self._queue.append(numbered(sql, row))
             if len(self._queue) >= _PIECE:
@@ -107,7 +166,7 @@ class PostgresTx(Tx):
         does. The rows that have the names by ascending id."""
         self._queue.append(
             numbered(
-                "SELECT id FROM entries WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR KEY SHARE",
+                f"{_ROWS} id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR KEY SHARE",
                 {"ids": sorted({folder_id for folder_id, _ in places})},
             )
         )
@@ -115,12 +174,16 @@ class PostgresTx(Tx):
             f"k{n}": key for n, (_, key) in enumerate(places)
         }
         wanted = ", ".join(f"(:f{n}, :k{n})" for n in range(len(places)))
-        sql = f"SELECT id FROM entries WHERE (parent_id, name_key) IN ({wanted}) AND state = 'ACTIVE' ORDER BY id"
+        sql = f"{_ROWS} (parent_id, name_key) IN ({wanted}) AND state = 'ACTIVE' ORDER BY id"
         self._queue.append(numbered(f"{sql} {_row_lock(strong)}", values))
 
     def lock_rows(self, ids: Sequence[int], strong: bool = False) -> None:
-        sql = f"SELECT id FROM entries WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id {_row_lock(strong)}"
+        sql = f"{_ROWS} id = ANY(CAST(:ids AS bigint[])) ORDER BY id {_row_lock(strong)}"
         self._queue.append(numbered(sql, {"ids": list(ids)}))
+
+    def require_locked(self, id: int) -> None:
+        if self._kind == "write" and not self._whole_tree and id not in self._locked:
+            raise Conflict("another entry has just got the name")
 
     def flush(self) -> None:
         """Send what waits, and hear how it went."""
@@ -128,22 +191,39 @@ class PostgresTx(Tx):
             self._ask(self._queue.pop())
 
     def commit(self) -> None:
-        """Nothing is sent for a change that did nothing."""
-        if self._queue and not self.begun and len(self._queue) == 1:
+        """The changes, the last looks, and the commit; nothing is sent for a change that did nothing."""
+        if not self.begun and len(self._queue) == 1 and not self._last:
             return
+        self.foresee(*(later.settle for later in self._last))
         self._ask(("COMMIT", []))
+        self.settle()
 
     def _ask(self, statement: Statement) -> psycopg.Cursor[Any]:
+        if self._kind == "look" and self.begun:
+            raise _SecondStatement
         waiting, self._queue = self._queue, []
+        wanted, self._wanted = self._wanted, []
         self.begun = True
+        cursor = psycopg.RawCursor(self._connection)
         with turns.waiting(), self._watchdog.over(self._connection, self._longest):
-            cursor = psycopg.RawCursor(self._connection)
-            if not waiting:
+            if not waiting and not wanted:
                 return cursor.execute(*statement)
             with self._connection.pipeline():
-                for each in waiting:
-                    psycopg.RawCursor(self._connection).execute(*each)
-                return cursor.execute(*statement)
+                done = [psycopg.RawCursor(self._connection).execute(*each) for each in waiting]
+                answers = [psycopg.RawCursor(self._connection).execute(*each) for each in wanted]
+                cursor.execute(*statement)
+        for (text, _), rows in zip(waiting, done, strict=True):
+            if text.startswith(_ROWS):
+                self._locked.update(id for (id,) in rows)
+        for (text, arguments), answer in zip(wanted, answers, strict=True):
+            self._known[text, tuple(arguments)] = answer.fetchall()
+        return cursor
+
+
+@lru_cache(maxsize=1024)
+def _table_changed(sql: str) -> str | None:
+    found = _CHANGED.match(sql)
+    return found[1] if found else None
 
 
 def _row_lock(strong: bool) -> str:
@@ -208,6 +288,13 @@ class PostgresEngine:
         with turns.hold(), self._snapshot(_LONGEST_STATEMENT) as tx:
             yield tx
 
+    def look(self, look: Callable[[Tx], T]) -> T:
+        """Most looks are one statement, which needs no transaction to be consistent; the others begin again in one."""
+        with turns.hold(), contextlib.suppress(_SecondStatement), self._connection() as connection:
+            return look(PostgresTx(connection, "look", self._watchdog, _LONGEST_STATEMENT))
+        with self.read() as tx:
+            return look(tx)
+
     @contextlib.contextmanager
     def scan(self) -> Iterator[Tx]:
         with self._snapshot(_LONGEST_SCAN) as tx:
@@ -231,13 +318,15 @@ class PostgresEngine:
                 try:
                     yield tx
                     tx.finish()
-                    tx.flush()  # so that a refusal of the last change is told from a commit whose outcome is unknown
                 except BaseException:
                     if tx.begun:
                         self._roll_back(connection)
                     raise
-                with _in_doubt():
+                try:
                     tx.commit()
+                except BaseException:
+                    self._roll_back(connection)
+                    raise
             tx.committed()
 
     def _roll_back(self, connection: psycopg.Connection[Any]) -> None:
@@ -326,7 +415,11 @@ _AGAIN = (
 
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
-    """Foreign errors become ours at this border."""
+    """Foreign errors become ours at this border.
+
+    A Conflict says that nothing was committed. The loss of a connection does not: a commit that was sent and not
+    answered may have happened, so nobody tries that again.
+    """
     try:
         yield
     except _AGAIN as error:
@@ -339,15 +432,6 @@ def _translated() -> Iterator[None]:
         raise InvalidRequest(f"the database cannot hold this: {_line(error)}") from error
     except (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
         raise StoreUnavailable(f"the database did not answer: {_line(error)}", retry_after=2) from error
-
-
-@contextlib.contextmanager
-def _in_doubt() -> Iterator[None]:
-    """A commit that was sent and not answered may have happened: nobody may simply do it again."""
-    try:
-        yield
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable(f"the database was lost during a commit: {_line(error)}", retry_after=2) from error
 
 
 def _line(error: BaseException) -> str:

@@ -10,9 +10,9 @@ import contextlib
 import fcntl
 import sqlite3
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -32,6 +32,9 @@ _PRAGMAS = (
     "PRAGMA cache_size=-2000",  # KiB of each connection, and there is one a thread; the disk's cache is shared
 )
 _OLDEST = (3, 39, 0)  # IS DISTINCT FROM
+
+
+T = TypeVar("T")
 
 
 class SqliteTx(Tx):
@@ -111,6 +114,10 @@ class SqliteEngine:
         with turns.hold(), self.scan() as tx:
             yield tx
 
+    def look(self, look: Callable[[Tx], T]) -> T:
+        with self.read() as tx:
+            return look(tx)
+
     @contextlib.contextmanager
     def scan(self) -> Iterator[Tx]:
         with self._connection() as connection:
@@ -128,6 +135,7 @@ class SqliteEngine:
             tx = SqliteTx(connection)
             yield tx
             tx.finish()
+            tx.settle()
         tx.committed()
 
     @contextlib.contextmanager

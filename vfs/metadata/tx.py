@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from vfs.metadata.accounts import Accounts
 from vfs.metadata.contents import Contents
@@ -21,13 +21,33 @@ from vfs.metadata.mirror import Mirror
 from vfs.metadata.properties import Properties
 from vfs.metadata.versions import Versions
 
+T = TypeVar("T")
+
+
+class Later(Generic[T]):
+    """What a look will have found once the transaction is committed."""
+
+    def __init__(self, look: Callable[[], T]) -> None:
+        self._look = look
+        self._found: list[T] = []
+
+    def settle(self) -> None:
+        self._found.append(self._look())
+
+    @property
+    def value(self) -> T:
+        return self._found[0]
+
 
 class Tx(abc.ABC):
     """Functions that expect one take it as `tx`, first. SQL has `:name` for each of the `values`."""
 
     def __init__(self) -> None:
         self._after_commit: list[Callable[[], None]] = []
-        self.changed_folders: set[Any] = set()  # ids of folders whose listing changed; None is the root's parent
+        self._last: list[Later[Any]] = []
+        # Folders whose listing changed, by their own ids (None is the root's parent), and by what is in them.
+        self.changed_folders: set[Any] = set()
+        self.changed_entries: set[int] = set()
 
     @abc.abstractmethod
     def all(self, sql: str, **values: object) -> list[Any]:
@@ -57,6 +77,19 @@ class Tx(abc.ABC):
         """Execute an INSERT … RETURNING id; the new id."""
         return int(self.one(sql, **values)[0])
 
+    def foresee(self, *looks: Callable[[], object]) -> None:  # noqa: B027  # SQLite answers at once, whenever asked
+        """These looks come soon: what they ask for, until their first answer, is brought with the next round trip."""
+
+    def new_id(self, table: str) -> int | None:
+        """A number for a new row when one was foreseen; None: the insert numbers it."""
+        return None
+
+    def last(self, look: Callable[[], T]) -> Later[T]:
+        """Look when all changes are made; the value is there once they are committed."""
+        later = Later(look)
+        self._last.append(later)
+        return later
+
     def lock_tree(self, exclusive: bool = False) -> None:  # noqa: B027  # SQLite holds it already
         """First in every change: shared, or exclusive by what reaches below a folder."""
 
@@ -73,6 +106,12 @@ class Tx(abc.ABC):
     def lock_rows(self, ids: Sequence[int], strong: bool = False) -> None:  # noqa: B027
         """Second: entries by ascending id."""
 
+    def require_locked(self, id: int) -> None:  # noqa: B027
+        """Of what was found under a name: raises Conflict when `lock_names` did not lock it.
+
+        It had another name when that began to wait, or was not there. Unlocked, a LOCK could come in before our commit.
+        """
+
     def lock_mirror(self) -> None:  # noqa: B027
         """First in every change of the mirror's leases: one process at a time decides who carries what."""
 
@@ -83,8 +122,13 @@ class Tx(abc.ABC):
     def finish(self) -> None:
         """Last before the commit."""
         folder_ids = self.changed_folders - {None}
-        if folder_ids:
-            self.entries.bump_listings(folder_ids)
+        if folder_ids or self.changed_entries:
+            self.entries.bump_listings(folder_ids, self.changed_entries)
+
+    def settle(self) -> None:
+        """Carry out the last looks."""
+        for later in self._last:
+            later.settle()
 
     def committed(self) -> None:
         for action in self._after_commit:

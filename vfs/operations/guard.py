@@ -6,8 +6,9 @@ Called inside the transaction, after the locks, so that what is checked here is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from vfs import names
 from vfs.core import Kelp
@@ -65,7 +66,22 @@ def lock(kelp: Kelp, tx: Tx, *places: Place, strong: bool = False) -> None:
     """
     tx.lock_tree()
     sensitive = kelp.settings.drive.case_sensitive
-    tx.lock_names([(place.folder_id, names.key(place.name, sensitive)) for place in places], strong)
+    wanted = [(place.folder_id, names.key(place.name, sensitive)) for place in places]
+    tx.lock_names(wanted, strong)
+    tx.foresee(*looks_at(tx, wanted))
+
+
+def looks_at(tx: Tx, wanted: Sequence[tuple[int, str]]) -> list[Callable[[], object]]:
+    """What `stand` and the checks will ask about (folder id, name key), to be foreseen."""
+    looks: list[Callable[[], object]] = [tx.locks.any, tx.accounts.any_grants]
+    for folder_id, key in wanted:
+        looks += [
+            partial(tx.entries.ancestors, folder_id),
+            partial(tx.entries.is_folder, folder_id),
+            partial(tx.entries.child, folder_id, key),
+            partial(tx.entries.recall_name, folder_id, key),
+        ]
+    return looks
 
 
 def stand(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level = Level.WRITE) -> Standing:
@@ -77,7 +93,10 @@ def stand(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level = Level
     require(tx, caller, chain, level, ParentNotFound)
     path = tuple(name for _, _, name in reversed(ancestors) if name)
     key = names.key(place.name, kelp.settings.drive.case_sensitive)
-    return Standing(chain, path, place.name, key, tx.entries.child(place.folder_id, key))
+    entry = tx.entries.child(place.folder_id, key)
+    if entry is not None:
+        tx.require_locked(entry.id)
+    return Standing(chain, path, place.name, key, entry)
 
 
 def stand_on(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level = Level.WRITE) -> tuple[Standing, Entry]:
@@ -88,6 +107,15 @@ def stand_on(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level = Le
     if here.entry.is_folder:
         require(tx, caller, (here.entry.id, *here.chain), level, NotFound)
     return here, here.entry
+
+
+def foresee_reach(tx: Tx, entry_id: int) -> None:
+    tx.foresee(
+        partial(tx.entries.ancestors, entry_id),
+        partial(tx.entries.get, entry_id),
+        tx.accounts.any_grants,
+        tx.locks.any,
+    )
 
 
 def reach(tx: Tx, caller: Caller, entry_id: int, level: Level) -> tuple[Entry, tuple[int, ...]]:

@@ -149,6 +149,7 @@ def refresh(
     """
     with kelp.database.write() as tx:
         now = kelp.clock.now_ns()
+        guard.foresee_reach(tx, entry_id)
         _, chain = guard.reach(tx, caller, entry_id, Level.READ)
         for held in table.covering(tx, chain, now):
             if held.token in tokens and held.user_id == caller.user_id:
@@ -166,6 +167,7 @@ def unlock(kelp: Kelp, caller: Caller, entry_id: int, token: str) -> None:
     Raises NotFound, LockTokenMismatch, Forbidden (someone else's lock).
     """
     with kelp.database.write() as tx:
+        guard.foresee_reach(tx, entry_id)
         _, chain = guard.reach(tx, caller, entry_id, Level.READ)
         for held in table.covering(tx, chain, kelp.clock.now_ns()):
             if held.token == token:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from vfs import names, trace
 from vfs.core import Kelp
+from vfs.errors import ObjectMissing
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import ROOT_ID, Content, EventType, Kind, State
@@ -29,7 +30,6 @@ from vfs.nas_model import (
     load_steps,
     note_of,
 )
-from vfs.operations import contents
 
 SECOND = 1_000_000_000
 
@@ -80,7 +80,10 @@ def _version_path(entry_id: int, uuid: str, created_ns: int, name: str) -> str:
 
 def content_of(kelp: Kelp, content_id: str) -> Content:
     """Raises ObjectMissing."""
-    return kelp.database.recall(("content to carry", content_id), lambda tx: contents.get(tx, content_id))
+    content = kelp.database.keep(content_id, lambda tx: tx.contents.get(content_id))
+    if content is None:
+        raise ObjectMissing(f"content {content_id} is unknown")
+    return content
 
 
 def tree_of(kelp: Kelp, folder_id: int) -> list[tuple[str, str, int | None, int | None, int | None]]:

@@ -148,6 +148,7 @@ def relocate(
         columns |= {"mtime_ns": mtime_ns, "shown_mtime": mtime_ns // changes.SECOND}
     elif entry.kind == Kind.FILE:
         columns["shown_mtime"] = _shown_after_move(tx, entry, there, now_ns)
+    tx.changed_folders.add(here.folder_id)
     tx.entries.update(entry.id, **columns)
     if entry.kind == Kind.FILE:
         if changes.succeed(kelp, tx, caller, there, entry.id, entry.uuid, now_ns):

@@ -34,6 +34,7 @@ def patch(
     with kelp.database.write() as tx:
         tx.lock_tree()
         tx.lock_rows([entry_id])
+        guard.foresee_reach(tx, entry_id)
         now = kelp.clock.now_ns()
         entry, chain = guard.reach(tx, caller, entry_id, Level.WRITE)
         if condition is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from vfs import names
@@ -42,12 +43,12 @@ def resolve(kelp: Kelp, caller: Caller, segments: Sequence[str]) -> Found:
 
 
 def _resolve(kelp: Kelp, tx: Tx, caller: Caller, segments: tuple[str, ...]) -> Found:
-    chain = tx.entries.resolve([names.key(name, kelp.settings.drive.case_sensitive) for name in segments])
-    rows = tx.entries.several(chain[-2:])
+    keys = [names.key(name, kelp.settings.drive.case_sensitive) for name in segments]
+    chain, rows, any_grants = tx.entries.follow(keys)
     last = rows[chain[-1]]
     found = last if len(chain) == len(segments) + 1 else None
     parent = _folder(rows, chain, len(segments))
-    if tx.accounts.any_grants():
+    if any_grants:
         found, parent = _readable(tx, caller, chain, found, parent)
     folders = chain if last.is_folder else chain[:-1]
     return Found(segments, tuple(folders), parent, found)
@@ -87,6 +88,11 @@ def stat(kelp: Kelp, caller: Caller, entry_id: int) -> Entry:
 ListingVersion = tuple[int, int, int]
 
 
+def moment(kelp: Kelp) -> AbstractContextManager[None]:
+    """What is looked at inside is as it was at one moment after the beginning, or newer."""
+    return kelp.database.moment()
+
+
 def version(kelp: Kelp) -> int | str | None:
     """Another with each commit of any process; None when it cannot be told just now."""
     return kelp.database.version()
@@ -97,11 +103,7 @@ def listing_version(kelp: Kelp, caller: Caller, entry_id: int) -> ListingVersion
 
     None while this does not decide alone what a caller sees: there are grants, or locks.
     """
-
-    def look(tx: Tx) -> ListingVersion | None:
-        return None if tx.locks.any() or tx.accounts.any_grants() else tx.entries.listing_version(entry_id)
-
-    return kelp.database.recall(("listing", entry_id), look)
+    return kelp.database.recall(("listing", entry_id), lambda tx: tx.entries.listing_version(entry_id))
 
 
 def list_folder(kelp: Kelp, caller: Caller, folder_id: int) -> Iterator[Row]:
@@ -110,6 +112,7 @@ def list_folder(kelp: Kelp, caller: Caller, folder_id: int) -> Iterator[Row]:
     Raises NotFound at the first row.
     """
     with kelp.database.scan() as tx:
+        guard.foresee_reach(tx, folder_id)
         guard.reach(tx, caller, folder_id, Level.READ)
         hidden = _hidden(tx, caller, folder_id)
         for row in tx.entries.children(folder_id):
@@ -130,7 +133,7 @@ def open_content(kelp: Kelp, caller: Caller, entry: Entry) -> contents.Reader:
     if entry.kind != Kind.FILE or entry.content_id is None:
         raise WrongKind(f"{entry.name!r} is not a file")
     content_id = entry.content_id
-    content = kelp.database.recall(("content", content_id), lambda tx: tx.contents.get(content_id))
+    content = kelp.database.keep(content_id, lambda tx: tx.contents.get(content_id))
     if content is None:
         raise StoreUnavailable("the content has just been freed", retry_after=1)
     return contents.Reader(kelp, content)

@@ -122,6 +122,7 @@ def restore(kelp: Kelp, caller: Caller, uuid: str, *, on_conflict: OnConflict = 
             kelp, tx, folder_id, here.name, entry.kind, (entry.id, entry.uuid), stamp or registered_ns
         )
         tx.entries.take_from_trash(entry.id)
+        tx.changed_folders.add(entry.parent_id)
         tx.entries.update(
             entry.id, state=State.ACTIVE.value, parent_id=folder_id, name=here.name, name_key=here.key, **place
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from functools import partial
 
 from vfs import names
 from vfs.core import Kelp
@@ -52,12 +53,14 @@ def put_file(
     if on_conflict not in (OnConflict.ERROR, OnConflict.RENAME, OnConflict.OVERWRITE):
         raise InvalidRequest(f"an upload knows no strategy {on_conflict}")
     with kelp.database.read() as tx:
-        _check(kelp, tx, caller, place, on_conflict, condition)
+        key = names.key(place.name, kelp.settings.drive.case_sensitive)
+        tx.foresee(*guard.looks_at(tx, [(place.folder_id, key)]))
+        seen = _check(kelp, tx, caller, place, on_conflict, condition).entry
     guard.require_space(kelp, expected.length or 0)
     content = contents.store(kelp, chunks, expected)
     doubt = _Doubt()
     try:
-        return _change(kelp, caller, place, content, mime_type, mtime_ns, on_conflict, condition, doubt)
+        return _change(kelp, caller, place, content, mime_type, mtime_ns, on_conflict, condition, doubt, seen)
     except BaseException as error:
         contents.discard(kelp, content, in_doubt=doubt.committing and not isinstance(error, NoSpace))
         raise
@@ -80,12 +83,26 @@ def _change(
     on_conflict: OnConflict,
     condition: Condition | None,
     doubt: _Doubt,
+    seen: Entry | None,
 ) -> Written:
+    """`seen`: what had the name before the body was read."""
     doubt.committing = False
     with kelp.database.write() as tx:
-        written = _commit(kelp, tx, caller, place, content, mime_type, mtime_ns, on_conflict, condition)
+        _foresee(kelp, tx, place, content, seen)
+        entry_id, created = _commit(kelp, tx, caller, place, content, mime_type, mtime_ns, on_conflict, condition)
+        shown = tx.last(lambda: _again(tx, entry_id))
         doubt.committing = True
-    return written
+    return Written(shown.value, created)
+
+
+def _foresee(kelp: Kelp, tx: Tx, place: Place, content: Content, seen: Entry | None) -> None:
+    """What is asked once the name is known to be free, or whose it is: most of the time that is as it was."""
+    if seen is not None:
+        tx.foresee(partial(tx.entries.written_by, seen.id))
+        return
+    new = (0, content.id)
+    place_there = partial(changes.nas_place, kelp, tx, place.folder_id, place.name, Kind.FILE, new)
+    tx.foresee(partial(tx.new_id, "entries"), lambda: place_there(kelp.clock.now_ns()))
 
 
 def _check(
@@ -117,7 +134,8 @@ def _commit(
     mtime_ns: int | None,
     on_conflict: OnConflict,
     condition: Condition | None,
-) -> Written:
+) -> tuple[int, bool]:
+    """The file's id, and whether it is new."""
     guard.lock(kelp, tx, place)
     here = _check(kelp, tx, caller, place, on_conflict, condition)
     contents.require_stored(kelp, content)
@@ -128,7 +146,7 @@ def _commit(
         entry_id = create(kelp, tx, caller, here, content, mime_type, times)
     else:
         entry_id = switch(kelp, tx, caller, here, here.entry, content, mime_type, times)
-    return Written(_again(tx, entry_id), created=here.entry is None)
+    return entry_id, here.entry is None
 
 
 class _Times:
