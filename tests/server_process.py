@@ -56,7 +56,7 @@ class ServerProcess:
     def start(self) -> None:
         """Start without waiting for it to answer."""
         self._process = self._launch(self._under, "serve", "--port", str(self.port), *self._arguments)
-        if self._has_worker:
+        if self._has_worker and (self._worker is None or self._worker.poll() is not None):
             self._worker = self._launch((), "worker")
 
     def _launch(self, under: Sequence[str], command: str, *arguments: str) -> subprocess.Popen[bytes]:
