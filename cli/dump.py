@@ -19,7 +19,7 @@ from cli.drive import load_settings, log_option, on_drive, place_options, set_up
 from cli.serving import make_private
 from vfs import bootstrap, trace
 from vfs.core import Kelp
-from vfs.errors import ConfigurationError
+from vfs.errors import ConfigurationError, NoSpace, StoreUnavailable
 from vfs.operations import dumping, loading
 
 _BUFFER = 1024 * 1024  # bytes read or written at a time
@@ -51,7 +51,8 @@ def dump(kelp: Kelp, file: str, only_unmirrored: bool) -> None:
         done = dumping.dump(kelp, write, only_unmirrored=only_unmirrored, report=report)
     _tell(f"{sum(done.rows.values())} rows and {done.objects} objects, {size_in_words(done.bytes)}, are in the dump")
     if done.absent:
-        complain(f"{done.absent} objects are not: neither cache nor NAS has them (--log-level warning names them)")
+        are = "object is" if done.absent == 1 else "objects are"
+        complain(f"{done.absent} {are} not: neither cache nor NAS has them; the log names them")
         raise click.exceptions.Exit(1)
 
 
@@ -75,13 +76,23 @@ def load(file: str, same_cache: bool, config: Path | None, data: Path | None, na
     with _input(file) as stream, trace.under(trace.new_id("cli")):
         opened = loading.open_dump(stream)  # a wrong file makes nothing
         make_private(settings.data)
-        with bootstrap.opened_for_load(settings) as (database, cache), _progress() as report:
+        with _advised(), bootstrap.opened_for_load(settings) as (database, cache), _progress() as report:
             done = loading.load(database, cache, opened, same_cache=same_cache, report=report)
     with contextlib.closing(bootstrap.build(settings)):  # it can be opened; a NAS that is away is told in the log
         pass
     _tell(f"the drive is there: {done.rows} rows, {done.objects} objects, {size_in_words(done.bytes)}")
     if done.absent:
-        complain(f"{done.absent} objects were not in the dump when it was made: their files cannot be read")
+        complain(f"{done.absent} of the objects were lost when the dump was made: their files cannot be read")
+
+
+@contextlib.contextmanager
+def _advised() -> Iterator[None]:
+    """What is away or full now may not be later."""
+    try:
+        yield
+    except (StoreUnavailable, NoSpace) as error:
+        complain(f"{error}; what came stays: run it again with the same dump")
+        raise click.exceptions.Exit(1) from error
 
 
 def _tell(line: str) -> None:

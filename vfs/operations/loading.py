@@ -119,12 +119,11 @@ def _manifest(member: Member) -> dict[str, Any]:
 def _begin(database: Database, cache: ObjectStore, manifest: dict[str, Any], same_cache: bool) -> dict[str, Any]:
     """Mark a new database, or find how far a load of this dump came. Raises ConfigurationError."""
     with database.scan() as tx:
-        noted = transfer.progress(tx)
-        if noted is None and not transfer.is_new(tx):
-            raise ConfigurationError("this database has a drive already: a dump is loaded into a new one")
+        noted = _noted(tx)
     if noted is None and not same_cache and next(iter(cache.list()), None) is not None:
         raise ConfigurationError("the cache holds objects already: a dump is loaded into a new one")
     with database.write() as tx:
+        noted = _noted(tx)
         if noted is None:
             noted = {"dump": manifest["dump"], "made": manifest["made"], "pieces": 0, "run": ""}
             transfer.begin(tx, noted)
@@ -136,6 +135,13 @@ def _begin(database: Database, cache: ObjectStore, manifest: dict[str, Any], sam
         mine = {**noted, "run": str(uuid.uuid4())}  # should another load be at work here, its next commit fails
         transfer.advance(tx, noted, mine)
     return mine
+
+
+def _noted(tx: Tx) -> dict[str, Any] | None:
+    noted = transfer.progress(tx)
+    if noted is None and not transfer.is_new(tx):
+        raise ConfigurationError("this database has a drive already: a dump is loaded into a new one")
+    return noted
 
 
 class _Load:
