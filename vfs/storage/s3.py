@@ -8,6 +8,7 @@ only then: it takes 30 MB.
 from __future__ import annotations
 
 import base64
+import ssl
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -62,7 +63,9 @@ class S3ObjectStore:
             with self._faults("bucket"):
                 refusal = self._look()
         except StoreUnavailable as error:
-            if isinstance(error.__cause__, ProtocolError | ValueError):  # a certificate's error is a ValueError
+            if isinstance(error.__cause__, ProtocolError | ssl.SSLError) and not isinstance(
+                error.__cause__, ssl.SSLEOFError
+            ):
                 raise ConfigurationError(f"no S3 endpoint at {where}: {error.__cause__}") from error
             raise
         if refusal is None:
