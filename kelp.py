@@ -19,7 +19,7 @@ from pathlib import Path
 
 import click
 
-from cli import banner, check, dump, locks, processes, status, sync, tls, trash, users, versions, worker
+from cli import banner, check, doctor, dump, locks, processes, status, sync, tls, trash, users, versions, worker
 from cli.address import address_for
 from cli.allocator import share_arenas
 from cli.display import complain
@@ -29,7 +29,7 @@ from cli.serving import end, make_private, require_free, serve_until, stop_on_si
 from dav_provider.app import make_app
 from dav_provider.http_server import make_server
 from dav_provider.recording import Recorder
-from jobs import redis_queue, runner
+from jobs import diagnosing, redis_queue, runner
 from jobs import worker as queue_worker
 from jobs.queue import InProcessQueue
 from jobs.redis_queue import RedisQueue
@@ -42,7 +42,7 @@ _log = logging.getLogger("kelp")
 _INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
 _GROUPS = (
     status.status, sync.sync, users.user, locks.locks, trash.trash, versions.versions, check.check, tls.tls,
-    dump.dump, dump.load,
+    dump.dump, dump.load, doctor.make_command(diagnosing.check_queue),
 )  # fmt: skip
 
 
