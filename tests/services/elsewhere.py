@@ -52,6 +52,7 @@ class Databases:
     @functools.cached_property
     def _migrated(self) -> str:
         server, name = postgresql.shared(), f"kelp_migrated_{os.getpid()}"
+        server.drop(name)  # half done, when migrations failed at the last call
         server.create(name)
         atexit.register(server.drop, name)
         Database(server.url(name)).close()
