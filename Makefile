@@ -43,7 +43,8 @@ PYTEST := $(PYTHON) -m pytest -n $(JOBS) --dist loadfile -rs
 
 # Twice: embedded, then on PostgreSQL, S3 and Redis (tests/engines.py), which the tests start themselves. The second
 # run is what could tell the engines apart: all that changes a drive, by any way in, and all that kills one.
-ON_PRODUCTION := tests/contracts tests/rooms/core tests/rooms/mirror tests/stateful tests/crash tests/faces
+ON_PRODUCTION := tests/contracts tests/rooms/core tests/rooms/mirror tests/rooms/test_put_rollback.py tests/stateful \
+	tests/crash tests/faces
 # The faces without what is about HTTP before it reaches a drive, memory, the machine's own disks, or tools.
 NOT_ON_PRODUCTION := $(addprefix --ignore=tests/faces/test_,bench.py connect.py fresh_clone.py full_disk.py memory.py \
 	recording.py replay_player.py smuggling.py syncs.py xml_memory.py)
