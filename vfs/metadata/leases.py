@@ -6,11 +6,16 @@ NAS must be looked at before anything moves there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
+
+
+def _same(plan: str, _fence: int) -> str:
+    return plan
 
 
 class Leases:
@@ -22,22 +27,29 @@ class Leases:
         entry_id: int,
         owner: str,
         expires_ns: int,
-        plan: str,
+        plan_for: Callable[[int], str],
         target: tuple[int | None, str | None] = (None, None),
     ) -> int:
-        """Returns the fence. The entry must have no lease, and nobody one with that target (parent id, NAS key)."""
-        sql = """INSERT INTO mirror_leases (entry_id, owner, expires_ns, plan, nas_parent_id, nas_key)
-                 VALUES (:entry, :owner, :expires, :plan, :parent, :key) RETURNING id"""
+        """Returns the fence, which the plan contains. The entry must have no lease, and nobody one with that target
+        (parent id, NAS key)."""
         parent, key = target
-        return self._tx.insert(sql, entry=entry_id, owner=owner, expires=expires_ns, plan=plan, parent=parent, key=key)
+        values = {"entry": entry_id, "owner": owner, "expires": expires_ns, "parent": parent, "key": key}
+        fence = self._tx.new_id("mirror_leases")
+        if fence is not None:
+            sql = """INSERT INTO mirror_leases (id, entry_id, owner, expires_ns, plan, nas_parent_id, nas_key)
+                     VALUES (:id, :entry, :owner, :expires, :plan, :parent, :key)"""
+            self._tx.run(sql, id=fence, plan=plan_for(fence), **values)
+            return fence
+        sql = """INSERT INTO mirror_leases (entry_id, owner, expires_ns, plan, nas_parent_id, nas_key)
+                 VALUES (:entry, :owner, :expires, '[]', :parent, :key) RETURNING id"""
+        fence = self._tx.insert(sql, **values)
+        self._tx.run("UPDATE mirror_leases SET plan = :plan WHERE id = :id", id=fence, plan=plan_for(fence))
+        return fence
 
     def heads_for(self, parent_id: int, nas_key: str) -> bool:
         """Somebody's plan, perhaps carried out and not recorded yet, puts an entry there."""
         sql = "SELECT 1 FROM mirror_leases WHERE nas_parent_id = :parent AND nas_key = :key"
         return self._tx.one(sql, parent=parent_id, key=nas_key) is not None
-
-    def set_plan(self, fence: int, plan: str) -> None:
-        self._tx.run("UPDATE mirror_leases SET plan = :plan WHERE id = :id", id=fence, plan=plan)
 
     def take_paths(self, fence: int, shared: Sequence[int], exclusive: Sequence[int]) -> None:
         rows: list[dict[str, object]] = [{"e": id, "l": fence, "x": False} for id in shared if id not in exclusive]
@@ -87,13 +99,20 @@ class Leases:
         for old, entry_id, plan, *target in rows:
             paths = self._tx.all("SELECT entry_id, exclusive FROM path_leases WHERE lease_id = :id", id=old)
             self.release(old)
-            fence = self.take(entry_id, owner, expires_ns, plan, (target[0], target[1]))
+            fence = self.take(entry_id, owner, expires_ns, partial(_same, plan), (target[0], target[1]))
             self.take_paths(fence, [id for id, x in paths if not x], [id for id, x in paths if x])
             taken.append((fence, entry_id, plan))
         return taken
 
     def release(self, fence: int) -> None:
         self._tx.run("DELETE FROM mirror_leases WHERE id = :id", id=fence)
+
+    def alive(self, fences: Sequence[int]) -> set[int]:
+        """Those of them whose holder may still record what was done."""
+        marks = ", ".join(f":i{n}" for n in range(len(fences))) or "NULL"
+        values = {f"i{n}": id for n, id in enumerate(fences)}
+        sql = f"SELECT id FROM mirror_leases WHERE expires_ns > 0 AND id IN ({marks})"
+        return {row[0] for row in self._tx.all(sql, **values)}
 
     def plans(self) -> dict[int, str]:
         """Fence → plan of every lease, also of those that wait to be settled."""

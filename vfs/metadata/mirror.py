@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vfs import names
@@ -66,14 +67,20 @@ class Mirror:
         )
         return [(row[0], Kind(row[1])) for row in rows]
 
-    def record(self, id: int, before: Recorded, after: Recorded, folds_case: bool) -> bool:
-        """Compare and set; False when the row no longer says `before`."""
+    def recorded(self, ids: Sequence[int]) -> dict[int, tuple[int | None, str | None, str | None]]:
+        """(nas_parent_id, nas_name, nas_content_id) of these rows, which are locked."""
+        marks = ", ".join(f":i{n}" for n in range(len(ids))) or "NULL"
+        values = {f"i{n}": id for n, id in enumerate(ids)}
+        sql = f"SELECT id, nas_parent_id, nas_name, nas_content_id FROM entries WHERE id IN ({marks})"
+        return {row[0]: (row[1], row[2], row[3]) for row in self._tx.all(sql, **values)}
+
+    def record(self, id: int, after: Recorded, folds_case: bool) -> None:
+        """What the NAS has of a row that is locked."""
         spot = after.spot
-        changed = self._tx.count(
+        self._tx.run(
             """UPDATE entries SET nas_parent_id = :parent, nas_name = :name, nas_key = :key, nas_content_id = :content,
                       nas_size = :size, nas_mtime_ns = :mtime, nas_inode = :inode, nas_noted = :note
-               WHERE id = :id AND nas_parent_id IS NOT DISTINCT FROM :was_parent
-               AND nas_name IS NOT DISTINCT FROM :was_name AND nas_content_id IS NOT DISTINCT FROM :was_content""",
+               WHERE id = :id""",
             id=id,
             parent=spot.parent_id if spot else None,
             name=spot.name if spot else None,
@@ -83,11 +90,7 @@ class Mirror:
             mtime=after.mtime_ns,
             inode=after.inode,
             note=after.note,
-            was_parent=before.spot.parent_id if before.spot else None,
-            was_name=before.spot.name if before.spot else None,
-            was_content=before.content_id,
         )
-        return changed == 1
 
     def held_aside(self) -> set[str]:
         """Recorded names below Kelp's own temporary folder."""

@@ -16,7 +16,7 @@ import logging
 import re
 import select
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -38,8 +38,10 @@ log = logging.getLogger(__name__)
 
 _OLDEST = 140000  # the oldest release that its makers still keep
 _PIECE = 500  # rows fetched at once by `each`
+_FEW, _MOST_KNOWN = 200, 1000  # rows of an answer that is worth remembering, and answers to one question
 _LOCK_TIMEOUT = 8.0  # seconds; then the answer is 503 and the client comes again
 _LONGEST_STATEMENT = 9.0  # seconds without an answer: the server hangs, the connection is cut
+_DOUBT = 5.0  # seconds after which a scan asks whether the server still answers others
 _LONGEST_SCAN = 600.0
 # Keys of the advisory locks, below one number for Kelp: others may use the same database.
 _KELP = 0x6B656C70
@@ -69,29 +71,34 @@ class PostgresTx(Tx):
         super().__init__()
         self._connection = connection
         self._watchdog = watchdog
-        self._longest = longest
+        self._longest, self._doubt = longest, _DOUBT if longest > _LONGEST_STATEMENT else longest
         self._cursors = 0
         self._queue: list[Statement] = [] if kind == "look" else [(_BEGIN[kind], [])]
         self._kind = kind
         self._whole_tree = False
         self._noting = False
         self._wanted: list[Statement] = []  # looks that are foreseen
-        self._known: dict[tuple[str, tuple[object, ...]], list[Any]] = {}  # … and their answers
+        self._known: dict[str, dict[tuple[object, ...], list[Any]]] = {}  # answers, also for who asks once more
+        self._numbers: dict[str, list[int]] = {}  # for new rows, by table
         self._locked: set[int] = set()  # entries
         self.begun = False  # something reached the server
 
     def all(self, sql: str, **values: object) -> list[Any]:
-        statement = numbered(sql, values)
-        known = self._recall(statement)
-        return self._ask(statement).fetchall() if known is None else list(known)
+        return list(self._rows(sql, values))
 
     def one(self, sql: str, **values: object) -> Any:
+        rows = self._rows(sql, values)
+        return rows[0] if rows else None
+
+    def _rows(self, sql: str, values: Mapping[str, object]) -> list[Any]:
         statement = numbered(sql, values)
-        known = self._recall(statement)
-        if known is None:
+        rows = self._recall(statement)
+        if rows is None:
             self._changes(sql)
-            return self._ask(statement).fetchone()
-        return known[0] if known else None
+            rows = self._ask(statement).fetchall()
+            if _table_changed(sql) is None:
+                self._remember(statement, rows)
+        return rows
 
     def run(self, sql: str, **values: object) -> None:
         self._changes(sql)
@@ -110,25 +117,39 @@ class PostgresTx(Tx):
         finally:
             self._noting = False
 
+    def foresee_ids(self, table: str, count: int = 1) -> None:
+        self._wanted.append((_numbers_of(table), [count]))
+
     def new_id(self, table: str) -> int | None:
-        statement: Statement = (f"SELECT nextval(pg_get_serial_sequence('{table}', 'id'))", [])
-        if self._recall(statement) is None:
-            return None
-        return int(self._known.pop((statement[0], ()))[0][0])
+        for rows in self._known.pop(_numbers_of(table), {}).values():
+            self._numbers.setdefault(table, []).extend(row[0] for row in rows)
+        numbers = self._numbers.get(table)
+        return numbers.pop(0) if numbers else None
 
     def _recall(self, statement: Statement) -> list[Any] | None:
-        """The answer that was foreseen, as long as nothing changed in what it was read from."""
+        """An answer that is there already, as long as this transaction changed nothing in what it was read from.
+
+        What others change meanwhile is kept out by the locks, or does not matter: then a moment earlier is as good.
+        """
         if self._noting:
             self._wanted.append(statement)
             raise _Noted
-        return self._known.get((statement[0], tuple(statement[1]))) if self._known else None
+        known = self._known.get(statement[0])
+        return known.get(_key(statement)) if known else None
+
+    def _remember(self, statement: Statement, rows: list[Any]) -> None:
+        if len(rows) <= _FEW:
+            known = self._known.setdefault(statement[0], {})
+            if len(known) >= _MOST_KNOWN:  # a copy of a whole tree asks for each of its files
+                known.clear()
+            known[_key(statement)] = rows
 
     def _changes(self, sql: str) -> None:
         """Forget what was read from the table that a statement changes."""
         table = _table_changed(sql) if self._known else None
         if table is not None:
-            for key in [key for key in self._known if table in key[0]]:
-                del self._known[key]
+            for text in [text for text in self._known if table in text]:
+                del self._known[text]
 
     def many(self, sql: str, rows: Iterable[dict[str, object]]) -> None:
         self._changes(sql)
@@ -205,7 +226,7 @@ class PostgresTx(Tx):
         wanted, self._wanted = self._wanted, []
         self.begun = True
         cursor = psycopg.RawCursor(self._connection)
-        with turns.waiting(), self._watchdog.over(self._connection, self._longest):
+        with turns.waiting(), self._watchdog.over(self._connection, self._doubt, self._longest):
             if not waiting and not wanted:
                 return cursor.execute(*statement)
             with self._connection.pipeline():
@@ -215,9 +236,18 @@ class PostgresTx(Tx):
         for (text, _), rows in zip(waiting, done, strict=True):
             if text.startswith(_ROWS):
                 self._locked.update(id for (id,) in rows)
-        for (text, arguments), answer in zip(wanted, answers, strict=True):
-            self._known[text, tuple(arguments)] = answer.fetchall()
+        for looked, answer in zip(wanted, answers, strict=True):
+            self._remember(looked, answer.fetchall())
         return cursor
+
+
+def _key(statement: Statement) -> tuple[object, ...]:
+    return tuple(tuple(value) if isinstance(value, list) else value for value in statement[1])
+
+
+@lru_cache
+def _numbers_of(table: str) -> str:
+    return f"SELECT nextval(pg_get_serial_sequence('{table}', 'id')) FROM generate_series(1, $1)"
 
 
 @lru_cache(maxsize=1024)
@@ -231,13 +261,15 @@ def _row_lock(strong: bool) -> str:
 
 
 class PostgresEngine:
+    version_is_free = False
+
     def __init__(self, url: sa.URL, connections: int, timeout: float) -> None:
         """`connections`: of this process, at most; `timeout`: seconds that somebody waits for one.
 
         Raises ConfigurationError when the server refuses, is too old, or the database is newer than this program.
         """
         self._timeout = timeout
-        self._watchdog = Watchdog()
+        self._watchdog = Watchdog(self._answers)
         self._free = threading.BoundedSemaphore(connections)
         self._spare: list[sa.PoolProxiedConnection] = []
         self._engine = sa.create_engine(
@@ -357,17 +389,34 @@ class PostgresEngine:
         finally:
             self._free.release()
 
+    def _answers(self) -> bool:
+        arguments, named = self._engine.dialect.create_connect_args(self._engine.url)
+        try:
+            psycopg.connect(*arguments, **{**named, "connect_timeout": 2}).close()
+            return True
+        except psycopg.Error:
+            return False
+
     def _take(self) -> sa.PoolProxiedConnection:
+        if self._watchdog.distrusts:
+            raise StoreUnavailable("the database does not answer", retry_after=2)
         while True:
             try:
                 pooled = self._spare.pop()
             except IndexError:
                 with turns.waiting():
-                    return self._engine.raw_connection()
+                    return self._connect()
             if _is_quiet(pooled.driver_connection):  # type: ignore[arg-type]
                 return pooled
             pooled.invalidate()
             pooled.close()
+
+    def _connect(self) -> sa.PoolProxiedConnection:
+        try:
+            return self._engine.raw_connection()
+        except psycopg.errors.ConnectionTimeout:
+            self._watchdog.hung()
+            raise
 
     def _migrate(self) -> None:
         with self._engine.connect() as connection:

@@ -6,6 +6,7 @@ No deadlock and no race of the database ever reaches a caller.
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import random
 import threading
@@ -25,6 +26,7 @@ R = TypeVar("R")
 _TRIES = 12
 _SHARED, _EXCLUSIVE = False, True
 _LONGEST = 0.25  # seconds between two tries
+_PATIENCE = 6.0  # seconds after which nothing is tried again
 
 
 class NeedsWholeTree(Exception):
@@ -55,8 +57,8 @@ def _whole_tree() -> Iterator[None]:
 def retried(change: Callable[P, R]) -> Callable[P, R]:
     """For a function that is one write transaction and nothing else: it runs again after a Conflict.
 
-    The pauses grow and vary, so that those who met do not meet again. Raises the last Conflict when none of some dozen
-    tries came through, which is then a 503 for the client.
+    The pauses grow and vary, so that those who met do not meet again. Raises the last Conflict when none of a dozen
+    tries came through, or some seconds have passed; it is then a 503 for the client.
     """
 
     def attempt_once(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -68,13 +70,17 @@ def retried(change: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(change)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        for attempt in range(1, _TRIES):
+        until = time.monotonic() + _PATIENCE
+        for attempt in itertools.count(1):
             try:
                 return attempt_once(*args, **kwargs)
             except Conflict as error:
+                if attempt == _TRIES or time.monotonic() > until:
+                    log.warning("%s is given up after %d tries: %s", change.__name__, attempt, error)
+                    raise
                 log.debug("%s: try %d: %s", change.__name__, attempt, error)
                 with turns.waiting():
                     time.sleep(random.uniform(0.0, min(_LONGEST, 0.002 * 2**attempt)))
-        return attempt_once(*args, **kwargs)
+        raise AssertionError("numbers do not end")
 
     return run

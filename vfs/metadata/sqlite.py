@@ -74,6 +74,8 @@ class SqliteTx(Tx):
 
 
 class SqliteEngine:
+    version_is_free = True
+
     def __init__(self, url: sa.URL) -> None:
         """Raises ConfigurationError when the file cannot be opened or is newer than this program."""
         if sqlite3.sqlite_version_info < _OLDEST:

@@ -80,8 +80,11 @@ class Tx(abc.ABC):
     def foresee(self, *looks: Callable[[], object]) -> None:  # noqa: B027  # SQLite answers at once, whenever asked
         """These looks come soon: what they ask for, until their first answer, is brought with the next round trip."""
 
+    def foresee_ids(self, table: str, count: int = 1) -> None:  # noqa: B027
+        """So many rows of a table will be made soon."""
+
     def new_id(self, table: str) -> int | None:
-        """A number for a new row when one was foreseen; None: the insert numbers it."""
+        """A number for a new row when it was foreseen; None: the insert numbers it."""
         return None
 
     def last(self, look: Callable[[], T]) -> Later[T]:

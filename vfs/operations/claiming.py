@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from vfs import names
 from vfs.core import Kelp
@@ -49,12 +50,32 @@ def claim(kelp: Kelp, owner: str, limit: int, planner: Planner) -> tuple[list[Jo
         claims = _Claims(owner, now + int(kelp.settings.mirror.lease * SECOND), now)
         due = list(dict.fromkeys(tx.events.due(now, limit * 4)))
         tx.lock_rows(due)
-        for entry_id in due:
+        for at in range(0, len(due), limit):
             if len(claims.jobs) >= limit:
                 break
-            if entry_id not in claims.taken:
-                covered += _claim_one(kelp, tx, claims, entry_id, planner)
+            covered += _claim_several(kelp, tx, claims, due[at : at + limit], limit, planner)
+        for entry_id in claims.taken:
+            tx.events.start(entry_id)
     return claims.jobs, covered
+
+
+def _claim_several(kelp: Kelp, tx: Tx, claims: _Claims, entry_ids: list[int], limit: int, planner: Planner) -> int:
+    """Claim these as far as `limit` allows; how many of them needed no work at all."""
+    covered = 0
+    tx.foresee_ids("mirror_leases", len(entry_ids))
+    for entry_id in entry_ids:
+        tx.foresee(
+            partial(tx.events.newest, entry_id),
+            partial(tx.mirror.row, entry_id),
+            partial(tx.versions.on_nas, entry_id),
+            partial(tx.events.oldest, entry_id),
+        )
+    for entry_id in entry_ids:
+        if len(claims.jobs) >= limit:
+            break
+        if entry_id not in claims.taken:
+            covered += _claim_one(kelp, tx, claims, entry_id, planner)
+    return covered
 
 
 def _claim_one(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, planner: Planner) -> bool:
@@ -172,18 +193,24 @@ def _take(
     ancestors = sorted(shared - {ROOT_ID, situation.entry_id})
     # Compared by the oldest change of each, which gives one order for all: no two entries wait for each other.
     oldest = tx.events.oldest(situation.entry_id)
-    in_the_way = final and ancestors and oldest is not None and tx.mirror.waits_to_move(ancestors, oldest)
     target = situation.desired.spot if final else None
     key = names.nas_key(target.name, kelp.nas.properties.folds_case) if target else None
+    tx.foresee(partial(tx.leases.blocked, sorted(shared), exclusive))
+    if target is not None and key is not None:
+        tx.foresee(partial(tx.leases.heads_for, target.parent_id, key))
+    in_the_way = final and ancestors and oldest is not None and tx.mirror.waits_to_move(ancestors, oldest)
     aimed_at = target is not None and key is not None and tx.leases.heads_for(target.parent_id, key)
     if in_the_way or aimed_at or tx.leases.blocked(sorted(shared), exclusive):
         tx.events.put_off(instead_of or situation.entry_id, claims.now_ns + _BUSY_NS)
         return
     goal = (target.parent_id, key) if target else (None, None)
-    fence = tx.leases.take(situation.entry_id, claims.owner, claims.expires_ns, "[]", goal)
-    steps = steps_for(fence)
-    tx.leases.set_plan(fence, dump_steps(steps))
+    steps: list[Step] = []
+
+    def plan_for(fence: int) -> str:
+        steps[:] = steps_for(fence)
+        return dump_steps(steps)
+
+    fence = tx.leases.take(situation.entry_id, claims.owner, claims.expires_ns, plan_for, goal)
     tx.leases.take_paths(fence, sorted(shared), exclusive)
-    tx.events.start(situation.entry_id)
     claims.taken.add(situation.entry_id)
     claims.jobs.append(Job(fence, situation, tuple(steps), places, final))

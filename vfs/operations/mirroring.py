@@ -7,6 +7,7 @@ finds an expired lease settles its plan by looking first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from vfs import names, trace
 from vfs.core import Kelp
@@ -97,7 +98,7 @@ def tree_of(kelp: Kelp, folder_id: int) -> list[tuple[str, str, int | None, int 
 
 def still_mine(kelp: Kelp, job: Job) -> bool:
     """The fence check, right before a step touches the tree."""
-    expires = kelp.database.recall(("lease", job.fence), lambda tx: tx.leases.expires(job.fence))
+    expires = kelp.database.fresh(("lease", job.fence), lambda tx: tx.leases.expires(job.fence))
     return expires is not None and expires > kelp.clock.now_ns()
 
 
@@ -162,26 +163,38 @@ def record(kelp: Kelp, results: Sequence[Result], failures: Sequence[tuple[Resul
     with kelp.database.write() as tx:
         tx.lock_mirror()
         tx.lock_tree()
-        tx.lock_rows([result.job.situation.entry_id for result in (*results, *(failed for failed, _ in failures))])
+        every = [*results, *(failed for failed, _ in failures)]
+        tx.lock_rows(ids := [result.job.situation.entry_id for result in every])
+        seen = _Seen(tx.leases.alive([result.job.fence for result in every]), tx.mirror.recorded(ids))
         now = kelp.clock.now_ns()
         for result in results:
-            if _record_one(kelp, tx, result) and result.done and result.job.final:
+            if _record_one(kelp, tx, seen, result) and result.done and result.job.final:
                 tx.events.cover(result.job.situation.entry_id, result.job.situation.event_id, now)
             else:
                 tx.events.put_off(result.job.situation.entry_id, now)
             tx.leases.release(result.job.fence)
         for result, message in failures:
-            _record_one(kelp, tx, result)
+            _record_one(kelp, tx, seen, result)
             _fail(kelp, tx, result.job, message, now)
             tx.leases.release(result.job.fence)
 
 
-def _record_one(kelp: Kelp, tx: Tx, result: Result) -> bool:
+@dataclass(slots=True)
+class _Seen:
+    """Read once for a batch, under the locks: fences that are still alive, and what the rows say of the NAS."""
+
+    fences: set[int]
+    rows: dict[int, tuple[int | None, str | None, str | None]]
+
+
+def _record_one(kelp: Kelp, tx: Tx, seen: _Seen, result: Result) -> bool:
+    """False when somebody else took over, or the row no longer says what the plan was made from."""
     situation = result.job.situation
-    if not tx.leases.expires(result.job.fence):
+    if result.job.fence not in seen.fences:
         return False
     if situation.kind == Kind.FOLDER and situation.recorded.spot is not None and result.recorded.spot is None:
         _record_gone(kelp, tx, result.job)
+        seen.rows = tx.mirror.recorded([*seen.rows])
     for uuid, path in result.version_paths.items():
         if path is None:
             tx.versions.purge(uuid)
@@ -189,7 +202,12 @@ def _record_one(kelp: Kelp, tx: Tx, result: Result) -> bool:
             tx.versions.recorded(uuid, path)
     if result.recorded == situation.recorded:
         return True
-    return tx.mirror.record(situation.entry_id, situation.recorded, result.recorded, kelp.nas.properties.folds_case)
+    spot = situation.recorded.spot
+    planned = (spot.parent_id if spot else None, spot.name if spot else None, situation.recorded.content_id)
+    if seen.rows.get(situation.entry_id) != planned:
+        return False
+    tx.mirror.record(situation.entry_id, result.recorded, kelp.nas.properties.folds_case)
+    return True
 
 
 def _record_gone(kelp: Kelp, tx: Tx, job: Job) -> None:
