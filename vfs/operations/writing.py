@@ -102,7 +102,8 @@ def _foresee(kelp: Kelp, tx: Tx, place: Place, content: Content, seen: Entry | N
         return
     new = (0, content.id)
     place_there = partial(changes.nas_place, kelp, tx, place.folder_id, place.name, Kind.FILE, new)
-    tx.foresee(partial(tx.new_id, "entries"), lambda: place_there(kelp.clock.now_ns()))
+    tx.foresee_ids("entries")
+    tx.foresee(lambda: place_there(kelp.clock.now_ns()))
 
 
 def _check(
