@@ -274,7 +274,7 @@ def test_a_drive_moves(tmp_path: Path, target: str) -> None:
     backup, dump = tmp_path / "backup.kelp", tmp_path / "drive.kelp"
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
-    with server_process(tmp_path / "old", worker=False) as server:
+    with server_process(tmp_path / "old") as server:
         for path, data in files.items():
             _put(server, path, data)
         settings = server.settings
@@ -286,7 +286,7 @@ def test_a_drive_moves(tmp_path: Path, target: str) -> None:
     with new_place(target, tmp_path / "new" / "data", settings.nas_root) as place:
         require(kelp(place(), "load", dump))
         new = ServerProcess(
-            tmp_path / "new", worker=False, nas_root=settings.nas_root, database_url=place().database.url,
+            tmp_path / "new", nas_root=settings.nas_root, database_url=place().database.url,
             cache_url=place().cache.url, cache_access_key=place().cache.access_key,
             cache_secret_key=place().cache.secret_key,
         )  # fmt: skip
