@@ -22,13 +22,14 @@ from vfs.bootstrap import build
 from vfs.model import Role
 from vfs.operations import access, checking
 
-TRUST = {"server_trusted_proxies": "127.0.0.1"}
+# One process each: when the first of several is killed, the others finish what they are at, and then end.
+SETTINGS = {"server_trusted_proxies": "127.0.0.1", "server_processes": 1}
 AWAY = 2.5  # seconds, a little more than nginx asks nothing of a server that was away
 
 
 @contextlib.contextmanager
 def two_servers(folder: Path) -> Iterator[tuple[ServerProcess, ServerProcess]]:
-    with server_process(folder, **TRUST) as first, server_process(folder, **TRUST) as second:
+    with server_process(folder, **SETTINGS) as first, server_process(folder, **SETTINGS) as second:
         yield first, second
 
 
