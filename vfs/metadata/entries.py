@@ -288,6 +288,10 @@ class Entries:
         row: tuple[int, int, int] | None = self._tx.one(sql, folder=folder_id, key=key)
         return row
 
+    def forget_names(self, before_ns: int) -> int:
+        """Memories of names that were left before then; how many."""
+        return self._tx.count("DELETE FROM name_memory WHERE left_ns < :before", before=before_ns)
+
     def settle_name(self, folder_id: int, key: str) -> None:
         """Whoever had the name has no claim on it any more; the time it showed stays remembered."""
         sql = "UPDATE name_memory SET entry_id = 0 WHERE parent_id = :folder AND name_key = :key"

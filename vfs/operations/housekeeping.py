@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import uuid
 from collections.abc import Iterator
 from itertools import groupby, islice
 
@@ -24,6 +25,7 @@ _MEMORY_NS = 3600 * _SECOND
 _ORPHAN_NS = 3600 * _SECOND  # an object that no row names, and whose content has not grown for so long
 _ORPHAN_ROUND_NS = 6 * 3600 * _SECOND  # the cache is listed so seldom (spec §12)
 _LIMIT = 500
+_AT_ONCE = 25  # orphans that go while everybody waits
 
 
 def run(kelp: Kelp) -> None:
@@ -34,12 +36,21 @@ def run(kelp: Kelp) -> None:
         ("rows below purged folders", spread_deletion),
         ("objects freed", free_contents),
         ("orphans removed", remove_orphans),
+        ("names forgotten", forget_names),
     ):
-        count = batch(kelp)
+        try:
+            count = batch(kelp)
+        except KelpError as error:  # the others need not wait for it, the next round tries again
+            log.warning("%s: %s", name, error)
+            continue
         if count:
             log.info("%s: %d", name, count)
+
+
+def forget_names(kelp: Kelp) -> int:
+    """Whose names were too long ago to matter."""
     with kelp.database.write() as tx:
-        tx.run("DELETE FROM name_memory WHERE left_ns < :before", before=kelp.clock.now_ns() - _MEMORY_NS)
+        return tx.entries.forget_names(kelp.clock.now_ns() - _MEMORY_NS)
 
 
 def expire_trash(kelp: Kelp) -> int:
@@ -50,9 +61,9 @@ def expire_trash(kelp: Kelp) -> int:
     if not due:
         return 0
     caller = access.system_caller(kelp, "batch")
-    for uuid in due:
+    for item in due:
         with contextlib.suppress(NotFound):  # someone restored or purged it meanwhile
-            trashing.purge(kelp, caller, uuid)
+            trashing.purge(kelp, caller, item)
     return len(due)
 
 
@@ -120,12 +131,22 @@ def remove_orphans(kelp: Kelp) -> int:
     if now - last < _ORPHAN_ROUND_NS:
         return 0
     count = 0
-    resting = _resting_objects(kelp, now - _ORPHAN_NS)
-    while keys := list(islice(resting, _LIMIT)):
+    resting = _resting_objects(kelp, _now_of_cache(kelp) - _ORPHAN_NS)
+    while keys := list(islice(resting, _AT_ONCE)):
         count += _remove_unknown(kelp, keys)
     with kelp.database.write() as tx:
         tx.accounts.set_value("orphans_sought_ns", str(now))
     return count
+
+
+def _now_of_cache(kelp: Kelp) -> int:
+    """The time by the clock that gave the objects theirs: this machine's may be another's, and wrong by hours."""
+    key = f"clock-{uuid.uuid4()}"
+    kelp.cache.put(key, [b"."])
+    try:
+        return max(info.modified_ns for info in kelp.cache.list(key))
+    finally:
+        kelp.cache.delete(key)
 
 
 def _resting_objects(kelp: Kelp, since_ns: int) -> Iterator[str]:
@@ -142,6 +163,7 @@ def _remove_unknown(kelp: Kelp, keys: list[str]) -> int:
         if not tx.contents.unknown(keys):
             return 0
     with kelp.database.write() as tx:
+        tx.lock_tree(exclusive=True)
         orphans = tx.contents.unknown(keys)
         for key in orphans:
             kelp.cache.delete(key)
