@@ -126,10 +126,10 @@ def _is_there_and_small(found: object) -> bool:
 def _open(url: str, connections: int, timeout: float) -> Engine:
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
+    except (sa.exc.ArgumentError, ValueError):  # they tell parts of it, the password perhaps
         raise ConfigurationError(
             "the database URL cannot be read: sqlite:////path or postgresql://user@host/name"
-        ) from error
+        ) from None
     # Each brings in a driver: only the one that is used is loaded.
     if parsed.get_backend_name() == "sqlite":
         from vfs.metadata.sqlite import SqliteEngine

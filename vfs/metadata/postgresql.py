@@ -294,9 +294,13 @@ class PostgresEngine:
         try:
             self._migrate()
         except (sa.exc.DBAPIError, psycopg.Error) as error:
+            self.close()
             raise ConfigurationError(
                 f"cannot open the database at {url.host or 'localhost'}: {_line(error)}"
             ) from error
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         while self._spare:
@@ -429,7 +433,8 @@ class PostgresEngine:
                 return
             connection.exec_driver_sql("BEGIN")
             try:
-                # Several servers may start on an empty database at once.
+                # Several servers may start on an empty database at once; who is first may need hours.
+                connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_KELP}, {_MIGRATING})")
                 migrating.upgrade(connection)
                 connection.exec_driver_sql("COMMIT")

@@ -63,10 +63,12 @@ def discard(kelp: Kelp, content: Content, *, in_doubt: bool = False) -> None:
 
     `in_doubt`: the commit itself failed. When its fsync did, the change is in SQLite's log though nobody sees it, and
     a crash would bring it back without its objects (tried: EIO, then SIGKILL). So they go only after another commit,
-    which writes over it.
+    which writes over it. PostgreSQL may still be at work on a commit whose connection was lost: its locks tell.
     """
     try:
         with kelp.database.write() if in_doubt else kelp.database.read() as tx:
+            if in_doubt:
+                tx.lock_tree(exclusive=True)
             if tx.contents.get(content.id) is not None:
                 return
             if in_doubt:
