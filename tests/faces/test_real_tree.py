@@ -49,7 +49,7 @@ class Copies:
         """`kelp sync wait`, as people run it."""
         place = ["--data", str(self.server.data), "--nas", str(self.server.nas)]
         command = [sys.executable, str(PROGRAM), "sync", "wait", "--timeout", "120", *place]
-        waited = subprocess.run(command, capture_output=True, text=True, timeout=180)
+        waited = subprocess.run(command, env=self.server.environ, capture_output=True, text=True, timeout=180)
         assert waited.returncode == 0, waited.stderr
 
 

@@ -36,11 +36,12 @@ class Variant:
         default=lambda data, nas: contextlib.nullcontext()
     )
     mirrored: bool = True
+    worker: bool = True
 
 
 @contextlib.contextmanager
 def _nobody_runs_the_jobs(data: Path, nas: Path) -> Iterator[None]:
-    """The lock that decides which process runs them is ours."""
+    """The lock that decides which process runs them is ours; where a worker does, there is none."""
     with (data / "jobs.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -60,7 +61,7 @@ def _the_nas_is_away(data: Path, nas: Path) -> Iterator[None]:
 VARIANTS = [
     Variant("1 process", 1),
     Variant("4 processes", 4),
-    Variant("1 process, no jobs", 1, _nobody_runs_the_jobs, mirrored=False),
+    Variant("1 process, no jobs", 1, _nobody_runs_the_jobs, mirrored=False, worker=False),
     Variant("4 processes, no NAS", 4, _the_nas_is_away, mirrored=False),
 ]
 
@@ -70,7 +71,7 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """A served drive; when all have played, what they left is checked."""
     variant: Variant = request.param
     folder = tmp_path_factory.mktemp("replay")
-    server = ServerProcess(folder, server_processes=variant.processes)
+    server = ServerProcess(folder, worker=variant.worker, server_processes=variant.processes)
     with contextlib.closing(build(server.settings)) as kelp:
         for name, role in (("admin", Role.ADMIN), ("other", Role.EDITOR)):
             access.add_user(kelp, name, PASSWORD, role)

@@ -66,7 +66,7 @@ class Databases:
 
 
 class Objects:
-    """All drives share a bucket; each has a prefix. Kelp makes the bucket when it first opens one."""
+    """All drives share a bucket, which is there before the first: Kelp says so when it makes one. Each has a prefix."""
 
     setting = "cache_url"
     _bucket, _variable = "kelp-tests", "KELP_TEST_S3_ENDPOINT"
@@ -75,6 +75,7 @@ class Objects:
         return None  # a package of the tests
 
     def settings(self, name: str, new: bool) -> dict[str, object]:
+        assert self._client  # so the bucket is there
         url = f"s3://{self._bucket}?endpoint={self._endpoint}&prefix={name}/"
         return {"cache_url": url, "cache_access_key": s3.ACCESS_KEY, "cache_secret_key": s3.SECRET_KEY}
 
@@ -107,7 +108,9 @@ class Objects:
         import boto3
 
         keys = {"aws_access_key_id": s3.ACCESS_KEY, "aws_secret_access_key": s3.SECRET_KEY}
-        return boto3.client("s3", endpoint_url=self._endpoint, region_name="us-east-1", **keys)
+        client = boto3.client("s3", endpoint_url=self._endpoint, region_name="us-east-1", **keys)
+        client.create_bucket(Bucket=self._bucket)  # one that is there already is fine in this region
+        return client
 
 
 class Queues:
