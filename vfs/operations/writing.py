@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 
 from vfs import names
@@ -27,6 +28,10 @@ from vfs.model import (
 )
 from vfs.operations import changes, contents, guard
 from vfs.operations.guard import Standing
+
+# An upload that took longer asks whether its objects are still there: in an S3 cache that is a call of its own, and the
+# orphan batch takes nothing that is younger than an hour.
+_RESTED_NS = 60 * changes.SECOND
 
 
 def put_file(
@@ -52,101 +57,86 @@ def put_file(
     guard.check_time(mtime_ns)
     if on_conflict not in (OnConflict.ERROR, OnConflict.RENAME, OnConflict.OVERWRITE):
         raise InvalidRequest(f"an upload knows no strategy {on_conflict}")
+    put = _Put(caller, place, mime_type, mtime_ns, on_conflict, condition, kelp.clock.now_ns())
     with kelp.database.read() as tx:
         key = names.key(place.name, kelp.settings.drive.case_sensitive)
         tx.foresee(*guard.looks_at(tx, [(place.folder_id, key)]))
-        seen = _check(kelp, tx, caller, place, on_conflict, condition).entry
+        put.seen = _check(kelp, tx, put).entry
     guard.require_space(kelp, expected.length or 0)
     content = contents.store(kelp, chunks, expected)
-    doubt = _Doubt()
     try:
-        return _change(kelp, caller, place, content, mime_type, mtime_ns, on_conflict, condition, doubt, seen)
+        return _change(kelp, put, content)
     except BaseException as error:
-        contents.discard(kelp, content, in_doubt=doubt.committing and not isinstance(error, NoSpace))
+        contents.discard(kelp, content, in_doubt=put.committing and not isinstance(error, NoSpace))
         raise
 
 
-class _Doubt:
-    """Whether a commit was begun whose outcome is not known."""
+@dataclass(slots=True)
+class _Put:
+    """What was asked for, and how far it is."""
 
-    committing = False
+    caller: Caller
+    place: Place
+    mime_type: str | None
+    mtime_ns: int | None
+    on_conflict: OnConflict
+    condition: Condition | None
+    began_ns: int
+    seen: Entry | None = None  # what had the name before the body was read
+    committing: bool = False  # a commit was begun whose outcome is not known
 
 
 @retried
-def _change(
-    kelp: Kelp,
-    caller: Caller,
-    place: Place,
-    content: Content,
-    mime_type: str | None,
-    mtime_ns: int | None,
-    on_conflict: OnConflict,
-    condition: Condition | None,
-    doubt: _Doubt,
-    seen: Entry | None,
-) -> Written:
-    """`seen`: what had the name before the body was read."""
-    doubt.committing = False
+def _change(kelp: Kelp, put: _Put, content: Content) -> Written:
+    put.committing = False
     with kelp.database.write() as tx:
-        _foresee(kelp, tx, place, content, seen)
-        entry_id, created = _commit(kelp, tx, caller, place, content, mime_type, mtime_ns, on_conflict, condition)
+        guard.lock(kelp, tx, put.place)
+        _foresee(kelp, tx, put, content)
+        entry_id, created = _commit(kelp, tx, put, content)
         shown = tx.last(lambda: _again(tx, entry_id))
-        doubt.committing = True
+        put.committing = True
     return Written(shown.value, created)
 
 
-def _foresee(kelp: Kelp, tx: Tx, place: Place, content: Content, seen: Entry | None) -> None:
+def _foresee(kelp: Kelp, tx: Tx, put: _Put, content: Content) -> None:
     """What is asked once the name is known to be free, or whose it is: most of the time that is as it was."""
-    if seen is not None:
-        tx.foresee(partial(tx.entries.written_by, seen.id))
+    if put.seen is not None:
+        tx.foresee(partial(tx.entries.written_by, put.seen.id))
         return
-    new = (0, content.id)
-    place_there = partial(changes.nas_place, kelp, tx, place.folder_id, place.name, Kind.FILE, new)
+    new, place = (0, content.id), put.place
     tx.foresee_ids("entries")
-    tx.foresee(lambda: place_there(kelp.clock.now_ns()))
+    tx.foresee(lambda: changes.nas_place(kelp, tx, place.folder_id, place.name, Kind.FILE, new, kelp.clock.now_ns()))
 
 
-def _check(
-    kelp: Kelp, tx: Tx, caller: Caller, place: Place, on_conflict: OnConflict, condition: Condition | None
-) -> Standing:
+def _check(kelp: Kelp, tx: Tx, put: _Put) -> Standing:
     """What can be refused: asked once before the body is read, and again inside the transaction."""
     now = kelp.clock.now_ns()
-    here = guard.stand(kelp, tx, caller, place)
-    guard.check_condition(tx, here, condition, now)
+    here = guard.stand(kelp, tx, put.caller, put.place)
+    guard.check_condition(tx, here, put.condition, now)
     taken = here.entry
     if taken is not None:
-        if on_conflict == OnConflict.ERROR:
-            raise AlreadyExists(f"there is a {place.name!r} already", taken)
-        if on_conflict == OnConflict.RENAME:
+        if put.on_conflict == OnConflict.ERROR:
+            raise AlreadyExists(f"there is a {put.place.name!r} already", taken)
+        if put.on_conflict == OnConflict.RENAME:
             here = changes.renamed(here, kelp, tx, is_folder=False)
         elif taken.is_folder:
-            raise WrongKind(f"{place.name!r} is a folder")
-    guard.confirm_write(tx, caller, here, now)
+            raise WrongKind(f"{put.place.name!r} is a folder")
+    guard.confirm_write(tx, put.caller, here, now)
     return here
 
 
-def _commit(
-    kelp: Kelp,
-    tx: Tx,
-    caller: Caller,
-    place: Place,
-    content: Content,
-    mime_type: str | None,
-    mtime_ns: int | None,
-    on_conflict: OnConflict,
-    condition: Condition | None,
-) -> tuple[int, bool]:
+def _commit(kelp: Kelp, tx: Tx, put: _Put, content: Content) -> tuple[int, bool]:
     """The file's id, and whether it is new."""
-    guard.lock(kelp, tx, place)
-    here = _check(kelp, tx, caller, place, on_conflict, condition)
-    contents.require_stored(kelp, content)
+    here = _check(kelp, tx, put)
     now = kelp.clock.now_ns()
+    if abs(now - put.began_ns) > _RESTED_NS:
+        contents.require_stored(kelp, content)
     tx.contents.insert(content, now)
-    times = _Times(tx, here, mtime_ns, now, by_client=mtime_ns is not None)
+    times = _Times(tx, here, put.mtime_ns, now, by_client=put.mtime_ns is not None)
     if here.entry is None:
-        entry_id = create(kelp, tx, caller, here, content, mime_type, times)
+        entry_id = create(kelp, tx, put.caller, here, content, put.mime_type, times)
     else:
-        entry_id = switch(kelp, tx, caller, here, here.entry, content, mime_type, times)
+        entry_id = switch(kelp, tx, put.caller, here, here.entry, content, put.mime_type, times)
     return entry_id, here.entry is None
 
 
