@@ -13,7 +13,7 @@ from vfs.operations.diagnosing import Area, Finding, Mark
 
 _AREA = Area("face")
 _LONG = 20 * 1024 * 1024  # bytes: more than the limits that proxies come with
-_CHUNKED = 1024 * 1024 + 1  # bytes
+_CHUNKED = 100 * 1024 + 1  # bytes: under every limit, more than one chunk
 _SMALL = b"written by kelp doctor, and gone at once\n"
 _FILES = ("small", "moved", "chunked", "asked", "locked", "long")
 _LOCK = (

@@ -10,9 +10,8 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from redis import Redis, RedisError
-from rq.exceptions import NoSuchJobError
+from rq.exceptions import InvalidJobOperation
 from rq.job import Job, JobStatus
-from rq.serializers import JSONSerializer
 
 from jobs import redis_queue
 from vfs.errors import KelpError
@@ -23,14 +22,17 @@ _AREA = Area("queue")
 _OLDEST = (5, 0)  # what RQ needs of Redis
 _PATIENCE = 8.0  # seconds for a worker to take a job; one that carries files looks again after five
 _ANY_ENTRY = 0  # the job says nothing but "look": no entry has this id
+_LONGEST = 100  # characters of what Redis says
 _KEPT = 60  # seconds that Redis keeps the job, should this process be killed
 _WHEN_SILENT = "it takes connections and does not answer: look at its log"
+_NO_PASSWORD = "queue.url needs the password: redis://:PASSWORD@HOST:PORT/0"
 _CAUSES = {
     "refused": "start Redis, or correct host and port in queue.url",
     "WRONGPASS": "correct the password in queue.url",
-    "NOAUTH": "queue.url needs the password: redis://:PASSWORD@HOST:PORT/0",
+    "NOAUTH": _NO_PASSWORD,
+    "already authenticated": _NO_PASSWORD,  # what Redis says to a client that greets it without
     "invalid username-password": "correct the password in queue.url",
-    "uthentication required": "queue.url needs the password: redis://:PASSWORD@HOST:PORT/0",
+    "uthentication required": _NO_PASSWORD,
     "OOM": "it is full: raise maxmemory",
     "MISCONF": "its disk is full, or it cannot write there",
     "READONLY": "it is a replica: queue.url must name the primary",
@@ -60,7 +62,8 @@ def _check(settings: Queue) -> Iterator[Finding]:
     except (RedisError, OSError) as error:
         said = str(error) or type(error).__name__
         causes = (advice for cause, advice in _CAUSES.items() if cause in said)
-        yield _AREA.error("server", f"{_where(settings)}: {said}", next(causes, "look at the log of Redis"))
+        fact = said if len(said) <= _LONGEST else "it refuses"
+        yield _AREA.error("server", f"{_where(settings)}: {fact}", next(causes, "look at the log of Redis"))
     finally:
         client.close()
 
@@ -72,6 +75,7 @@ def _where(settings: Queue) -> str:
 
 
 def _server(client: Redis, settings: Queue) -> Iterator[Finding]:
+    client.ping()  # connects
     begun = time.perf_counter()
     client.ping()
     took = time.perf_counter() - begun
@@ -116,7 +120,7 @@ def _round_trip(client: Redis, settings: Queue) -> float | None:
         status=JobStatus.QUEUED,
         timeout=-1,
         ttl=_KEPT,
-        result_ttl=_KEPT,
+        result_ttl=0,  # gone as soon as it is done
         failure_ttl=_KEPT,
     )
     begun = time.monotonic()
@@ -128,13 +132,11 @@ def _round_trip(client: Redis, settings: Queue) -> float | None:
             time.sleep(0.01)
         return None
     finally:
-        with suppress(RedisError, OSError):
+        with suppress(RedisError, OSError, InvalidJobOperation):  # the last: it is gone already
             job.delete()
 
 
 def _is_done(client: Redis, job_id: str) -> bool:
-    try:
-        status = Job.fetch(job_id, client, serializer=JSONSerializer).get_status(refresh=False)
-    except NoSuchJobError:
-        return True
-    return status in (JobStatus.FINISHED, JobStatus.FAILED)
+    """What is done is forgotten at once."""
+    status = client.hget(Job.key_for(job_id), "status")
+    return status in (None, JobStatus.FAILED.encode())

@@ -17,6 +17,7 @@ from vfs.operations.diagnosis.findings import Area, Check, Finding
 
 log = logging.getLogger(__name__)
 
+_MORE = "--log-level debug shows more"
 _GRACE = 2.0  # seconds at the end for checks that were left alone
 
 
@@ -71,16 +72,15 @@ class _Run:
                 if self._left.is_set():
                     break
         except (KelpError, OSError) as error:
-            self._found.put(self._failed(str(error)))
+            self._found.put(self._failed(str(error), self._check.when_silent or _MORE))
         except Exception as error:
             log.debug("%s", self._check.area, exc_info=True)
-            self._found.put(self._failed(f"{type(error).__name__}: {error}"))
+            self._found.put(self._failed(f"{type(error).__name__}: {error}", _MORE))
         finally:
             if isinstance(found, Generator):
                 with suppress(Exception):
                     found.close()
             self._found.put(None)
 
-    def _failed(self, why: str) -> Finding:
-        advice = self._check.when_silent or "--log-level debug shows more"
+    def _failed(self, why: str, advice: str) -> Finding:
         return Area(self._check.area).error("check", why, advice)
