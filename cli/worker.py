@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import click
 
 from cli import processes
 from cli.drive import load_settings, log_option, opened, place_options, set_up_log
-from cli.serving import make_private
+from cli.serving import make_private, stop_on_signals
 from vfs.errors import ConfigurationError
 from vfs.settings import Settings
 
@@ -40,7 +39,10 @@ def make_command(work: Work) -> click.Command:
         if not settings.queue.url:
             raise ConfigurationError("queue.url is not set: `kelp serve` runs the jobs itself, no worker is needed")
         make_private(settings.data)
-        _wait_for_drive(settings)
+        stop = threading.Event()
+        stop_on_signals(stop)
+        if not _drive_exists(settings, stop):
+            return
         count = settings.mirror.workers
         processes.run(
             count,
@@ -52,17 +54,17 @@ def make_command(work: Work) -> click.Command:
     return worker
 
 
-def _wait_for_drive(settings: Settings) -> None:
-    """The first `kelp serve` makes the drive; services may be started in any order."""
+def _drive_exists(settings: Settings, stop: threading.Event) -> bool:
+    """Wait for it: the first `kelp serve` makes it, and services may be started in any order. False: told to stop."""
     told = False
-    while True:
+    while not stop.wait(0.5 if told else 0.0):
         try:
             with opened(settings):  # closed before the processes are forked
-                return
+                return True
         except ConfigurationError as error:
             if not str(error).startswith("there is no drive"):
                 raise
             if not told:
                 _log.warning("%s; waiting for it", error)
             told = True
-        time.sleep(0.5)
+    return False

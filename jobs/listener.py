@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from redis import RedisError
 from rq import Queue, SimpleWorker, worker_registration
 from rq.exceptions import DequeueTimeout, DeserializationError
 from rq.group import Group
@@ -125,7 +126,17 @@ class Listener(SimpleWorker):
             )
         except DequeueTimeout:
             return None
+        except RedisError:
+            raise
+        except Exception as error:  # RQ tells which one it could not read
+            self._drop(getattr(error, "job_id", ""))
+            return None
         return found[0] if found else None
+
+    def _drop(self, job_id: str) -> None:
+        log.warning("job %s in Redis cannot be read: dropped", job_id)
+        self.connection.lrem(self.queues[0].intermediate_queue_key, 0, job_id)
+        self.connection.delete(self.job_class.key_for(job_id))
 
     def run(self, job: Job) -> None:
         """Whatever the job does; RQ's books are kept."""

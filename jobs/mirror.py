@@ -56,6 +56,11 @@ class Worker:
                 gather()
         return done
 
+    @property
+    def works(self) -> bool:
+        """It holds leases, which are to be renewed."""
+        return bool(self._held)
+
     def give_back(self) -> None:
         """What a failed round left claimed (say, the database did not answer) is to be settled: this process lives
         on and renews its leases, so they would never run out."""

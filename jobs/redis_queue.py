@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
+from redis.exceptions import OutOfMemoryError
 from redis.retry import Retry
 from rq import Queue, worker_registration
 from rq.job import Job, JobStatus
@@ -76,6 +77,10 @@ def prove(client: Redis, name: str) -> None:
     client.set(f"kelp:{name}:proof", b"", ex=60)
 
 
+def _in_words(error: Exception) -> str:
+    return "Redis is full (maxmemory)" if isinstance(error, OutOfMemoryError) else str(error) or type(error).__name__
+
+
 class Presence:
     """Whether Redis is there, as this process last saw it: one line in the log when that changes."""
 
@@ -85,7 +90,7 @@ class Presence:
 
     def away(self, error: Exception) -> None:
         if not self.state.away:
-            self.state = QueueState(str(error) or type(error).__name__, time.time_ns())
+            self.state = QueueState(_in_words(error), time.time_ns())
             log.error("the queue is away: %s; changes wait in the database, nothing is lost", self.state.away)
             self._changed(self.state)
 
@@ -216,6 +221,6 @@ def look(settings: QueueSettings) -> QueueLook:
         workers = client.exists(*keys) if keys else 0  # who is dead no longer renews its key
         return QueueLook("", workers, queue.count, queue.scheduled_job_registry.get_job_count(cleanup=False))
     except (RedisError, OSError) as error:
-        return QueueLook(str(error) or type(error).__name__)
+        return QueueLook(_in_words(error))
     finally:
         client.close()

@@ -28,7 +28,10 @@ class Runner:
         self._kelp = kelp
         self._queue = queue
         self._stopping = threading.Event()
-        self._schedule = Schedule(kelp, self._stopping, queue.ring)
+        self._workers: list[mirror.Worker] = []
+        self._schedule = Schedule(
+            kelp, self._stopping, queue.ring, lambda: any(worker.works for worker in self._workers)
+        )
         self._lock = JobsLock(kelp.settings)
 
     def start(self) -> None:
@@ -66,6 +69,7 @@ class Runner:
         slow them more than they help; the others join in for a backlog."""
         heard = 0
         worker = mirror.Worker(self._kelp, self._schedule.owner, self._stopping.is_set)
+        self._workers.append(worker)
         watch = self._schedule.watch
         while not self._stopping.is_set():
             watch.begin()

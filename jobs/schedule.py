@@ -27,11 +27,15 @@ _DUTY = 2.5 * _HOUSEKEEPING  # … and so long after its last one a process coun
 class Schedule:
     """Threads of one process; each goes on whatever fails in it, until `stopping`."""
 
-    def __init__(self, kelp: Kelp, stopping: threading.Event, ring: Callable[[], object]) -> None:
-        """`ring` is called when the NAS is back, so that what waits is looked at."""
+    def __init__(
+        self, kelp: Kelp, stopping: threading.Event, ring: Callable[[], object], works: Callable[[], bool]
+    ) -> None:
+        """`ring` is called when the NAS is back, so that what waits is looked at. `works`: leases are to be renewed."""
         self._kelp = kelp
         self._stopping = stopping
         self._ring = ring
+        self._works = works
+        self._told: frozenset[object] = frozenset()  # stalls for which the NAS was declared down
         self._threads: list[threading.Thread] = []
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.watch = Watch(kelp.settings.mirror.stall)
@@ -68,10 +72,17 @@ class Schedule:
 
     def _heartbeat(self) -> None:
         while not self._stopping.wait(_HEARTBEAT):
-            self.guarded("heartbeat", lambda: mirroring.renew(self._kelp, self.owner))
-            if self.watch.newly_stalled():
-                stalled = NasDown(f"no answer for {self._kelp.settings.mirror.stall:.0f} s", "ETIMEDOUT")
-                self.guarded("heartbeat", lambda: outage.declare(self._kelp, stalled))  # noqa: B023
+            if self._works():  # a commit makes all processes forget what they have in memory
+                self.guarded("heartbeat", lambda: mirroring.renew(self._kelp, self.owner))
+            self.guarded("heartbeat", self._tell_of_stalls)
+
+    def _tell_of_stalls(self) -> None:
+        """Once of each: where another machine still reaches the NAS, it says at once that it is up."""
+        stalled = self.watch.stalled()
+        if stalled - self._told:
+            seconds = self._kelp.settings.mirror.stall
+            outage.declare(self._kelp, NasDown(f"no answer for {seconds:.0f} s", "ETIMEDOUT"))
+        self._told = stalled
 
     def _probe(self) -> None:
         """A thread of its own: a probe may hang as long as the NAS does."""

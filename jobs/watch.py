@@ -14,7 +14,6 @@ class Watch:
     def __init__(self, stall: float) -> None:
         self._stall = stall
         self._deadlines: dict[int, float] = {}
-        self._told: frozenset[tuple[int, float]] = frozenset()
 
     def begin(self) -> None:
         self._deadlines[threading.get_ident()] = time.monotonic() + self._stall
@@ -33,15 +32,7 @@ class Watch:
         if me in self._deadlines:
             self._deadlines[me] = time.monotonic() + seconds
 
-    def stalled(self) -> bool:
-        return bool(self._late())
-
-    def newly_stalled(self) -> bool:
-        """Stalled, and not told so before. Once: where another machine reaches the NAS, it is up again at once."""
-        late = self._late()
-        told, self._told = self._told, late
-        return bool(late - told)
-
-    def _late(self) -> frozenset[tuple[int, float]]:
+    def stalled(self) -> frozenset[tuple[int, float]]:
+        """Who hangs, and since when it should not; the same as long as it does."""
         now = time.monotonic()
         return frozenset((who, deadline) for who, deadline in list(self._deadlines.items()) if deadline < now)

@@ -40,7 +40,7 @@ class QueueWorker:
     def __init__(self, kelp: Kelp) -> None:
         self._kelp = kelp
         self._stopping = threading.Event()
-        self._schedule = Schedule(kelp, self._stopping, self._look_now)
+        self._schedule = Schedule(kelp, self._stopping, self._look_now, lambda: self._mirror.works)
         self._mirror = mirror.Worker(kelp, self._schedule.owner, self._stopping.is_set)
         self._presence = Presence(self._note)
         self._listener: Listener | None = None
@@ -112,6 +112,7 @@ class QueueWorker:
 
     def _sweep(self) -> None:
         """Look for what nobody queued, was lost on the way, or is left of a dead worker."""
+        self._mirror.give_back()  # a round failed half-way, and nothing else may ever be due
         if mirroring.sweep(self._kelp):
             self._look_now()
 
