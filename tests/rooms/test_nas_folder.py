@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,16 @@ def test_a_new_file_system_and_a_first_run_cut_short_count_as_empty(tmp_path: Pa
     (tmp_path / ".kelp").mkdir()
     (tmp_path / ".kelp" / "drive.json.new").write_text('{"inst')
     prepared(tmp_path).verify()
+
+
+def test_processes_that_claim_it_at_once_all_have_it(tmp_path: Path) -> None:
+    """A server and its worker start together on a new drive."""
+    for number in range(20):
+        with ThreadPoolExecutor(4) as several:
+            claims = [several.submit(prepared, tmp_path / str(number)) for _ in range(4)]
+        for claim in claims:
+            claim.result().verify()
+        assert os.listdir(tmp_path / str(number) / ".kelp") == ["drive.json"]
 
 
 @pytest.mark.parametrize("stranger", ["photo.jpg", ".hidden", ".kelp/names"])

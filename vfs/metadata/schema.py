@@ -113,8 +113,8 @@ entries = _table(
     sa.Column("succeeded_by", Id),
     sa.Column("owner_id", Id),
     sa.Column("mode", sa.Integer),  # POSIX; NULL: the default
-    sa.Column("uid", sa.Integer),
-    sa.Column("gid", sa.Integer),
+    sa.Column("uid", Id),
+    sa.Column("gid", Id),
     sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),  # bumped by every change
     # What the NAS shall have. The place is (parent_id, nas_desired_name); in the trash see trash_metadata.
     sa.Column("nas_stamp", sa.Text),  # YYYYMMDDHHMMSS, files only; fixed in the user's transaction

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -96,11 +97,13 @@ class MarkedRoot:
         found = _read_marker(root)
         if found is None:
             strangers = _strangers(root)
-            if strangers:
+            if not strangers:
+                _write_marker(root, self._installation)
+            found = _read_marker(root)  # another process of ours may have made it meanwhile
+            if found is None:
                 some = ", ".join(map(repr, strangers[:3])) + (" …" if len(strangers) > 3 else "")
                 raise ConfigurationError(f"the NAS root {self._path} must be an empty folder, but it holds {some}")
-            _write_marker(root, self._installation)
-        elif found.get("installation") != self._installation:
+        if found.get("installation") != self._installation:
             raise ConfigurationError(f"the NAS root {self._path} belongs to another installation of Kelp")
 
 
@@ -129,16 +132,17 @@ def _write_marker(root: Root, installation: str) -> None:
     """Durably, and whole or not at all: a crash leaves at most _UNFINISHED."""
     made = datetime.now(UTC).isoformat(timespec="seconds")
     text = json.dumps({"installation": installation, "made": made, "format": _FORMAT}, indent=1) + "\n"
+    unfinished = f"{_UNFINISHED}{secrets.token_hex(4)}"  # several processes may start at once
     folder = root.descend((_OWN,), make=True)
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(_UNFINISHED, flags, 0o666, dir_fd=folder)
+        fd = os.open(unfinished, flags, 0o666, dir_fd=folder)
         try:
             write_all(fd, text.encode())
             os.fsync(fd)
         finally:
             os.close(fd)
-        os.rename(_UNFINISHED, _MARKER, src_dir_fd=folder, dst_dir_fd=folder)
+        os.rename(unfinished, _MARKER, src_dir_fd=folder, dst_dir_fd=folder)
         os.fsync(folder)
     finally:
         os.close(folder)
@@ -148,7 +152,7 @@ def _strangers(root: Root) -> list[str]:
     """Names that forbid to claim the root: all but what a new file system or a first run cut short leaves."""
     names = [name for name in _names(root, ()) if name not in _HARMLESS]
     with suppress(FileNotFoundError):
-        names += [f"{_OWN}/{name}" for name in _names(root, (_OWN,)) if name != _UNFINISHED]
+        names += [f"{_OWN}/{name}" for name in _names(root, (_OWN,)) if not name.startswith(_UNFINISHED)]
     return sorted(names)
 
 
