@@ -75,7 +75,7 @@ def test_dependencies_are_what_the_product_imports() -> None:
     """A library that is imported is declared, and one that is declared is imported."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     module_of = {"argon2-cffi": "argon2"}
-    names = {requirement.split(">")[0].strip() for requirement in project["dependencies"]}
+    names = {requirement.split(">")[0].split("[")[0].strip() for requirement in project["dependencies"]}
     declared = {module_of.get(name, name) for name in names}
     imported = {name.split(".")[0] for file in product_files() for name in imports(file)}
     assert declared <= imported

@@ -19,8 +19,8 @@ days is no attack, costs nothing and blocks nobody.
 While somebody waits, his attempts do not reach argon2. An address with failures has one verification at a time, and
 only so many run for all strangers together, so the threads of a server are not all held by guesses.
 
-An IPv6 address counts by its /64, which is what one customer has. An address is the peer of the connection: behind
-a reverse proxy all clients share the proxy's.
+An IPv6 address counts by its /64, which is what one customer has. An address is the peer of the connection, or what a
+trusted proxy says of it: behind one that is not trusted all clients share the proxy's.
 """
 
 from __future__ import annotations
