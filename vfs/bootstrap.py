@@ -49,17 +49,23 @@ def build(
     )
     try:
         _require_whole(database)
+        store = cache or _open_cache(settings)
+
+        def close() -> None:
+            store.close()
+            database.close()
+
         return Kelp(
             settings=settings,
             database=database,
-            cache=cache or _open_cache(settings),
+            cache=store,
             nas=nas or _open_nas(settings, database),
             queue=queue or NoQueue(),
             passwords=Passwords(settings.auth.remember_seconds),
             small=SmallContents(),
             attempts=Attempts(),
             clock=clock or SystemClock(),
-            close=database.close,
+            close=close,
         )
     except BaseException:
         database.close()
@@ -73,7 +79,8 @@ def opened_for_load(settings: Settings) -> Iterator[tuple[Database, ObjectStore]
         settings.database.url, connections=settings.database.connections, timeout=settings.database.timeout
     )
     try:
-        yield database, _open_cache(settings)
+        with contextlib.closing(_open_cache(settings)) as cache:
+            yield database, cache
     finally:
         database.close()
 

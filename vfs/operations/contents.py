@@ -7,6 +7,7 @@ content registers `discard` on the next line.
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -27,7 +28,7 @@ from vfs.storage.small_contents import SMALL
 log = logging.getLogger(__name__)
 
 _DOUBTFUL_NS = 10 * 60 * 1_000_000_000  # the age from which the orphan batch might err; it takes what rests for an hour
-_AWAY = 2  # deletes in a row that failed: the store is away, and each further one would take as long
+_UNDOING = 1.0  # seconds for removing what a failed upload has stored, when that fails too
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +101,17 @@ def require_stored(kelp: Kelp, content: Content) -> None:
 
 
 def _delete(kelp: Kelp, parts: Iterable[Part]) -> None:
-    away = 0
+    """Best effort. A store that is away is not asked for each of a thousand parts: a client waits for the answer."""
+    begun = time.monotonic()
     for part in parts:
-        if away >= _AWAY:
-            log.warning("object %s, and what came after it, is left to the orphan batch", part.key)
-            return
         try:
             with turns.waiting():
                 kelp.cache.delete(part.key)
-            away = 0
         except KelpError as error:
-            away += 1
             log.warning("object %s is left to the orphan batch: %s", part.key, error)
+            if time.monotonic() - begun > _UNDOING:
+                log.warning("so is what came after it")
+                return
 
 
 _CACHE_FAULTS = (ObjectMissing, ContentCorrupt, StoreUnavailable)

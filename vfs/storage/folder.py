@@ -97,6 +97,9 @@ class FolderObjectStore:
             disk = os.statvfs(self._objects)
         return Usage(disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize)
 
+    def close(self) -> None:
+        """Nothing is held between two calls."""
+
     def _path(self, key: str) -> str:
         return f"{self._objects}/{_FOLDERS[_index(check_key(key))]}/{key}"
 

@@ -79,6 +79,10 @@ class ObjectStore(Protocol):
         """Space on the store's disk."""
         ...
 
+    def close(self) -> None:
+        """Let go of connections that rest. Reads under way go on, and a later call opens new ones."""
+        ...
+
 
 def check_key(key: str) -> str:
     """Return `key` when it can name an object (so also a file); raises ValueError."""

@@ -119,6 +119,9 @@ class RetryingObjectStore:
     def usage(self) -> Usage:
         return self._tries().run(self._inner.usage)
 
+    def close(self) -> None:
+        self._inner.close()
+
 
 class _Tries:
     """How often and how long one call has failed since it last came on."""

@@ -239,7 +239,10 @@ class S3ObjectStore:
             lines.append(f"content-length:{sum(map(len, body))}\r\n")
         lines.append("\r\n")
         with self._faults(path):
-            return self._pool.request(method, "".join(lines).encode("ascii"), body, self._patience())
+            head = "".join(lines).encode("ascii")
+            # A put that arrived, though its answer did not, would be refused the second time: retrying.py knows that.
+            twice = "if-none-match" not in headers
+            return self._pool.request(method, head, body, self._patience(), twice=twice)
 
     def _patience(self) -> float:
         """Seconds to wait for a byte."""

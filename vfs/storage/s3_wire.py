@@ -198,19 +198,22 @@ class Pool:
         self._idle: deque[Connection] = deque()
         self._free = threading.BoundedSemaphore(self._most)
 
-    def request(self, method: str, head: bytes, body: Body, timeout: float) -> Answer:
-        """Send, and wait for the head of the answer. The caller owes a `done` or `drop` for it."""
+    def request(self, method: str, head: bytes, body: Body, timeout: float, *, twice: bool = True) -> Answer:
+        """Send, and wait for the head of the answer. The caller owes a `done` or `drop` for it.
+
+        `twice`: it does no harm to send it again when the server had closed a resting connection, or was restarted.
+        """
         if self._pid != os.getpid():  # the parent's connections are the parent's
             self._start()
         if not self._free.acquire(timeout=timeout):
             raise TimeoutError(f"all {self._most} connections are in use")
         try:
-            return self._exchange(method, head, body, timeout)
+            return self._exchange(method, head, body, timeout, twice)
         except BaseException:
             self._free.release()
             raise
 
-    def _exchange(self, method: str, head: bytes, body: Body, timeout: float) -> Answer:
+    def _exchange(self, method: str, head: bytes, body: Body, timeout: float, twice: bool) -> Answer:
         connection = self._rested() or self._connect(timeout)
         while True:
             try:
@@ -219,10 +222,8 @@ class Pool:
                 return connection.receive(method)
             except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
                 connection.close()
-                if not connection.used:
+                if not (connection.used and twice):
                     raise
-                # The server closed it just then, or has restarted. Every request here may be sent twice: a put says
-                # that it must not replace anything, and who gets that refusal looks what is there (retrying.py).
                 connection = self._connect(timeout)
             except BaseException:
                 connection.close()

@@ -111,6 +111,9 @@ class FailingObjectStore:
     def usage(self) -> Usage:
         return self._do("usage", self._inner.usage)
 
+    def close(self) -> None:
+        self._inner.close()
+
     def _do(self, method: str, work: Callable[[], T]) -> T:
         return _around(self.failures.due(method), work)
 
