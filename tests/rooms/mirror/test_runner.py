@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs import runner
 from jobs.queue import InProcessQueue
+from tests import engines
 from tests.mirror_drive import MirrorDrive, Pause
 from vfs.bootstrap import build
 from vfs.core import SystemClock
@@ -95,6 +97,25 @@ def test_the_jobs_of_one_data_folder_run_in_one_process(
             mirrored(second)
             assert "write" not in calls
     live.check_mirrored()
+
+
+@pytest.mark.skipif(engines.CHOSEN.database == "sqlite", reason="SQLite is on one machine")
+def test_two_machines_run_the_jobs_of_one_database_together(live: MirrorDrive, tmp_path: Path) -> None:
+    """The lock in the data folder holds on neither for the other: leases keep them apart, and none is taken away."""
+    settings = live.settings
+    elsewhere = {"database_url": settings.database.url, "cache_url": settings.cache.url, "nas_root": live.root}
+    elsewhere |= {"cache_access_key": settings.cache.access_key, "cache_secret_key": settings.cache.secret_key}
+    second = MirrorDrive(tmp_path / "second", clock=SystemClock(), **elsewhere, **QUICK)  # type: ignore[arg-type]
+    for number in range(100):
+        live.put(f"f{number}")
+    written: list[str] = []
+    with closing(second):
+        for drive in (live, second):
+            drive.nas.before = lambda method, arguments: written.append(arguments[0]) if method == "write" else None
+        with running(live), running(second):
+            mirrored(live)
+    live.check_mirrored()
+    assert len(written) == len(set(written)) == 100, "each was written once, by one of them"
 
 
 @pytest.mark.parametrize("question", ["is_due", "record"])
