@@ -105,7 +105,12 @@ class Folder:
 
     def _empty(self) -> None:
         """File by file: what is below a deleted folder keeps its bytes in the cache, and its place in the backlog, for
-        a minute."""
+        a minute. A lock may be there still, also where `If` does not pass."""
+        if (
+            self._token
+            and self._probe.ask("UNLOCK", f"{self.path}/locked", Lock_Token=f"<{self._token}>").status == 204
+        ):
+            self._token = ""
         for name in _FILES:
             self._probe.ask("DELETE", f"{self.path}/{name}", None, **self._held())
 
