@@ -17,9 +17,10 @@ from typing import Any, ClassVar
 
 from redis import RedisError
 from rq import Queue, SimpleWorker, worker_registration
-from rq.exceptions import DequeueTimeout, DeserializationError
+from rq.exceptions import DequeueTimeout, DeserializationError, InvalidJobOperation
 from rq.group import Group
 from rq.job import Job
+from rq.registry import StartedJobRegistry
 from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
 from rq.timeouts import BaseDeathPenalty
@@ -145,6 +146,17 @@ class Listener(SimpleWorker):
             self.execute_job(job, self.queues[0])
         finally:
             self._job = None
+
+    def handle_job_success(self, job: Job, queue: Queue, started_job_registry: StartedJobRegistry) -> None:
+        """A job that Redis has forgotten meanwhile (flushed, or empty after a restart) did not fail by that."""
+        try:
+            super().handle_job_success(job, queue, started_job_registry)
+        except InvalidJobOperation:
+            log.debug("job %s was forgotten while it ran", job.id)
+            with self.connection.pipeline() as pipeline:
+                self.cleanup_execution(job, pipeline)
+                pipeline.delete(job.key)  # RQ has just put a time there, and nothing else
+                pipeline.execute()
 
     def beat(self) -> None:
         """Say that this worker lives, and its job with it. All of it each time: Redis may have been flushed."""

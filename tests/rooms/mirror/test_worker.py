@@ -196,6 +196,28 @@ def test_a_flushed_redis_is_repaired(live: Callable[..., MirrorDrive], server: O
     drive.check_mirrored()
 
 
+def test_a_redis_that_is_flushed_under_a_job_is_no_failure_of_it(
+    live: Callable[..., MirrorDrive], server: OwnRedis, client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    drive = live(BY_JOB)
+    with working(drive.kelp):
+
+        def flush(method: str, arguments: tuple[Any, ...]) -> None:
+            if method == "write":
+                drive.nas.calm()
+                server.flush()
+
+        drive.nas.after = flush
+        drive.put("a")
+        mirrored(drive)
+        drive.put("b")
+        mirrored(drive)
+        until(lambda: not client.keys("rq:job:*"))
+    assert not client.keys("rq:failed:*")
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+    drive.check_mirrored()
+
+
 def test_redis_dies_and_comes_back(
     live: Callable[..., MirrorDrive], server: OwnRedis, caplog: pytest.LogCaptureFixture
 ) -> None:
