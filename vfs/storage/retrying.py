@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class RetryingObjectStore:
-    """Tries again, a few times within two seconds, when the store is away (StoreUnavailable).
+    """Tries again, a few times within some 1.5 seconds, when the store is away (StoreUnavailable).
 
     A read goes on at the byte, a listing after the key, where it was cut. A `put` is repeated only when its chunks are
     a list or tuple; others cannot be asked for twice.
@@ -26,9 +26,9 @@ class RetryingObjectStore:
     def __init__(
         self,
         inner: ObjectStore,
-        delays: Sequence[float] = (0.05, 0.2, 0.6, 1.0),
+        delays: Sequence[float] = (0.05, 0.2, 0.4, 0.6),
         sleep: Callable[[float], None] = time.sleep,
-        patience: float = 2.0,
+        patience: float = 1.5,
     ) -> None:
         """`delays`: seconds before each further try, varied by a half so that many callers do not come back at once.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -30,6 +32,7 @@ _BY_STATUS: dict[int, type[KelpError]] = {
     416: ContentCorrupt,
     507: NoSpace,
 }
+_SKEW = 5.0  # seconds that a store's clock may differ from ours without being corrected for
 _FULL = re.compile(r"no free volumes|no writable volumes|no space left|disk full", re.IGNORECASE)
 _CODE = re.compile(rb"<Code>([^<]{1,100})</Code>")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,300})</Message>")
@@ -97,3 +100,12 @@ def _local(tag: str) -> str:
 def _ns(text: str) -> int:
     at = datetime.fromisoformat(text)
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000) * 1_000_000
+
+
+def behind_ns(headers: Mapping[str, str]) -> int:
+    """How far the store's clock is behind ours, when it is far: an object's age must not depend on that."""
+    try:
+        behind = time.time() - parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, ValueError):
+        return 0
+    return int(behind) * 10**9 if abs(behind) > _SKEW else 0

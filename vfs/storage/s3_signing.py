@@ -2,7 +2,7 @@
 
 Written for the few requests that a cache makes: paths and queries arrive encoded, the body is not signed
 (UNSIGNED-PAYLOAD: its CRC-32 is sent, signed, and checked by the store; SHA-256 would cost three times as much). A
-signature takes 9 µs, botocore's signer 110.
+signature takes 10 µs, botocore's signer 150.
 """
 
 from __future__ import annotations
