@@ -130,7 +130,8 @@ class Racer(Client):
 
     def work(self, until: float) -> None:
         deeds: list[Callable[[], None]] = [
-            *[self.put] * 4, *[self.put_new] * 2, *[self.make_folder] * 5, *[self.move] * 5, *[self.move_over] * 2, self.copy,
+            *[self.put] * 4, *[self.put_new] * 2, *[self.make_folder] * 5, *[self.move] * 5, *[self.move_over] * 2,
+            self.copy,
             *[self.delete] * 2, *[self.edit_locked] * 3, *[self.lock_folder] * 2, self.label, *[self.look] * 2,
         ]  # fmt: skip
         while time.monotonic() < until:

@@ -45,6 +45,7 @@ class PostgresEngine:
 
         Raises ConfigurationError when the server refuses, is too old, or the database is newer than this program.
         """
+        logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what follows from an error that it raises
         self._timeout = timeout
         self._watchdog = Watchdog(self._answers)
         self._free = threading.BoundedSemaphore(connections)

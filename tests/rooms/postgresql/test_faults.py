@@ -105,6 +105,26 @@ def test_a_conflict_that_shows_at_the_commit_is_done_again(refusing: Drive) -> N
     assert len(tried) == 3
 
 
+def test_a_conflict_in_the_middle_of_many_statements_is_no_warning(
+    refusing: Drive, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The driver hears of it while it still sends, and then of what is left undone: it is one error, told once."""
+    tried = []
+
+    @retried
+    def change() -> None:
+        with refusing.kelp.database.write() as tx:
+            tried.append(1)
+            if len(tried) < 3:
+                tx.run("SELECT kelp_test_refuse('40001')")
+            for number in range(450):
+                tx.accounts.set_value(f"filler {number}", "x" * 500)
+
+    change()
+    assert len(tried) == 3
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 def test_after_many_tries_it_is_unavailable_and_in_the_log(
     refusing: Drive, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
