@@ -120,6 +120,12 @@ def _settings(settings: Settings, config: Path | None) -> Iterator[Finding]:
     yield _AREA.ok("file", str(config.absolute()) if config else "none: defaults, environment and command line")
     if config and _holds_secret(settings) and config.stat().st_mode & stat.S_IROTH:
         yield _AREA.warning("secrets", f"everybody on this machine can read {config}", f"chmod o-r {config}")
+    server = settings.server
+    if server.public_url.startswith("https:") and not (server.tls_cert or server.trusted_proxies):
+        fact = "server.public_url is https, and nobody is named who ends TLS"
+        yield _AREA.warning(
+            "proxy", fact, "set server.trusted_proxies to the proxy's address: else it is no https to Kelp"
+        )
     known = {f"KELP_{s.name}_{f.name}".upper() for s in fields(settings) for f in _fields(getattr(settings, s.name))}
     strays = sorted(name for name in os.environ if name.startswith("KELP_") and name not in known)
     strays = [name for name in strays if name not in _NO_SETTINGS and name != "KELP_DATA"]

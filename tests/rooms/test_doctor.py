@@ -224,6 +224,13 @@ def test_a_name_that_is_no_setting(run: Run, drive: Path, monkeypatch: pytest.Mo
     assert mark == "warning" and "KELP_NAS_ROTO" in fact
 
 
+def test_a_proxy_that_nobody_named(run: Run, drive: Path) -> None:
+    answer = run(server_public_url="https://127.0.0.1:1")
+    assert answer.found["settings", "proxy"][0] == "warning"
+    named = run(server_public_url="https://127.0.0.1:1", server_trusted_proxies="127.0.0.1")
+    assert ("settings", "proxy") not in named.found
+
+
 def test_a_file_of_settings_that_all_can_read(run: Run, drive: Path, tmp_path: Path) -> None:
     config = tmp_path / "kelp.toml"
     config.write_text('[cache]\nsecret_key = "sesame"\n')

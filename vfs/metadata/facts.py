@@ -109,7 +109,7 @@ def _look_postgres(url: sa.URL, timeout: float) -> Look:
         raise StoreUnavailable(f"{where} does not answer statements") from error
     except psycopg.Error as error:
         raise ConfigurationError(f"{where}: {' '.join(str(error).split())}") from error
-    return Look("PostgreSQL", str(version), where, None if revision is None else str(revision))
+    return Look("PostgreSQL", str(version).split()[0], where, None if revision is None else str(revision))
 
 
 def _first(connection: Any, statement: str) -> Any:

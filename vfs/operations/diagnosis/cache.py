@@ -116,14 +116,14 @@ def _endpoint(
         yield _AREA.error("place", f"{where}: {refused}", advice)
         return False
     yield _AREA.ok("place", where)
-    yield _durability(found.product, address.bucket)
+    yield _durability(found.product)
     return True
 
 
-def _durability(product: str, bucket: str) -> Finding:
+def _durability(product: str) -> Finding:
     """Whether a store syncs before it answers cannot be seen from outside."""
     if "seaweed" in product.lower():
-        advice = f"see in `weed shell` that `fs.configure` has fsync for /buckets/{bucket}/ (docs/operations.md)"
+        advice = "its data folder needs `chattr -R +S`, its filer PostgreSQL (docs/operations.md, SeaweedFS)"
         return _AREA.note("durability", f"{product}; its sync to disk cannot be seen from here", advice)
     advice = "see that it syncs to disk before it answers (docs/operations.md)"
     return _AREA.note("durability", f"{product or 'S3'}; its sync to disk cannot be seen from here", advice)
