@@ -41,6 +41,7 @@ def put(kelp: Kelp, request: Request) -> Answer:
         expected=expected,
         mtime_ns=mtime_ns,
         condition=conditions.for_change(request),
+        seen=found.entry,
     )
     return Answer(201 if written.created else 204, [*validators(written.entry), *accepted])
 

@@ -34,11 +34,12 @@ _HOPS = 24  # folders resolved by one statement; SQLite joins at most 64 tables
 
 # Own id first, then its ancestors up to the root.
 _ANCESTORS = """
-WITH RECURSIVE up(id, parent_id, state, name, depth) AS (
-    SELECT id, parent_id, state, name, 0 FROM entries WHERE id = :id
+WITH RECURSIVE up(id, parent_id, state, name, kind, depth) AS (
+    SELECT id, parent_id, state, name, kind, 0 FROM entries WHERE id = :id
     UNION ALL
-    SELECT e.id, e.parent_id, e.state, e.name, up.depth + 1 FROM entries e JOIN up ON e.id = up.parent_id
-)"""
+    SELECT e.id, e.parent_id, e.state, e.name, e.kind, up.depth + 1 FROM entries e JOIN up ON e.id = up.parent_id
+)
+SELECT id, state, name, kind FROM up ORDER BY depth"""
 
 # All rows below :id that are reachable from it, nearest first.
 _BELOW = """
@@ -156,9 +157,6 @@ class Entries:
                  WHERE parent_id = :folder AND state = 'ACTIVE' ORDER BY name_key"""
         return map(Row._make, self._tx.each(sql, folder=folder_id))
 
-    def is_folder(self, id: int) -> bool:
-        return self._tx.one("SELECT 1 FROM entries WHERE id = :id AND kind = 'folder'", id=id) is not None
-
     def below(self, folder_id: int) -> list[tuple[Entry, int]]:
         """Everything reachable below a folder with its depth, parents before children."""
         sql = f"""{_BELOW} SELECT {COLUMNS}, down.depth FROM down JOIN entries e ON e.id = down.id
@@ -167,8 +165,12 @@ class Entries:
 
     def ancestors(self, id: int) -> list[tuple[int, State, str]]:
         """(id, own state, name) of the entry itself first, then of each ancestor up to the root."""
-        rows = self._tx.all(f"{_ANCESTORS} SELECT id, state, name FROM up ORDER BY depth", id=id)
-        return [(row[0], _STATES[row[1]], row[2]) for row in rows]
+        return [(row[0], _STATES[row[1]], row[2]) for row in self._tx.all(_ANCESTORS, id=id)]
+
+    def way_to_folder(self, id: int) -> list[tuple[int, State, str]]:
+        """As `ancestors`; nothing for what is no folder, or not there."""
+        rows = self._tx.all(_ANCESTORS, id=id)
+        return [(row[0], _STATES[row[1]], row[2]) for row in rows] if rows and rows[0][3] == Kind.FOLDER.value else []
 
     def path(self, id: int) -> tuple[str, ...]:
         """Names from below the root down to the entry."""

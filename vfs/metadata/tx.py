@@ -93,6 +93,11 @@ class Tx(abc.ABC):
         self._last.append(later)
         return later
 
+    def any_locks_or_grants(self) -> tuple[bool, bool]:
+        """Most drives hold no lock and no grant most of the time: one look saves many others."""
+        locks, grants = self.one("SELECT EXISTS (SELECT 1 FROM dav_locks), EXISTS (SELECT 1 FROM grants)")
+        return bool(locks), bool(grants)
+
     def lock_tree(self, exclusive: bool = False) -> None:  # noqa: B027  # SQLite holds it already
         """First in every change: shared, or exclusive by what reaches below a folder."""
 

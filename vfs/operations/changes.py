@@ -148,15 +148,19 @@ def announce(
     target: str | None = None,
     litter: bool = False,
     what: str = "",
+    is_new: bool = False,
 ) -> None:
-    """Write history and outbox row of a change, and nudge the queue once it is committed."""
+    """Write history and outbox row of a change, and nudge the queue once it is committed.
+
+    `is_new`: the entry was made in this transaction, so no earlier change of it can wait.
+    """
     scheduled = now_ns + int(kelp.settings.mirror.delay * SECOND) if litter else now_ns
     trace_id = caller.trace_id or trace.current()
     tx.events.add(
         entry_id, kind, event, source=source, target=target, trace_id=trace_id, now_ns=now_ns, scheduled_ns=scheduled,
         litter=litter,
     )  # fmt: skip
-    if not litter:
+    if not litter and not is_new:
         tx.events.expedite(entry_id, now_ns)
     detail = target or source or ""
     tx.entries.log(entry_id, what or event.value.lower(), caller.user_id, caller.face, detail, trace_id, now_ns)

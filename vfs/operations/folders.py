@@ -66,6 +66,6 @@ def insert(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, now_ns: int, mtim
     )
     changes.announce(
         kelp, tx, caller, folder_id, Kind.FOLDER, EventType.MKDIR, now_ns,
-        target=here.path_of(), litter=here.is_litter, what="create",
+        target=here.path_of(), litter=here.is_litter, what="create", is_new=True,
     )  # fmt: skip
     return folder_id

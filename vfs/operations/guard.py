@@ -73,11 +73,10 @@ def lock(kelp: Kelp, tx: Tx, *places: Place, strong: bool = False) -> None:
 
 def looks_at(tx: Tx, wanted: Sequence[tuple[int, str]]) -> list[Callable[[], object]]:
     """What `stand` and the checks will ask about (folder id, name key), to be foreseen."""
-    looks: list[Callable[[], object]] = [tx.locks.any, tx.accounts.any_grants]
+    looks: list[Callable[[], object]] = [tx.any_locks_or_grants]
     for folder_id, key in wanted:
         looks += [
             partial(tx.entries.ancestors, folder_id),
-            partial(tx.entries.is_folder, folder_id),
             partial(tx.entries.child, folder_id, key),
             partial(tx.entries.recall_name, folder_id, key),
         ]
@@ -86,8 +85,8 @@ def looks_at(tx: Tx, wanted: Sequence[tuple[int, str]]) -> list[Callable[[], obj
 
 def stand(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level = Level.WRITE) -> Standing:
     """Look at a place for a change. Raises ParentNotFound, Forbidden, InvalidName."""
-    ancestors = tx.entries.ancestors(place.folder_id)
-    if any(state != State.ACTIVE for _, state, _ in ancestors) or not tx.entries.is_folder(place.folder_id):
+    ancestors = tx.entries.way_to_folder(place.folder_id)
+    if not ancestors or any(state != State.ACTIVE for _, state, _ in ancestors):
         raise ParentNotFound("the folder does not exist")
     chain = tuple(id for id, _, _ in ancestors)
     require(tx, caller, chain, level, ParentNotFound)
@@ -113,8 +112,7 @@ def foresee_reach(tx: Tx, entry_id: int) -> None:
     tx.foresee(
         partial(tx.entries.ancestors, entry_id),
         partial(tx.entries.get, entry_id),
-        tx.accounts.any_grants,
-        tx.locks.any,
+        tx.any_locks_or_grants,
     )
 
 

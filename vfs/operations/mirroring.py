@@ -33,6 +33,7 @@ from vfs.nas_model import (
 )
 
 SECOND = 1_000_000_000
+_CACHE_AWAY = 5 * SECOND  # so long what needs its bytes rests
 
 # --- what the NAS shall have, and has -------------------------------------------------------------
 
@@ -154,16 +155,22 @@ def abandon(kelp: Kelp, jobs: Sequence[Job]) -> None:
 
 
 @retried
-def record(kelp: Kelp, results: Sequence[Result], failures: Sequence[tuple[Result, str]] = ()) -> None:
+def record(
+    kelp: Kelp,
+    results: Sequence[Result],
+    failures: Sequence[tuple[Result, str]] = (),
+    waiting: Sequence[Result] = (),
+) -> None:
     """One commit for what was done: places, versions, events; leases are given back.
 
     `failures`: entries that failed by a fault of their own, with the message; the next try is scheduled, or
-    after the last the event is FAILED and the entry's NAS status ERROR.
+    after the last the event is FAILED and the entry's NAS status ERROR. `waiting`: could not be done because the cache
+    is away; their turn comes again in a few seconds, however often.
     """
     with kelp.database.write() as tx:
         tx.lock_mirror()
         tx.lock_tree()
-        every = [*results, *(failed for failed, _ in failures)]
+        every = [*results, *(failed for failed, _ in failures), *waiting]
         tx.lock_rows(ids := [result.job.situation.entry_id for result in every])
         seen = _Seen(tx.leases.alive([result.job.fence for result in every]), tx.mirror.recorded(ids))
         now = kelp.clock.now_ns()
@@ -176,6 +183,10 @@ def record(kelp: Kelp, results: Sequence[Result], failures: Sequence[tuple[Resul
         for result, message in failures:
             _record_one(kelp, tx, seen, result)
             _fail(kelp, tx, result.job, message, now)
+            tx.leases.release(result.job.fence)
+        for result in waiting:
+            _record_one(kelp, tx, seen, result)
+            tx.events.put_off(result.job.situation.entry_id, now + _CACHE_AWAY)
             tx.leases.release(result.job.fence)
 
 

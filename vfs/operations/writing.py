@@ -28,6 +28,7 @@ from vfs.model import (
 )
 from vfs.operations import changes, contents, guard
 from vfs.operations.guard import Standing
+from vfs.storage.small_contents import SMALL
 
 # An upload that took longer asks whether its objects are still there: in an S3 cache that is a call of its own, and the
 # orphan batch takes nothing that is younger than an hour.
@@ -45,10 +46,12 @@ def put_file(
     mtime_ns: int | None = None,
     on_conflict: OnConflict = OnConflict.OVERWRITE,
     condition: Condition | None = None,
+    seen: Entry | None = None,
 ) -> Written:
     """Store a whole file under a name; until it returns, readers see what was there before.
 
-    `mtime_ns`: the client's own time, shown exactly as given. Raises ParentNotFound, WrongKind (a folder has
+    `mtime_ns`: the client's own time, shown exactly as given. `seen`: what the caller has just found there, if
+    anything; only a hint. Raises ParentNotFound, WrongKind (a folder has
     the name), InvalidName, InvalidRequest (strategy SKIP or MERGE, a time out of range), AlreadyExists (strategy
     ERROR), Locked, Forbidden, PreconditionFailed, NoSpace, UploadIncomplete, StoreUnavailable; then nothing has
     changed and nothing is left in the cache.
@@ -57,11 +60,12 @@ def put_file(
     guard.check_time(mtime_ns)
     if on_conflict not in (OnConflict.ERROR, OnConflict.RENAME, OnConflict.OVERWRITE):
         raise InvalidRequest(f"an upload knows no strategy {on_conflict}")
-    put = _Put(caller, place, mime_type, mtime_ns, on_conflict, condition, kelp.clock.now_ns())
-    with kelp.database.read() as tx:
-        key = names.key(place.name, kelp.settings.drive.case_sensitive)
-        tx.foresee(*guard.looks_at(tx, [(place.folder_id, key)]))
-        put.seen = _check(kelp, tx, put).entry
+    put = _Put(caller, place, mime_type, mtime_ns, on_conflict, condition, kelp.clock.now_ns(), seen)
+    if expected.length is None or expected.length > SMALL:  # a small body is here sooner than this look is done
+        with kelp.database.read() as tx:
+            key = names.key(place.name, kelp.settings.drive.case_sensitive)
+            tx.foresee(*guard.looks_at(tx, [(place.folder_id, key)]))
+            put.seen = _check(kelp, tx, put).entry
     guard.require_space(kelp, expected.length or 0)
     content = contents.store(kelp, chunks, expected)
     try:
@@ -82,7 +86,7 @@ class _Put:
     on_conflict: OnConflict
     condition: Condition | None
     began_ns: int
-    seen: Entry | None = None  # what had the name before the body was read
+    seen: Entry | None  # what had the name before the body was read
     committing: bool = False  # a commit was begun whose outcome is not known
 
 
@@ -177,7 +181,7 @@ def create(
     changes.succeed(kelp, tx, caller, here, entry_id, content.id, times.now_ns)
     changes.announce(
         kelp, tx, caller, entry_id, Kind.FILE, EventType.SYNC, times.now_ns,
-        target=here.path_of(), litter=here.is_litter, what="create",
+        target=here.path_of(), litter=here.is_litter, what="create", is_new=True,
     )  # fmt: skip
     return entry_id
 
