@@ -6,13 +6,14 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from jobs import outage, settling, steps
 from jobs.plan import plan
 from vfs import trace
 from vfs.core import Kelp
-from vfs.errors import NasDown, ObjectMissing, StoreUnavailable
-from vfs.nas_model import TEMPORARY, Job
+from vfs.errors import NasDown
+from vfs.nas_model import TEMPORARY, Job, Write, WriteVersion
 from vfs.operations import claiming, mirroring
 
 log = logging.getLogger(__name__)
@@ -103,17 +104,32 @@ def drain(kelp: Kelp, owner: str, stop: Callable[[], bool] = lambda: False) -> i
         worker.give_back()
 
 
+@dataclass
+class _Batch:
+    """How far the jobs of a batch came."""
+
+    finished: list[steps.Progress] = field(default_factory=list)
+    vanished: list[steps.Progress] = field(default_factory=list)  # planned anew
+    waiting: list[steps.Progress] = field(default_factory=list)  # for the cache
+    failed: list[tuple[steps.Progress, str]] = field(default_factory=list)
+
+    @property
+    def every(self) -> list[steps.Progress]:
+        return [*self.finished, *self.vanished, *self.waiting, *(at for at, _ in self.failed)]
+
+
 def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
     """Do the jobs one by one, sync the folders, record all in one commit. What `stop` leaves over is given back."""
-    finished: list[steps.Progress] = []
-    failed: list[tuple[steps.Progress, str]] = []
-    vanished: list[steps.Progress] = []
+    batch = _Batch()
     verified = time.monotonic()
     for number, job in enumerate(jobs):
         if stop():
             mirroring.abandon(kelp, jobs[number:])
             break
         at = steps.Progress.of(job)
+        if batch.waiting and _needs_cache(job):  # each would wait as long as the first did
+            batch.waiting.append(at)
+            continue
         try:
             if time.monotonic() - verified > _VERIFY_SECONDS:
                 kelp.nas.verify()
@@ -121,7 +137,7 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
             with trace.under(f"mirror-{job.situation.entry_id}-{job.fence}"):
                 for step in job.steps:
                     steps.run(kelp, step, at)
-            finished.append(at)
+            batch.finished.append(at)
         except steps.LostLease as error:
             log.warning("%s is another worker's now", error)
         except NasDown as error:
@@ -130,21 +146,28 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
             break
         except steps.Vanished as error:
             log.warning("%s: planned anew", error)
-            vanished.append(at)
+            batch.vanished.append(at)
         except Exception as error:
-            # Whatever it is, it is this entry's: the others go on, it is tried again and then reported.
-            _log_fault(job, error)
-            failed.append((at, outage.reason(error)))
-    return _record(kelp, finished, vanished, failed)
+            _sort_out(batch, at, error)
+    return _record(kelp, batch)
 
 
-def _record(
-    kelp: Kelp,
-    finished: list[steps.Progress],
-    vanished: list[steps.Progress],
-    failed: list[tuple[steps.Progress, str]],
-) -> int:
-    every = finished + vanished + [at for at, _ in failed]
+def _needs_cache(job: Job) -> bool:
+    return any(isinstance(step, Write | WriteVersion) for step in job.steps)
+
+
+def _sort_out(batch: _Batch, at: steps.Progress, error: Exception) -> None:
+    """Unless a part of the drive is away, whatever it is is this entry's: the others go on, it is tried again and then
+    reported."""
+    _log_fault(at.job, error)
+    if outage.is_outage(error):
+        batch.waiting.append(at)
+    else:
+        batch.failed.append((at, outage.reason(error)))
+
+
+def _record(kelp: Kelp, batch: _Batch) -> int:
+    every = batch.every
     if not every:
         return 0
     try:
@@ -154,10 +177,11 @@ def _record(
         raise
     mirroring.record(
         kelp,
-        [at.result(done=True) for at in finished] + [at.result(done=False) for at in vanished],
-        [(at.result(done=False), message) for at, message in failed],
+        [at.result(done=True) for at in batch.finished] + [at.result(done=False) for at in batch.vanished],
+        [(at.result(done=False), message) for at, message in batch.failed],
+        [at.result(done=False) for at in batch.waiting],
     )
-    return len(finished)
+    return len(batch.finished)
 
 
 def _existing(kelp: Kelp, folders: set[str]) -> list[str]:
@@ -166,7 +190,7 @@ def _existing(kelp: Kelp, folders: set[str]) -> list[str]:
 
 
 def _log_fault(job: Job, error: Exception) -> None:
-    expected = isinstance(error, StoreUnavailable | ObjectMissing) or outage.is_entry_fault(error)
+    expected = outage.is_outage(error) or outage.is_entry_fault(error)
     log.warning("entry %s: %s", job.situation.entry_id, error, exc_info=None if expected else error)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from vfs.core import Kelp
-from vfs.errors import KelpError, NasDown, NasFault, StoreError
+from vfs.errors import ContentCorrupt, KelpError, NasDown, ObjectMissing, StoreError, StoreUnavailable
 from vfs.operations import nas_state
 from vfs.operations.nas_state import NasState
 
@@ -18,7 +18,16 @@ log = logging.getLogger(__name__)
 
 def is_entry_fault(error: Exception) -> bool:
     """A fault of one entry (its name, its rights, its bytes): the only kind that uses up a retry."""
-    return isinstance(error, NasFault) or (isinstance(error, StoreError) and not isinstance(error, NasDown))
+    return isinstance(error, StoreError) and not is_outage(error)
+
+
+def is_outage(error: Exception) -> bool:
+    """NAS, cache or database do not answer: tried again for as long as it takes.
+
+    A content that the cache was asked for and has not, nor the NAS, is lost: that is the entry's.
+    """
+    lost = isinstance(error.__cause__, ObjectMissing | ContentCorrupt)
+    return isinstance(error, StoreUnavailable) and not lost
 
 
 def reason(error: Exception) -> str:

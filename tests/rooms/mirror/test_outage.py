@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 
 from jobs import outage
 from tests.mirror_drive import MirrorDrive
+from tests.mirror_drive import StagedNas as Staged
 from tests.small_disk import mount, unmount
-from vfs.errors import NasDown
-from vfs.operations import backlog, housekeeping, mirroring
+from vfs.errors import NasDown, StoreUnavailable
+from vfs.operations import backlog, contents, housekeeping, mirroring
 
 MIB = 1024 * 1024
 
@@ -71,6 +73,40 @@ def test_a_fault_of_the_nas_uses_up_no_retry(busy: MirrorDrive, method: str) -> 
     assert used_retries(busy) == 0
     back(busy)
     busy.check_mirrored()
+
+
+def test_a_cache_that_is_away_uses_up_no_retry(busy: MirrorDrive) -> None:
+    """However long: what needs no bytes of it goes on, the rest waits."""
+    cache = Staged(busy.kelp.cache)
+    busy.kelp = replace(busy.kelp, cache=cache)  # type: ignore[arg-type]
+    work(busy)
+    asked: list[str] = []
+
+    def fail(method: str, arguments: tuple[Any, ...]) -> None:
+        asked.append(method)
+        raise StoreUnavailable("the cache does not answer")
+
+    cache.before = fail
+    for _ in range(30):
+        busy.drain()
+        busy.pass_time(2)
+    assert backlog.backlog(busy.kelp).failed == 0 and used_retries(busy) == 0
+    assert len(asked) < 30, "it is not asked again for each entry that waits"
+    assert "moved" in busy.on_nas() and "new/f" not in busy.on_nas()
+    cache.calm()
+    busy.pass_time(10)
+    busy.check_mirrored()
+
+
+def test_what_the_cache_has_lost_is_told(busy: MirrorDrive) -> None:
+    busy.put("lost", b"nowhere else")
+    with busy.kelp.database.read() as tx:
+        content = contents.get(tx, busy.entry("lost").content_id or "")
+    busy.kelp.cache.delete(content.parts[0].key)
+    for _ in range(10):
+        busy.drain()
+        busy.pass_time(20)
+    assert backlog.backlog(busy.kelp).failed == 1
 
 
 def test_nothing_is_tried_while_the_nas_is_down(busy: MirrorDrive) -> None:
