@@ -13,7 +13,7 @@ from itertools import groupby, islice
 
 from vfs import trace
 from vfs.core import Kelp
-from vfs.errors import KelpError, NotFound
+from vfs.errors import KelpError, NotFound, StoreUnavailable
 from vfs.model import EventType, Kind
 from vfs.operations import access, trashing
 
@@ -112,6 +112,8 @@ def free_contents(kelp: Kelp) -> int:
             kelp.cache.delete(key)
         except KelpError as error:
             log.warning("object %s stays PENDING: %s", key, error)
+            if isinstance(error, StoreUnavailable):  # so would be the others, each after its own time-out
+                break
             continue
         with kelp.database.write() as tx:
             tx.contents.forget_object(key)
