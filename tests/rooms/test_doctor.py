@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -69,6 +70,8 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
     def run(*arguments: str, **settings: object) -> Answer:
         with monkeypatch.context() as context:
+            for name in [name for name in os.environ if name.startswith("KELP_") and name != "KELP_DOCTOR_PASSWORD"]:
+                context.delenv(name)  # what chooses the engines of this run
             for name, value in {"data": tmp_path / "data", "server_port": free_port(), **settings}.items():
                 context.setenv(f"KELP_{name.upper()}", str(value))
             code = command_line.run(["doctor", *(arguments or ("--json",))])
@@ -218,9 +221,8 @@ def test_what_failed_is_one_line(run: Run, drive: Path) -> None:
         assert answer.found["backlog", "changes"][1].startswith("1 on their way")
 
 
-def test_a_name_that_is_no_setting(run: Run, drive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KELP_NAS_ROTO", "/mnt/nas")
-    mark, fact, _ = run().found["settings", "environment"]
+def test_a_name_that_is_no_setting(run: Run, drive: Path) -> None:
+    mark, fact, _ = run(nas_roto="/mnt/nas").found["settings", "environment"]
     assert mark == "warning" and "KELP_NAS_ROTO" in fact
 
 
