@@ -452,7 +452,9 @@ def test_an_endpoint_that_is_away_or_something_else(
 @needs_redis
 def test_a_queue_without_and_with_a_worker(run: Run, tmp_path: Path) -> None:
     with redis.redis_server() as server, redis_client.Redis.from_url(server.url) as client:
+        data = tmp_path / "data"
         queue = {"queue_url": server.url, "queue_name": "mine"}
+        queue |= {"database_url": f"sqlite:///{data}/kelp.db", "cache_url": str(data / "cache")}  # on every engine
         with server_process(tmp_path, worker=False, **queue) as idle:
             settings = {**queue, "nas_root": idle.nas}
             answer = run("--json", "--data", str(idle.data), **settings)
