@@ -27,6 +27,7 @@ from cli.drive import load_settings, log_option, place_options, set_up_log
 from cli.first_run import Login, ensure_admin
 from cli.serving import end, make_private, require_free, serve_until, stop_on_signals
 from dav_provider.app import make_app
+from dav_provider.forwarding import Front
 from dav_provider.http_server import make_server
 from dav_provider.recording import Recorder
 from jobs import diagnosing, redis_queue, runner
@@ -83,6 +84,7 @@ def serve(
     if record and settings.server.processes > 1:
         raise click.UsageError("a recording is made by one process: leave --processes out")
     certificate = banner.Certificate.of(settings)
+    Front.of(settings.server)  # wrong settings are refused before a made-up password is shown
     require_free(settings.server.host, settings.server.port)
     recorder = Recorder(record) if record else None
     make_private(settings.data)
