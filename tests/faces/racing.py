@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import random
 import re
 import threading
@@ -265,7 +266,7 @@ class Contest:
 @contextlib.contextmanager
 def two_nodes(folder: Path) -> Iterator[list[ServerProcess]]:
     """Started and answering, on a database of their own on PostgreSQL; cache and queue are those of the run."""
-    server, name = postgresql.shared(), f"kelp_two_nodes_{folder.name[-20:]}".replace("-", "_")
+    server, name = postgresql.shared(), f"kelp_two_nodes_{os.getpid()}"
     server.drop(name)
     server.create(name)
     shared: dict[str, object] = {"cache_url": str(folder / "cache"), "database_url": server.url(name)}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.services import postgresql
 from tests.services.postgresql import PostgreSQL
 from vfs.operations import checking
 
-MIGRATED = "kelp_rooms_migrated"
+MIGRATED, NODES = (f"kelp_rooms_{what}_{os.getpid()}" for what in ("migrated", "nodes"))  # not those of other runs
 
 
 @pytest.fixture(scope="session")
@@ -43,17 +44,16 @@ def server(finished: Path) -> Iterator[PostgreSQL]:
 @pytest.fixture
 def nodes(server: PostgreSQL, finished: Path, tmp_path: Path) -> Iterator[Nodes]:
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
-    name = "kelp_rooms_nodes"
-    server.drop(name)
-    server.create(name, template=MIGRATED)
-    clock = Clock()
-    found = Nodes(server.url(name), *(open_drive(server.url(name), tmp_path, clock) for _ in range(2)))
+    server.drop(NODES)
+    server.create(NODES, template=MIGRATED)
+    url, clock = server.url(NODES), Clock()
+    found = Nodes(url, *(open_drive(url, tmp_path, clock) for _ in range(2)))
     yield found
     try:
         found.finish()
     finally:
         found.close()
-        server.drop(name)
+        server.drop(NODES)
 
 
 @pytest.fixture

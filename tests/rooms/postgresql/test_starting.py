@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,10 +28,11 @@ SECRET = "pa$s-wörd-42"
 @pytest.fixture
 def empty(server: PostgreSQL) -> Iterator[str]:
     """The URL of an empty database."""
-    server.drop("kelp_rooms_empty")
-    server.create("kelp_rooms_empty")
-    yield server.url("kelp_rooms_empty")
-    server.drop("kelp_rooms_empty")
+    name = f"kelp_rooms_empty_{os.getpid()}"
+    server.drop(name)
+    server.create(name)
+    yield server.url(name)
+    server.drop(name)
 
 
 def test_migrations_lead_to_the_described_schema(empty: str) -> None:
