@@ -147,6 +147,11 @@ class Listener(SimpleWorker):
         finally:
             self._job = None
 
+    def handle_exception(self, job: Job, *exc_info: Any) -> None:
+        """Nothing that a job does comes here (`QueueWorker` sees to it): RQ could not read it, or Redis went away."""
+        level = logging.DEBUG if isinstance(exc_info[1], RedisError) else logging.WARNING
+        log.log(level, "job %s: %s", job.id, exc_info[1])
+
     def handle_job_success(self, job: Job, queue: Queue, started_job_registry: StartedJobRegistry) -> None:
         """A job that Redis has forgotten meanwhile (flushed, or empty after a restart) did not fail by that."""
         try:

@@ -22,7 +22,7 @@ import redis
 
 import kelp
 from jobs.jobs_lock import JobsLock
-from jobs.redis_queue import RedisQueue, look
+from jobs.redis_queue import SILENCE, RedisQueue, look
 from jobs.worker import QueueWorker
 from tests.mirror_drive import MirrorDrive, TestClock
 from tests.services.redis import OwnRedis, missing, redis_server
@@ -215,6 +215,26 @@ def test_a_redis_that_is_flushed_under_a_job_is_no_failure_of_it(
         until(lambda: not client.keys("rq:job:*"))
     assert not client.keys("rq:failed:*")
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+    drive.check_mirrored()
+
+
+def test_a_redis_that_hangs_under_a_job_is_no_failure_of_it(
+    live: Callable[..., MirrorDrive], server: OwnRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    drive = live(BY_SWEEP)
+    with working(drive.kelp):
+
+        def freeze(method: str, arguments: tuple[Any, ...]) -> None:
+            if method == "write":
+                drive.nas.calm()
+                server.freeze()
+                threading.Timer(2.25 * SILENCE, server.thaw).start()  # its end times out, what RQ does then does not
+
+        drive.nas.after = freeze
+        drive.put("a")
+        mirrored(drive)
+        until(lambda: backlog.queue_away_since_ns(drive.kelp) == 0 and look(drive.settings.queue).workers == 1)
+    assert [record for record in caplog.records if record.exc_info or "Traceback" in record.getMessage()] == []
     drive.check_mirrored()
 
 
