@@ -2,6 +2,7 @@
 # make test     everything a change must pass; installs what it needs
 # make check    style, types, architecture
 # make bench    speed beside other servers
+# make bench-production   speed on PostgreSQL, S3 and Redis beside the embedded drive
 # make crash    500 rounds of killing the server at random moments
 # make clean    remove what these made, except data
 
@@ -15,10 +16,10 @@ JOBS ?= 2
 CRASH_ROUNDS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help drive test check bench crash clean
+.PHONY: help drive test check bench bench-production crash clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '/^$$/q; s/^# //p' Makefile
 
 # The stamps say for which pyproject.toml the environment was filled.
 $(VENV)/.drive-ready: pyproject.toml
@@ -60,6 +61,10 @@ test: $(VENV)/.tests-ready
 bench: $(VENV)/.tests-ready
 	@scripts/install-bench-tools
 	$(PYTHON) -m bench
+
+bench-production: $(VENV)/.tests-ready
+	@scripts/install-bench-tools
+	$(PYTHON) -m bench.production
 
 crash: $(VENV)/.tests-ready
 	KELP_CRASH_ROUNDS=$(CRASH_ROUNDS) $(PYTHON) -m pytest tests/crash -rs --timeout 0

@@ -21,7 +21,7 @@ from bench.servers import Server
 FEW, MANY = 1, 8  # clients at the same time
 _RANGES = 500  # different ones
 
-_WINDOWS = {"User_Agent": "Microsoft-WebDAV-MiniRedir/10.0.22621", "translate": "f", "Depth": "1"}
+WINDOWS = {"User_Agent": "Microsoft-WebDAV-MiniRedir/10.0.22621", "translate": "f", "Depth": "1"}
 _MACOS = {"User_Agent": "WebDAVFS/3.0.0 (03008000) Darwin/23.5.0 (arm64)", "Content_Type": "text/xml", "Depth": "1"}
 _MACOS_BODY = (
     b'<?xml version="1.0" encoding="utf-8"?>\n<D:propfind xmlns:D="DAV:"><D:prop><D:getlastmodified/>'
@@ -123,7 +123,7 @@ def _stat(server: Server, clients: int, number: int) -> Trial:
     def check(connection: Connection) -> None:
         require(entries(connection) == 1, "PROPFIND depth 0 shows more or less than the file")
 
-    message = request("PROPFIND", server.path("small/document-00007.docx"), **{**_WINDOWS, "Depth": "0"})
+    message = request("PROPFIND", server.path("small/document-00007.docx"), **{**WINDOWS, "Depth": "0"})
     return Trial([asking(itertools.repeat(message), 207, check=check)] * clients)
 
 
@@ -132,7 +132,7 @@ def _listings(files: int, clients: tuple[int, ...]) -> Iterator[Case]:
     folder = Folder(f"listed-{files}", files, 64)
     if files > 1_000:
         clients = clients[:1]  # an answer of megabytes: 8 of them are no other case, and WsgiDAV takes half a minute
-    for system, fields, body in (("Windows", _WINDOWS, b""), ("macOS", _MACOS, _MACOS_BODY)):
+    for system, fields, body in (("Windows", WINDOWS, b""), ("macOS", _MACOS, _MACOS_BODY)):
         for changed in (False, True):
             word = "changed" if changed else "unchanged"
             yield Case(

@@ -52,7 +52,7 @@ def changing_cases(sizes: Sizes, big: Path, rounds: int) -> list[Case]:
     ]
 
 
-def _new_folder(server: Server) -> str:
+def new_folder(server: Server) -> str:
     """Make a folder; its path below the root, with the final `/`."""
     name = f"work-{next(_numbers)}/"
     with connected(server) as connection:
@@ -60,9 +60,9 @@ def _new_folder(server: Server) -> str:
     return name
 
 
-def _new_files(server: Server, count: int) -> list[str]:
+def new_files(server: Server, count: int) -> list[str]:
     """Make that many files of 4 KiB in a new folder; their paths below the root."""
-    folder = _new_folder(server)
+    folder = new_folder(server)
     paths = [f"{folder}{number}" for number in range(count)]
     messages = [request("PUT", server.path(path), content(0, SMALL)) for path in paths]
     run(server.port, [asking(messages[first::4], 201) for first in range(min(4, count))], 600)
@@ -82,13 +82,13 @@ def _require_content(server: Server, path: str, *contents: bytes) -> None:
         require(connection.body in contents, f"{path} has other bytes than it should")
 
 
-def _discard(server: Server, path: str) -> None:
+def discard(server: Server, path: str) -> None:
     with connected(server) as connection:
         connection.ask(request("DELETE", server.path(path)), 200, 204)
     server.forget_deleted()
 
 
-def _in_turns(*messages: bytes, wanted: tuple[int, ...] = _DONE) -> Work:
+def in_turns(*messages: bytes, wanted: tuple[int, ...] = _DONE) -> Work:
     """All of them, then from the start again: what is moved away comes back. Each is an operation."""
 
     def work(connection: Connection, seconds: float) -> Tally:
@@ -108,7 +108,7 @@ def _to_new_names(make: Callable[[Server, str], bytes], after: Callable[[Server,
     """`make(server, path)` is a request that makes something new at `path`; `after` looks at the first one."""
 
     def trial(server: Server, clients: int, number: int) -> Trial:
-        folder = _new_folder(server)
+        folder = new_folder(server)
 
         def messages(client: int) -> Iterator[bytes]:
             return (make(server, f"{folder}{client}-{count}") for count in itertools.count())
@@ -116,7 +116,7 @@ def _to_new_names(make: Callable[[Server, str], bytes], after: Callable[[Server,
         def finish(tally: Tally) -> None:
             _require_entries(server, folder, tally.count)
             after(server, f"{folder}0-0")
-            _discard(server, folder)
+            discard(server, folder)
 
         return Trial([asking(messages(client), *_DONE) for client in range(clients)], finish)
 
@@ -151,13 +151,13 @@ def _copy_folder(tree: Folder) -> MakeTrial:
 
 
 def _put_over(server: Server, clients: int, number: int) -> Trial:
-    paths, contents = _new_files(server, clients), [content(value, SMALL) for value in (1, 2)]
+    paths, contents = new_files(server, clients), [content(value, SMALL) for value in (1, 2)]
 
     def finish(tally: Tally) -> None:
         for path in paths:
             _require_content(server, path, contents[-1])
 
-    return Trial([_in_turns(*(request("PUT", server.path(path), body) for body in contents)) for path in paths], finish)
+    return Trial([in_turns(*(request("PUT", server.path(path), body) for body in contents)) for path in paths], finish)
 
 
 def _put_big(big: Path) -> MakeTrial:
@@ -172,7 +172,7 @@ def _put_big(big: Path) -> MakeTrial:
         def finish(tally: Tally) -> None:
             if number == 0:
                 require_big(server, server.path(name), big)
-            _discard(server, name)
+            discard(server, name)
 
         return Trial([Work(work)], finish)
 
@@ -181,13 +181,13 @@ def _put_big(big: Path) -> MakeTrial:
 
 def _there_and_back(server: Server, here: str, there: str) -> Work:
     ways = ((here, there), (there, here))
-    return _in_turns(
+    return in_turns(
         *(request("MOVE", server.path(old), Destination=destination(server.path(new))) for old, new in ways)
     )
 
 
 def _move_file(server: Server, clients: int, number: int) -> Trial:
-    paths = _new_files(server, clients)
+    paths = new_files(server, clients)
     folder = paths[0].partition("/")[0] + "/"
     works = [_there_and_back(server, path, path + "-moved") for path in paths]
     return Trial(works, lambda tally: _require_entries(server, folder, clients))
@@ -202,7 +202,7 @@ def _move_folder(tree: Folder) -> MakeTrial:
 
 
 def _delete_file(server: Server, clients: int, number: int) -> Trial:
-    paths = _new_files(server, clients * _DOOMED if clients > 1 else 4 * _DOOMED)
+    paths = new_files(server, clients * _DOOMED if clients > 1 else 4 * _DOOMED)
     folder = paths[0].partition("/")[0] + "/"
     messages = [request("DELETE", server.path(path)) for path in paths]
 
@@ -245,7 +245,7 @@ def _lock(server: Server, clients: int, number: int) -> Trial:
 
         return Work(work)
 
-    return Trial([locking(server.path(path)) for path in _new_files(server, clients)])
+    return Trial([locking(server.path(path)) for path in new_files(server, clients)])
 
 
 def _proppatch(server: Server, clients: int, number: int) -> Trial:
@@ -258,9 +258,9 @@ def _proppatch(server: Server, clients: int, number: int) -> Trial:
     def patching(path: str) -> Work:
         # lighttpd answers with a 204
         messages = [request("PROPPATCH", path, set_to(value), Content_Type="application/xml") for value in (1, 2)]
-        return Work(_in_turns(*messages, wanted=(207, 204)).run, lambda connection: _require_mark(connection, path))
+        return Work(in_turns(*messages, wanted=(207, 204)).run, lambda connection: _require_mark(connection, path))
 
-    return Trial([patching(server.path(path)) for path in _new_files(server, clients)])
+    return Trial([patching(server.path(path)) for path in new_files(server, clients)])
 
 
 def _require_mark(connection: Connection, path: str) -> None:

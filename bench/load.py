@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import multiprocessing
 import resource
 import time
@@ -57,13 +58,16 @@ def asking(
     return Work(run, check)
 
 
-def run(port: int, works: Sequence[Work], seconds: float, around: Callable[[], None] = lambda: None) -> Tally:
-    """Let a client do each of `works` at the same time. Raises Failed when one of them did.
+def run(
+    ports: int | Sequence[int], works: Sequence[Work], seconds: float, around: Callable[[], None] = lambda: None
+) -> Tally:
+    """Let a client do each of `works` at the same time, spread over `ports`. Raises Failed when one of them did.
 
     `around` is called when all are connected, and when all are done. The seconds are the slowest client's.
     """
     pipes, processes = [], []
-    for work in works:
+    doors = itertools.cycle([ports] if isinstance(ports, int) else ports)
+    for work, port in zip(works, doors, strict=False):
         ours, theirs = _fork.Pipe()
         process = _fork.Process(target=_client, args=(port, work, seconds, theirs), daemon=True)
         process.start()

@@ -14,6 +14,7 @@ from bench.load import Tally, run
 from bench.servers import Server
 
 _ENOUGH = 5.0  # seconds; who took that long for a case in all is not asked another time
+_DISK = "disk"
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Cell:
 
     `cpu`: seconds that its processes were on a CPU, per operation, with all that it left for later (the mirror);
     `client`: the clients' part of all CPU time used. `failure` says why there is nothing of this.
+    `parts`: that CPU time by what used it, the clients too. `busy`: how much of a core each of them, and of its time
+    the disk ("disk"), were busy while the clients waited for answers.
     """
 
     rate: float = 0.0
@@ -29,6 +32,8 @@ class Cell:
     cpu: float = 0.0
     client: float = 0.0
     failure: str = ""
+    parts: dict[str, float] = field(default_factory=dict)
+    busy: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class _Reading:
     seconds: float
     cpu: float
     client: float
+    parts: dict[str, float]
+    busy: dict[str, float]
 
 
 def measure(
@@ -92,15 +99,28 @@ def _reading(case: Case, clients: int, server: Server, number: int, seconds: flo
     server.rest()
     if case.changes:
         os.sync()  # else the first to sync writes what the server before it left to the kernel
-    pids = server.processes()
-    cpu: list[float] = []
-    tally: Tally = run(server.port, trial.works, seconds, lambda: cpu.append(processes.cpu(pids)))
+    marks: list[dict[str, float]] = []
+    tally: Tally = run(server.ports, trial.works, seconds, lambda: marks.append(_usage(server)))
     server.rest()
-    used = processes.cpu(pids) - cpu[0]
+    used = _since(marks[0], _usage(server))
     trial.finish(tally)
     server.rest()
     rate = tally.count / tally.seconds * (case.each / 1e6 if case.each else 1)
-    return _Reading(rate, tally.seconds, used / tally.count, tally.cpu / (tally.cpu + used))
+    busy = {name: value / tally.seconds for name, value in _since(*marks).items()}
+    busy |= {"clients": tally.cpu / tally.seconds}
+    cpu = sum(used.values()) - used.pop(_DISK)
+    parts = {name: value / tally.count for name, value in (used | {"clients": tally.cpu}).items()}
+    return _Reading(rate, tally.seconds, cpu / tally.count, tally.cpu / (tally.cpu + cpu), parts, busy)
+
+
+def _usage(server: Server) -> dict[str, float]:
+    """Seconds of CPU by part so far, and those of the disk."""
+    used = {name: processes.cpu(pids) for name, pids in server.parts().items()}
+    return used | {_DISK: processes.disk_seconds(server.place.folder)}
+
+
+def _since(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    return {name: max(0.0, value - before[name]) for name, value in after.items()}
 
 
 def _cell(readings: Sequence[_Reading]) -> Cell:
@@ -111,7 +131,13 @@ def _cell(readings: Sequence[_Reading]) -> Cell:
         (max(rates) - min(rates)) / 2 / middle,
         statistics.median(reading.cpu for reading in readings),
         statistics.median(reading.client for reading in readings),
+        parts=_medians([reading.parts for reading in readings]),
+        busy=_medians([reading.busy for reading in readings]),
     )
+
+
+def _medians(found: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(values[name] for values in found) for name in found[0]}
 
 
 def _summary(row: Row) -> str:

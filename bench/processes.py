@@ -11,6 +11,7 @@ from pathlib import Path
 
 _SCHED = 2  # CPUCLOCK_SCHED: nanoseconds on a CPU, of all threads, ended ones too
 _KIB = 1024
+_LISTEN = "0A"  # the state in /proc/net/tcp
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,32 @@ def cpu(pids: Iterable[int]) -> float:
         with contextlib.suppress(OSError):
             used += time.clock_gettime(~pid << 3 | _SCHED)
     return used
+
+
+def listening(port: int) -> list[int]:
+    """The processes on this machine that take connections at `port`; none where another machine does."""
+    wanted = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                wanted.add(f"socket:[{fields[9]}]")
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):  # it ended
+            if os.readlink(link) in wanted:
+                found.add(int(link.parts[2]))
+    return sorted(found)
+
+
+def disk_seconds(folder: Path) -> float:
+    """Seconds since the start of the machine in which the disk of `folder` had something to do; 0 where none tells."""
+    device = folder.stat().st_dev
+    for line in Path("/proc/diskstats").read_text().splitlines():
+        fields = line.split()
+        if (int(fields[0]), int(fields[1])) == (os.major(device), os.minor(device)):
+            return int(fields[12]) / 1e3
+    return 0.0
 
 
 def memory(pids: Iterable[int]) -> Memory:

@@ -63,7 +63,7 @@ def text(results: Results) -> str:
         if rows:
             parts += [f"## {title}", _rates(rows, columns), "Kelp's rate as a multiple:", _ratios(rows, columns)]
     parts += ["## CPU time of the server, µs per operation", _cpu(results.rows, plain)]
-    parts += ["## Memory after all of it, MiB", _memory(results.memory), *_failures(results.rows)]
+    parts += ["## Memory after all of it, MiB", _memory(results.memory), *failures(results.rows)]
     return "\n\n".join(parts)
 
 
@@ -140,7 +140,8 @@ def _verdicts(found: Sequence[Verdict]) -> str:
     return table(("target", "stage", "wanted", "reached", "", "in the worst case"), rows)
 
 
-def _failures(rows: Sequence[Row]) -> Iterator[str]:
+def failures(rows: Sequence[Row]) -> Iterator[str]:
+    """A chapter about what failed; nothing where all went well."""
     lines = [
         f"- {row.name}, {label}: {' '.join(found.failure.split())[:300]}"
         for row in rows

@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -45,12 +46,9 @@ class Client(Protocol):
 
 
 class Endpoint:
-    def __init__(self) -> None:
-        self.url = os.environ.get("KELP_TEST_S3_ENDPOINT", "")
-        if not self.url:
-            sys.exit("KELP_TEST_S3_ENDPOINT must name an S3 endpoint")
-        self.keys = os.environ["KELP_TEST_S3_ACCESS_KEY"], os.environ["KELP_TEST_S3_SECRET_KEY"]
-        self.authority = urlsplit(self.url).netloc
+    def __init__(self, url: str, access_key: str, secret_key: str) -> None:
+        self.url, self.keys = url, (access_key, secret_key)
+        self.authority = urlsplit(url).netloc
 
     def boto3(self) -> boto3.session.Session:
         config = Config(signature_version="s3v4", max_pool_connections=2 * THREADS, s3={"addressing_style": "path"})
@@ -190,6 +188,16 @@ def clients(endpoint: Endpoint) -> Iterator[tuple[str, Client]]:
         yield "obstore", Obstore(endpoint)
 
 
+@dataclass(frozen=True)
+class Small:
+    """Seconds of one call on one thread, processor time and in all, by verb; calls a second on `THREADS` threads."""
+
+    cpu: dict[str, float]
+    wall: dict[str, float]
+    puts: float
+    gets: float
+
+
 def _each(keys: list[str], call: Callable[[str], object]) -> tuple[float, float]:
     """(processor time, time) of one call, in seconds."""
     call(keys[0])
@@ -200,12 +208,14 @@ def _each(keys: list[str], call: Callable[[str], object]) -> tuple[float, float]
     return (time.process_time() - cpu) / done, (time.perf_counter() - wall) / done
 
 
-def measure_small(client: Client) -> str:
-    keys = [str(uuid.uuid4()) for _ in range(CALLS)]
-    cells = []
-    for call in (lambda key: client.put(key, SMALL), client.get, client.head, client.delete):
-        cpu, wall = _each(keys, call)
-        cells.append(f"{cpu * 1e3:5.2f} / {wall * 1e3:5.2f}")
+def measure_small(client: Client, calls: int = CALLS) -> Small:
+    keys = [str(uuid.uuid4()) for _ in range(calls)]
+    cpu, wall = {}, {}
+    verbs: dict[str, Callable[[str], object]] = {
+        "put": lambda key: client.put(key, SMALL), "get": client.get, "head": client.head, "delete": client.delete,
+    }  # fmt: skip
+    for verb, call in verbs.items():
+        cpu[verb], wall[verb] = _each(keys, call)
     with ThreadPoolExecutor(THREADS) as threads:
         begun = time.perf_counter()
         for _ in threads.map(lambda key: client.put(key, SMALL), keys):
@@ -215,7 +225,7 @@ def measure_small(client: Client) -> str:
             pass
         end = time.perf_counter()
         list(threads.map(client.delete, keys))
-    return "  ".join(cells) + f"  {CALLS / (middle - begun):6.0f}  {CALLS / (end - middle):6.0f}"
+    return Small(cpu, wall, calls / (middle - begun), calls / (end - middle))
 
 
 def measure_big(endpoint: Endpoint) -> None:
@@ -255,11 +265,16 @@ def measure_big(endpoint: Endpoint) -> None:
 
 
 def main() -> None:
-    endpoint = Endpoint()
+    url = os.environ.get("KELP_TEST_S3_ENDPOINT", "")
+    if not url:
+        sys.exit("KELP_TEST_S3_ENDPOINT must name an S3 endpoint")
+    endpoint = Endpoint(url, os.environ["KELP_TEST_S3_ACCESS_KEY"], os.environ["KELP_TEST_S3_SECRET_KEY"])
     print(f"4 KiB, ms a call on one thread (processor / in all), then calls a second on {THREADS} threads")
     print(f"{'':28}{'put':15}{'get':15}{'head':15}{'delete':15}put/s   get/s")
     for name, client in clients(endpoint):
-        print(f"{name:28}{measure_small(client)}", flush=True)
+        small = measure_small(client)
+        cells = [f"{small.cpu[verb] * 1e3:5.2f} / {small.wall[verb] * 1e3:5.2f}" for verb in small.cpu]
+        print(f"{name:28}{'  '.join(cells)}  {small.puts:6.0f}  {small.gets:6.0f}", flush=True)
     measure_big(endpoint)
 
 

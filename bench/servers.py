@@ -61,8 +61,17 @@ class Server:
         """The URL's path of what is `below` the root of the drive."""
         return self.variant.peer.mount + below
 
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """What clients connect to, in turns."""
+        return (self.port,)
+
     def processes(self) -> list[int]:
         return tree(self.process.pid)
+
+    def parts(self) -> dict[str, list[int]]:
+        """The processes that work for it, by what they are to it."""
+        return {"server": self.processes()}
 
     def rest(self) -> None:
         """Wait until it does nothing in the background that would disturb the next measurement."""
@@ -86,7 +95,7 @@ def started(below: Path, variants: Sequence[Variant], folders: Iterable[Folder],
 
 @contextlib.contextmanager
 def _started(variant: Variant, below: Path, folders: Sequence[Folder], big: Path) -> Iterator[Server]:
-    place = Place(below / variant.label, _free_port())
+    place = Place(below / variant.label, free_port())
     place.served.mkdir(parents=True)
     place.own.mkdir()
     is_kelp = isinstance(variant.peer, Kelp)
@@ -100,8 +109,8 @@ def _started(variant: Variant, below: Path, folders: Sequence[Folder], big: Path
         process = subprocess.Popen(
             command, cwd=ROOT, env=_environ(variant, place), stdout=out, stderr=out, start_new_session=True
         )
-        stack.callback(_stop, process)
-        _wait_ready(place.port, variant.peer.mount, process, log)
+        stack.callback(stop, process)
+        wait_ready(place.port, variant.peer.mount, process, log)
         core = None
         if is_kelp:
             core = build(Settings.load(data=place.folder / "data", nas_root=place.folder / "nas"))
@@ -128,7 +137,7 @@ def _hand_over(place: Place, account: str) -> None:
             shutil.chown(path, account, account)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM, which each takes for an order to end; then its whole session, which is its alone."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -138,7 +147,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _wait_ready(port: int, mount: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_ready(port: int, mount: str, process: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + _START
     while time.monotonic() < until and process.poll() is None:
         with contextlib.suppress(OSError, Failed), closing(Connection(port)) as connection:
@@ -148,6 +157,6 @@ def _wait_ready(port: int, mount: str, process: subprocess.Popen[bytes], log: Pa
     raise Failed(f"{log.stem} did not start, see {log}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])

@@ -12,10 +12,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import durable, plot, report
+from bench import durable, limits, plot, production_report, report
 from bench.measuring import Cell, Row
+from bench.mirrored import Carried, Lone
 from bench.processes import Memory
+from bench.s3_calls import Small
+from bench.shapes import Shape
 from bench.targets import verdicts
+from tests.services import postgresql, redis
+from tests.services.child import scratch_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,6 +39,63 @@ def test_every_case_runs_on_kelp_and_on_plain_wsgidav(tmp_path: Path) -> None:
     assert len(failures) > 35
     assert "## Targets" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"], "it cleans up behind itself"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(postgresql.missing() or redis.missing()), reason="needs PostgreSQL and Redis")
+def test_the_production_bench_runs_in_all_its_parts(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    command = [sys.executable, "-m", "bench.production", "--quick", "--no-profile", "--cases", "get-,put-new,list-,mix"]
+    with scratch_folder("kelp-test-bench-") as on:  # PostgreSQL's own account cannot pass through pytest's folders
+        done = subprocess.run(
+            [*command, "--on", str(on), "--json", str(figures)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert list(on.iterdir()) == [], "it cleans up behind itself"
+    results = json.loads(figures.read_text())
+    cells = [cell for row in (*results["engines"], *results["nodes"]) for cell in row["cells"].values()]
+    assert {cell["failure"] for cell in cells} == {""}
+    assert (len(results["engines"]), len(results["nodes"])) == (8, 4)
+    assert all({"server", "PostgreSQL", "Redis", "worker", "clients"} <= set(cell["parts"]) for cell in cells[-3:])
+    assert len(results["backlogs"]) == 6
+    assert len(results["lone"]) == 4
+    assert {"Kelp", "boto3"} <= set(results["calls"])
+    assert done.stdout.index("## Ratios") < done.stdout.index("## Figures") < done.stdout.index("## What limited")
+
+
+def test_what_limited_a_case_first() -> None:
+    embedded, node = Shape("embedded"), Shape("node", "postgresql", processes=2)
+
+    def verdict(shape: Shape, number: int, **busy: float) -> str:
+        return limits.first_limit(Cell(1.0, busy={"disk": 0.0, **busy}), number, shape, cores=4)
+
+    assert verdict(embedded, 1, server=0.2, clients=0.1, disk=0.6) == "the disk"
+    assert verdict(embedded, 1, server=0.2, clients=0.1) == "waiting"
+    assert verdict(embedded, 1, server=0.6, clients=0.1, disk=0.1) == "server"
+    assert verdict(embedded, 8, server=0.95, clients=0.5) == "the server's interpreter"
+    assert verdict(node, 8, server=0.95, clients=0.5) == "waiting"
+    assert verdict(node, 8, server=1.4, clients=0.9, PostgreSQL=1.5) == "all cores: PostgreSQL"
+
+
+def test_the_production_report_shows_ratios_and_what_failed() -> None:
+    row = _row("lock", SQLite=200, PostgreSQL=50)
+    failed = Row("move", 1, "move", "1/s", True, {"SQLite": Cell(1.0), "PostgreSQL": Cell(failure="it fell over")})
+    for cell in (*row.cells.values(), failed.cells["SQLite"]):
+        cell.busy.update(server=0.5, disk=0.1)
+    call = dict.fromkeys(("put", "get"), 0.001)
+    results = production_report.Results(
+        ["date: today"],
+        engines=[row, failed],
+        backlogs={"SQLite": Carried(100, [2.0, 1.0, 9.0]), "PostgreSQL": Carried(100, [4.0])},
+        lone={"SQLite": Lone([0.1, 0.3])},
+        calls={"Kelp": Small(call, call, 10.0, 20.0), "boto3": Small({"put": 0.003, "get": 0.002}, call, 1.0, 2.0)},
+    )
+    text = production_report.text(results, [Shape("SQLite"), Shape("PostgreSQL", "postgresql")])
+    lines = [line.strip("| ").replace(" ", "").split("|") for line in text.splitlines()]
+    for wanted in (["lock", "0.25"], ["move", "–"], ["PostgreSQL", "0.50"], ["boto3", "3.00", "2.00"]):
+        assert wanted in lines, text
+    assert ["SQLite", "100", "2.0", "1.0–9.0", "50.0"] in lines
+    assert "- move, PostgreSQL: it fell over" in text
 
 
 def test_a_target_is_judged_by_its_worst_row_and_by_the_peer_that_syncs() -> None:
