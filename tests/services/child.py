@@ -38,6 +38,19 @@ def bound_to_parent(command: Sequence[str | Path], death: signal.Signals, user: 
     return [setpriv, *as_user, "--pdeathsig", death.name.removeprefix("SIG"), *words]
 
 
+def children(pid: int) -> list[int]:
+    """Of a process, by /proc, proc(5)."""
+    return [int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if parent(stat) == pid]
+
+
+def parent(stat: Path) -> int:
+    """What a file /proc/PID/stat says; 0 for a process that is gone, or dead and not buried."""
+    with contextlib.suppress(OSError):
+        state, number = stat.read_text().rpartition(")")[2].split()[:2]
+        return 0 if state == "Z" else int(number)
+    return 0
+
+
 @contextlib.contextmanager
 def scratch_folder(prefix: str) -> Iterator[Path]:
     """An empty folder that every user may pass through, as pytest's are not; also removed when we are killed, later."""

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
-from tests.services.child import Child, bound_to_parent, free_port, scratch_folder
+from tests.services.child import Child, bound_to_parent, children, free_port, scratch_folder
 
 VARIABLE = "KELP_TEST_POSTGRESQL_URL"
 _ACCOUNT = "postgres"  # who runs it when we are root: PostgreSQL refuses to be root
@@ -158,6 +158,19 @@ class OwnPostgreSQL(PostgreSQL):
     def kill(self) -> None:
         """SIGKILL: the server's processes follow within moments, `start` waits for them."""
         self._child.end(signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It takes connections and does not answer, nor does any of its processes (each connection has one)."""
+        stopped: list[int] = []
+        try:
+            for pid in (self._child.pid, *children(self._child.pid)):
+                os.kill(pid, signal.SIGSTOP)
+                stopped.append(pid)
+            yield
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
 
 
 @contextlib.contextmanager
