@@ -157,11 +157,14 @@ class PostgresTx(Tx):
             return
         self.foresee(*(later.settle for later in self._last))
         self._ask(("COMMIT", []))
+        self._kind = "done"
         self.settle()
 
     def _ask(self, statement: Statement) -> psycopg.Cursor[Any]:
         if self._kind == "look" and self.begun:
             raise SecondStatement
+        if self._kind == "done":
+            raise AssertionError(f"asked after the commit: {statement[0]}")
         waiting, self._queue = self._queue, []
         wanted = self._answers.take_wanted()
         self.begun = True

@@ -88,7 +88,7 @@ class Tx(abc.ABC):
         return None
 
     def last(self, look: Callable[[], T]) -> Later[T]:
-        """Look when all changes are made; the value is there once they are committed."""
+        """One look when all changes are made; its value is there once they are committed."""
         later = Later(look)
         self._last.append(later)
         return later

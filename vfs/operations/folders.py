@@ -9,7 +9,7 @@ from vfs.core import Kelp
 from vfs.errors import AlreadyExists
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
-from vfs.model import Caller, Condition, Entry, EventType, Kind, Level, OnConflict, Place, State, StoreStatus
+from vfs.model import Caller, Condition, Entry, EventType, Kind, OnConflict, Place, State, StoreStatus
 from vfs.operations import changes, guard
 from vfs.operations.guard import Standing
 
@@ -32,6 +32,7 @@ def make_folder(
     guard.check_time(mtime_ns)
     with kelp.database.write() as tx:
         guard.lock(kelp, tx, place)
+        tx.foresee_ids("entries")
         now = kelp.clock.now_ns()
         here = guard.stand(kelp, tx, caller, place)
         guard.check_condition(tx, here, condition, now)
@@ -41,7 +42,8 @@ def make_folder(
             here = changes.renamed(here, kelp, tx, is_folder=True)
         guard.confirm_write(tx, caller, here, now)
         folder_id = insert(kelp, tx, caller, here, now, mtime_ns)
-        return guard.reach(tx, caller, folder_id, Level.READ)[0]
+        made = tx.last(lambda: guard.again(tx, folder_id))
+    return made.value
 
 
 def insert(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, now_ns: int, mtime_ns: int | None = None) -> int:

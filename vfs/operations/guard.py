@@ -116,6 +116,14 @@ def foresee_reach(tx: Tx, entry_id: int) -> None:
     )
 
 
+def again(tx: Tx, entry_id: int) -> Entry:
+    """A row that this transaction wrote, as it is now."""
+    entry = tx.entries.get(entry_id)
+    if entry is None:
+        raise AssertionError("a row written in this transaction is there")
+    return entry
+
+
 def reach(tx: Tx, caller: Caller, entry_id: int, level: Level) -> tuple[Entry, tuple[int, ...]]:
     """An entry by id with the chain of ids up to the root, itself first. Raises NotFound, Forbidden."""
     ancestors = tx.entries.ancestors(entry_id)

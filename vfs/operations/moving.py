@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from vfs import names
 from vfs.core import Kelp
@@ -44,11 +45,14 @@ def move(
         there = _target(kelp, tx, caller, here, entry, target, on_conflict)
         if entry.is_folder or (there.entry is not None and there.entry.is_folder):
             tx.require_tree()
+        tx.foresee(partial(tx.entries.placing, entry.id), partial(tx.entries.written_by, entry.id))
         guard.confirm_removal(tx, caller, here, entry, now)
         if there.entry is not None and there.entry.id != entry.id:
             return _into_taken(kelp, tx, caller, here, entry, there, on_conflict, mtime_ns)
         guard.confirm_write(tx, caller, Standing(there.chain, there.path, there.name, there.key, None), now)
-        return Outcome(relocate(kelp, tx, caller, here, entry, there, now, mtime_ns))
+        relocate(kelp, tx, caller, here, entry, there, now, mtime_ns)
+        moved = tx.last(lambda: guard.again(tx, entry.id))
+    return Outcome(moved.value)
 
 
 def _target(
@@ -88,7 +92,8 @@ def _into_taken(
     if on_conflict == OnConflict.RENAME:
         there = changes.renamed(there, kelp, tx, entry.is_folder)
         guard.confirm_write(tx, caller, there, now)
-        return Outcome(relocate(kelp, tx, caller, here, entry, there, now, mtime_ns))
+        relocate(kelp, tx, caller, here, entry, there, now, mtime_ns)
+        return Outcome(guard.again(tx, entry.id))
     if on_conflict == OnConflict.MERGE:
         if not (entry.is_folder and taken.is_folder):
             raise WrongKind("only a folder can be merged, and only into a folder")
@@ -101,10 +106,10 @@ def _into_taken(
     # the user's next save into lost+found when it was gone. The moved file's own locks die.
     held = tx.locks.on([taken.id], now) if document else []
     give_way(kelp, tx, caller, there, taken, successor=entry.kind == Kind.FILE)
-    moved = relocate(kelp, tx, caller, here, entry, there, now, mtime_ns)
+    relocate(kelp, tx, caller, here, entry, there, now, mtime_ns)
     for lock in held:
         tx.locks.insert(replace(lock, entry_id=entry.id))
-    return Outcome(moved, replaced=True)
+    return Outcome(guard.again(tx, entry.id), replaced=True)
 
 
 def give_way(kelp: Kelp, tx: Tx, caller: Caller, there: Standing, taken: Entry, *, successor: bool) -> None:
@@ -130,12 +135,10 @@ def relocate(
     there: Standing,
     now_ns: int,
     mtime_ns: int | None = None,
-) -> Entry:
+) -> None:
     """The one row changes: its name, its folder, its NAS name; locks on it and below it die."""
     stamp, _, registered_ns, _ = tx.entries.placing(entry.id)
     changes.drop_locks(tx, entry, now_ns)
-    if (here.folder_id, here.key) != (there.folder_id, there.key):
-        changes.leave_name(tx, here, entry, now_ns)
     place = changes.nas_place(
         kelp, tx, there.folder_id, there.name, entry.kind, (entry.id, entry.uuid), stamp or registered_ns
     )
@@ -150,10 +153,12 @@ def relocate(
         columns["shown_mtime"] = _shown_after_move(tx, entry, there, now_ns)
     tx.changed_folders.add(here.folder_id)
     tx.entries.update(entry.id, **columns)
-    if entry.kind == Kind.FILE:
-        if changes.succeed(kelp, tx, caller, there, entry.id, entry.uuid, now_ns):
-            tx.entries.settle_name(here.folder_id, here.key)  # its old name was a temporary one: nobody succeeds there
-    else:
+    succeeds = entry.kind == Kind.FILE and changes.succeed(kelp, tx, caller, there, entry.id, entry.uuid, now_ns)
+    if (here.folder_id, here.key) != (there.folder_id, there.key):
+        changes.leave_name(tx, here, entry, now_ns)
+    if succeeds:
+        tx.entries.settle_name(here.folder_id, here.key)  # its old name was a temporary one: nobody succeeds there
+    if entry.kind != Kind.FILE:
         tx.entries.settle_name(there.folder_id, there.key)
     if entry.is_folder and here.is_litter and not there.is_litter:
         for child, _ in tx.entries.below(entry.id):  # what leaves a litter folder is mirrored at once (spec §5)
@@ -165,7 +170,6 @@ def relocate(
         kelp, tx, caller, entry.id, entry.kind, event, now_ns,
         source=here.path_of(entry.name), target=there.path_of(), litter=there.is_litter,
     )  # fmt: skip
-    return guard.reach(tx, caller, entry.id, Level.READ)[0]
 
 
 def _shown_after_move(tx: Tx, entry: Entry, there: Standing, now_ns: int) -> int:

@@ -97,7 +97,7 @@ def _change(kelp: Kelp, put: _Put, content: Content) -> Written:
         guard.lock(kelp, tx, put.place)
         _foresee(kelp, tx, put, content)
         entry_id, created = _commit(kelp, tx, put, content)
-        shown = tx.last(lambda: _again(tx, entry_id))
+        shown = tx.last(lambda: guard.again(tx, entry_id))
         put.committing = True
     return Written(shown.value, created)
 
@@ -222,7 +222,7 @@ def empty_file(kelp: Kelp, tx: Tx, caller: Caller, here: Standing) -> Entry:
     content = Content(str(uuid.uuid4()), 0, EMPTY_CHECKSUM, None, ())
     now = kelp.clock.now_ns()
     tx.contents.insert(content, now)
-    return _again(tx, create(kelp, tx, caller, here, content, None, _Times(tx, here, None, now, by_client=False)))
+    return guard.again(tx, create(kelp, tx, caller, here, content, None, _Times(tx, here, None, now, by_client=False)))
 
 
 def show(
@@ -239,14 +239,7 @@ def show(
     """Let a file show a content that exists already (COPY over it, a version restored)."""
     times = _Times(tx, here, mtime_ns, kelp.clock.now_ns(), by_client=by_client)
     switch(kelp, tx, caller, here, entry, content, None, times)
-    return _again(tx, entry.id)
-
-
-def _again(tx: Tx, entry_id: int) -> Entry:
-    entry = tx.entries.get(entry_id)
-    if entry is None:
-        raise AssertionError("a row written in this transaction is there")
-    return entry
+    return guard.again(tx, entry.id)
 
 
 EMPTY_CHECKSUM = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"  # BLAKE3 of no bytes

@@ -1,0 +1,78 @@
+"""How often an operation waits for the database: what a server in another rack makes slow (design §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.rooms.core.drive import Drive
+from tests.rooms.postgresql.racing import Nodes
+from vfs.metadata.postgres_tx import PostgresTx
+from vfs.model import Place, Scope
+from vfs.operations import folders, locking, moving, reading, writing
+
+
+@pytest.fixture
+def trips(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The last statement of each round trip of any transaction."""
+    seen: list[str] = []
+    ask = PostgresTx._ask
+
+    def counted(tx: PostgresTx, statement: tuple[str, list[object]]) -> Any:
+        seen.append(statement[0])
+        return ask(tx, statement)
+
+    monkeypatch.setattr(PostgresTx, "_ask", counted)
+    return seen
+
+
+def put(drive: Drive, name: str, seen: bool) -> None:
+    entry = drive.entry(name) if seen else None
+    place = Place(1, name)
+    writing.put_file(drive.kelp, drive.editor, place, [b"x"], expected=writing.Expected(length=1), seen=entry)
+
+
+def lock_and_unlock(drive: Drive) -> None:
+    taken = locking.lock(drive.kelp, drive.editor, Place(1, "a"), scope=Scope.EXCLUSIVE, infinite=True, owner="")
+    locking.unlock(drive.kelp, drive.editor, taken.entry.id, taken.lock.token)
+
+
+CASES: dict[str, tuple[int, Callable[[Drive], object]]] = {
+    "put of a new name": (2, lambda drive: put(drive, "new", seen=False)),
+    "put over a file": (3, lambda drive: put(drive, "a", seen=True)),  # one of them finds what is there
+    "look up a path": (1, lambda drive: reading.resolve(drive.kelp, drive.editor, ("f", "g"))),
+    "list a folder": (2, lambda drive: list(reading.list_folder(drive.kelp, drive.editor, 1))),
+    "make a folder": (3, lambda drive: folders.make_folder(drive.kelp, drive.editor, Place(1, "made"))),
+    "move a file": (4, lambda drive: moving.move(drive.kelp, drive.editor, Place(1, "a"), Place(1, "b"))),
+    "lock and unlock": (5, lock_and_unlock),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_round_trips(nodes: Nodes, trips: list[str], case: str) -> None:
+    drive = nodes.a
+    drive.put("a")
+    drive.folder("f")
+    drive.folder("f/g")
+    most, work = CASES[case]
+    trips.clear()
+    work(drive)
+    assert len(trips) <= most, trips
+
+
+def test_a_moment_asks_for_the_version_once(nodes: Nodes, trips: list[str]) -> None:
+    """A request for what nobody changed: one round trip, which `trips` does not see since it is no transaction's."""
+    drive = nodes.a
+    drive.put("a")
+    reading.resolve(drive.kelp, drive.editor, ("a",))
+    trips.clear()
+    with reading.moment(drive.kelp):
+        assert reading.resolve(drive.kelp, drive.editor, ("a",)).entry is not None
+    assert trips == []
+    nodes.b.put("b")
+    trips.clear()
+    with reading.moment(drive.kelp):
+        assert reading.resolve(drive.kelp, drive.editor, ("b",)).entry is not None
+    assert len(trips) == 1
