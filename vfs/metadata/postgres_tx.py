@@ -8,6 +8,7 @@ foreseen: begin, locks and all looks of a PUT are one round trip, its changes an
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from vfs.metadata.tx import Tx
 LONGEST_STATEMENT = 9.0  # seconds without an answer: the server hangs, the connection is cut
 _DOUBT = 5.0  # seconds after which a scan asks whether the server still answers others
 _PIECE = 500  # rows fetched at once by `each`
+_MOST_PREPARED = 32  # values of a statement that the server keeps
 # Keys of the advisory locks, below one number for Kelp: others may use the same database.
 KELP, MIGRATING = 0x6B656C70, 3
 _TREE, _MIRROR = 1, 2
@@ -44,7 +46,7 @@ class PostgresTx(Tx):
         self._connection = connection
         self._watchdog = watchdog
         self._longest, self._doubt = longest, _DOUBT if longest > LONGEST_STATEMENT else longest
-        self._cursors = 0
+        self._cursors: set[int] = set()  # open ones
         self._queue: list[Statement] = [] if kind == "look" else [(_BEGIN[kind], [])]
         self._kind = kind
         self._whole_tree = False
@@ -99,14 +101,21 @@ class PostgresTx(Tx):
                 self.flush()
 
     def each(self, sql: str, **values: object) -> Iterator[Any]:
-        self._cursors += 1
-        fetch = f"FETCH FORWARD {_PIECE} FROM rows{self._cursors}"
+        # A number that is free again: a copy lists each of its folders, and the server keeps what is open, and prepares
+        # each text of a statement.
+        number = next(number for number in itertools.count() if number not in self._cursors)
+        self._cursors.add(number)
+        fetch = f"FETCH FORWARD {_PIECE} FROM rows{number}"
         text, arguments = numbered(sql, values)
-        self._queue.append((f"DECLARE rows{self._cursors} NO SCROLL CURSOR FOR {text}", arguments))
-        while rows := self._ask((fetch, [])).fetchall():
-            yield from rows
-            if len(rows) < _PIECE:
-                return
+        self._queue.append((f"DECLARE rows{number} NO SCROLL CURSOR FOR {text}", arguments))
+        try:
+            while rows := self._ask((fetch, [])).fetchall():
+                yield from rows
+                if len(rows) < _PIECE:
+                    return
+        finally:
+            self._queue.append((f"CLOSE rows{number}", []))
+            self._cursors.discard(number)
 
     def lock_tree(self, exclusive: bool = False) -> None:
         self._whole_tree = exclusive or wants_whole_tree()
@@ -168,20 +177,25 @@ class PostgresTx(Tx):
         waiting, self._queue = self._queue, []
         wanted = self._answers.take_wanted()
         self.begun = True
-        cursor = psycopg.RawCursor(self._connection)
         with turns.waiting(), self._watchdog.over(self._connection, self._doubt, self._longest):
             if not waiting and not wanted:
-                return cursor.execute(*statement)
+                return self._execute(*statement)
             with self._connection.pipeline():
-                done = [psycopg.RawCursor(self._connection).execute(*each) for each in waiting]
-                answers = [psycopg.RawCursor(self._connection).execute(*each) for each in wanted]
-                cursor.execute(*statement)
+                done = [self._execute(*each) for each in waiting]
+                answers = [self._execute(*each) for each in wanted]
+                cursor = self._execute(*statement)
         for (text, _), rows in zip(waiting, done, strict=True):
             if text.startswith(_ROWS):
                 self._locked.update(id for (id,) in rows)
         for looked, answer in zip(wanted, answers, strict=True):
             self._answers.remember(looked, answer.fetchall())
         return cursor
+
+    def _execute(self, text: str, arguments: list[object]) -> psycopg.Cursor[Any]:
+        """Prepared, unless the text is one of hundreds that differ in how many values they have: the server keeps
+        some 70 KiB for each, in each connection."""
+        prepare = None if len(arguments) <= _MOST_PREPARED else False
+        return psycopg.RawCursor(self._connection).execute(text, arguments, prepare=prepare)
 
 
 def _row_lock(strong: bool) -> str:
