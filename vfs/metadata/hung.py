@@ -82,11 +82,14 @@ class Watchdog:
             for thread, wait in late:
                 if wait.end < now:
                     self._cut(thread, wait)
-            doubted = [(thread, wait) for thread, wait in late if wait.end >= now]
-            if doubted:
-                end_doubt = self._trust if self._lives() else self._cut
-                for thread, wait in doubted:
-                    end_doubt(thread, wait)
+            if not late:
+                continue
+            lives = self._lives()
+            if lives:  # who was cut had waited for locks, one after the other: nobody else need suffer for that
+                self._hung_at = -_DISTRUST
+            for thread, wait in late:
+                if wait.end >= now:
+                    (self._trust if lives else self._cut)(thread, wait)
 
     def _trust(self, thread: int, wait: _Watched) -> None:
         if self._waits.get(thread) is wait:
@@ -98,7 +101,8 @@ class Watchdog:
         del self._waits[thread]
         self.hung()
         log.error("the database has not answered in time: the connection is cut")
-        with contextlib.suppress(OSError, ValueError), socket.socket(fileno=os.dup(wait.wire.fileno())) as same:
+        # Whatever a driver says of a connection that has just been closed: this thread must go on.
+        with contextlib.suppress(Exception), socket.socket(fileno=os.dup(wait.wire.fileno())) as same:
             same.shutdown(socket.SHUT_RDWR)
 
 

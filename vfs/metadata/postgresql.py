@@ -59,6 +59,7 @@ class PostgresEngine:
                 "autocommit": True,  # BEGIN is ours
                 "prepare_threshold": 0,
                 "connect_timeout": max(1, int(timeout)),
+                "target_session_attrs": "read-write",  # of several hosts the one that is no standby: it would be late
                 "keepalives_idle": 10,
                 "keepalives_interval": 3,
                 "keepalives_count": 3,
@@ -245,6 +246,16 @@ _AGAIN = (
 )
 
 
+_AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.InternalError,  # also: a transaction that rested for too long, and a server that only reads (a standby)
+    psycopg.NotSupportedError,  # also: a statement that was prepared before a migration changed its table
+    sa.exc.DBAPIError,
+    sa.exc.TimeoutError,
+)
+
+
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
     """Foreign errors become ours at this border.
@@ -262,7 +273,7 @@ def _translated() -> Iterator[None]:
         raise StoreUnavailable("a long change is under way", retry_after=2) from error
     except psycopg.DataError as error:  # such as a NUL, which no text column takes
         raise InvalidRequest(f"the database cannot hold this: {_line(error)}") from error
-    except (psycopg.OperationalError, psycopg.InterfaceError, sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+    except _AWAY as error:
         raise StoreUnavailable(f"the database did not answer: {_line(error)}", retry_after=2) from error
 
 

@@ -1,0 +1,55 @@
+"""Transactions that wait, or rest, for longer than they may."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.rooms.core.drive import Drive
+from tests.rooms.postgresql.racing import Nodes, outcome, race, raw
+from vfs.errors import ConfigurationError, StoreUnavailable
+from vfs.metadata import postgresql
+from vfs.metadata.database import Database
+from vfs.metadata.postgres_tx import KELP
+
+
+def test_who_waits_for_two_locks_does_not_make_others_distrust_the_server(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each wait is shorter than a lock's time-out, both together longer than a round trip may take."""
+    entry = nodes.a.put("a", b"1")
+    monkeypatch.setattr(postgresql, "LONGEST_STATEMENT", 1.0)
+    with race(nodes.url) as at_once, raw(nodes.url) as tree, raw(nodes.url) as row, row.transaction():
+        row.execute("SELECT 1 FROM entries WHERE id = %s FOR UPDATE", (entry.id,))
+        with tree.transaction():
+            tree.execute("SELECT pg_advisory_xact_lock(%s, 1)", (KELP,))
+            put = at_once.start_waiting(nodes.a.put, "a", b"2")
+            time.sleep(0.7)
+        assert isinstance(outcome(put), StoreUnavailable)
+        time.sleep(0.5)
+        assert nodes.a.names() == ["a"]
+    assert nodes.a.read("a") == b"1"
+
+
+def test_a_transaction_that_rested_for_too_long_is_unavailable(drive: Drive) -> None:
+    with pytest.raises(StoreUnavailable), drive.kelp.database.scan() as tx:
+        tx.run("SET LOCAL idle_in_transaction_session_timeout = 100")
+        tx.one("SELECT 1")
+        tx.one("SELECT 2")
+        time.sleep(0.5)
+        tx.one("SELECT 3")
+    assert drive.names() == []
+
+
+def test_a_server_that_only_reads_is_unavailable(nodes: Nodes) -> None:
+    """A primary that became a standby, or is kept from changes."""
+    with pytest.raises(StoreUnavailable), nodes.a.kelp.database.write() as tx:
+        tx.run("SET TRANSACTION READ ONLY")
+        tx.accounts.set_value("x", "y")
+        tx.flush()  # type: ignore[attr-defined]
+    name = nodes.url.rpartition("/")[2]
+    with raw(nodes.url) as beside:
+        beside.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="read-only"):
+        Database(nodes.url)
