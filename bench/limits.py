@@ -9,13 +9,15 @@ from bench.report import table
 from bench.shapes import Shape
 
 _ALL, _ONE = 0.9, 0.85  # of the cores, of one core: from here on it counts as full
-_DISK = "disk"
+_DISK, _OTHERS = "disk", "others"
+_DISTURBED = 0.3  # cores that others may use at most, else nothing can be told
 _NONE = "–"
 _TEXT = """\
 How much of one core each kind of process was busy while clients waited for answers, and how much of that time the disk
 had something to do. With one client these add up to 100 %, with what nobody was busy for (the disk, a change of
-processes) as the rest: "waiting". Functions: the innermost ones of Kelp in which the server's threads were while they
-were not idle, by py-spy in a run of its own; a sync or a call to another process is not idle to it."""
+processes) as the rest: "waiting". "disturbed": other programs used the machine ("others"). Functions: the innermost
+ones of Kelp in which the server's threads were while they were not idle, by py-spy in a run of its own; a sync or a
+call to another process is not idle to it."""
 
 
 def limits(
@@ -40,15 +42,19 @@ def limits(
 
 
 def _order(rows: Sequence[Row]) -> list[str]:
-    found = dict.fromkeys(name for row in rows for cell in row.cells.values() for name in cell.busy if name != _DISK)
-    return [*found, _DISK]
+    found = dict.fromkeys(
+        name for row in rows for cell in row.cells.values() for name in cell.busy if name not in (_OTHERS, _DISK)
+    )
+    return [*found, _OTHERS, _DISK]
 
 
 def first_limit(cell: Cell, clients: int, shape: Shape, cores: int) -> str:
     """In a few words."""
-    busy = {name: value for name, value in cell.busy.items() if name != _DISK}
+    busy = {name: value for name, value in cell.busy.items() if name not in (_OTHERS, _DISK)}
     most = max(busy, key=lambda name: busy[name])
     processes = shape.nodes * (shape.processes or (1 if shape.database == "sqlite" else cores))
+    if cell.busy.get(_OTHERS, 0.0) > _DISTURBED:
+        return "disturbed"
     if sum(busy.values()) >= _ALL * cores:
         return f"all cores: {most}"
     if busy["server"] >= _ONE * processes:

@@ -14,7 +14,7 @@ from bench.load import Tally, run
 from bench.servers import Server
 
 _ENOUGH = 5.0  # seconds; who took that long for a case in all is not asked another time
-_DISK = "disk"
+_DISK, _MACHINE = "disk", "machine"
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Cell:
     `cpu`: seconds that its processes were on a CPU, per operation, with all that it left for later (the mirror);
     `client`: the clients' part of all CPU time used. `failure` says why there is nothing of this.
     `parts`: that CPU time by what used it, the clients too. `busy`: how much of a core each of them, and of its time
-    the disk ("disk"), were busy while the clients waited for answers.
+    the disk ("disk"), were busy while the clients waited for answers; "others" are no part of the bench.
     """
 
     rate: float = 0.0
@@ -106,17 +106,19 @@ def _reading(case: Case, clients: int, server: Server, number: int, seconds: flo
     trial.finish(tally)
     server.rest()
     rate = tally.count / tally.seconds * (case.each / 1e6 if case.each else 1)
-    busy = {name: value / tally.seconds for name, value in _since(*marks).items()}
-    busy |= {"clients": tally.cpu / tally.seconds}
-    cpu = sum(used.values()) - used.pop(_DISK)
+    busy = {name: value / tally.seconds for name, value in (_since(*marks) | {"clients": tally.cpu}).items()}
+    disk, machine = busy.pop(_DISK), busy.pop(_MACHINE)
+    busy |= {"others": max(0.0, machine - sum(busy.values())), _DISK: disk}
+    del used[_DISK], used[_MACHINE]
+    cpu = sum(used.values())
     parts = {name: value / tally.count for name, value in (used | {"clients": tally.cpu}).items()}
     return _Reading(rate, tally.seconds, cpu / tally.count, tally.cpu / (tally.cpu + cpu), parts, busy)
 
 
 def _usage(server: Server) -> dict[str, float]:
-    """Seconds of CPU by part so far, and those of the disk."""
+    """Seconds of CPU by part so far, those of the whole machine, and those of the disk."""
     used = {name: processes.cpu(pids) for name, pids in server.parts().items()}
-    return used | {_DISK: processes.disk_seconds(server.place.folder)}
+    return used | {_MACHINE: processes.machine_cpu(), _DISK: processes.disk_seconds(server.place.folder)}
 
 
 def _since(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:

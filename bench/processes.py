@@ -66,6 +66,14 @@ def listening(port: int) -> list[int]:
     return sorted(found)
 
 
+def machine_cpu() -> float:
+    """Seconds that all cores have been busy since the start of the machine; proc(5), /proc/stat, to a hundredth."""
+    user, nice, system, _idle, _iowait, *others = map(
+        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    )
+    return (user + nice + system + sum(others)) / os.sysconf("SC_CLK_TCK")
+
+
 def disk_seconds(folder: Path) -> float:
     """Seconds since the start of the machine in which the disk of `folder` had something to do; 0 where none tells."""
     device = folder.stat().st_dev

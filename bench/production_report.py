@@ -87,7 +87,7 @@ def services(beside: Services, folder_of_all: Path) -> Iterator[str]:
     programs = [*([str(installed / "postgres")] if installed else []), "redis-server"]
     for command in ([program, "--version"] for program in programs):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        yield f"beside: {' '.join(done.stdout.split()[:4])}"
+        yield f"beside: {' '.join(done.stdout.split()[:3])}"
     yield f"disk: {_sync_time(folder_of_all) * 1e6:,.0f} µs for 4 KiB written and synced"
     yield f"S3 endpoint: {beside.s3.name}"
     yield f"packages: {', '.join(_packages('psycopg', 'redis', 'rq', 'boto3', 'urllib3', 'obstore'))}"

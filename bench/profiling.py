@@ -1,4 +1,4 @@
-"""Where the server's processor time goes: py-spy looks at it while a case runs once more, unmeasured."""
+"""Where the server's time goes: py-spy looks at it while a case runs once more, unmeasured."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ _STARTING = 0.5  # seconds that py-spy takes until it looks
 _RATE = 200  # looks a second
 _OURS = ("vfs/", "dav_provider/", "jobs/")
 _SHOWN = 3
+# Where threads wait for something to do. py-spy does not see that they are idle there.
+_IDLE = (
+    "Wire.arrives", "Workers._next", "WaitingRoom._turn", "RedisQueue._run", "Runner._gather", "Runner._sweep",
+    "Watchdog._watch",
+)  # fmt: skip
 
 
 def program() -> str | None:
@@ -29,8 +34,8 @@ def program() -> str | None:
 
 
 def hot(case: Case, clients: int, drive: Drive) -> list[str]:
-    """The functions of Kelp in which its servers spend most time on a CPU, with what they call in libraries; each
-    with its part of that time. Raises Failed. Empty where py-spy is not installed or was not allowed to look.
+    """The functions of Kelp in which its servers are most of the time that they have something to do, with what they
+    call in libraries; each with its part of that time. Raises Failed. Empty where py-spy is not installed or was not allowed to look.
     """
     spy = program()
     if spy is None:
@@ -86,6 +91,8 @@ def _hottest(stacks: Sequence[str]) -> list[str]:
         stack, _, count = line.rpartition(" ")
         frames = stack.split(";")
         own = [frame for frame in frames if any(part in frame for part in _OURS)]
-        times[own[-1] if own else frames[-1]] += int(count)
+        innermost = own[-1] if own else frames[-1]
+        if not innermost.startswith(_IDLE):
+            times[innermost] += int(count)
     whole = sum(times.values())
     return [f"{frame} {count / whole:.0%}" for frame, count in times.most_common(_SHOWN)]

@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -136,10 +138,20 @@ def _endpoint() -> Iterator[Endpoint]:
     }
     if given["endpoint"]:
         url = given["endpoint"].rstrip("/")
-        yield Endpoint(url, given["access_key"], given["secret_key"], f"given, {url}")
+        yield Endpoint(url, given["access_key"], given["secret_key"], f"{url}, {_software(url)}")
         return
     with own_s3() as server:
         yield Endpoint(server.url, "bench", "bench-secret", "moto (in memory, in Python: slower than any real one)")
+
+
+def _software(url: str) -> str:
+    """What the endpoint says that it is."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            headers = answer.headers
+    except urllib.error.HTTPError as refusal:
+        headers = refusal.headers
+    return headers.get("Server") or "which does not say what it is"
 
 
 class _Shaped(Kelp):

@@ -74,6 +74,7 @@ def test_what_limited_a_case_first() -> None:
     assert verdict(embedded, 1, server=0.6, clients=0.1, disk=0.1) == "server"
     assert verdict(embedded, 8, server=0.95, clients=0.5) == "the server's interpreter"
     assert verdict(node, 8, server=0.95, clients=0.5) == "waiting"
+    assert verdict(node, 8, server=0.95, clients=0.5, others=1.0) == "disturbed"
     assert verdict(node, 8, server=1.4, clients=0.9, PostgreSQL=1.5) == "all cores: PostgreSQL"
 
 
