@@ -35,7 +35,8 @@ def program() -> str | None:
 
 def hot(case: Case, clients: int, drive: Drive) -> list[str]:
     """The functions of Kelp in which its servers are most of the time that they have something to do, with what they
-    call in libraries; each with its part of that time. Raises Failed. Empty where py-spy is not installed or was not allowed to look.
+    call in libraries; each with its part of that time. Empty where there is no py-spy or it may not look. Raises
+    Failed.
     """
     spy = program()
     if spy is None:
