@@ -106,11 +106,15 @@ class Contents:
         return [row[0] for row in self._tx.all(sql, before=marked_before_ns, limit=limit)]
 
     def forget(self, id: str) -> list[str]:
-        """Drop a content's rows; its objects that no other content has become PENDING. Returns their keys."""
+        """Drop a content's rows; its objects that no other content has become PENDING. Returns their keys.
+
+        Only what _REFERRED does not count lets go of it: a copy that was committed since the last look keeps its
+        content, and the database refuses this (Conflict).
+        """
         content = self.get(id)
         keys = [part.key for part in content.parts] if content else []
-        self._tx.run("UPDATE entries SET content_id = NULL WHERE content_id = :id", id=id)
-        self._tx.run("DELETE FROM versions WHERE content_id = :id", id=id)
+        self._tx.run("UPDATE entries SET content_id = NULL WHERE content_id = :id AND state = 'DELETED'", id=id)
+        self._tx.run("DELETE FROM versions WHERE content_id = :id AND state = 'purged'", id=id)
         self._tx.run("DELETE FROM file_parts WHERE content_id = :id", id=id)
         self._tx.run("DELETE FROM contents WHERE id = :id", id=id)
         for key in keys:
