@@ -107,7 +107,8 @@ def check(kelp: Kelp, *, mirrored: bool = False, deep: bool = True) -> Report:
         known = tx.all("SELECT key, size, checksum, status FROM objects")
     # Listed after the rows were read: what a client stores meanwhile is too young to be an orphan.
     objects = {info.key: (info.size, info.modified_ns) for info in kelp.cache.list()}
-    problems += _cache(kelp, known, objects, deep)
+    problems += _still_true(kelp, list(_damaged(kelp, known, objects, deep)))
+    problems += _orphans(kelp, known, objects)
     try:
         kelp.nas.verify()
         found, nas_files = _nas(kelp, mirrored, deep)
@@ -153,7 +154,7 @@ def _misplaced(tx: Tx, mirrored: bool) -> Iterator[Problem]:
             yield Problem(f"event still {status}", uuid, kind)
 
 
-def _cache(
+def _damaged(
     kelp: Kelp,
     known: list[tuple[str, int, str, str]],
     objects: dict[str, tuple[int, int]],
@@ -168,6 +169,20 @@ def _cache(
             yield Problem("object of another size", key, f"{objects[key][0]} instead of {size} bytes")
         elif deep and _checksum(kelp, key) != checksum:
             yield Problem("object corrupt", key, f"{size} bytes")
+
+
+def _still_true(kelp: Kelp, found: list[Problem]) -> list[Problem]:
+    """Without those about objects that were freed while the check looked: it may run beside everything else."""
+    if not found:
+        return []
+    with kelp.database.scan() as tx:
+        kept = {row[0] for row in tx.all("SELECT key FROM objects WHERE status = 'AVAILABLE'")}
+    return [problem for problem in found if problem.subject in kept]
+
+
+def _orphans(
+    kelp: Kelp, known: list[tuple[str, int, str, str]], objects: dict[str, tuple[int, int]]
+) -> Iterator[Problem]:
     expected = {row[0] for row in known}
     now = kelp.clock.now_ns()
     for key, (size, modified_ns) in objects.items():

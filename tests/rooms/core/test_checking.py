@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.mirror_drive import StagedNas
 from tests.rooms.core.drive import Drive
 from vfs.errors import NasDown
-from vfs.operations import checking
+from vfs.operations import checking, housekeeping
 
 ROWS = {
     "dangling parent": "UPDATE entries SET parent_id = (SELECT id FROM entries WHERE name = 'b') WHERE name = 'in'",
@@ -126,3 +129,23 @@ def test_a_shallow_check_reads_no_bytes(sound: Drive) -> None:
     sound.damaged = True
     nas_file(sound).write_bytes(b"odd")
     assert checking.check(sound.kelp, deep=False).ok and not checking.check(sound.kelp).ok
+
+
+def test_what_is_freed_while_the_check_looks_is_no_damage(sound: Drive) -> None:
+    """`kelp check` may run beside everything else."""
+    sound.put("soon gone", b"nobody's")
+    sound.remove("soon gone")
+    sound.mirror()
+    sound.clock.advance(100)
+    assert housekeeping.free_contents(sound.kelp) == 0, "marked only"
+    cache = StagedNas(sound.kelp.cache)
+    freed: list[int] = []
+
+    def free(method: str, arguments: tuple[Any, ...]) -> None:
+        if method == "list" and not freed:
+            sound.clock.advance(100)
+            freed.append(housekeeping.free_contents(sound.kelp))
+
+    cache.before = free
+    assert checking.check(replace(sound.kelp, cache=cache)).problems == []  # type: ignore[arg-type]
+    assert freed == [1]
