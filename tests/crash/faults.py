@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from tests.crash.parts import Parts, kill_all, until
 from tests.services import s3
 from tests.services.child import children
-from tests.services.faulty_proxy import Answer, Cut, Mode, Pass, Refuse, Reset, Slow
+from tests.services.faulty_proxy import Answer, Cut, Mode, Pass, Refuse, Reset, Silent, Slow
 from vfs.model import PART_SIZE
 
 _MARKER = ".kelp"
@@ -201,6 +201,7 @@ FAULTS: dict[str, Fault] = {
     "PostgreSQL dies": Fault(database_dies, _DATABASE),
     "PostgreSQL hangs": Fault(database_hangs, _DATABASE),
     "S3 refuses": Fault(_store(Refuse()), _CACHE),
+    "S3 hangs": Fault(_store(Silent()), _CACHE),
     "S3 is slow": Fault(_store(Slow(0.3), Slow(0.64)), slow=True),
     "S3 resets uploads": Fault(_store(Reset(after=30_000, requests=True), Reset(after=3_000_000, requests=True))),
     "S3 answers 503": Fault(_store(Answer(_SLOW_DOWN % (len(_SLOW_DOWN_BODY), _SLOW_DOWN_BODY))), _CACHE),

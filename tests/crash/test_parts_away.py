@@ -35,7 +35,7 @@ from vfs.operations import checking
 SECONDS = float(os.environ.get("KELP_OUTAGE_SECONDS", "5"))
 SEED = int(os.environ.get("KELP_CRASH_SEED", "0")) or random.randrange(1, 1_000_000)
 LONG = SECONDS >= 30
-IMPATIENT = {} if LONG else {"mirror_lease": 6, "queue_sweep": 1, "mirror_probe": 1}
+IMPATIENT = {} if LONG else {"mirror_lease": 6, "queue_sweep": 1, "mirror_probe": 1, "cache_timeout": 3}
 CLIENTS = 4
 _BEFORE, _AFTER = (3.0, 6.0) if LONG else (1.0, 2.5)  # seconds of load around a fault
 _LONGEST = 10.0  # seconds that a request may take (the issue's)
