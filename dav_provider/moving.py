@@ -30,7 +30,7 @@ def delete(kelp: Kelp, request: Request) -> Answer:
     """DELETE: 204, always with all that is below."""
     found = _source(kelp, request)
     _whole_tree_only(request, found)
-    trashing.remove(kelp, request.caller, place_of(found), condition=conditions.for_change(request))
+    trashing.remove(kelp, request.caller, place_of(found), condition=conditions.for_change(request), seen=found.entry)
     return Answer(204)
 
 
@@ -47,6 +47,7 @@ def move(kelp: Kelp, request: Request) -> Answer:
         on_conflict=_on_conflict(request),
         condition=conditions.for_change(request),
         mtime_ns=mtime_ns,
+        seen=found.entry,
     )
     return Answer(204 if outcome.replaced else 201, accepted)
 

@@ -59,12 +59,13 @@ def is_litter_path(path: Sequence[str]) -> bool:
     return any(names.is_litter(name) for name in path)
 
 
-def lock(kelp: Kelp, tx: Tx, *places: Place, strong: bool = False) -> None:
+def lock(kelp: Kelp, tx: Tx, *places: Place, strong: bool = False, seen: Entry | None = None) -> None:
     """First in every change (design §7): the tree, the folders, and what has the names now.
 
-    `strong` (LOCK): also against those who are about to make something in the entries.
+    `strong` (LOCK): also against those who are about to make something in the entries. `seen`: what the caller has just
+    found there; for a folder the whole tree is held from the start.
     """
-    tx.lock_tree()
+    tx.lock_tree(exclusive=seen is not None and seen.is_folder)
     sensitive = kelp.settings.drive.case_sensitive
     wanted = [(place.folder_id, names.key(place.name, sensitive)) for place in places]
     tx.lock_names(wanted, strong)

@@ -25,9 +25,11 @@ def move(
     on_conflict: OnConflict = OnConflict.ERROR,
     condition: Condition | None = None,
     mtime_ns: int | None = None,
+    seen: Entry | None = None,
 ) -> Outcome:
     """Give an entry another name, another folder, or both, in one transaction.
 
+    `seen`: what the caller has just found at the source, if anything; only a hint.
     OVERWRITE: a file moved over a file on a drive face takes over the document's identity (spec §6, versions);
     everything else that gives way goes to the trash. MERGE: a folder into a folder, file by file; a file whose
     name is taken there is kept beside it under a numbered name. Its locks die with the move (RFC 4918 §9.9);
@@ -38,7 +40,7 @@ def move(
     names.check_segment(target.name)
     guard.check_time(mtime_ns)
     with kelp.database.write() as tx:
-        guard.lock(kelp, tx, source, target)
+        guard.lock(kelp, tx, source, target, seen=seen)
         now = kelp.clock.now_ns()
         here, entry = guard.stand_on(kelp, tx, caller, source)
         guard.check_condition(tx, here, condition, now)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from vfs import names
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, Forbidden, NotFound
@@ -28,13 +30,16 @@ _SHORT_LIFE_NS = 60 * changes.SECOND
 
 
 @retried
-def remove(kelp: Kelp, caller: Caller, place: Place, *, condition: Condition | None = None) -> None:
+def remove(
+    kelp: Kelp, caller: Caller, place: Place, *, condition: Condition | None = None, seen: Entry | None = None
+) -> None:
     """Delete an entry from the drive: to the trash, or at once where the litter rule says so (spec §5).
 
+    `seen`: what the caller has just found there, if anything; only a hint.
     Raises NotFound, ParentNotFound, Locked, Forbidden, PreconditionFailed.
     """
     with kelp.database.write() as tx:
-        guard.lock(kelp, tx, place)
+        guard.lock(kelp, tx, place, seen=seen)
         now = kelp.clock.now_ns()
         here, entry = guard.stand_on(kelp, tx, caller, place)
         if entry.is_folder:
@@ -188,7 +193,9 @@ def purge(kelp: Kelp, caller: Caller, uuid: str) -> None:
 
 def empty_trash(kelp: Kelp, caller: Caller) -> int:
     """Purge every item the caller sees in the trash; how many."""
-    items = list_trash(kelp, caller)
-    for item in items:
-        purge(kelp, caller, item.entry.uuid)
-    return len(items)
+    count = 0
+    for item in list_trash(kelp, caller):
+        with contextlib.suppress(NotFound):  # someone restored or purged it meanwhile
+            purge(kelp, caller, item.entry.uuid)
+            count += 1
+    return count
