@@ -23,7 +23,7 @@ import ssl
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from urllib.parse import quote
 
@@ -51,7 +51,8 @@ class S3ObjectStore:
     at_once = 4  # 8 MiB parts of one upload; more gain nothing
 
     def __init__(self, address: S3Address, access_key: str, secret_key: str, timeout: float) -> None:
-        """Asks nothing yet. `timeout`: seconds without a byte after which the endpoint counts as away."""
+        """Asks nothing yet. `timeout`: seconds after which the endpoint counts as away, when less than 16 KiB come or
+        a piece of an upload does not go out in them."""
         endpoint = address.endpoint
         self._address, self._timeout = address, timeout
         self._pool = Pool(endpoint, timeout)
@@ -111,7 +112,7 @@ class S3ObjectStore:
             size += len(piece)
             if size > PART_SIZE:
                 return self._put_large(key, chain(pieces, source))
-        self._refuse(self._put(path, "", pieces, {"if-none-match": "*"}), key)
+        self._require_taken(self._put(path, "", pieces, {"if-none-match": "*"}), key)
         return Stored(size, digest.hexdigest())
 
     def _put(self, path: str, query: str, pieces: Sequence[bytes], headers: Mapping[str, str]) -> Answer:
@@ -121,6 +122,12 @@ class S3ObjectStore:
             crc = zlib.crc32(piece, crc)
         amz = {"x-amz-checksum-crc32": base64.b64encode(crc.to_bytes(4, "big")).decode()}
         return self._send("PUT", path, query, headers, amz, cut(pieces))
+
+    def _require_taken(self, answer: Answer, key: str) -> None:
+        """S3 answers a put with 200 and an ETag; anybody else behind the name may say 200, and has stored nothing."""
+        self._refuse(answer, key)
+        if answer.status != 200 or "etag" not in answer.headers:
+            raise StoreUnavailable(f"cache: {key}: the answer {answer.status} to a put is not one of S3")
 
     def _put_large(self, key: str, chunks: Iterable[bytes | memoryview]) -> Stored:
         """More than a part: a multipart upload, a part at a time in memory; at most 10,000 parts, says S3."""
@@ -132,7 +139,7 @@ class S3ObjectStore:
                     size += len(piece)
                 query = f"partNumber={number}&uploadId={quote(upload.id, safe='')}"
                 answer = self._put(path, query, pieces, _NONE)
-                self._refuse(answer, key)
+                self._require_taken(answer, key)
                 upload.took(number, answer.headers.get("etag", ""))
         return Stored(size, digest.hexdigest())
 
@@ -164,7 +171,7 @@ class S3ObjectStore:
 
     def _pieces(self, answer: Answer, key: str, byte_range: ByteRange | None) -> Iterator[bytes]:
         pieces = _Pieces(self, answer, key)
-        if byte_range and answer.left != byte_range.stop - byte_range.start:
+        if byte_range and not _has(answer, byte_range):
             pieces.close()
             total = answer.headers.get("content-range", "").rpartition("/")[2]
             if total.isdecimal() and int(total) < byte_range.stop:
@@ -217,8 +224,10 @@ class S3ObjectStore:
             with self._faults("listing"):
                 page = listing(self._whole(answer), own, behind_ns(answer.headers))
             yield from (info for info in page.infos if is_key(info.key) and info.key > after)
-            if not page.more or not page.last:
+            if not page.more:
                 return
+            if page.last <= start:
+                raise StoreUnavailable("cache: the endpoint says that a listing goes on, and it does not")
             start = page.last
 
     def usage(self) -> Usage:
@@ -286,7 +295,8 @@ class S3ObjectStore:
         with self._faults("answer"):
             refusal = Refusal.read(answer.status, self._whole(answer))
         if refusal.code == "NoSuchBucket":
-            self._rare.make_bucket()
+            with suppress(ConfigurationError):  # it says so in the log; whoever asks hears that the cache is away
+                self._rare.make_bucket()
         return refusal
 
     def _refuse(self, answer: Answer, subject: str) -> None:
@@ -295,6 +305,14 @@ class S3ObjectStore:
             raise self._refusal(answer).error(subject)
         with self._faults(subject):
             self._whole(answer)
+
+
+def _has(answer: Answer, wanted: ByteRange) -> bool:
+    """The bytes that were asked for, and no others."""
+    if answer.left != wanted.stop - wanted.start:
+        return False
+    said = answer.headers.get("content-range", "")
+    return answer.status == 200 or said.startswith(f"bytes {wanted.start}-{wanted.stop - 1}/")
 
 
 class _Pieces(Iterator[bytes]):

@@ -74,9 +74,10 @@ class Page(NamedTuple):
 def listing(body: bytes, prefix: str, behind_ns: int) -> Page:
     """A page of ListObjectsV2; keys come without `prefix`, times moved on by `behind_ns`. Raises ProtocolError."""
     try:
-        if b"<!DOCTYPE" in body:
+        text = body.decode()  # as text: otherwise the XML names its encoding, and what is looked for hides in that
+        if "<!DOCTYPE" in text:
             raise ProtocolError("a listing with a document type")
-        root = ElementTree.fromstring(body)
+        root = ElementTree.fromstring(text)
         if _local(root.tag) != "ListBucketResult":
             raise ProtocolError("not a listing")
         raw = [(fields["Key"], int(fields["Size"]), fields["LastModified"]) for fields in _contents(root)]

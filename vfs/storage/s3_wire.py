@@ -1,7 +1,7 @@
 """HTTP/1.1 to one endpoint over connections that stay open (RFC 9112), no more than an object store needs.
 
 Why not a library: of a small call's processor time most would be the library's (numbers in `s3.py`).
-Raises OSError for what the network does (TimeoutError when no byte moves) and ProtocolError for an answer that is not
+Raises OSError for what the network does (TimeoutError when bytes do not come), ProtocolError for an answer that is not
 HTTP; `s3.py` translates. Nothing here tries again, but for a connection that the server had closed while it rested.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import select
 import socket
 import ssl
@@ -18,11 +19,14 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vfs.storage.s3_connecting import Way
+from vfs.storage.s3_reading import Source
+
 _LINE = 16 * 1024  # bytes of one header line
 _LINES = 200
+_LENGTH = re.compile(r"[0-9]{1,15}\Z")
 _SMALL = 64 * 1024  # bytes of a body that leave together with the head: one packet, one system call
 _WHOLE = 8 * 1024 * 1024  # bytes of an answer that is read at once (a listing)
-_CONNECTING = 3.0  # seconds for each address of the host
 _RESTED = 30.0  # seconds after which an idle connection is not trusted any more (a firewall may have forgotten it)
 
 
@@ -54,7 +58,8 @@ class Connection:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.reader: io.BufferedReader = sock.makefile("rb")
+        self.source = Source(sock)
+        self.reader = io.BufferedReader(self.source)
         self.used = False
         self.usable = True  # False: bytes of a request are missing, so it can carry no other
         self.rested_since = 0.0
@@ -63,7 +68,15 @@ class Connection:
 
     def is_fresh(self) -> bool:
         """Nothing has come since the last answer: neither an end nor bytes that belong to nobody."""
-        return time.monotonic() - self.rested_since < _RESTED and not self._poll.poll(0)
+        return time.monotonic() - self.rested_since < _RESTED and not (self._poll.poll(0) or self._has_more())
+
+    def _has_more(self) -> bool:
+        """Bytes that came along with the last answer: read as the next one, they would say that a put was stored."""
+        self.source.shut = True
+        try:
+            return bool(self.reader.peek(1)) or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0)
+        finally:
+            self.source.shut = False
 
     def send(self, head: bytes, body: Body) -> None:
         """An answer that comes before the whole body went out (refused, full) is left for `receive`."""
@@ -81,10 +94,13 @@ class Connection:
 
     def receive(self, method: str) -> Answer:
         """The head of the answer, after any 1xx. Raises ConnectionResetError when the server closed instead."""
+        self.source.expect()
         while True:
             status, keep = self._status()
             headers = self._headers()
             if status >= 200:
+                # Who refuses a body unread may take the rest of it for requests, and answer those.
+                keep = keep and (status < 300 or method != "PUT")
                 return Answer(self, method, status, headers, keep)
 
     def _status(self) -> tuple[int, bool]:
@@ -127,18 +143,20 @@ class Answer:
         self.chunked = "chunked" in headers.get("transfer-encoding", "").lower()
         self.keep = keep and connection.usable and headers.get("connection", "").lower() != "close"
         self.left: int | None = None
+        length = headers.get("content-length")
+        if length is not None and not _LENGTH.match(length):
+            raise ProtocolError("an answer whose length is no number")
         if method == "HEAD" or status in (204, 304):
             self.left, self.chunked = 0, False
-        elif not self.chunked and "content-length" in headers:
-            if not headers["content-length"].isdecimal():
-                raise ProtocolError("an answer whose length is no number")
-            self.left = int(headers["content-length"])
+        elif not self.chunked and length is not None:
+            self.left = int(length)
 
     def read(self, size: int) -> bytes:
         """The next `size` bytes of a body of known length. Raises ConnectionResetError when it was cut."""
         if self.left is None or self.chunked:
             raise ProtocolError("an answer without its length")
         size = min(size, self.left)
+        self.connection.source.expect()
         piece = self.connection.reader.read(size)
         if len(piece) < size:
             raise ConnectionResetError(f"the answer ended {self.left - len(piece)} bytes too early")
@@ -147,6 +165,7 @@ class Answer:
 
     def whole(self) -> bytes:
         """All of a short body, however it is framed."""
+        self.connection.source.expect()
         if self.left is not None:
             if self.left > _WHOLE:
                 raise ProtocolError(f"an answer of {self.left} bytes")
@@ -187,14 +206,17 @@ class Answer:
 class Pool:
     """Connections to one endpoint, at most `most` at a time. For many threads, and for a process that forks."""
 
-    def __init__(self, endpoint: Endpoint, timeout: float, most: int = 64) -> None:
-        """`timeout`: seconds without a byte after which a call fails."""
+    def __init__(self, endpoint: Endpoint, timeout: float, most: int = 160) -> None:
+        """`timeout`: seconds without a byte, or with next to none, after which a call fails.
+
+        `most`: two for each thread that may wait for a slow client inside a download, and some.
+        """
         self.endpoint, self._timeout, self._most = endpoint, timeout, most
-        self._tls = ssl.create_default_context() if endpoint.tls else None
         self._start()
 
     def _start(self) -> None:
         self._pid = os.getpid()
+        self._way = Way(self.endpoint.host, self.endpoint.port, tls=self.endpoint.tls)
         self._idle: deque[Connection] = deque()
         self._free = threading.BoundedSemaphore(self._most)
 
@@ -206,7 +228,7 @@ class Pool:
         if self._pid != os.getpid():  # the parent's connections are the parent's
             self._start()
         if not self._free.acquire(timeout=timeout):
-            raise TimeoutError(f"all {self._most} connections are in use")
+            raise BlockingIOError(f"all {self._most} connections are in use")  # which says nothing of the endpoint
         try:
             return self._exchange(method, head, body, timeout, twice)
         except BaseException:
@@ -214,17 +236,17 @@ class Pool:
             raise
 
     def _exchange(self, method: str, head: bytes, body: Body, timeout: float, twice: bool) -> Answer:
-        connection = self._rested() or self._connect(timeout)
+        connection = self._rested() or Connection(self._way.go(timeout))
         while True:
             try:
-                connection.sock.settimeout(timeout)
+                connection.source.allow(timeout)
                 connection.send(head, body)
                 return connection.receive(method)
             except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
                 connection.close()
                 if not (connection.used and twice):
                     raise
-                connection = self._connect(timeout)
+                connection = Connection(self._way.go(timeout))
             except BaseException:
                 connection.close()
                 raise
@@ -238,18 +260,6 @@ class Pool:
             if connection.is_fresh():
                 return connection
             connection.close()
-
-    def _connect(self, timeout: float) -> Connection:
-        address = (self.endpoint.host, self.endpoint.port)
-        sock = socket.create_connection(address, min(timeout, _CONNECTING))
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._tls is not None:
-                sock = self._tls.wrap_socket(sock, server_hostname=self.endpoint.host)
-        except BaseException:
-            sock.close()
-            raise
-        return Connection(sock)
 
     def done(self, answer: Answer) -> None:
         """The answer was read: its connection may carry the next one."""
