@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 import uuid
 from collections.abc import Iterator
 from itertools import groupby, islice
@@ -26,6 +27,7 @@ _ORPHAN_NS = 3600 * _SECOND  # an object that no row names, and whose content ha
 _ORPHAN_ROUND_NS = 6 * 3600 * _SECOND  # the cache is listed so seldom (spec §12)
 _LIMIT = 500
 _AT_ONCE = 25  # orphans that go while everybody waits
+_HELD = 1.0  # seconds that everybody waits, and one removal more
 
 
 def run(kelp: Kelp) -> None:
@@ -160,13 +162,21 @@ def _resting_objects(kelp: Kelp, since_ns: int) -> Iterator[str]:
 
 
 def _remove_unknown(kelp: Kelp, keys: list[str]) -> int:
-    """Looked at again in a write transaction: nobody can commit a content with these objects while they go."""
+    """Looked at again in a write transaction: nobody can commit a content with these objects while they go.
+
+    All changes of all servers wait for it, so from a store that is slow few go at once.
+    """
     with kelp.database.read() as tx:
-        if not tx.contents.unknown(keys):
-            return 0
-    with kelp.database.write() as tx:
-        tx.lock_tree(exclusive=True)
         orphans = tx.contents.unknown(keys)
-        for key in orphans:
-            kelp.cache.delete(key)
-    return len(orphans)
+    count = 0
+    while orphans:
+        with kelp.database.write() as tx:
+            tx.lock_tree(exclusive=True)
+            orphans = tx.contents.unknown(orphans)
+            until = time.monotonic() + _HELD
+            while orphans:
+                kelp.cache.delete(orphans.pop())
+                count += 1
+                if time.monotonic() >= until:
+                    break
+    return count

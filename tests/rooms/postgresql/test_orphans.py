@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import Future
 from pathlib import Path
+
+import pytest
 
 from tests.rooms.core.drive import Drive
 from tests.rooms.postgresql.racing import INSIDE, Held, Nodes, outcome, race
-from vfs.operations import housekeeping
+from vfs.model import Entry, Expected
+from vfs.operations import contents, housekeeping
 
 _HOUR = 3600
 
@@ -34,3 +38,27 @@ def test_orphans_do_not_go_while_their_upload_commits(nodes: Nodes) -> None:
         assert outcome(batch) == 0
         assert not isinstance(outcome(put), BaseException)
     assert nodes.b.read("new") == b"rested"
+
+
+def test_changes_come_in_between_while_a_slow_store_removes_orphans(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "_HELD", 0.0)
+    for _ in range(3):
+        contents.store(nodes.b.kelp, [b"left by a kill"], Expected())
+    rested(nodes.b)
+    put: list[Future[Entry]] = []
+    delete = nodes.b.kelp.cache.delete
+
+    def slow(key: str) -> None:
+        if key.startswith("clock"):
+            pass
+        elif not put:
+            put.append(at_once.start_waiting(nodes.a.put, "new"))
+        else:
+            assert not isinstance(outcome(put[0]), BaseException)
+        delete(key)
+
+    monkeypatch.setattr(nodes.b.kelp.cache, "delete", slow)
+    with race(nodes.url) as at_once:
+        assert housekeeping.remove_orphans(nodes.b.kelp) == 3
