@@ -82,6 +82,7 @@ def set_password(kelp: Kelp, name: str, password: str) -> None:
 def remove_user(kelp: Kelp, name: str) -> None:
     """Their files stay. Raises NotFound, InvalidRequest (the last admin)."""
     with kelp.database.write() as tx:
+        tx.lock_tree(exclusive=True)  # of two admins who remove each other, the second finds himself the last
         known = tx.accounts.find(_key(name))
         if known is None:
             raise NotFound(f"there is no user {name!r}")

@@ -116,6 +116,7 @@ def succeed(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, new_id: int, new
     late = now_ns - memory[2] > _SAFE_SAVE_NS
     if not caller.on_drive or memory[0] == new_id or late or here.is_litter:
         return False
+    tx.lock_rows([memory[0]])  # it may be somewhere else by now, and about to become another document
     old = tx.entries.get(memory[0])
     if old is None or old.kind != Kind.FILE:
         return False
