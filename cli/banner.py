@@ -163,6 +163,8 @@ def show(settings: Settings, address: Address, login: Login, certificate: Certif
 def _facts(settings: Settings, address: Address, login: Login) -> list[tuple[str, str]]:
     password = [("password", login.password), ("", login.note)] if login.password else [("password", login.note)]
     facts = [("user", login.user), *password, ("NAS", str(settings.nas_root)), ("data", str(settings.data))]
+    if settings.queue.url:
+        facts.append(("jobs", "`kelp worker` carries changes to the NAS; none is carried while none runs"))
     facts.append(("connect", f"{address.steps_url} has the steps for each client, and files to download"))
     if is_loopback(settings.server.host):
         facts.append(("reach", "this machine only; --host 0.0.0.0 with TLS opens it to others"))

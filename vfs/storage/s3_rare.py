@@ -59,7 +59,7 @@ class Rare:
     def make_bucket(self) -> None:
         """Raises ConfigurationError when the keys may not, StoreUnavailable."""
         address = self._address
-        log.warning("making the bucket %s at %s", address.bucket, address.endpoint.label)
+        log.info("making the bucket %s at %s", address.bucket, address.endpoint.label)
         arguments: dict[str, object] = {"Bucket": address.bucket}
         if address.region != "us-east-1":  # which the API does not accept as a name
             arguments["CreateBucketConfiguration"] = {"LocationConstraint": address.region}
