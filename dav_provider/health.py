@@ -1,6 +1,6 @@
 """`/healthz`: the process lives. `/readyz`: the drive takes and gives files; for balancers, monitors and people.
 
-Nobody logs in to ask, so the answers hold no names of hosts and no secrets; those are in the log.
+Nobody logs in to ask, so the answers hold no names of hosts and files and no secrets; those are in the log.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ def _queue_in_words(state: QueueState) -> str:
 
 
 def _nas_in_words(state: NasState) -> str:
-    return "up" if state.up else f"down since {_time(state.since_ns)}: {state.reason}"
+    """Without the reason, which names folders and files of people: `kelp status` tells it."""
+    return "up" if state.up else f"down since {_time(state.since_ns)}{' (full)' if state.full else ''}"
 
 
 def _time(ns: int) -> str:

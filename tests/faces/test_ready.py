@@ -117,11 +117,11 @@ def test_the_backlog_is_told(asked: Asked) -> None:
 
 
 def test_without_nas_or_queue_changes_are_taken(asked: Asked) -> None:
-    nas_state.write(asked.kelp, NasState(False, "root: Stale file handle", 1_700_000_000_000_000_000))
+    nas_state.write(asked.kelp, NasState(False, "NAS: Salaries/May.xlsx: Stale file handle", 1_700_000_000_000_000_000))
     asked.kelp.queue.now = QueueState("connection refused by 10.1.2.3", 1_700_000_060_000_000_000)  # type: ignore[attr-defined]
     status, facts = asked.facts()
     assert status == 200
-    assert facts["nas"] == "down since 2023-11-14T22:13:20Z: root: Stale file handle"
+    assert facts["nas"] == "down since 2023-11-14T22:13:20Z"  # no names of files to who is not logged in
     assert facts["queue"] == "away since 2023-11-14T22:14:20Z (changes wait in the database)"
 
 
