@@ -132,7 +132,7 @@ def remove_orphans(kelp: Kelp) -> int:
     now = kelp.clock.now_ns()
     with kelp.database.read() as tx:
         last = int(tx.accounts.value("orphans_sought_ns") or 0)
-    if now - last < _ORPHAN_ROUND_NS:
+    if 0 <= now - last < _ORPHAN_ROUND_NS:  # a time to come was noted by a clock that was wrong
         return 0
     count = 0
     resting = _resting_objects(kelp, _now_of_cache(kelp) - _ORPHAN_NS)

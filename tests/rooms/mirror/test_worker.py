@@ -421,6 +421,16 @@ def test_a_duty_is_one_process_s_until_it_is_laid_down_or_runs_out(drive: Mirror
     assert duties.take(kelp, "sweep", "a", 60)
 
 
+def test_a_duty_that_was_taken_by_a_wrong_clock_is_not_kept_until_then(drive: MirrorDrive) -> None:
+    """A machine that starts with its clock years ahead, and dies."""
+    kelp, clock = drive.kelp, drive.clock
+    assert isinstance(clock, TestClock)
+    clock.advance(10 * 365 * 86_400)
+    assert duties.take(kelp, "sweep", "a", 60)
+    clock.advance(-10 * 365 * 86_400)
+    assert duties.take(kelp, "sweep", "b", 60)
+
+
 def test_who_runs_the_jobs_alone_has_no_workers_beside_it(drive: MirrorDrive) -> None:
     with closing(JobsLock(drive.settings)) as one, closing(JobsLock(drive.settings)) as other:
         assert one.take_together() and other.take_together()
