@@ -73,6 +73,15 @@ def test_urls_that_are_none(tmp_path: Path, url: str) -> None:
     assert "cache.url" in refused(tmp_path, url)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["s3://key:word@kelp?endpoint=http://h", "s3://kelp?endpoint=ftp://key:word@h", "s3://kelp?endpoint=key:word@h"],
+)
+def test_keys_in_the_url_are_not_told(tmp_path: Path, url: str) -> None:
+    told = refused(tmp_path, url)
+    assert "cache.url" in told and "word" not in told
+
+
 def test_keys_are_needed(tmp_path: Path) -> None:
     url = "s3://kelp?endpoint=http://127.0.0.1:1"
     assert "cache.secret_key" in refused(tmp_path, url, cache_secret_key="")

@@ -42,7 +42,8 @@ class S3Address:
             ("prefix", _PREFIX, address.prefix or "-"),
         ):
             if not pattern.match(value) or ".." in value:
-                raise ConfigurationError(f"cache.url: {value!r} cannot be a {name}")
+                shown = "what comes before @" if "@" in value else repr(value)  # keys, as other programs have them
+                raise ConfigurationError(f"cache.url: {shown} cannot be a {name}")
         return address
 
 
@@ -50,7 +51,8 @@ def _endpoint(url: str) -> Endpoint:
     """Raises ValueError, saying what is wrong."""
     split = urlsplit(url)
     if split.scheme not in ("http", "https") or not split.hostname:
-        raise ValueError(f"the endpoint {url!r} is no http(s) URL" if url else "the endpoint is missing")
+        shown = split.scheme + "://…" if "@" in url else repr(url)  # a password, perhaps
+        raise ValueError(f"the endpoint {shown} is no http(s) URL" if url else "the endpoint is missing")
     if split.path not in ("", "/") or split.query or split.fragment or "@" in split.netloc:
         raise ValueError(f"the endpoint {split.hostname!r} may have a port and nothing more")
     tls = split.scheme == "https"
