@@ -30,6 +30,7 @@ class Engine(Protocol):
     def write(self) -> AbstractContextManager[Tx]: ...
 
     version_is_free: bool  # asking for it costs nothing worth mentioning
+    readers_are_few: bool  # who reads for long may keep others from it
 
     def version(self) -> int | str | None: ...
 
@@ -60,6 +61,11 @@ class Database:
 
     def close(self) -> None:
         self._engine.close()
+
+    @property
+    def readers_are_few(self) -> bool:
+        """A transaction that waits for a client has something that others need: one of a few connections."""
+        return self._engine.readers_are_few
 
     def read(self) -> AbstractContextManager[Tx]:
         """A consistent snapshot for a short look; takes no lock in the database.

@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 class PostgresEngine:
     version_is_free = False
+    readers_are_few = True
 
     def __init__(self, url: sa.URL, connections: int, timeout: float) -> None:
         """`connections`: of this process, at most; `timeout`: seconds that somebody waits for one.

@@ -75,6 +75,7 @@ class SqliteTx(Tx):
 
 class SqliteEngine:
     version_is_free = True
+    readers_are_few = False
 
     def __init__(self, url: sa.URL) -> None:
         """Raises ConfigurationError when the file cannot be opened or is newer than this program."""

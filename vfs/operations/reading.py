@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 
 from vfs import names
 from vfs.core import Kelp
@@ -13,10 +14,12 @@ from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.model import ROOT_ID, Caller, DavLock, Entry, Found, Kind, Level, Row
 from vfs.operations import contents, guard, nas_state
+from vfs.operations.set_aside import SetAside
 
 # Names, and their characters, of a remembered path: a client may ask for thousands of each.
 _DEEPEST_KEPT = 32
 _LONGEST_KEPT = 1000
+_AT_ONCE = 500  # rows of a listing that are given before the rest is read: an answer is sent from 1 MiB on
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +110,22 @@ def listing_version(kelp: Kelp, caller: Caller, entry_id: int) -> ListingVersion
 
 
 def list_folder(kelp: Kelp, caller: Caller, folder_id: int) -> Iterator[Row]:
-    """What is in a folder, by name, from one cursor; unreadable folders are left out.
+    """What is in a folder, by name, of one moment; unreadable folders are left out.
 
+    Whoever takes the rows may be slow: a client that reads a long answer now and then.
     Raises NotFound at the first row.
     """
     with kelp.database.scan() as tx:
         guard.foresee_reach(tx, folder_id)
         guard.reach(tx, caller, folder_id, Level.READ)
         hidden = _hidden(tx, caller, folder_id)
-        for row in tx.entries.children(folder_id):
-            if row.id not in hidden:
-                yield row
+        rows = (row for row in tx.entries.children(folder_id) if row.id not in hidden)
+        if not kelp.database.readers_are_few:
+            yield from rows
+            return
+        yield from islice(rows, _AT_ONCE)
+        rest = SetAside(rows)
+    yield from rest
 
 
 def _hidden(tx: Tx, caller: Caller, folder_id: int) -> set[int]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.rooms.core.drive import Drive
-from tests.rooms.postgresql.racing import Nodes, outcome, race, raw
+from tests.rooms.postgresql.racing import Nodes, open_drive, outcome, race, raw
 from vfs.errors import ConfigurationError, StoreUnavailable
 from vfs.metadata import postgresql
 from vfs.metadata.database import Database
 from vfs.metadata.postgres_tx import KELP
+from vfs.model import ROOT_ID
+from vfs.operations import reading
 
 
 def test_who_waits_for_two_locks_does_not_make_others_distrust_the_server(
@@ -53,3 +56,20 @@ def test_a_server_that_only_reads_is_unavailable(nodes: Nodes) -> None:
         beside.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="read-only"):
         Database(nodes.url)
+
+
+def test_listings_that_nobody_takes_keep_no_connection(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients that ask for a long listing and do not read the answer."""
+    monkeypatch.setattr(reading, "_AT_ONCE", 2)
+    drive = open_drive(nodes.url, tmp_path, nodes.a.clock, connections=2, timeout=0.5)
+    for n in range(6):
+        drive.put(f"n{n}")
+    slow = [reading.list_folder(drive.kelp, drive.admin, ROOT_ID) for _ in range(5)]
+    begun = [[next(each).name for _ in range(3)] for each in slow]
+    drive.put("new")
+    assert len(drive.names()) == 7
+    for names, each in zip(begun, slow, strict=True):
+        assert [*names, *(row.name for row in each)] == [f"n{n}" for n in range(6)]
+    drive.kelp.close()
