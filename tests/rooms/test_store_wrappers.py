@@ -150,6 +150,18 @@ def test_a_store_away_for_long_is(failing: FailingObjectStore, retrying: Retryin
     assert failing.failures.calls("stat") == 4, "what is missing is not asked for again"
 
 
+def test_who_undoes_a_put_waits_for_a_silent_store_once(
+    failing: FailingObjectStore, retrying: RetryingObjectStore, slept: list[float]
+) -> None:
+    """The put itself has waited as long as anybody should; the orphan batch takes what is left."""
+    silent = StoreUnavailable("no byte in time")
+    silent.__cause__ = TimeoutError()
+    failing.failures.plan(Failure("delete", silent))
+    with pytest.raises(StoreUnavailable):
+        retrying.delete("aa")
+    assert slept == []
+
+
 def test_a_read_goes_on_where_it_was_cut(failing: FailingObjectStore, retrying: RetryingObjectStore) -> None:
     whole = b"".join(number.to_bytes(4, "big") for number in range(3 * PIECE_SIZE // 4))
     failing.put("aa", [b""])

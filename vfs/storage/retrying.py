@@ -96,7 +96,8 @@ class RetryingObjectStore:
         return self._tries().run(lambda: self._inner.stat(key))
 
     def delete(self, key: str) -> None:
-        self._tries().run(lambda: self._inner.delete(key))
+        """A store that was silent is not asked again: who undoes a put has waited for it before (10.6 s in all)."""
+        self._tries().run(lambda: self._inner.delete(key), also_silent=False)
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
         tries = self._tries()
@@ -145,10 +146,12 @@ class _Tries:
         self._sleep(delay)
         return True
 
-    def run(self, work: Callable[[], T]) -> T:
+    def run(self, work: Callable[[], T], also_silent: bool = True) -> T:
+        """`also_silent`: try again also after a time-out."""
         while True:
             try:
                 return work()
-            except StoreUnavailable:
-                if not self.again():
+            except StoreUnavailable as error:
+                silent = isinstance(error.__cause__, TimeoutError)
+                if (silent and not also_silent) or not self.again():
                     raise
