@@ -229,7 +229,7 @@ class _Load:
         return "stored"
 
     def _put(self, key: str, data: bytes) -> None:
-        stored = self._cache.put(key, pieces(data))
+        stored = self._cache.put(key, [*pieces(data)])  # a list can be sent again, should the endpoint fail once
         if (stored.size, stored.checksum) != (len(data), blake3(data).hexdigest()):
             self._cache.delete(key)
             raise StoreUnavailable(f"the cache took other bytes for object {key}")
