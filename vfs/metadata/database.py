@@ -7,9 +7,8 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeVar
 
-import sqlalchemy as sa
-
 from vfs.errors import ConfigurationError
+from vfs.metadata import database_url
 from vfs.metadata.memory import Memory
 from vfs.metadata.tx import Tx
 from vfs.model import Content
@@ -130,12 +129,7 @@ def _is_there_and_small(found: object) -> bool:
 
 
 def _open(url: str, connections: int, timeout: float) -> Engine:
-    try:
-        parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):  # they tell parts of it, the password perhaps
-        raise ConfigurationError(
-            "the database URL cannot be read: sqlite:////path or postgresql://user@host/name"
-        ) from None
+    parsed = database_url.parse(url)
     # Each brings in a driver: only the one that is used is loaded.
     if parsed.get_backend_name() == "sqlite":
         from vfs.metadata.sqlite import SqliteEngine

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from vfs.errors import ConfigurationError, StoreUnavailable
-from vfs.metadata import migrating, schema
+from vfs.metadata import database_url, migrating, schema
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
@@ -64,10 +64,7 @@ def look(url: str, timeout: float) -> Look:
 
     Raises ConfigurationError when it refuses or cannot be opened, StoreUnavailable when it does not answer.
     """
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
-        raise ConfigurationError("the database URL cannot be read") from error
+    parsed = database_url.parse(url)
     if parsed.get_backend_name() == "sqlite":
         return _look_sqlite(parsed.database or "", timeout)
     if parsed.get_backend_name() == "postgresql":
