@@ -53,7 +53,9 @@ class ListingCache:
                 self._kept.move_to_end(key)
         return kept.body
 
-    def keep(self, key: Hashable, version: int | str | None, listing: reading.ListingVersion | None, body: bytes) -> None:
+    def keep(
+        self, key: Hashable, version: int | str | None, listing: reading.ListingVersion | None, body: bytes
+    ) -> None:
         """`version` and `listing` were read before the rows of the body."""
         if len(body) > _LARGEST:
             return

@@ -55,7 +55,7 @@ class Cache:
     url: str = ""  # empty: a folder in the data folder; s3://BUCKET?endpoint=URL[&region=…&prefix=…]
     access_key: str = ""
     secret_key: str = ""
-    timeout: float = 8.0  # seconds without a byte from the S3 endpoint after which it counts as away
+    timeout: float = 6.0  # seconds without a byte from the S3 endpoint after which it counts as away
     reserve: int = 64 * 1024 * 1024  # bytes of the cache's disk that uploads may not take
 
 

@@ -249,5 +249,5 @@ def compare(client: Client, ledger: Ledger) -> None:
         assert client.ask("GET", path, sure=True).body == ledger.born[etag], path
     for etag, body in ledger.read:
         assert ledger.born.get(etag) == body, etag
-    assert len(ledger.ended) > 10 * SECONDS, "too little happened to prove anything"
+    assert len(ledger.ended) > SECONDS, "too little happened to prove anything"
     client.close()

@@ -87,12 +87,23 @@ class Leases:
         """For the one process that runs the jobs of an embedded drive: whoever held leases before it is dead."""
         self._tx.run("UPDATE mirror_leases SET expires_ns = 0")
 
-    def take_over(self, owner: str, now_ns: int, expires_ns: int, limit: int) -> list[tuple[int, int, str]]:
-        """Expired leases pass to `owner` under new fences: (new fence, entry id, the old holder's plan)."""
+    def any_stale(self, now_ns: int, absurd_ns: int) -> bool:
+        """There is something for `take_over`."""
+        sql = "SELECT 1 FROM mirror_leases WHERE expires_ns <= :now OR expires_ns > :absurd LIMIT 1"
+        return self._tx.one(sql, now=now_ns, absurd=absurd_ns) is not None
+
+    def take_over(
+        self, owner: str, now_ns: int, expires_ns: int, absurd_ns: int, limit: int
+    ) -> list[tuple[int, int, str]]:
+        """Expired leases pass to `owner` under new fences: (new fence, entry id, the old holder's plan).
+
+        One that lies beyond `absurd_ns` was taken by a clock that was wrong, and would keep its entry for years.
+        """
         rows = self._tx.all(
             """SELECT id, entry_id, plan, nas_parent_id, nas_key FROM mirror_leases
-               WHERE expires_ns <= :now ORDER BY id LIMIT :limit""",
+               WHERE expires_ns <= :now OR expires_ns > :absurd ORDER BY id LIMIT :limit""",
             now=now_ns,
+            absurd=absurd_ns,
             limit=limit,
         )
         taken = []

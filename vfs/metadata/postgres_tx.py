@@ -22,6 +22,7 @@ from vfs.metadata.postgres_answers import Answers, Noted, Statement
 from vfs.metadata.retrying import NeedsWholeTree, wants_whole_tree
 from vfs.metadata.tx import Tx
 
+LOCK_TIMEOUT = 8.0  # seconds; then the answer is 503 and the client comes again
 LONGEST_STATEMENT = 9.0  # seconds without an answer: the server hangs, the connection is cut
 _DOUBT = 5.0  # seconds after which a scan asks whether the server still answers others
 _PIECE = 500  # rows fetched at once by `each`
@@ -118,8 +119,15 @@ class PostgresTx(Tx):
             self._cursors.discard(number)
 
     def lock_tree(self, exclusive: bool = False) -> None:
+        """Who wants the whole tree waits a moment only, and comes again: behind him everybody would wait for the long
+        change (a copy of a large folder) that he waits for."""
         self._whole_tree = exclusive or wants_whole_tree()
-        self._lock(_TREE, "" if self._whole_tree else "_shared")
+        if not self._whole_tree:
+            self._lock(_TREE, "_shared")
+            return
+        self._queue.append(("SET LOCAL lock_timeout = '1s'", []))
+        self._lock(_TREE, "")
+        self._queue.append((f"SET LOCAL lock_timeout = '{int(LOCK_TIMEOUT * 1000)}ms'", []))
 
     def require_tree(self) -> None:
         if not self._whole_tree:
@@ -174,6 +182,14 @@ class PostgresTx(Tx):
             raise SecondStatement
         if self._kind == "done":
             raise AssertionError(f"asked after the commit: {statement[0]}")
+        try:
+            return self._asked(statement)
+        except psycopg.errors.LockNotAvailable as error:
+            if self._whole_tree:
+                raise Conflict("a long change is under way") from error
+            raise
+
+    def _asked(self, statement: Statement) -> psycopg.Cursor[Any]:
         waiting, self._queue = self._queue, []
         wanted = self._answers.take_wanted()
         self.begun = True

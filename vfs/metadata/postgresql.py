@@ -25,14 +25,15 @@ from vfs import turns
 from vfs.errors import ConfigurationError, Conflict, InvalidRequest, NoSpace, StoreUnavailable
 from vfs.metadata import migrating
 from vfs.metadata.hung import Watchdog
-from vfs.metadata.postgres_tx import KELP, LONGEST_STATEMENT, MIGRATING, PostgresTx, SecondStatement
+from vfs.metadata.postgres_tx import KELP, LOCK_TIMEOUT, LONGEST_STATEMENT, MIGRATING, PostgresTx, SecondStatement
 from vfs.metadata.tx import Tx
 
 log = logging.getLogger(__name__)
 
 _OLDEST = 140000  # the oldest release that its makers still keep
-_LOCK_TIMEOUT = 8.0  # seconds; then the answer is 503 and the client comes again
 _LONGEST_SCAN = 600.0
+
+_VERSION = "SELECT pg_current_snapshot()::text || ' ' || pg_postmaster_start_time()::text"
 
 T = TypeVar("T")
 
@@ -65,7 +66,7 @@ class PostgresEngine:
                 "keepalives_interval": 3,
                 "keepalives_count": 3,
                 "tcp_user_timeout": int(LONGEST_STATEMENT * 1000),
-                "options": f"-c lock_timeout={int(_LOCK_TIMEOUT * 1000)} -c timezone=UTC -c synchronous_commit=on"
+                "options": f"-c lock_timeout={int(LOCK_TIMEOUT * 1000)} -c timezone=UTC -c synchronous_commit=on"
                 " -c idle_in_transaction_session_timeout=60000",
                 "application_name": "kelp",
             },
@@ -93,10 +94,11 @@ class PostgresEngine:
 
         A transaction that changes anything has a number; with its commit it leaves the list of those under way, or the
         end of the list moves past it. So what was read under a snapshot is true as long as that snapshot is the
-        current one, and no writer has to count anything.
+        current one, and no writer has to count anything. After a failover numbers may come again: so the server's start
+        belongs to it.
         """
         with self._connection() as connection, turns.waiting(), self._watchdog.over(connection, LONGEST_STATEMENT):
-            row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
+            row = connection.execute(_VERSION).fetchone()
         return str(row[0]) if row else ""
 
     @contextlib.contextmanager

@@ -33,6 +33,7 @@ from vfs.nas_model import (
 )
 
 SECOND = 1_000_000_000
+_ABSURD_NS = 3600 * SECOND  # no lease is so far ahead, by clocks that are right
 _CACHE_AWAY = 5 * SECOND  # so long what needs its bytes rests
 
 # --- what the NAS shall have, and has -------------------------------------------------------------
@@ -123,12 +124,12 @@ def take_over(kelp: Kelp, owner: str, limit: int) -> list[Job]:
     now = kelp.clock.now_ns()
     expires = now + int(kelp.settings.mirror.lease * SECOND)
     with kelp.database.read() as tx:
-        if tx.one("SELECT 1 FROM mirror_leases WHERE expires_ns <= :now LIMIT 1", now=now) is None:
+        if not tx.leases.any_stale(now, expires + _ABSURD_NS):
             return []
     jobs = []
     with kelp.database.write() as tx:
         tx.lock_mirror()
-        for fence, entry_id, plan in tx.leases.take_over(owner, now, expires, limit):
+        for fence, entry_id, plan in tx.leases.take_over(owner, now, expires, expires + _ABSURD_NS, limit):
             steps = load_steps(plan)
             jobs.append(Job(fence, read(kelp, tx, entry_id, 0), tuple(steps), _places(tx, steps)))
     return jobs
@@ -262,7 +263,7 @@ def is_due(kelp: Kelp, at_least: int) -> bool:
     """At least so many changes wait to be carried now, or something is to be settled."""
     with kelp.database.read() as tx:
         now = kelp.clock.now_ns()
-        stale = tx.one("SELECT 1 FROM mirror_leases WHERE expires_ns <= :now LIMIT 1", now=now) is not None
+        stale = tx.leases.any_stale(now, now + int(kelp.settings.mirror.lease * SECOND) + _ABSURD_NS)
         return stale or len(tx.events.due(now, at_least)) >= at_least
 
 

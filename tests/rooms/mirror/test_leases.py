@@ -84,3 +84,21 @@ def test_the_sweep_gives_back_what_a_dead_worker_had(drive: MirrorDrive) -> None
     assert mirroring.sweep(drive.kelp)
     drive.check_mirrored()
     assert not mirroring.sweep(drive.kelp)
+
+
+def test_a_lease_taken_by_a_clock_that_was_wrong_is_taken_over(drive: MirrorDrive) -> None:
+    drive.put("f", b"kept")
+
+    def die(method: str, arguments: tuple[Any, ...]) -> None:
+        if method == "write":
+            raise Killed
+
+    drive.nas.after = die
+    with pytest.raises(Killed):
+        drive.settle_down()
+    drive.die()
+    year = 365 * 86_400 * 1_000_000_000
+    with drive.kelp.database.write() as tx:
+        tx.run("UPDATE mirror_leases SET expires_ns = :then", then=drive.kelp.clock.now_ns() + year)
+    drive.check_mirrored()
+    assert drive.on_nas() == {"f": b"kept"}
