@@ -117,7 +117,7 @@ def _move(kelp: Kelp, step: Move, at: Progress) -> None:
     own = step.target.parent_id == ROOT_ID and step.target.name.startswith(".")
     _rename(kelp, source, target, parents=own)
     at.touched(source, target)
-    if step.source.name.startswith(".trash/"):
+    if step.source.name.startswith(f"{TRASH}/"):
         _drop_empty(kelp, source.rpartition("/")[0])
     at.recorded = replace(at.recorded, spot=step.target)
 
@@ -201,7 +201,7 @@ def _remove(kelp: Kelp, step: Remove, at: Progress) -> None:
         kelp.nas.remove(path)
     else:
         _put_aside(kelp, path)
-    if path.startswith(".trash/"):
+    if step.spot.name.startswith(f"{TRASH}/"):
         _drop_empty(kelp, path.rpartition("/")[0])
     else:
         at.touched(path)

@@ -141,3 +141,21 @@ def test_expired_trash_leaves_the_nas(drive: MirrorDrive) -> None:
         housekeeping.run(drive.kelp)
     drive.check()
     assert list(drive.kelp.cache.list()) == []
+
+
+def test_a_file_that_goes_from_a_folder_in_the_trash_leaves_the_folder_there(drive: MirrorDrive) -> None:
+    """The file was deleted first, but the folder was carried first: two workers, or a file that had to wait."""
+    drive.mkdir("f")
+    drive.pass_time(100)
+    drive.put("f/a", b"young")
+    drive.settle_down()
+    gone = drive.entry("f/a").id
+    drive.remove("f/a")
+    with drive.kelp.database.write() as tx:
+        tx.events.put_off(gone, drive.kelp.clock.now_ns() + 10_000_000_000)
+    drive.remove("f")
+    drive.drain()
+    drive.pass_time(11)
+    drive.check_mirrored()
+    (item,) = (drive.root / ".trash").iterdir()
+    assert [path.name for path in item.iterdir()] == ["f"]

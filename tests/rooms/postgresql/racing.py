@@ -66,9 +66,11 @@ class Nodes:
         assert left_open(self.url) == []
         if self.a.damaged:
             return
-        assert checking.check(self.a.kelp).problems == []
+        found = checking.check(self.a.kelp).problems
+        assert found == [], found
         self.a.mirror()
-        assert checking.check(self.b.kelp, mirrored=True).problems == []
+        found = checking.check(self.b.kelp, mirrored=True).problems
+        assert found == [], found
 
     def close(self) -> None:
         self.a.kelp.close()
