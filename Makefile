@@ -3,7 +3,7 @@
 # make check    style, types, architecture
 # make bench    speed beside other servers
 # make bench-production   speed on PostgreSQL, S3 and Redis beside the embedded drive
-# make crash    500 rounds of killing the server at random moments
+# make crash    500 rounds of killing the server at random moments; each part of a production drive away for 30 s
 # make clean    remove what these made, except data
 
 VENV := .venv
@@ -67,7 +67,7 @@ bench-production: $(VENV)/.tests-ready
 	$(PYTHON) -m bench.production
 
 crash: $(VENV)/.tests-ready
-	KELP_CRASH_ROUNDS=$(CRASH_ROUNDS) $(PYTHON) -m pytest tests/crash -rs --timeout 0
+	KELP_CRASH_ROUNDS=$(CRASH_ROUNDS) KELP_OUTAGE_SECONDS=30 $(PYTHON) -m pytest tests/crash -rs --timeout 0
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
