@@ -149,7 +149,7 @@ def refresh(
     """
     with kelp.database.write() as tx:
         now = kelp.clock.now_ns()
-        guard.foresee_reach(tx, entry_id)
+        _hold(tx, entry_id)
         _, chain = guard.reach(tx, caller, entry_id, Level.READ)
         for held in table.covering(tx, chain, now):
             if held.token in tokens and held.user_id == caller.user_id:
@@ -160,6 +160,13 @@ def refresh(
     raise LockTokenMismatch("none of the tokens is a lock of yours on this resource")
 
 
+def _hold(tx: Tx, entry_id: int) -> None:
+    """A move over a locked file takes the lock along: not while somebody ends or prolongs it."""
+    tx.lock_tree()
+    tx.lock_rows([entry_id])
+    guard.foresee_reach(tx, entry_id)
+
+
 @retried
 def unlock(kelp: Kelp, caller: Caller, entry_id: int, token: str) -> None:
     """Remove a lock that covers an entry, also by a member of a locked folder (RFC 4918 §9.11).
@@ -167,7 +174,7 @@ def unlock(kelp: Kelp, caller: Caller, entry_id: int, token: str) -> None:
     Raises NotFound, LockTokenMismatch, Forbidden (someone else's lock).
     """
     with kelp.database.write() as tx:
-        guard.foresee_reach(tx, entry_id)
+        _hold(tx, entry_id)
         _, chain = guard.reach(tx, caller, entry_id, Level.READ)
         for held in table.covering(tx, chain, kelp.clock.now_ns()):
             if held.token == token:

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -389,3 +390,19 @@ def test_a_move_over_a_name_that_was_made_while_it_waited(nodes: Nodes) -> None:
     if locked_before:
         assert isinstance(found, Locked)
     assert nodes.a.read("b") == (b"theirs" if isinstance(found, Locked) else b"mine")
+
+
+def test_an_unlock_behind_a_move_over_what_is_locked_does_not_lie(nodes: Nodes) -> None:
+    """The move takes the lock along to the file that replaces the other; told "unlocked", it must be gone."""
+    document = nodes.a.put("doc")
+    nodes.a.put("tmp")
+    token = nodes.a.lock("doc")
+    holder = replace(nodes.a.editor, tokens=frozenset({token}))
+    with race(nodes.url) as at_once:
+        with listing_held(nodes.url):
+            move = at_once.start_waiting(nodes.a.move, "tmp", "doc", OnConflict.OVERWRITE, holder)
+            unlock = at_once.start_waiting(locking.unlock, nodes.b.kelp, nodes.b.editor, document.id, token)
+        assert not isinstance(outcome(move), BaseException)
+        refused = isinstance(outcome(unlock), BaseException)
+    assert refused == bool(nodes.b.sql("SELECT token FROM dav_locks"))
+    locking.break_lock(nodes.b.kelp, nodes.b.editor, token)
