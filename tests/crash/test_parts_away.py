@@ -32,7 +32,7 @@ from tests.services import postgresql, redis
 from vfs.bootstrap import build
 from vfs.operations import checking
 
-SECONDS = float(os.environ.get("KELP_OUTAGE_SECONDS", "5"))
+SECONDS = float(os.environ.get("KELP_OUTAGE_SECONDS", "3"))
 SEED = int(os.environ.get("KELP_CRASH_SEED", "0")) or random.randrange(1, 1_000_000)
 LONG = SECONDS >= 30
 IMPATIENT = {} if LONG else {"mirror_lease": 6, "queue_sweep": 1, "mirror_probe": 1, "cache_timeout": 3}
