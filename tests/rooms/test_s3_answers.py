@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from io import BufferedReader
 
 import pytest
 
@@ -40,6 +41,14 @@ def drop_by_drop(data: bytes) -> Says:
     return say
 
 
+def _head(reader: BufferedReader) -> bytes:
+    """Of the next request, in small letters; nothing at the end of the connection."""
+    lines = []
+    while (line := reader.readline()) not in (b"", b"\r\n"):
+        lines.append(line)
+    return b"".join(lines).lower()
+
+
 class Endpoint:
     """Answers each request by what `says` has next, the last again and again; connections stay open."""
 
@@ -59,7 +68,7 @@ class Endpoint:
 
     def _serve(self, sock: socket.socket) -> None:
         with suppress(OSError), sock, sock.makefile("rb") as reader:
-            while head := b"".join(iter(reader.readline, b"\r\n")).lower():
+            while head := _head(reader):
                 _, found, rest = head.partition(b"content-length:")
                 reader.read(int(rest.split()[0]) if found else 0)
                 say = self.says.pop(0) if len(self.says) > 1 else self.says[0]
