@@ -198,7 +198,7 @@ class Entries:
         sets = ", ".join(["version = version + 1", *(f"{name} = :{name}" for name in values)])
         self._tx.run(f"UPDATE entries SET {sets} WHERE id = :id", id=id, **values)
 
-    def bump_listings(self, folder_ids: Iterable[int], of_entries: Iterable[int]) -> None:
+    def bump_listings(self, folder_ids: Iterable[int], of_entries: Iterable[int] = ()) -> None:
         """Last in every change (design §7): what these folders, and those of these entries, list is another now."""
         wanted = [("id", id) for id in sorted(set(folder_ids))] + [("of", id) for id in sorted(set(of_entries))]
         for at in range(0, len(wanted), _MOST_MARKS):
