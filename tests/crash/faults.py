@@ -21,6 +21,7 @@ from tests.services.faulty_proxy import Answer, Cut, Mode, Pass, Refuse, Reset, 
 from vfs.model import PART_SIZE
 
 _MARKER = ".kelp"
+_SILENCE = 6.0
 _SLOW_DOWN = (
     b"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
 )
@@ -33,6 +34,7 @@ class Fault:
     says: Mapping[str, str] = field(default_factory=dict)
     breaks: bool = False
     slow: bool = False
+    least: float = 0.0  # seconds, however short the others are: who is silent is doubted only after some
 
 
 def _spread(seconds: float, count: int, act: Callable[[int], object]) -> None:
@@ -196,12 +198,12 @@ FAULTS: dict[str, Fault] = {
     "the worker dies": Fault(worker_dies),
     "Redis dies": Fault(queue_dies, _QUEUE),
     "Redis is flushed": Fault(queue_is_flushed),
-    "Redis hangs": Fault(queue_hangs, _QUEUE),
+    "Redis hangs": Fault(queue_hangs, _QUEUE, least=_SILENCE),
     "PostgreSQL restarts": Fault(database_restarts),
     "PostgreSQL dies": Fault(database_dies, _DATABASE),
-    "PostgreSQL hangs": Fault(database_hangs, _DATABASE),
+    "PostgreSQL hangs": Fault(database_hangs, _DATABASE, least=_SILENCE),
     "S3 refuses": Fault(_store(Refuse()), _CACHE),
-    "S3 hangs": Fault(_store(Silent()), _CACHE),
+    "S3 hangs": Fault(_store(Silent()), _CACHE, least=_SILENCE),
     "S3 is slow": Fault(_store(Slow(0.3), Slow(0.64)), slow=True),
     "S3 resets uploads": Fault(_store(Reset(after=30_000, requests=True), Reset(after=3_000_000, requests=True))),
     "S3 answers 503": Fault(_store(Answer(_SLOW_DOWN % (len(_SLOW_DOWN_BODY), _SLOW_DOWN_BODY))), _CACHE),

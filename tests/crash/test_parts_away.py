@@ -126,7 +126,7 @@ def test_a_part_goes_away(drive: Drive, name: str) -> None:
         with under_load(clients):
             time.sleep(_BEFORE)
             gone = time.monotonic()
-            fault.happen(parts, SECONDS)
+            fault.happen(parts, max(SECONDS, fault.least))
             back = time.monotonic()
             time.sleep(_AFTER)
         ended = time.monotonic()
