@@ -63,7 +63,7 @@ def put_file(
         raise InvalidRequest(f"an upload knows no strategy {on_conflict}")
     put = _Put(caller, place, mime_type, mtime_ns, on_conflict, condition, kelp.clock.now_ns(), seen)
     small = expected.length is not None and expected.length <= SMALL
-    if not small or caller.role == Role.VIEWER:  # a small body is here sooner than this look is done
+    if not small or condition is not None or caller.role == Role.VIEWER:  # else the body is here sooner than this look
         with kelp.database.read() as tx:
             key = names.key(place.name, kelp.settings.drive.case_sensitive)
             tx.foresee(*guard.looks_at(tx, [(place.folder_id, key)]))
