@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 ROOT_ID = 1  # the drive's root is the first row of `entries`, made by the first migration
 PART_SIZE = 8 * 1024 * 1024  # bytes of one part of a content (design §3)
+BLOCK_SIZE = 64 * 1024  # bytes of a part that are verified at once: no range is read that was not
 PIECE_SIZE = 1024 * 1024  # bytes moved at a time; smaller pieces cost a thread switch each, bigger ones memory
 
 
@@ -221,14 +222,15 @@ class Part:
 
     key: str
     size: int
-    checksum: str
+    checksum: str  # BLAKE3, hex; "": not known yet (an adopted file)
+    blocks: bytes | None = None  # XXH3 of each block of BLOCK_SIZE, 8 bytes each; None: one block, or not known
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
     id: str
     size: int
-    checksum: str  # BLAKE3 of the whole, hex
+    checksum: str  # BLAKE3 of the whole, hex; "": not known yet (an adopted file)
     digests: str | None  # "SHA1:… MD5:…" (hex), for clients that announced one
     parts: tuple[Part, ...]
 

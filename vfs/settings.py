@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import tomllib
 import types
 import typing
@@ -17,6 +18,42 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from vfs.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Bytes, or a share of a disk: "500 GiB", "20 GB", "1048576", "70 %", "none"; "": the default."""
+
+    bytes: int | None = None
+    percent: float | None = None
+    unlimited: bool = False
+
+    @classmethod
+    def parse(cls, value: object) -> Amount:
+        """Raises ValueError."""
+        text = str(value).strip()
+        if not text or text.lower() == "none":
+            return cls(unlimited=bool(text))
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%|(?:[kKMGTP](?:i?B)?|B)?)", text)
+        if found is None:
+            raise ValueError(text)
+        number, unit = float(found[1]), found[2]
+        if unit == "%":
+            if not 0 < number <= 100:
+                raise ValueError(text)
+            return cls(percent=number)
+        base = 1000 if unit.endswith("B") and "i" not in unit else 1024
+        return cls(bytes=int(number * base ** (" KMGTP".index(unit[0].upper()) if unit.rstrip("B") else 0)))
+
+    @property
+    def is_default(self) -> bool:
+        return self == Amount()
+
+    def of(self, total: int) -> int | None:
+        """Bytes, on a disk of `total`; None: no limit."""
+        if self.percent is not None:
+            return int(total * self.percent / 100)
+        return self.bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +94,11 @@ class Cache:
     secret_key: str = ""
     timeout: float = 6.0  # seconds without a byte from the S3 endpoint after which it counts as away
     reserve: int = 64 * 1024 * 1024  # bytes of the cache's disk that uploads may not take
+    limit: Amount = Amount()  # of what the NAS has too [70 % of the cache's disk; S3: none]
+    hard_limit: Amount = Amount()  # of what only the cache has; then writes get 507 [90 % of the disk; S3: none]
+    policy: str = "lru"  # what goes first: lru (unread for longest), lfu (least read), fifo (longest in the cache)
+    publish: float = 0.1  # seconds between two notes, in the database, of what is being read
+    lease: float = 30.0  # seconds for which such a note holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +112,15 @@ class Queue:
 class Nas:
     root: Path = Path()
     refused: str = ""  # characters the NAS cannot store in a name; written as %XX there
+    reserve: int = 256 * 1024 * 1024  # bytes of the NAS that stay free: before, writes get 507
+    health: float = 60.0  # seconds between two timed writes of a small file
+    slow: float = 2.0  # seconds that such a write may take before the NAS counts as slow
 
 
 @dataclass(frozen=True, slots=True)
 class Drive:
     case_sensitive: bool = True
+    duplicates: str = "replace"  # an overwrite keeps a version; keep-dated: each registration stays a file on the NAS
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +146,37 @@ class Trash:
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    keep_days: int = 365  # who did what when
+    events_days: int = 30  # changes that were carried to the NAS
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    webhook: str = ""  # URL that gets each alert's beginning and end as JSON
+    mail_to: tuple[str, ...] = ()
+    mail_from: str = ""
+    smtp: str = ""  # smtp://[user:password@]host[:port], smtps://…; STARTTLS is used where it is offered
+
+
+@dataclass(frozen=True, slots=True)
+class Scrub:
+    rate: int = 16 * 1024 * 1024  # bytes per second that are read again to verify them; 0: never
+    days: int = 30  # after which everything was verified once, where the rate allows it
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    format: str = "text"  # or json: one object a line
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    endpoint: str = ""  # of an OpenTelemetry collector, OTLP over HTTP: http://host:4318
+    metrics_for: tuple[str, ...] = ("127.0.0.0/8", "::1/128")  # addresses that may read /metrics without a log-in
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     data: Path = Path("kelp-data")
     server: Server = field(default_factory=Server)
@@ -113,6 +190,11 @@ class Settings:
     mirror: Mirror = field(default_factory=Mirror)
     versions: Versions = field(default_factory=Versions)
     trash: Trash = field(default_factory=Trash)
+    history: History = field(default_factory=History)
+    alerts: Alerts = field(default_factory=Alerts)
+    scrub: Scrub = field(default_factory=Scrub)
+    log: Log = field(default_factory=Log)
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
     @property
     def nas_root(self) -> Path:
@@ -180,6 +262,8 @@ def _convert(key: str, value: object, hint: typing.Any) -> object:
     try:
         if hint is bool:
             return value if isinstance(value, bool) else _WORDS[str(value).strip().lower()]
+        if hint is Amount:
+            return Amount.parse(value)
         if isinstance(value, bool) or (hint is int and isinstance(value, float)):
             raise TypeError
         if hint is str and not isinstance(value, str | Path):
@@ -204,11 +288,29 @@ _SOON = 0.01  # seconds; a loop without a pause would take a core for itself
 _LEAST: dict[str, float] = {
     **dict.fromkeys(("server.threads", "mirror.workers", "database.connections"), 1),
     **dict.fromkeys(("mirror.lease", "mirror.probe", "mirror.stall", "mirror.sweep", "queue.sweep"), _SOON),
-    **dict.fromkeys(("database.timeout", "cache.timeout"), _SOON),
+    **dict.fromkeys(("database.timeout", "cache.timeout", "cache.publish", "cache.lease"), _SOON),
+    **dict.fromkeys(("nas.health", "nas.slow"), _SOON),
+    **dict.fromkeys(("nas.reserve", "scrub.rate"), 0),
+    **dict.fromkeys(("history.keep_days", "history.events_days", "scrub.days"), 1),
     "server.processes": 0,
     **dict.fromkeys(("auth.remember_seconds", "cache.reserve", "mirror.delay", "mirror.retries"), 0),
     **dict.fromkeys(("versions.keep_count", "versions.keep_days", "trash.keep_days"), 0),
 }
+
+
+_WORDS_FOR: dict[str, tuple[str, ...]] = {
+    "cache.policy": ("lru", "lfu", "fifo"),
+    "drive.duplicates": ("replace", "keep-dated"),
+    "log.format": ("text", "json"),
+}
+
+
+def _check_words(settings: Settings) -> None:
+    for key, words in _WORDS_FOR.items():
+        section, name = key.split(".")
+        value = getattr(getattr(settings, section), name)
+        if value not in words:
+            raise ConfigurationError(f"wrong value for {key}: {value!r}, it must be {' or '.join(words)}")
 
 
 def _check_least(settings: Settings) -> None:
@@ -231,6 +333,7 @@ def _completed(settings: Settings) -> Settings:
     if not 0 <= server.port <= 65535:
         raise ConfigurationError(f"wrong value for server.port: {server.port}")
     _check_least(settings)
+    _check_words(settings)
     if (server.tls_cert is None) != (server.tls_key is None):
         raise ConfigurationError("TLS needs both a certificate (tls-cert) and its key (tls-key)")
     if not server.processes:

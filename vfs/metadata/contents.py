@@ -31,8 +31,12 @@ class Contents:
             now=now_ns,
         )
         self._tx.many(
-            "INSERT INTO objects (key, size, checksum, status) VALUES (:key, :size, :checksum, 'AVAILABLE')",
-            [{"key": part.key, "size": part.size, "checksum": part.checksum} for part in content.parts],
+            """INSERT INTO objects (key, size, checksum, blocks, status, cached_ns)
+               VALUES (:key, :size, :checksum, :blocks, 'AVAILABLE', :now)""",
+            [
+                {"key": part.key, "size": part.size, "checksum": part.checksum, "blocks": part.blocks, "now": now_ns}
+                for part in content.parts
+            ],
         )
         if len(content.parts) > 1:
             self._tx.many(
@@ -42,7 +46,8 @@ class Contents:
 
     def get(self, id: str) -> Content | None:
         rows = self._tx.all(
-            """SELECT c.id, c.size, c.checksum, c.digests, o.key, o.size, o.checksum FROM contents c
+            """SELECT c.id, c.size, c.checksum, c.digests, o.key, o.size, o.checksum, o.blocks
+               FROM contents c
                LEFT JOIN file_parts p ON p.content_id = c.id AND c.parts > 1
                LEFT JOIN objects o ON o.key = COALESCE(p.object_key, c.id) AND c.parts > 0
                WHERE c.id = :id ORDER BY p.sequence""",

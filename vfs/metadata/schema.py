@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0002"  # the newest migration; a database that says so is not looked at further
+REVISION = "0003"  # the newest migration; a database that says so is not looked at further
 
 metadata = sa.MetaData()
 # SQLite numbers rows only by a column whose type is exactly INTEGER; elsewhere ids are 64 bits wide.
@@ -30,7 +30,7 @@ installation = sa.Table(
     metadata,
     # 'id': what the NAS marker must name. 'nas': JSON {up, reason, since_ns, full}, kept by the mirror; 'nas_free',
     # 'nas_properties': as last seen. 'loading': JSON, a load that has not finished: nothing else opens the drive.
-    # 'duty:…': JSON, whose turn a batch is, and until when. 'queue_away_ns', 'orphans_sought_ns': since when.
+    # 'duty:…': whose turn a batch is, and until when. 'queue_away_ns', 'orphans_sought_ns': since when.
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
 )
@@ -71,15 +71,48 @@ contents = sa.Table(
 objects = sa.Table(
     "objects",
     metadata,
-    # What the cache holds. Status: AVAILABLE, EVICTING, MISSING, PENDING (to be deleted), ERROR.
+    # What the cache holds, or shall hold. Status: AVAILABLE; EVICTING (readers go to the NAS); MISSING (not there:
+    # evicted, or lost); SYNCING (being restored from the NAS); PENDING (to be deleted); ERROR (bad here, and there).
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("checksum", sa.Text, nullable=False),
+    sa.Column("checksum", sa.Text, nullable=False),  # BLAKE3, hex; "": not known yet (an adopted file)
+    # XXH3 of each block of 64 KiB, 8 bytes each, so that any range can be verified; NULL: the checksum alone tells
+    # (one block), or nobody has looked yet.
+    sa.Column("blocks", sa.LargeBinary),
     sa.Column("status", sa.Text, nullable=False),
-    sa.Column("last_accessed_ns", sa.BigInteger),
+    sa.Column("status_ns", sa.BigInteger),  # since when it is EVICTING, SYNCING, PENDING or ERROR
+    sa.Column("cached_ns", sa.BigInteger, nullable=False, server_default="0"),  # when it last came into the cache
+    sa.Column("last_accessed_ns", sa.BigInteger),  # written in batches, as is the count
     sa.Column("access_count", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("lease_count", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("verified_ns", sa.BigInteger),  # when the scrub last read it whole and found it right
+    sa.Index(
+        "objects_unsettled",
+        "status",
+        "status_ns",
+        sqlite_where=sa.text("status IN ('PENDING', 'EVICTING', 'SYNCING', 'ERROR')"),
+        postgresql_where=sa.text("status IN ('PENDING', 'EVICTING', 'SYNCING', 'ERROR')"),
+    ),
     sqlite_with_rowid=False,  # one page less in each commit
+)
+
+reader_leases = sa.Table(
+    "reader_leases",
+    metadata,
+    # Who reads a content just now: published in batches, so a short read never shows. What is leased is neither evicted
+    # nor freed. No reference to `contents`: a reader may hold what is freed meanwhile.
+    sa.Column("content_id", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Text, primary_key=True),  # host:pid:random of the process
+    sa.Column("expires_ns", sa.BigInteger, nullable=False),
+)
+
+byte_grants = sa.Table(
+    "byte_grants",
+    metadata,
+    # Bytes that a process may still bring in, or has not committed yet: with what waits for the NAS they stay below
+    # cache.hard_limit, however many processes there are.
+    sa.Column("owner", sa.Text, primary_key=True),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("expires_ns", sa.BigInteger, nullable=False),
 )
 
 file_parts = sa.Table(
@@ -132,6 +165,7 @@ entries = _table(
     sa.Column("nas_mtime_ns", sa.BigInteger),
     sa.Column("nas_inode", sa.BigInteger),
     sa.Column("nas_noted", sa.Text),  # what `.kelp/names/{id}` says, where the NAS name cannot tell the full name
+    sa.Column("nas_verified_ns", sa.BigInteger),  # when the scrub last read its file there and found it right
     sa.Column("nas_status", sa.Text, nullable=False),  # SYNCING, AVAILABLE, ERROR
     sa.Column("active_sync_event_id", Id),  # the newest event that is not DONE
     sa.Index(
@@ -183,8 +217,89 @@ versions = sa.Table(
     sa.Column("created_ns", sa.BigInteger, nullable=False),  # when this content was written
     sa.Column("replaced_ns", sa.BigInteger, nullable=False),
     sa.Column("user_id", Id),
-    sa.Column("nas_path", sa.Text),  # from the NAS root, when it is there
+    sa.Column("stamp", sa.Text),  # of its file's name in the tree, where every registration stays (keep-dated)
+    # Where the NAS is recorded to have it, as for entries: `nas_path` is relative to the place of `nas_parent_id`.
+    sa.Column("nas_parent_id", Id),
+    sa.Column("nas_path", sa.Text),
+    sa.Column("nas_key", sa.Text),
+    sa.Column("nas_size", sa.BigInteger),  # as seen when written or moved there, as for entries
+    sa.Column("nas_mtime_ns", sa.BigInteger),
+    sa.Column("nas_inode", sa.BigInteger),
+    sa.Column("nas_verified_ns", sa.BigInteger),
     sa.Index("versions_entry", "entry_id", "created_ns"),
+    sa.Index("versions_nas_place", "nas_parent_id", "nas_key"),
+)
+
+cache_pins = sa.Table(
+    "cache_pins",
+    metadata,
+    # Files and folders whose contents stay in the cache.
+    sa.Column("entry_id", Id, sa.ForeignKey("entries.id"), primary_key=True),
+    sa.Column("user_id", Id),
+    sa.Column("created_ns", sa.BigInteger, nullable=False),
+)
+
+alerts = _table(
+    "alerts",
+    _id(),
+    # What an admin must know. At most one is open for a kind and a subject: what happens again is counted there.
+    sa.Column("uuid", sa.Text, nullable=False, unique=True),
+    sa.Column("kind", sa.Text, nullable=False),  # NAS_DOWN, MIRROR_FAILED, …: see operations/alerts.py
+    sa.Column("subject", sa.Text, nullable=False),  # what it is about; "" where the kind says all
+    sa.Column("severity", sa.Text, nullable=False),  # info, warning, error
+    sa.Column("message", sa.Text, nullable=False),  # the newest
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("trace_id", sa.Text, nullable=False),
+    sa.Column("opened_ns", sa.BigInteger, nullable=False),
+    sa.Column("last_ns", sa.BigInteger, nullable=False),
+    sa.Column("closed_ns", sa.BigInteger),  # over; NULL: still so
+    sa.Column("untold", sa.Text, nullable=False),  # sinks that were not told yet of its beginning or end
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_ns", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Index(
+        "alerts_open",
+        "kind",
+        "subject",
+        unique=True,
+        sqlite_where=sa.text("closed_ns IS NULL"),
+        postgresql_where=sa.text("closed_ns IS NULL"),
+    ),
+    sa.Index(
+        "alerts_untold", "next_ns", sqlite_where=sa.text("untold <> ''"), postgresql_where=sa.text("untold <> ''")
+    ),
+)
+
+upload_sessions = _table(
+    "upload_sessions",
+    _id(),
+    # Multipart uploads. Their objects are named by `content_id`, so no orphan batch takes them.
+    sa.Column("uuid", sa.Text, nullable=False, unique=True),
+    sa.Column("content_id", sa.Text, nullable=False, unique=True),
+    sa.Column("folder_id", Id, sa.ForeignKey("entries.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger),  # as announced
+    sa.Column("mime_type", sa.Text, nullable=False),
+    sa.Column("on_conflict", sa.Text, nullable=False),
+    sa.Column("user_id", Id),
+    sa.Column("status", sa.Text, nullable=False),  # INIT, UPLOADING, COMPLETED, ABORTED, EXPIRED
+    sa.Column("trace_id", sa.Text, nullable=False),
+    sa.Column("created_ns", sa.BigInteger, nullable=False),
+    sa.Column("expires_ns", sa.BigInteger, nullable=False),
+    sa.Column("reminded_ns", sa.BigInteger),
+    sa.Column("entry_id", Id),  # what it became
+    sa.Index("upload_sessions_due", "status", "expires_ns"),
+)
+
+upload_parts = sa.Table(
+    "upload_parts",
+    metadata,
+    sa.Column("session_id", Id, sa.ForeignKey("upload_sessions.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("object_key", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("checksum", sa.Text, nullable=False),
+    sa.Column("blocks", sa.LargeBinary),
+    sa.Column("created_ns", sa.BigInteger, nullable=False),
 )
 
 name_memory = sa.Table(
@@ -320,7 +435,8 @@ SELECT e.uuid AS id, p.uuid AS folder_id, e.name, e.size AS size_bytes, e.mime_t
 FROM entries e JOIN reach r ON r.id = e.id LEFT JOIN entries p ON p.id = e.parent_id WHERE e.kind = 'file'""",
     "file_storage_objects": """
 SELECT e.uuid AS file_id, 'CACHE' AS storage_type, o.key AS object_key, o.status AS availability_status,
-       NULL AS active_sync_event_id, o.last_accessed_ns AS last_accessed, o.access_count, o.lease_count
+       NULL AS active_sync_event_id, o.last_accessed_ns AS last_accessed, o.access_count,
+       (SELECT COUNT(*) FROM reader_leases l WHERE l.content_id = c.id) AS lease_count
 FROM entries e JOIN contents c ON c.id = e.content_id
 LEFT JOIN file_parts p ON p.content_id = c.id
 JOIN objects o ON o.key = COALESCE(p.object_key, c.id) WHERE e.kind = 'file'

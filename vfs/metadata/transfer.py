@@ -28,14 +28,16 @@ _MARK = "loading"  # the row of `installation` that says that a load has not fin
 _AS = {
     ("entries", "parent_id"): "CASE WHEN parent_id > id THEN NULL ELSE parent_id END",  # that row comes later
     ("objects", "status"): "CASE status WHEN 'PENDING' THEN status ELSE 'MISSING' END",  # until its bytes are stored
-    ("objects", "lease_count"): "0",
     ("mirror_leases", "expires_ns"): "0",  # to be settled at once: its holder is gone
 }
 
 
+_OF_PROCESSES = ("reader_leases", "byte_grants")  # of the old server's, which are gone
+
+
 def table_names() -> list[str]:
-    """All tables, each after those that its rows refer to."""
-    return [table.name for table in schema.metadata.sorted_tables]
+    """All tables that travel, each after those that its rows refer to."""
+    return [table.name for table in schema.metadata.sorted_tables if table.name not in _OF_PROCESSES]
 
 
 def columns(table: str) -> list[str]:
@@ -59,13 +61,16 @@ def count(tx: Tx, table: str) -> int:
 
 
 def rows(tx: Tx, table: str) -> Iterator[Row]:
-    """Every row, values in the order of `columns`: text, numbers, true, false, None."""
+    """Every row, values in the order of `columns`: text, numbers, true, false, None; bytes as hex."""
     found = schema.metadata.tables[table].columns
     selected = ", ".join(_AS.get((table, each.name), f'"{each.name}"') for each in found)
     order = ", ".join(f'"{each.name}"' for each in schema.metadata.tables[table].primary_key)
     flags = [n for n, each in enumerate(found) if isinstance(each.type, sa.Boolean)]
+    binary = _binary(table)
     for values in tx.each(f'SELECT {selected} FROM "{table}" ORDER BY {order}'):
         row = list(values)
+        for n in binary:
+            row[n] = None if row[n] is None else bytes(row[n]).hex()
         for n in flags:
             row[n] = None if row[n] is None else bool(row[n])  # SQLite knows 0 and 1 only
         yield row
@@ -176,6 +181,10 @@ def insert(tx: Tx, table: str, found: Sequence[Row]) -> None:
     sql = f'INSERT INTO "{table}" ({named}) VALUES ({marks})'
     if table == LINKS:
         sql = "UPDATE entries SET parent_id = :parent_id WHERE id = :id"
+    binary = [] if table == LINKS else _binary(table)
+    for row in found if binary else ():
+        for n in binary:
+            row[n] = None if row[n] is None else bytes.fromhex(row[n])
     tx.many(sql, (dict(zip(names, row, strict=True)) for row in found))
 
 
@@ -208,6 +217,11 @@ def expected(tx: Tx, keys: Sequence[str]) -> dict[str, Expected]:
 
 def mark_stored(tx: Tx, keys: Iterable[str]) -> None:
     tx.many("UPDATE objects SET status = 'AVAILABLE' WHERE key = :key", [{"key": key} for key in keys])
+
+
+def _binary(table: str) -> list[int]:
+    found = schema.metadata.tables[table].columns
+    return [n for n, each in enumerate(found) if isinstance(each.type, sa.LargeBinary)]
 
 
 def _numbered() -> list[str]:

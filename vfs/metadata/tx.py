@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from vfs.metadata.accounts import Accounts
+from vfs.metadata.alerts import Alerts
 from vfs.metadata.contents import Contents
 from vfs.metadata.entries import Entries
 from vfs.metadata.events import Events
@@ -173,6 +174,10 @@ class Tx(abc.ABC):
     @cached_property
     def properties(self) -> Properties:
         return Properties(self)
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        return Alerts(self)
 
     @cached_property
     def accounts(self) -> Accounts:

@@ -1,0 +1,57 @@
+"""SQL of alerts: at most one is open for a kind and a subject."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vfs.metadata.tx import Tx
+
+
+class Alerts:
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    def open(self, kind: str, subject: str, severity: str, message: str, trace_id: str, now_ns: int, told: str) -> bool:
+        """True when it is new; else the open one counts one more and has this message. `told`: the words for `untold`.
+
+        Two that open it at once: one of them waits at the index, and counts then.
+        """
+        made = self._tx.count(
+            """INSERT INTO alerts (uuid, kind, subject, severity, message, count, trace_id, opened_ns, last_ns, untold)
+               VALUES (:uuid, :kind, :subject, :severity, :message, 1, :trace, :now, :now, :untold)
+               ON CONFLICT (kind, subject) WHERE closed_ns IS NULL DO NOTHING""",
+            uuid=str(uuid.uuid4()), kind=kind, subject=subject, severity=severity, message=message, trace=trace_id,
+            now=now_ns, untold=told,
+        )  # fmt: skip
+        if made:
+            return True
+        self._tx.run(
+            """UPDATE alerts SET count = count + 1, message = :message, last_ns = :now
+               WHERE kind = :kind AND subject = :subject AND closed_ns IS NULL""",
+            kind=kind, subject=subject, message=message, now=now_ns,
+        )  # fmt: skip
+        return False
+
+    def close(self, kind: str, subject: str | None, message: str, now_ns: int, told: str) -> int:
+        """End the open alerts of a kind (None: of all its subjects); how many. `told` is added to `untold`."""
+        return self._tx.count(
+            """UPDATE alerts SET closed_ns = :now, last_ns = :now, message = :message, tries = 0, next_ns = 0,
+                      untold = CASE WHEN untold = '' THEN :told ELSE untold || ' ' || :told END
+               WHERE kind = :kind AND (CAST(:subject AS TEXT) IS NULL OR subject = :subject) AND closed_ns IS NULL""",
+            kind=kind, subject=subject, message=message, now=now_ns, told=told,
+        )  # fmt: skip
+
+    def is_open(self, kind: str, subject: str | None = None) -> bool:
+        sql = """SELECT 1 FROM alerts WHERE kind = :kind AND closed_ns IS NULL
+                 AND (CAST(:subject AS TEXT) IS NULL OR subject = :subject)"""
+        return self._tx.one(sql, kind=kind, subject=subject) is not None
+
+    def listing(self, limit: int, *, only_open: bool) -> list[tuple[Any, ...]]:
+        """(uuid, kind, subject, severity, message, count, opened_ns, last_ns, closed_ns), newest first."""
+        return self._tx.all(
+            f"""SELECT uuid, kind, subject, severity, message, count, opened_ns, last_ns, closed_ns FROM alerts
+                {"WHERE closed_ns IS NULL" if only_open else ""} ORDER BY id DESC LIMIT :limit""",
+            limit=limit,
+        )
