@@ -13,6 +13,7 @@ from jobs.plan import plan
 from vfs import trace
 from vfs.core import Kelp
 from vfs.errors import NasDown
+from vfs.model import Done
 from vfs.nas_model import TEMPORARY, Job, Write, WriteVersion
 from vfs.operations import claiming, mirroring
 
@@ -194,14 +195,16 @@ def _log_fault(job: Job, error: Exception) -> None:
     log.warning("entry %s: %s", job.situation.entry_id, error, exc_info=None if expected else error)
 
 
-def tidy(kelp: Kelp) -> int:
-    """Remove temporary files that dead workers left on the NAS; how many."""
-    if kelp.nas.stat(TEMPORARY) is None:
-        return 0
+def tidy(kelp: Kelp) -> Done:
+    """Remove temporary files that dead workers left on the NAS, unless it is down."""
+    if not outage.is_up(kelp) or kelp.nas.stat(TEMPORARY) is None:
+        return Done()
     listed = [item.name for item in kelp.nas.list(TEMPORARY)]
     gone = mirroring.leftovers(kelp, listed)
+    size = 0
     for name in gone:
         info = kelp.nas.stat(f"{TEMPORARY}/{name}")
         if info is not None and info.kind == "file":
             kelp.nas.remove(f"{TEMPORARY}/{name}")
-    return len(gone)
+            size += info.size
+    return Done(len(gone), size)

@@ -9,19 +9,19 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
-from jobs import mirror, outage
+from jobs import outage
+from jobs.batches import BATCHES, Group, Rounds
 from jobs.watch import Watch
 from vfs import trace
 from vfs.core import Kelp
 from vfs.errors import KelpError, NasDown
-from vfs.operations import duties, housekeeping, mirroring, nas_state
+from vfs.operations import duties, mirroring, nas_state
 
 log = logging.getLogger(__name__)
 
 _HEARTBEAT = 5.0  # seconds
-_HOUSEKEEPING = 60.0  # seconds between two rounds
-_DUTY = 2.5 * _HOUSEKEEPING  # … and so long after its last one a process counts as gone
 
 
 class Schedule:
@@ -47,7 +47,8 @@ class Schedule:
         self._alone = alone
         self.spawn("heartbeat", self._heartbeat)
         self.spawn("probe", self._probe)
-        self.spawn("housekeeping", self._housekeeping)
+        for group in {batch.group for batch in BATCHES}:
+            self.spawn(f"batches-{group}", partial(self._batches, group))
 
     def spawn(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=f"kelp-{name}", daemon=True)
@@ -97,23 +98,14 @@ class Schedule:
         elif not self.watch.stalled() and outage.probe(self._kelp):
             self._ring()
 
-    def _housekeeping(self) -> None:
-        """One process of all does it; which one matters to nobody."""
-        tidied = False
-        while not self._stopping.is_set():
-            if self._on_duty():
-                if tidied:
-                    self.guarded("housekeeping", lambda: housekeeping.run(self._kelp))
-                else:
-                    self.guarded("tidy", lambda: mirror.tidy(self._kelp))
-                tidied = True
-            self._stopping.wait(_HOUSEKEEPING)
-        if not self._alone:
-            self.guarded("housekeeping", lambda: duties.lay_down(self._kelp, "housekeeping", self.owner))
+    def _batches(self, group: Group) -> None:
+        """One process of all does them; which one matters to nobody."""
+        rounds = Rounds(self._kelp, group)
+        duty = duties.Duty(self._kelp, f"batches-{group}", self.owner, group.look, alone=self._alone)
 
-    def _on_duty(self) -> bool:
-        try:
-            return self._alone or duties.take(self._kelp, "housekeeping", self.owner, _DUTY)
-        except KelpError as error:
-            log.warning("housekeeping: %s", error)
-            return False
+        def may_go_on() -> bool:
+            return not self._stopping.is_set() and duty.has()
+
+        while not self._stopping.wait(min(rounds.seconds_to_wait(), group.look) if duty.has() else group.look):
+            rounds.run_due(may_go_on)
+        self.guarded(f"batches-{group}", duty.lay_down)

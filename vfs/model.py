@@ -290,6 +290,14 @@ class TrashItem:
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """What one round of a batch did; nothing is told of a round that did nothing. `bytes` where it has to do with any."""
+
+    count: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     id: int
     name: str

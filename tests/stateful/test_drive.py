@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from jobs import mirror, outage
+from jobs import batches, mirror, outage
 from tests import engines
 from tests.mirror_drive import STAMP, Killed, MirrorDrive
 from tests.stateful.drive_machine import PeopleAtWork
@@ -22,7 +22,7 @@ from tests.stateful.drive_model import Path
 from vfs import names
 from vfs.errors import NasDown
 from vfs.model import Role
-from vfs.operations import access, backlog, housekeeping, mirroring
+from vfs.operations import access, backlog, mirroring
 
 PROFILES = {"default": (40, 30), "thorough": (600, 50)}  # examples, steps of each
 _EXAMPLES, _STEPS = PROFILES[os.environ.get("KELP_HYPOTHESIS_PROFILE", "default")]
@@ -73,7 +73,7 @@ class DriveMachine(PeopleAtWork):
 
     @rule()
     def clean_up(self) -> None:
-        housekeeping.run(self.kelp)
+        batches.run_all(self.kelp)
         mirror.tidy(self.kelp)
         mirroring.sweep(self.kelp)
 

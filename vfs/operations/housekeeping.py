@@ -1,100 +1,28 @@
-"""Batches: trash that expired, rows below purged folders, contents that nobody can reach, old memories.
+"""Batches: contents that nobody can reach, and objects that nobody knows.
 
 Each is safe to run twice and to be killed in: every step is one small transaction (spec §4, §12).
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 import uuid
 from collections.abc import Iterator
 from itertools import groupby, islice
 
-from vfs import trace
 from vfs.core import Kelp
-from vfs.errors import KelpError, NotFound, StoreUnavailable
-from vfs.model import EventType, Kind
-from vfs.operations import access, trashing
+from vfs.errors import KelpError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 _SECOND = 1_000_000_000
 _GRACE_NS = 60 * _SECOND  # a reader may still hold what was marked so long ago (two lease lifetimes, design §3)
-_MEMORY_NS = 3600 * _SECOND
 _ORPHAN_NS = 3600 * _SECOND  # an object that no row names, and whose content has not grown for so long
 _ORPHAN_ROUND_NS = 6 * 3600 * _SECOND  # the cache is listed so seldom (spec §12)
 _LIMIT = 500
 _AT_ONCE = 25  # orphans that go while everybody waits
 _HELD = 1.0  # seconds that everybody waits, and one removal more
-
-
-def run(kelp: Kelp) -> None:
-    """One round of every batch; each logs what it did."""
-    for name, batch in (
-        ("trash items expired", expire_trash),
-        ("versions expired", expire_versions),
-        ("rows below purged folders", spread_deletion),
-        ("objects freed", free_contents),
-        ("orphans removed", remove_orphans),
-        ("names forgotten", forget_names),
-    ):
-        try:
-            count = batch(kelp)
-        except KelpError as error:  # the others need not wait for it, the next round tries again
-            log.warning("%s: %s", name, error)
-            continue
-        if count:
-            log.info("%s: %d", name, count)
-
-
-def forget_names(kelp: Kelp) -> int:
-    """Whose names were too long ago to matter."""
-    with kelp.database.write() as tx:
-        return tx.entries.forget_names(kelp.clock.now_ns() - _MEMORY_NS)
-
-
-def expire_trash(kelp: Kelp) -> int:
-    """Purge trash items past their date."""
-    now = kelp.clock.now_ns()
-    with kelp.database.scan() as tx:
-        due = [row[0].uuid for row in tx.entries.trash() if row[3] <= now][:_LIMIT]
-    if not due:
-        return 0
-    caller = access.system_caller(kelp, "batch")
-    for item in due:
-        with contextlib.suppress(NotFound):  # someone restored or purged it meanwhile
-            trashing.purge(kelp, caller, item)
-    return len(due)
-
-
-def expire_versions(kelp: Kelp) -> int:
-    """Versions replaced longer ago than `versions.keep_days`; the mirror then takes them off the NAS."""
-    now = kelp.clock.now_ns()
-    with kelp.database.write() as tx:
-        count = tx.versions.expire_before(now - kelp.settings.versions.keep_days * 86_400 * _SECOND, _LIMIT)
-        tx.versions.purge_unmirrored()
-        for entry_id in tx.versions.to_leave_nas(_LIMIT):
-            tx.events.add(
-                entry_id, Kind.FILE, EventType.SYNC, source=None, target=None,
-                trace_id=trace.current(), now_ns=now, scheduled_ns=now, litter=False,
-            )  # fmt: skip
-    return count
-
-
-def spread_deletion(kelp: Kelp) -> int:
-    """A purge marks one row; what was below it, and is not a trash item of its own, follows here."""
-    count = 0
-    while True:
-        with kelp.database.scan() as tx:  # the search looks at every folder: not while others wait to write
-            below = tx.entries.left_below_deleted(_LIMIT)
-        if not below:
-            return count
-        with kelp.database.write() as tx:
-            tx.entries.delete_below_deleted(below)
-            tx.versions.expire_of_deleted()
-        count += len(below)
 
 
 def free_contents(kelp: Kelp) -> int:

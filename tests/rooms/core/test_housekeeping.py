@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from jobs import batches
 from tests.rooms.core.drive import SECOND, Drive
 from vfs.errors import StoreUnavailable
-from vfs.operations import housekeeping, trashing, versioning, writing
+from vfs.operations import expiring, housekeeping, trashing, versioning, writing
 
 DAY = 86_400
 
@@ -22,7 +23,7 @@ def keys(drive: Drive) -> set[str]:
 def rounds(drive: Drive, count: int = 4) -> None:
     """Rounds of every batch, with the mirror's work and time for readers between them."""
     for _ in range(count):
-        housekeeping.run(drive.kelp)
+        batches.run_all(drive.kelp)
         drive.mirror()
         drive.clock.advance(61)
 
@@ -36,7 +37,7 @@ def test_trash_expires(drive: Drive) -> None:
     drive.remove("late")
     drive.mirror()
     drive.clock.advance(29 * DAY - 30)
-    assert housekeeping.expire_trash(drive.kelp) == 1 and drive.trashed() == ["/late"]
+    assert expiring.expire_trash(drive.kelp).count == 1 and drive.trashed() == ["/late"]
     drive.mirror()
     assert [path.name for path in (drive.nas / ".trash").rglob("*__late")] == [
         path.name for path in (drive.nas / ".trash").rglob("*") if path.is_file()
@@ -173,7 +174,7 @@ def test_old_memories_go(drive: Drive) -> None:
     drive.put("a")
     drive.remove("a")
     drive.clock.advance(3601)
-    housekeeping.run(drive.kelp)
+    batches.run_all(drive.kelp)
     assert drive.sql("SELECT 1 FROM name_memory") == []
     assert drive.clock.now % SECOND == 0
 

@@ -67,7 +67,7 @@ def test_a_file_that_a_dead_worker_moved_aside_is_not_tidied_away(drive: MirrorD
         drive.settle_down()
     drive.die()
     assert len(mirroring.take_over(drive.kelp, "successor", 10)) >= 1  # which has not looked at the NAS yet
-    assert mirror.tidy(drive.kelp) == 0
+    assert mirror.tidy(drive.kelp).count == 0
     drive.die()
     drive.check_mirrored()
     assert drive.on_nas() == {"a": b"B", "b": b"A"}

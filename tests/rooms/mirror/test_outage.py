@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from jobs import outage
+from jobs import batches, outage
 from tests.mirror_drive import MirrorDrive
 from tests.mirror_drive import StagedNas as Staged
 from tests.small_disk import mount, unmount
 from vfs.errors import NasDown, StoreUnavailable
-from vfs.operations import backlog, contents, housekeeping, mirroring
+from vfs.operations import backlog, contents, mirroring
 
 MIB = 1024 * 1024
 
@@ -131,7 +131,7 @@ def test_what_was_begun_and_is_no_longer_wanted_after_an_outage(busy: MirrorDriv
     busy.put("a/new", b"second")  # at once, by the same user: no version
     for _ in range(4):
         busy.pass_time(100)
-        housekeeping.run(busy.kelp)
+        batches.run_all(busy.kelp)
     back(busy)
     busy.check_mirrored()
     assert busy.on_nas("")["a/new"] == b"second"

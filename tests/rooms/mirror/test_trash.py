@@ -6,9 +6,10 @@ import re
 
 import pytest
 
+from jobs import batches
 from tests.mirror_drive import MirrorDrive
 from tests.rooms.mirror.test_versions import foreign
-from vfs.operations import housekeeping, trashing
+from vfs.operations import purging, trashing
 
 
 def test_a_trashed_file_lies_in_a_folder_named_by_time_and_uuid(drive: MirrorDrive) -> None:
@@ -52,7 +53,7 @@ def test_the_trash_can_be_emptied_before_it_was_mirrored(drive: MirrorDrive) -> 
         drive.trash(f"a/{name}")
     drive.trash("a")
     assert trashing.empty_trash(drive.kelp, drive.caller) == 3
-    housekeeping.run(drive.kelp)
+    batches.run_all(drive.kelp)
     drive.check_mirrored()
     assert drive.on_nas() == {}
 
@@ -72,7 +73,7 @@ def test_a_trashed_file_inside_a_purged_folder_stays_restorable(
         drive.settle_down()
     drive.purge(drive.trash("a"))
     for _ in range(3 if spread else 0):
-        housekeeping.spread_deletion(drive.kelp)
+        purging.spread_deletion(drive.kelp)
     drive.settle_down()
     drive.check_mirrored()
     drive.restore(uuid)
@@ -133,12 +134,12 @@ def test_expired_trash_leaves_the_nas(drive: MirrorDrive) -> None:
     drive.trash("f")
     drive.settle_down()
     drive.pass_time(31 * 86_400)
-    housekeeping.run(drive.kelp)
+    batches.run_all(drive.kelp)
     drive.check_mirrored()
     assert list((drive.root / ".trash").iterdir()) == []
     for _ in range(3):
         drive.pass_time(200)
-        housekeeping.run(drive.kelp)
+        batches.run_all(drive.kelp)
     drive.check()
     assert list(drive.kelp.cache.list()) == []
 

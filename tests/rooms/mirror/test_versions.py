@@ -6,9 +6,10 @@ import os
 
 import pytest
 
+from jobs import batches
 from tests.mirror_drive import MirrorDrive
 from vfs.model import OnConflict
-from vfs.operations import housekeeping, versioning
+from vfs.operations import versioning
 
 
 def nas_versions(drive: MirrorDrive) -> list[bytes]:
@@ -65,7 +66,7 @@ def test_versions_past_their_days_leave_the_nas(drive: MirrorDrive) -> None:
     write(drive, "f", b"2")
     drive.settle_down()
     drive.pass_time(31 * 86_400)
-    housekeeping.run(drive.kelp)
+    batches.run_all(drive.kelp)
     drive.check_mirrored()
     assert nas_versions(drive) == [] and drive.versions("f") == []
 
