@@ -6,12 +6,15 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+from vfs.background import Background
 from vfs.core import Clock, JobQueue, Kelp, NoQueue, SystemClock
 from vfs.crypto.attempts import Attempts
 from vfs.crypto.passwords import Passwords
 from vfs.errors import ConfigurationError, StoreUnavailable
+from vfs.holds import Holds, News
 from vfs.metadata import transfer
 from vfs.metadata.database import Database
 from vfs.settings import Settings
@@ -50,8 +53,13 @@ def build(
     try:
         _require_whole(database)
         store = cache or _open_cache(settings)
+        clock = clock or SystemClock()
+        holds = Holds(partial(_publish, database, clock), settings.cache.publish, settings.cache.lease)
+        background = Background()
 
         def close() -> None:
+            background.close()
+            holds.close()
             store.close()
             database.close()
 
@@ -64,7 +72,9 @@ def build(
             passwords=Passwords(settings.auth.remember_seconds),
             small=SmallContents(),
             attempts=Attempts(),
-            clock=clock or SystemClock(),
+            clock=clock,
+            holds=holds,
+            background=background,
             close=close,
         )
     except BaseException:
@@ -83,6 +93,14 @@ def opened_for_load(settings: Settings) -> Iterator[tuple[Database, ObjectStore]
             yield database, cache
     finally:
         database.close()
+
+
+def _publish(database: Database, clock: Clock, news: News) -> None:
+    now = clock.now_ns()
+    with database.write(quiet=True) as tx:
+        tx.reading.publish(news.owner, news.held, now + int(news.lease * 1e9))
+        tx.reading.release(news.owner, news.given_back)
+        tx.reading.accessed(news.reads, now)
 
 
 def _require_whole(database: Database) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from vfs.background import Background
 from vfs.crypto.attempts import Attempts
 from vfs.crypto.passwords import Passwords
+from vfs.holds import Holds
 from vfs.metadata.database import Database
 from vfs.settings import Settings
 from vfs.storage.nas_store import NasStore
@@ -66,4 +68,6 @@ class Kelp:
     small: SmallContents
     attempts: Attempts
     clock: Clock
+    holds: Holds  # what this process reads just now
+    background: Background  # work that nobody waits for
     close: Callable[[], None]

@@ -53,7 +53,7 @@ def log(tmp_path: Path) -> Iterator[Log]:
     log.connection.close()
 
 
-def together(log: Log, work: Callable[[int], None]) -> list[BaseException | None]:
+def together(log: Log, work: Callable[[int], None], *, quiet: bool = False) -> list[BaseException | None]:
     """Run `work(0 … THREADS-1)` in threads that all wait behind one change; what each raised."""
     outcomes: list[BaseException | None] = [None] * THREADS
 
@@ -66,7 +66,7 @@ def together(log: Log, work: Callable[[int], None]) -> list[BaseException | None
     threads = [threading.Thread(target=run, args=(number,)) for number in range(THREADS)]
     with (
         contextlib.suppress(sqlite3.OperationalError),
-        log.commits.change(),
+        log.commits.change(quiet),
     ):  # of their group: may fail too
         for thread in threads:
             thread.start()
@@ -172,3 +172,17 @@ def test_what_the_disk_rolled_back_is_told_to_all(log: Log) -> None:
     assert log.heard() == said
     log.say("after")
     assert "after" in log.heard()
+
+
+def test_a_quiet_change_is_counted_only_with_others(log: Log) -> None:
+    before = log.changes.value()
+    with log.commits.change(quiet=True) as connection:
+        connection.execute("INSERT INTO said VALUES ('quiet')")
+    assert log.changes.value() == before and log.heard() == {"quiet"}
+
+    def say(number: int) -> None:
+        with log.commits.change(quiet=number % 2 == 0) as connection:
+            connection.execute("INSERT INTO said VALUES (?)", (str(number),))
+
+    assert not any(together(log, say, quiet=True))
+    assert log.changes.value() not in (before, None) and len(log.heard()) == THREADS + 1

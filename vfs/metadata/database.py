@@ -26,7 +26,7 @@ class Engine(Protocol):
 
     def scan(self) -> AbstractContextManager[Tx]: ...
 
-    def write(self) -> AbstractContextManager[Tx]: ...
+    def write(self, quiet: bool = False) -> AbstractContextManager[Tx]: ...
 
     version_is_free: bool  # asking for it costs nothing worth mentioning
     readers_are_few: bool  # who reads for long may keep others from it
@@ -77,14 +77,17 @@ class Database:
         """A consistent snapshot for a long look, beside all others."""
         return self._engine.scan()
 
-    def write(self) -> AbstractContextManager[Tx]:
+    def write(self, quiet: bool = False) -> AbstractContextManager[Tx]:
         """One change, all or nothing, durable when the block has ended.
 
         Raises NoSpace when the disk of the database is full, StoreUnavailable when it cannot be had in time, Conflict
         when another change got in its way: see `retried`.
+
+        `quiet`: it changes nothing that `recall` may keep, anywhere; so nobody need forget what was read.
         """
-        self._moment.version = None
-        return self._engine.write()
+        if not quiet:
+            self._moment.version = None
+        return self._engine.write(quiet)
 
     def recall(self, key: Hashable, look: Callable[[Tx], T]) -> T:
         """What `look` finds in a read transaction, from memory while no process has changed the database since.

@@ -27,7 +27,7 @@ class _Group:
         self.connection = lent.__enter__()
         self.size = 0
         self.entered = False  # no other process writes
-        self.number: int | None = None  # of the change count, while a transaction is open
+        self.number: int | None = None  # of the change count, once something is changed that others may remember
         self.done = threading.Event()
         self.failure: BaseException | None = None
 
@@ -48,8 +48,11 @@ class GroupCommit:
         self._open: _Group | None = None
 
     @contextlib.contextmanager
-    def change(self) -> Iterator[sqlite3.Connection]:
-        """One change. When the block has ended without an error it is committed, or the commit's error is raised."""
+    def change(self, quiet: bool = False) -> Iterator[sqlite3.Connection]:
+        """One change. When the block has ended without an error it is committed, or the commit's error is raised.
+
+        `quiet`: it is not counted, unless it shares its commit with one that is.
+        """
         with self._counting:
             self._waiting += 1
         try:
@@ -60,7 +63,7 @@ class GroupCommit:
             with self._counting:
                 self._waiting -= 1
         try:
-            group = self._begin()
+            group = self._begin(quiet)
             alone = group.size == 0
             refusal: BaseException | None = None
             try:
@@ -84,7 +87,7 @@ class GroupCommit:
         if refusal is not None:
             raise refusal
 
-    def _begin(self) -> _Group:
+    def _begin(self, quiet: bool) -> _Group:
         """The open group, or a new one, with a savepoint for this change."""
         if self._open is None:
             self._open = _Group(self._connect())
@@ -94,6 +97,7 @@ class GroupCommit:
                 group.entered = self._changes.enter()
                 with contextlib.nullcontext() if group.entered else turns.waiting():
                     group.connection.execute("BEGIN IMMEDIATE")
+            if not quiet and group.number is None:
                 group.number = self._changes.begin()
             group.connection.execute("SAVEPOINT change")
         except BaseException:

@@ -129,7 +129,7 @@ class PostgresEngine:
                     self._roll_back(connection)
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Tx]:
+    def write(self, quiet: bool = False) -> Iterator[Tx]:  # the server's snapshot tells of every change alike
         with turns.hold():
             with self._connection() as connection:
                 tx = PostgresTx(connection, "write", self._watchdog, LONGEST_STATEMENT)

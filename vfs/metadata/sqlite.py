@@ -133,8 +133,8 @@ class SqliteEngine:
                 connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Tx]:
-        with turns.hold(), _translated(), self._writing.change() as connection:
+    def write(self, quiet: bool = False) -> Iterator[Tx]:
+        with turns.hold(), _translated(), self._writing.change(quiet) as connection:
             tx = SqliteTx(connection)
             yield tx
             tx.finish()

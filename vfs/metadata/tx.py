@@ -20,6 +20,8 @@ from vfs.metadata.leases import Leases
 from vfs.metadata.locks import Locks
 from vfs.metadata.mirror import Mirror
 from vfs.metadata.properties import Properties
+from vfs.metadata.reading import Reading
+from vfs.metadata.verifying import Verifying
 from vfs.metadata.versions import Versions
 
 T = TypeVar("T")
@@ -168,12 +170,20 @@ class Tx(abc.ABC):
         return Leases(self)
 
     @cached_property
+    def verifying(self) -> Verifying:
+        return Verifying(self)
+
+    @cached_property
     def locks(self) -> Locks:
         return Locks(self)
 
     @cached_property
     def properties(self) -> Properties:
         return Properties(self)
+
+    @cached_property
+    def reading(self) -> Reading:
+        return Reading(self)
 
     @cached_property
     def alerts(self) -> Alerts:
