@@ -28,8 +28,9 @@ def _id() -> sa.Column[int]:
 installation = sa.Table(
     "installation",
     metadata,
-    # 'id': what the NAS marker must name. 'nas': JSON {up, reason, since_ns, full}, kept by the mirror; 'nas_free',
-    # 'nas_properties': as last seen. 'loading': JSON, a load that has not finished: nothing else opens the drive.
+    # 'id': what the NAS marker must name. 'nas': JSON {up, reason, since_ns, full}, kept by the mirror;
+    # 'nas_capacity', 'nas_health' (JSON), 'nas_properties': as last seen. 'loading', 'taking': JSON, a load, or the
+    # adoption of a tree, that has not finished: nothing else opens the drive.
     # 'duty:…': whose turn a batch is, and until when. 'queue_away_ns', 'orphans_sought_ns': since when.
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
