@@ -66,6 +66,12 @@ contents = sa.Table(
     sa.Column("parts", sa.Integer, nullable=False),  # 1: the object named as the content; else rows in file_parts
     sa.Column("freeing_ns", sa.BigInteger),  # since when it is being freed (design §3); NULL: in use
     sa.Column("created_ns", sa.BigInteger, nullable=False),
+    sa.Index(
+        "contents_freeing",
+        "freeing_ns",
+        sqlite_where=sa.text("freeing_ns IS NOT NULL"),
+        postgresql_where=sa.text("freeing_ns IS NOT NULL"),
+    ),
     sqlite_with_rowid=False,  # one page less in each commit
 )
 
@@ -110,7 +116,8 @@ byte_grants = sa.Table(
     "byte_grants",
     metadata,
     # Bytes that a process may still bring in, or has not committed yet: with what waits for the NAS they stay below
-    # cache.hard_limit, however many processes there are.
+    # cache.hard_limit, however many processes there are (operations/reserving.py). Two rows are nobody's: 'granted', all
+    # that was ever granted less what was given back; 'base', which with it is never less than what waits and grants.
     sa.Column("owner", sa.Text, primary_key=True),
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sa.Column("expires_ns", sa.BigInteger, nullable=False),
@@ -229,6 +236,12 @@ versions = sa.Table(
     sa.Column("nas_verified_ns", sa.BigInteger),
     sa.Index("versions_entry", "entry_id", "created_ns"),
     sa.Index("versions_nas_place", "nas_parent_id", "nas_key"),
+    sa.Index(
+        "versions_unmirrored",
+        "content_id",
+        sqlite_where=sa.text("nas_path IS NULL AND state = 'kept'"),
+        postgresql_where=sa.text("nas_path IS NULL AND state = 'kept'"),
+    ),
 )
 
 cache_pins = sa.Table(

@@ -85,6 +85,22 @@ def _versions() -> None:
         op.add_column("versions", sa.Column(name, kind, nullable=True))
     op.execute("UPDATE versions SET nas_parent_id = 1, nas_key = nas_path WHERE nas_path IS NOT NULL")
     op.create_index("versions_nas_place", "versions", ["nas_parent_id", "nas_key"], unique=False)
+    op.create_index(
+        "versions_unmirrored",
+        "versions",
+        ["content_id"],
+        unique=False,
+        sqlite_where=sa.text("nas_path IS NULL AND state = 'kept'"),
+        postgresql_where=sa.text("nas_path IS NULL AND state = 'kept'"),
+    )
+    op.create_index(
+        "contents_freeing",
+        "contents",
+        ["freeing_ns"],
+        unique=False,
+        sqlite_where=sa.text("freeing_ns IS NOT NULL"),
+        postgresql_where=sa.text("freeing_ns IS NOT NULL"),
+    )
 
 
 def _alerts() -> None:
