@@ -19,7 +19,7 @@ from pathlib import Path
 
 import click
 
-from cli import banner, check, doctor, dump, locks, processes, status, sync, tls, trash, users, versions, worker
+from cli import banner, check, doctor, dump, locks, nas, processes, status, sync, tls, trash, users, versions, worker
 from cli.address import address_for
 from cli.allocator import share_arenas
 from cli.display import complain
@@ -43,7 +43,7 @@ _log = logging.getLogger("kelp")
 _INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
 _GROUPS = (
     status.status, sync.sync, users.user, locks.locks, trash.trash, versions.versions, check.check, tls.tls,
-    dump.dump, dump.load, doctor.make_command(diagnosing.check_queue),
+    nas.nas, dump.dump, dump.load, doctor.make_command(diagnosing.check_queue),
 )  # fmt: skip
 
 

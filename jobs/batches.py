@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from jobs import mirror
+from jobs import mirror, outage
 from vfs import trace
 from vfs.core import Kelp
-from vfs.errors import KelpError
+from vfs.errors import KelpError, NasDown
 from vfs.model import Done
-from vfs.operations import expiring, housekeeping, purging
+from vfs.operations import expiring, housekeeping, nas_health, nas_state, purging
 from vfs.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,18 @@ class Batch:
         return self.seconds(settings) if callable(self.seconds) else self.seconds
 
 
+def _nas_health(kelp: Kelp) -> Done:
+    """A drive that nobody changes finds an outage too."""
+    try:
+        return nas_health.check(kelp)
+    except NasDown as error:
+        outage.declare(kelp, error)
+        raise
+
+
 BATCHES: tuple[Batch, ...] = (
+    Batch("NAS health", Group.NAS, lambda settings: settings.nas.health, _nas_health, first=1),
+    Batch("bytes that wait for the NAS", Group.QUICK, 5, nas_state.count_waiting),
     Batch("temporary files removed from the NAS", Group.NAS, 6 * _HOUR, mirror.tidy, frees=True, first=0),
     Batch("trash items expired", Group.SLOW, _MINUTE, expiring.expire_trash, frees=True),
     Batch("versions expired", Group.SLOW, _MINUTE, expiring.expire_versions, frees=True),

@@ -287,3 +287,22 @@ def test_settings_that_cannot_work(run: Run, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("KELP_SERVER_THREADS", "0")
     assert one_line(run("serve").err)
     assert not (tmp_path / "data").exists()
+
+
+def test_health_and_capacity_of_the_nas(drive: Kelp, run: Run) -> None:
+    assert json.loads(run("nas", "health", "--json").out)["state"] == "unknown"
+    assert run("nas", "health", "--now").code == 0
+    told = json.loads(run("nas", "health", "--json").out)
+    assert (told["state"], len(told["history"])) == ("healthy", 1)
+    capacity = json.loads(run("nas", "capacity", "--json").out)
+    assert capacity["total"] == capacity["used"] + capacity["free"] == told["capacity"]["total"]
+    assert run("nas", "capacity").rows[2][0] == "free"
+
+
+def test_a_nas_that_is_away_is_down(drive: Kelp, run: Run, tmp_path: Path) -> None:
+    marker = tmp_path / "data" / "nas" / ".kelp" / "drive.json"
+    marker.rename(tmp_path / "aside")
+    answer = run("nas", "health", "--now", "--json")
+    assert answer.code == 1 and json.loads(answer.out)["state"] == "down"
+    (tmp_path / "aside").rename(marker)
+    assert run("nas", "health", "--now").code == 0

@@ -1,4 +1,4 @@
-"""Whether the NAS is up: one row that every process reads."""
+"""What is known of the NAS without asking it: is it up, and how much room has it. Rows that every process reads."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ import json
 from dataclasses import asdict, dataclass
 
 from vfs.core import Kelp
+from vfs.errors import NoSpace
+from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
+from vfs.model import Done
+from vfs.operations import alerts
+from vfs.operations.alerts import AlertKind, Severity
 
-_NOTED = 1024 * 1024  # a change of the free space below this is not worth a commit
-RESERVE = 16 * 1024 * 1024  # bytes of the NAS that stay free
+_MIB = 1024 * 1024
+_NOTED = _MIB  # a change of the room below this is not worth a commit
+RESERVE = 16 * _MIB  # bytes that must be free again before a NAS that was full counts as up
+_TIGHT = 1024 * _MIB  # with less room than this, what waits is added up at each request
+_SCARCE = 0.05  # of the NAS free, and it is nearly full …
+_SCARCE_MOST = 50 * 1024 * _MIB  # … but never with so much free
+_AT_EASE = 1.2  # times as much must be free before the alert is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +28,21 @@ class NasState:
     reason: str
     since_ns: int
     full: bool = False  # down for want of space
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Bytes of the NAS as last measured, and of what was to be carried there at that time."""
+
+    total: int
+    free: int
+    waiting: int
+    measured_ns: int
+
+    @property
+    def used(self) -> int:
+        """By whomever; also what the file system keeps for itself."""
+        return self.total - self.free
 
 
 def read(kelp: Kelp) -> NasState:
@@ -32,22 +57,96 @@ def write(kelp: Kelp, state: NasState) -> None:
         tx.accounts.set_value("nas", json.dumps(asdict(state)))
 
 
-def measure(kelp: Kelp) -> None:
-    """Note how much room the NAS has, so that whoever is asked for it need not ask a NAS that may hang.
+# --- room ---
+
+
+def measure(kelp: Kelp) -> Capacity:
+    """Ask the NAS how much room it has, and note it, so that no request need ask a NAS that may hang.
 
     Raises NasDown.
     """
     usage = kelp.nas.usage()
-    if abs(usage.free - free_bytes(kelp, usage.free + _NOTED)) >= _NOTED:
-        with kelp.database.write() as tx:
-            tx.accounts.set_value("nas_free", str(usage.free))
+    with kelp.database.scan() as tx:
+        waiting = tx.events.backlog_bytes()
+    found = Capacity(usage.total, usage.free, waiting, kelp.clock.now_ns())
+    _note(kelp, found)
+    _tell(kelp, found)
+    return found
+
+
+def count_waiting(kelp: Kelp) -> Done:
+    """Note how much waits for the NAS, without asking it: it may be away for hours while files come in."""
+    known = capacity(kelp)
+    if known is not None:
+        with kelp.database.scan() as tx:
+            waiting = tx.events.backlog_bytes()
+        _note(kelp, Capacity(known.total, known.free, waiting, known.measured_ns))
+    return Done()
+
+
+def _note(kelp: Kelp, found: Capacity) -> None:
+    known = capacity(kelp)
+    if known is None or any(
+        abs(now - before) >= _NOTED
+        for now, before in (
+            (found.total, known.total),
+            (found.free, known.free),
+            (found.waiting, known.waiting),
+        )
+    ):
+        _write_capacity(kelp, found)
+
+
+@retried
+def _write_capacity(kelp: Kelp, found: Capacity) -> None:
+    with kelp.database.write() as tx:
+        tx.accounts.set_value("nas_capacity", json.dumps(asdict(found)))
+
+
+def _tell(kelp: Kelp, found: Capacity) -> None:
+    room = found.free - found.waiting
+    scarce = max(2 * kelp.settings.nas.reserve, min(int(found.total * _SCARCE), _SCARCE_MOST))
+    if room < scarce:
+        with kelp.database.read() as tx:
+            if tx.alerts.is_open(AlertKind.NAS_NEARLY_FULL, ""):
+                return
+        message = f"{max(room, 0) // _MIB} MiB of {found.total // _MIB} MiB are left on the NAS: make room there"
+        alerts.open_(kelp, AlertKind.NAS_NEARLY_FULL, message, severity=Severity.WARNING)
+    elif room >= scarce * _AT_EASE:
+        alerts.close(kelp, AlertKind.NAS_NEARLY_FULL, f"{room // _MIB} MiB are left on the NAS")
+
+
+def capacity(kelp: Kelp) -> Capacity | None:
+    """As last measured; None when it never was."""
+    return kelp.database.recall("nas_capacity", _capacity)
+
+
+def _capacity(tx: Tx) -> Capacity | None:
+    value = tx.accounts.value("nas_capacity")
+    return Capacity(**json.loads(value)) if value else None
 
 
 def free_bytes(kelp: Kelp, unknown: int) -> int:
     """As last measured; `unknown` when it never was."""
-    with kelp.database.read() as tx:
-        value = tx.accounts.value("nas_free")
-    return int(value) if value else unknown
+    known = capacity(kelp)
+    return unknown if known is None else known.free
+
+
+def require_room(kelp: Kelp, size: int) -> None:
+    """`size` more bytes find room on the NAS beside all that is on its way there. Does not ask the NAS.
+
+    Raises NoSpace.
+    """
+    known = capacity(kelp)
+    if known is None or not size:
+        return
+    room = known.free - kelp.settings.nas.reserve - known.waiting
+    if room - size < _TIGHT:
+        # What came since it was measured; what was carried since then is on the NAS, and was waiting when measured.
+        with kelp.database.read() as tx:
+            room -= max(0, tx.events.backlog_bytes() - known.waiting)
+    if size > room:
+        raise NoSpace(f"{size} bytes do not fit on the NAS: {max(room, 0)} are free")
 
 
 def smallest_waiting(kelp: Kelp) -> int:

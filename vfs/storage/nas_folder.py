@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ from vfs.errors import ContentCorrupt, NasFault, ObjectMissing
 from vfs.model import ByteRange
 from vfs.storage import beneath, renaming
 from vfs.storage.files import Pieces, no_progress, set_time, span, write_all
-from vfs.storage.nas_listing import Listing, info_of
+from vfs.storage.nas_listing import Listing, info_of, inode_of
 from vfs.storage.nas_marker import MarkedRoot
 from vfs.storage.nas_store import (
     OWN_FOLDERS,
@@ -63,7 +64,7 @@ class FolderNasStore:
 
     def probe(self) -> None:
         self._marked.verify()
-        path = f".kelp/tmp/probe-{os.urandom(8).hex()}"
+        path = f".kelp/tmp/probe-{os.urandom(8).hex()}.temp"
         content = b"kelp\n"
         try:
             self.write(path, [content], len(content), blake3(content).hexdigest(), parents=True)
@@ -184,9 +185,9 @@ class FolderNasStore:
 
     def usage(self) -> Usage:
         with self._faults("space"):
-            disk = os.fstatvfs(self._marked.root().fd)
+            disk = shutil.disk_usage(self._marked.root().fd)
         self._progress()
-        return Usage(disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize)
+        return Usage(disk.total, disk.free)
 
     # --- what the above share ---
 
@@ -264,7 +265,7 @@ class FolderNasStore:
             os.fsync(fd)
             info = os.fstat(fd)
         self._progress()
-        return NasFile(info.st_size, info.st_mtime_ns, info.st_ino)
+        return NasFile(info.st_size, info.st_mtime_ns, inode_of(info))
 
 
 def _name_apart(path: str) -> tuple[beneath.Segments, str]:

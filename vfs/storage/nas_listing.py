@@ -39,7 +39,12 @@ class Listing(Iterator[NasListed]):
 
 def info_of(info: os.stat_result) -> NasInfo:
     kind: NasKind = "file" if stat.S_ISREG(info.st_mode) else "folder" if stat.S_ISDIR(info.st_mode) else "other"
-    return NasInfo(kind, info.st_size, info.st_mtime_ns, info.st_ino)
+    return NasInfo(kind, info.st_size, info.st_mtime_ns, inode_of(info))
+
+
+def inode_of(info: os.stat_result) -> int:
+    """As a signed number of 64 bits, which is what a row can hold: servers of SMB give any of 64."""
+    return info.st_ino if info.st_ino < 1 << 63 else info.st_ino - (1 << 64)
 
 
 def _kind_of(entry: os.DirEntry[str]) -> NasKind:
