@@ -83,18 +83,19 @@ class ServerProcess:
 
     def kill(self) -> None:
         """SIGKILL to what still runs, and wait until the kernel has cleaned up behind it."""
-        for process in self._processes():
+        for process in self.processes():
             process.kill()
-        for process in self._processes():
+        for process in self.processes():
             process.wait()
 
     def stop(self) -> None:
         """SIGTERM; it must end by itself, in order."""
-        for process in self._processes():
+        for process in self.processes():
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=30) == 0, self.log_text()[-3000:]
 
-    def _processes(self) -> list[subprocess.Popen[bytes]]:
+    def processes(self) -> list[subprocess.Popen[bytes]]:
+        """The server, and the worker where there is one."""
         return [process for process in (self._process, self._worker) if process]
 
     def connect(self) -> http.client.HTTPConnection:

@@ -1,0 +1,1 @@
+"""People at work on a real drive for an hour: `python -m tests.soak`, or `make soak`."""
