@@ -18,6 +18,7 @@ from vfs.errors import KelpError, NoSpace, StoreUnavailable, UploadIncomplete
 from vfs.model import PART_SIZE, PIECE_SIZE, ByteRange, Content, Expected, Stored
 from vfs.operations import contents, part_uploads
 from vfs.settings import Settings
+from vfs.storage.block_sums import BlockSums
 from vfs.storage.folder import FolderObjectStore
 from vfs.storage.wrappers import FailingObjectStore, Failure, When
 
@@ -87,6 +88,10 @@ def test_parts_are_in_order(kelp: Kelp, several: Several, size: int) -> None:
     content = contents.store(kelp, pieces(size), Expected(length=size))
     assert (content.size, content.checksum) == (size, blake3(expected).hexdigest())
     assert [part.size for part in content.parts] == [min(PART_SIZE, size - at) for at in range(0, size, PART_SIZE)]
+    for at, part in zip(range(0, size, PART_SIZE), content.parts, strict=True):
+        sums = BlockSums()
+        sums.update(expected[at : at + PART_SIZE])
+        assert part.blocks == sums.finish()
     assert read(kelp, content) == expected
     wanted = ByteRange(size // 3, size - size // 5)
     assert read(kelp, content, wanted) == expected[wanted.start : wanted.stop]

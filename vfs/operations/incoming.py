@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from blake3 import blake3
 
 from vfs.errors import UploadIncomplete
-from vfs.model import PART_SIZE, Expected
+from vfs.model import BLOCK_SIZE, PART_SIZE, Expected
+from vfs.storage.block_sums import BlockSums
 
 
 class Body:
@@ -23,7 +24,10 @@ class Body:
         announced = expected.sha1 or expected.md5
         self._sha1 = hashlib.sha1(usedforsecurity=False) if announced else None
         self._md5 = hashlib.md5(usedforsecurity=False) if announced else None
+        self._one_block = expected.length is not None and expected.length <= BLOCK_SIZE
         self.size = 0
+        self.blocks: bytes | None = None
+        """Sums of the part that `part` gave last, once it was taken to its end: see `Part.blocks`."""
 
     def more(self) -> bool:
         """Look whether a byte is left, reading the next piece when needed."""
@@ -45,12 +49,18 @@ class Body:
         self._rest = piece
 
     def part(self) -> Iterator[bytes]:
-        """The pieces of one part, at most PART_SIZE bytes together."""
+        """The pieces of one part, at most PART_SIZE bytes together; `blocks` are its sums afterwards."""
+        self.blocks = None
+        sums = None if self._one_block else BlockSums()
         left = PART_SIZE
         while left and self.more():
             piece, self._rest = self._rest[:left], self._rest[left:]
             left -= len(piece)
+            if sums is not None:
+                sums.update(piece)
             yield piece  # type: ignore[misc]  # a memoryview serves as bytes everywhere here
+        if sums is not None:
+            self.blocks = sums.finish()
 
     def held_part(self) -> list[bytes]:
         """The next part in memory, for a store that must be able to send it twice."""

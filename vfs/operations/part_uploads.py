@@ -47,7 +47,7 @@ def put_in_turn(cache: ObjectStore, id: str, body: Body, parts: list[Part]) -> N
         key = _register(id, parts)
         with turns.waiting():  # for the client, and for the disk
             stored = cache.put(key, body.part())
-        parts[-1] = Part(key, stored.size, stored.checksum)
+        parts[-1] = Part(key, stored.size, stored.checksum, body.blocks)
 
 
 def put_several(cache: ObjectStore, id: str, body: Body, parts: list[Part]) -> None:
@@ -57,15 +57,16 @@ def put_several(cache: ObjectStore, id: str, body: Body, parts: list[Part]) -> N
             return
         held = _hold(body, first=True)
         assert held is not None
+        blocks = body.blocks
         if not body.more():  # the usual case: no thread for it
             key = _register(id, parts)
             stored = _put(cache, key, held)
-            parts[-1] = Part(key, stored.size, stored.checksum)
+            parts[-1] = Part(key, stored.size, stored.checksum, blocks)
             return
         with ThreadPoolExecutor(cache.at_once, thread_name_prefix="parts") as threads:
             upload = _Upload(cache, threads, id, parts)
             try:
-                upload.begin(held)
+                upload.begin(held, blocks)
                 upload.go_on(body)
             except BaseException:
                 threads.shutdown(cancel_futures=True)  # and waits for those under way
@@ -78,33 +79,33 @@ class _Upload:
 
     def __init__(self, cache: ObjectStore, threads: ThreadPoolExecutor, id: str, parts: MutableSequence[Part]) -> None:
         self._cache, self._threads, self._id, self._parts = cache, threads, id, parts
-        self._running: deque[tuple[int, Future[Stored]]] = deque()
+        self._running: deque[tuple[int, bytes | None, Future[Stored]]] = deque()
 
-    def begin(self, held: list[bytes]) -> None:
+    def begin(self, held: list[bytes], blocks: bytes | None) -> None:
         key = _register(self._id, self._parts)
-        self._running.append((len(self._parts) - 1, self._threads.submit(_put, self._cache, key, held)))
+        self._running.append((len(self._parts) - 1, blocks, self._threads.submit(_put, self._cache, key, held)))
 
     def go_on(self, body: Body) -> None:
         """The rest of the body, and the end of all parts. Raises what any of them raised."""
         while body.more():
-            while self._running and (len(self._running) >= self._cache.at_once or self._running[0][1].done()):
+            while self._running and (len(self._running) >= self._cache.at_once or self._running[0][2].done()):
                 self._end_oldest()
             held = _hold(body, first=not self._running)
             if held is None:  # memory is short: on with less at a time
                 self._end_oldest()
             else:
-                self.begin(held)
+                self.begin(held, body.blocks)
         while self._running:
             self._end_oldest()
 
     def _end_oldest(self) -> None:
-        index, running = self._running.popleft()
+        index, blocks, running = self._running.popleft()
         stored = running.result()
-        self._parts[index] = Part(self._parts[index].key, stored.size, stored.checksum)
+        self._parts[index] = Part(self._parts[index].key, stored.size, stored.checksum, blocks)
 
     def forget(self) -> None:
         """What was cancelled before it ran never gave its memory back."""
-        for _, running in self._running:
+        for _, _, running in self._running:
             if running.cancelled():
                 _memory.give()
 
