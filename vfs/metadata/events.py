@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Said beside the status wanted, word for word as in the index `sync_events_due`: without it SQLite does not see that
 # the index has all such rows, and looks at every event there ever was (18 ms at 200,000, several times a second).
 _OPEN = "status IN ('PENDING', 'PROCESSING', 'FAILED')"
+_NOBODYS = "AND NOT EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = sync_events.aggregate_id)"
 
 
 class Events:
@@ -151,12 +152,18 @@ class Events:
                   WHERE {failed}"""
         return self._tx.count(sql, now=now_ns, **values)
 
+    def any_abandoned(self, now_ns: int) -> bool:
+        """There is something for `give_back_abandoned` or `pull_back`."""
+        row = self._tx.one(
+            f"""SELECT EXISTS (SELECT 1 FROM sync_events WHERE {_OPEN} AND status = 'PROCESSING' {_NOBODYS})
+                    OR EXISTS (SELECT 1 FROM sync_events WHERE {_OPEN} AND status = 'PENDING' AND created_ns > :now)""",
+            now=now_ns,
+        )
+        return bool(row[0])
+
     def give_back_abandoned(self) -> None:
         """PROCESSING with nobody at it (its worker died and was settled) is PENDING again."""
-        self._tx.run(
-            f"""UPDATE sync_events SET status = 'PENDING' WHERE {_OPEN} AND status = 'PROCESSING'
-               AND NOT EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = aggregate_id)"""
-        )
+        self._tx.run(f"UPDATE sync_events SET status = 'PENDING' WHERE {_OPEN} AND status = 'PROCESSING' {_NOBODYS}")
 
     def pull_back(self, now_ns: int) -> None:
         """Changes made "in the future" (the clock was set back since) are due now, not when it gets there again."""

@@ -78,6 +78,11 @@ class Leases:
         row = self._tx.one("SELECT expires_ns FROM mirror_leases WHERE id = :id", id=fence)
         return row[0] if row else None
 
+    def any_of(self, owner: str) -> bool:
+        """Leases that `renew` would renew."""
+        sql = "SELECT 1 FROM mirror_leases WHERE owner = :owner AND expires_ns > 0 LIMIT 1"
+        return self._tx.one(sql, owner=owner) is not None
+
     def renew(self, owner: str, expires_ns: int) -> None:
         """Not those that were given up (0): they wait to be settled, and their owner may live long."""
         sql = "UPDATE mirror_leases SET expires_ns = :to WHERE owner = :owner AND expires_ns > 0"

@@ -99,14 +99,24 @@ def tree_of(kelp: Kelp, folder_id: int) -> list[tuple[str, str, int | None, int 
 
 
 def still_mine(kelp: Kelp, job: Job) -> bool:
-    """The fence check, right before a step touches the tree."""
+    """The fence check, right before a step touches the tree.
+
+    What is in memory may be from before the last renewal, which is a quiet commit; a take-over is none.
+    """
     expires = kelp.database.fresh(("lease", job.fence), lambda tx: tx.leases.expires(job.fence))
+    if expires is not None and expires <= kelp.clock.now_ns():
+        with kelp.database.read() as tx:
+            expires = tx.leases.expires(job.fence)
     return expires is not None and expires > kelp.clock.now_ns()
 
 
 @retried
 def renew(kelp: Kelp, owner: str) -> None:
-    with kelp.database.write() as tx:
+    """Whoever holds no lease commits nothing."""
+    with kelp.database.read() as tx:
+        if not tx.leases.any_of(owner):
+            return
+    with kelp.database.write(quiet=True) as tx:
         tx.leases.renew(owner, kelp.clock.now_ns() + int(kelp.settings.mirror.lease * SECOND))
 
 
@@ -253,6 +263,10 @@ def sweep(kelp: Kelp) -> bool:
 
 @retried
 def _give_back(kelp: Kelp) -> None:
+    """It looks first: a commit a second would empty the memories of all processes each time."""
+    with kelp.database.read() as tx:
+        if not tx.events.any_abandoned(kelp.clock.now_ns()):
+            return
     with kelp.database.write() as tx:
         tx.lock_mirror()
         tx.events.give_back_abandoned()

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from jobs import mirror
+from jobs.plan import plan
 from tests.mirror_drive import Killed, MirrorDrive, Pause
-from vfs.operations import mirroring
+from vfs.operations import claiming, mirroring
 
 
 def test_a_worker_that_wakes_up_after_its_lease_was_taken_over_does_not_touch_the_tree(drive: MirrorDrive) -> None:
@@ -102,3 +103,33 @@ def test_a_lease_taken_by_a_clock_that_was_wrong_is_taken_over(drive: MirrorDriv
         tx.run("UPDATE mirror_leases SET expires_ns = :then", then=drive.kelp.clock.now_ns() + year)
     drive.check_mirrored()
     assert drive.on_nas() == {"f": b"kept"}
+
+
+def test_what_finds_nothing_to_do_commits_nothing(drive: MirrorDrive) -> None:
+    """On SQLite each commit makes all processes forget what they have in memory."""
+    drive.put("f")
+    drive.put("late.tmp")
+    drive.settle_down()
+    before = drive.kelp.database.version()
+    assert not mirroring.sweep(drive.kelp)
+    mirroring.renew(drive.kelp, "worker")
+    drive.drain()
+    assert drive.kelp.database.version() == before
+
+
+def test_renewing_makes_nobody_forget_and_is_seen_by_the_holder(drive: MirrorDrive) -> None:
+    drive.put("f")
+    jobs, _ = claiming.claim(drive.kelp, "worker", 1, plan)
+    assert mirroring.still_mine(drive.kelp, jobs[0])
+    if drive.kelp.settings.database.url.startswith("sqlite"):
+        before = drive.kelp.database.version()
+        mirroring.renew(drive.kelp, "worker")
+        assert drive.kelp.database.version() == before
+    for _ in range(3):
+        drive.pass_time(20)
+        mirroring.renew(drive.kelp, "worker")
+        assert mirroring.still_mine(drive.kelp, jobs[0])
+    drive.pass_time(31)
+    assert not mirroring.still_mine(drive.kelp, jobs[0])
+    drive.die()
+    drive.check_mirrored()
