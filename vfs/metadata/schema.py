@@ -225,7 +225,11 @@ versions = sa.Table(
     sa.Column("created_ns", sa.BigInteger, nullable=False),  # when this content was written
     sa.Column("replaced_ns", sa.BigInteger, nullable=False),
     sa.Column("user_id", Id),
-    sa.Column("stamp", sa.Text),  # of its file's name in the tree, where every registration stays (keep-dated)
+    # Where every registration stays a file in the tree (keep-dated): the stamp and the name of this one's file, which
+    # is wherever the entry's is. NULL: it is kept below .kelp.
+    sa.Column("stamp", sa.Text),
+    sa.Column("nas_desired_name", sa.Text),
+    sa.Column("nas_desired_key", sa.Text),
     # Where the NAS is recorded to have it, as for entries: `nas_path` is relative to the place of `nas_parent_id`.
     sa.Column("nas_parent_id", Id),
     sa.Column("nas_path", sa.Text),
@@ -236,6 +240,12 @@ versions = sa.Table(
     sa.Column("nas_verified_ns", sa.BigInteger),
     sa.Index("versions_entry", "entry_id", "created_ns"),
     sa.Index("versions_nas_place", "nas_parent_id", "nas_key"),
+    sa.Index(
+        "versions_nas_desired",
+        "nas_desired_key",
+        sqlite_where=sa.text("nas_desired_key IS NOT NULL"),
+        postgresql_where=sa.text("nas_desired_key IS NOT NULL"),
+    ),
     sa.Index(
         "versions_unmirrored",
         "content_id",

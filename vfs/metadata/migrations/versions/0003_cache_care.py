@@ -75,6 +75,8 @@ def _versions() -> None:
     """A version's place becomes relative to a folder's, as an entry's is; so far all were told from the NAS root."""
     for name, kind in (
         ("stamp", _TEXT),
+        ("nas_desired_name", _TEXT),
+        ("nas_desired_key", _TEXT),
         ("nas_parent_id", _ID),
         ("nas_key", _TEXT),
         ("nas_size", sa.BigInteger()),
@@ -85,6 +87,14 @@ def _versions() -> None:
         op.add_column("versions", sa.Column(name, kind, nullable=True))
     op.execute("UPDATE versions SET nas_parent_id = 1, nas_key = nas_path WHERE nas_path IS NOT NULL")
     op.create_index("versions_nas_place", "versions", ["nas_parent_id", "nas_key"], unique=False)
+    op.create_index(
+        "versions_nas_desired",
+        "versions",
+        ["nas_desired_key"],
+        unique=False,
+        sqlite_where=sa.text("nas_desired_key IS NOT NULL"),
+        postgresql_where=sa.text("nas_desired_key IS NOT NULL"),
+    )
     op.create_index(
         "versions_unmirrored",
         "versions",
