@@ -116,8 +116,8 @@ byte_grants = sa.Table(
     "byte_grants",
     metadata,
     # Bytes that a process may still bring in, or has not committed yet: with what waits for the NAS they stay below
-    # cache.hard_limit, however many processes there are (operations/reserving.py). Two rows are nobody's: 'granted', all
-    # that was ever granted less what was given back; 'base', which with it is never less than what waits and grants.
+    # cache.hard_limit, however many processes there are (operations/reserving.py). Two rows are nobody's: 'granted' is
+    # all that was ever granted; 'base', with it, is never less than what waits and the grants that hold.
     sa.Column("owner", sa.Text, primary_key=True),
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sa.Column("expires_ns", sa.BigInteger, nullable=False),
@@ -142,6 +142,8 @@ entries = _table(
     sa.Column("kind", sa.Text, nullable=False),  # folder, file, symlink
     # Its own state; it is reachable only when every ancestor is ACTIVE too.
     sa.Column("state", sa.Text, nullable=False),
+    # Of a DELETED one: when what was below it and its versions had followed; NULL: they are still to follow.
+    sa.Column("deleted_ns", sa.BigInteger),
     sa.Column("content_id", sa.Text, sa.ForeignKey("contents.id"), index=True),
     sa.Column("content_user_id", Id),  # who wrote the content, and when: decides whether a version is kept
     sa.Column("content_ns", sa.BigInteger),
@@ -192,6 +194,13 @@ entries = _table(
         sqlite_where=sa.text("state = 'ACTIVE'"),
         postgresql_where=sa.text("state = 'ACTIVE'"),
     ),
+    sa.Index(
+        "entries_deleted",
+        "deleted_ns",
+        "id",
+        sqlite_where=sa.text("state = 'DELETED'"),
+        postgresql_where=sa.text("state = 'DELETED'"),
+    ),
     sa.Index("entries_parent", "parent_id", "state"),
     sa.Index("entries_nas_place", "nas_parent_id", "nas_key"),
 )
@@ -240,6 +249,13 @@ versions = sa.Table(
     sa.Column("nas_verified_ns", sa.BigInteger),
     sa.Index("versions_entry", "entry_id", "created_ns"),
     sa.Index("versions_nas_place", "nas_parent_id", "nas_key"),
+    sa.Index(
+        "versions_unsettled",
+        "state",
+        "replaced_ns",
+        sqlite_where=sa.text("state IN ('kept', 'expired')"),
+        postgresql_where=sa.text("state IN ('kept', 'expired')"),
+    ),
     sa.Index(
         "versions_nas_desired",
         "nas_desired_key",

@@ -29,6 +29,7 @@ def upgrade() -> None:
     op.execute(f"CREATE VIEW file_storage_objects AS {_OBJECTS}")
     _versions()
     op.add_column("entries", sa.Column("nas_verified_ns", sa.BigInteger(), nullable=True))
+    _deleted()
     _alerts()
     _uploads()
 
@@ -88,6 +89,14 @@ def _versions() -> None:
     op.execute("UPDATE versions SET nas_parent_id = 1, nas_key = nas_path WHERE nas_path IS NOT NULL")
     op.create_index("versions_nas_place", "versions", ["nas_parent_id", "nas_key"], unique=False)
     op.create_index(
+        "versions_unsettled",
+        "versions",
+        ["state", "replaced_ns"],
+        unique=False,
+        sqlite_where=sa.text("state IN ('kept', 'expired')"),
+        postgresql_where=sa.text("state IN ('kept', 'expired')"),
+    )
+    op.create_index(
         "versions_nas_desired",
         "versions",
         ["nas_desired_key"],
@@ -110,6 +119,19 @@ def _versions() -> None:
         unique=False,
         sqlite_where=sa.text("freeing_ns IS NOT NULL"),
         postgresql_where=sa.text("freeing_ns IS NOT NULL"),
+    )
+
+
+def _deleted() -> None:
+    """NULL for all that are DELETED already: their days are counted from the first round of the batch."""
+    op.add_column("entries", sa.Column("deleted_ns", sa.BigInteger(), nullable=True))
+    op.create_index(
+        "entries_deleted",
+        "entries",
+        ["deleted_ns", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'DELETED'"),
+        postgresql_where=sa.text("state = 'DELETED'"),
     )
 
 
