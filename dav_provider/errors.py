@@ -43,6 +43,7 @@ STATUS: dict[type[KelpError], int] = {
     errors.StoreUnavailable: 503,
     errors.ObjectMissing: 503,
     errors.ContentCorrupt: 503,
+    errors.ContentLost: 503,
     errors.Conflict: 503,
     errors.NasDown: 503,
     errors.NasFault: 503,

@@ -28,6 +28,7 @@
     │   │   └── NasDown          the NAS as a whole does not work; never the fault of one entry (`reason`)
     │   ├── ObjectMissing        the store does not hold it
     │   ├── ContentCorrupt       the bytes are not the ones that were stored
+    │   ├── ContentLost          proven absent or corrupt in both cache and NAS: nobody can give it
     │   └── NasFault             one entry cannot be carried to the NAS (its name, its rights)
     └── ConfigurationError       a setting that cannot work; shown in one line
 
@@ -174,6 +175,10 @@ class ObjectMissing(StoreError):
 
 
 class ContentCorrupt(StoreError):
+    pass
+
+
+class ContentLost(StoreError):
     pass
 
 

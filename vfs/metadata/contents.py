@@ -14,6 +14,8 @@ _REFERRED = """(
     EXISTS (SELECT 1 FROM entries e WHERE e.content_id = contents.id AND e.state <> 'DELETED')
  OR EXISTS (SELECT 1 FROM versions v WHERE v.content_id = contents.id AND v.state <> 'purged'))"""
 
+_MOST_WITH_BLOCKS = 1024  # parts: 8 GiB, whose sums take a MiB
+
 
 class Contents:
     def __init__(self, tx: Tx) -> None:
@@ -45,8 +47,10 @@ class Contents:
             )
 
     def get(self, id: str) -> Content | None:
+        """Of one with very many parts, the sums of their blocks are left out: see `blocks`."""
         rows = self._tx.all(
-            """SELECT c.id, c.size, c.checksum, c.digests, o.key, o.size, o.checksum, o.blocks
+            f"""SELECT c.id, c.size, c.checksum, c.digests, o.key, o.size, o.checksum,
+                      CASE WHEN c.parts <= {_MOST_WITH_BLOCKS} THEN o.blocks END
                FROM contents c
                LEFT JOIN file_parts p ON p.content_id = c.id AND c.parts > 1
                LEFT JOIN objects o ON o.key = COALESCE(p.object_key, c.id) AND c.parts > 0
@@ -58,6 +62,11 @@ class Contents:
             return None
         id, size, checksum, digests = rows[0][:4]
         return Content(id, size, checksum, digests, parts)
+
+    def blocks(self, key: str) -> bytes | None:
+        """The sums of one part's blocks, where they are known."""
+        row = self._tx.one("SELECT blocks FROM objects WHERE key = :key", key=key)
+        return bytes(row[0]) if row is not None and row[0] is not None else None
 
     def digests_of_children(self, folder_id: int) -> dict[int, str]:
         sql = """SELECT e.id, c.digests FROM entries e JOIN contents c ON c.id = e.content_id

@@ -16,7 +16,9 @@ from vfs.model import Content
 __all__ = ["Database", "Tx"]
 
 T = TypeVar("T")
-_MOST_PARTS = 64  # of a content that is kept in memory
+_MOST_BYTES = 16 * 1024 * 1024  # that contents kept in memory take, all together …
+_LARGEST = 2 * 1024 * 1024  # … and each
+_OF_A_CONTENT, _OF_A_PART = 600, 250  # bytes, beside the sums of its blocks (measured: 560, 240)
 
 
 class Engine(Protocol):
@@ -56,7 +58,7 @@ class Database:
         self._engine = _open(url, connections, timeout)
         self._moment = _Moment()
         self._memory = Memory(self.version)
-        self._fixed = Memory(lambda: 0, _is_there_and_small)
+        self._fixed = Memory(lambda: 0, _weight, _MOST_BYTES)
 
     def close(self) -> None:
         self._engine.close()
@@ -102,7 +104,7 @@ class Database:
         return self.recall(key, look) if self._engine.version_is_free else self._engine.look(look)
 
     def keep(self, key: Hashable, look: Callable[[Tx], Content | None]) -> Content | None:
-        """The content that `look` finds, for good: it never changes once it is there."""
+        """The content that `look` finds, for good: it never changes once it is there and its checksum is known."""
         return self._fixed.recall(key, lambda: self._engine.look(look))
 
     @contextmanager
@@ -126,9 +128,12 @@ class Database:
         return self._moment.version
 
 
-def _is_there_and_small(found: object) -> bool:
-    """A content of terabytes has a hundred thousand parts."""
-    return isinstance(found, Content) and len(found.parts) <= _MOST_PARTS
+def _weight(found: object) -> int | None:
+    """A content of terabytes has a hundred thousand parts; one that was adopted will be known better."""
+    if not isinstance(found, Content) or not found.checksum:
+        return None
+    weight = _OF_A_CONTENT + sum(_OF_A_PART + len(part.blocks or b"") for part in found.parts)
+    return weight if weight <= _LARGEST else None
 
 
 def _open(url: str, connections: int, timeout: float) -> Engine:

@@ -8,17 +8,24 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _UNKNOWN = object()
-_MOST = 4096  # values kept; each is a few hundred bytes
+_MOST = 4096  # values kept; each is a few hundred bytes, unless they are weighed
 
 
 class Memory:
     """Values read since the last change; forgotten, all together, with the next one."""
 
     def __init__(
-        self, version: Callable[[], Hashable | None], is_worth_it: Callable[[object], bool] = lambda _found: True
+        self,
+        version: Callable[[], Hashable | None],
+        weigh: Callable[[object], int | None] = lambda _found: 0,
+        most: int = 0,
     ) -> None:
-        """`version`: another after each change of the database; None when that cannot be told."""
-        self._is_worth_it = is_worth_it
+        """`version`: another after each change of the database; None when that cannot be told.
+
+        `weigh`: bytes that a value takes, of which all together may take `most`; None: it is not kept.
+        """
+        self._weigh, self._most = weigh, most
+        self._weight = 0
         self._version = version
         self._kept: tuple[Hashable, dict[Hashable, object]] = (-1, {})
 
@@ -33,12 +40,15 @@ class Memory:
         version, values = self._kept
         if version != now:
             values = {}
-            self._kept = (now, values)
+            self._kept, self._weight = (now, values), 0
         elif (known := values.get(key, _UNKNOWN)) is not _UNKNOWN:
             return known  # type: ignore[return-value]  # a key always stands for the same kind of value
         found = look()
-        if len(values) >= _MOST:
-            values.clear()
-        if self._is_worth_it(found):
+        weight = self._weigh(found)
+        if weight is not None:
+            self._weight += weight
+            if len(values) >= _MOST or self._weight > self._most:
+                values.clear()
+                self._weight = weight
             values[key] = found
         return found

@@ -16,11 +16,14 @@ from vfs.metadata.alerts import Alerts
 from vfs.metadata.contents import Contents
 from vfs.metadata.entries import Entries
 from vfs.metadata.events import Events
+from vfs.metadata.holdings import Holdings
 from vfs.metadata.leases import Leases
 from vfs.metadata.locks import Locks
 from vfs.metadata.mirror import Mirror
 from vfs.metadata.properties import Properties
+from vfs.metadata.pruning import Pruning
 from vfs.metadata.reading import Reading
+from vfs.metadata.restoring import Restoring
 from vfs.metadata.verifying import Verifying
 from vfs.metadata.versions import Versions
 
@@ -126,6 +129,9 @@ class Tx(abc.ABC):
     def lock_mirror(self) -> None:  # noqa: B027
         """First in every change of the mirror's leases: one process at a time decides who carries what."""
 
+    def lock_grants(self) -> None:  # noqa: B027
+        """First in every change of what processes may bring into the cache."""
+
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run `action` once the transaction is durable; never when it is rolled back."""
         self._after_commit.append(action)
@@ -174,6 +180,10 @@ class Tx(abc.ABC):
         return Verifying(self)
 
     @cached_property
+    def holdings(self) -> Holdings:
+        return Holdings(self)
+
+    @cached_property
     def locks(self) -> Locks:
         return Locks(self)
 
@@ -186,8 +196,16 @@ class Tx(abc.ABC):
         return Reading(self)
 
     @cached_property
+    def restoring(self) -> Restoring:
+        return Restoring(self)
+
+    @cached_property
     def alerts(self) -> Alerts:
         return Alerts(self)
+
+    @cached_property
+    def pruning(self) -> Pruning:
+        return Pruning(self)
 
     @cached_property
     def accounts(self) -> Accounts:

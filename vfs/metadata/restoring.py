@@ -1,0 +1,57 @@
+"""SQL of objects that come back to the cache: each step a compare-and-set on the status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vfs.model import StoreStatus
+
+if TYPE_CHECKING:
+    from vfs.metadata.tx import Tx
+
+_AT_ONCE = 500  # values in one statement
+
+
+class Restoring:
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    def statuses(self, keys: Sequence[str]) -> dict[str, StoreStatus]:
+        """Keys that no row has are left out."""
+        found: dict[str, StoreStatus] = {}
+        for at in range(0, len(keys), _AT_ONCE):
+            some = keys[at : at + _AT_ONCE]
+            marks = ", ".join(f":k{n}" for n in range(len(some)))
+            values = {f"k{n}": key for n, key in enumerate(some)}
+            rows = self._tx.all(f"SELECT key, status FROM objects WHERE key IN ({marks})", **values)
+            found.update((key, StoreStatus(status)) for key, status in rows)
+        return found
+
+    def switch(self, key: str, old: StoreStatus, new: StoreStatus, now_ns: int, since_ns: int | None = None) -> bool:
+        """From one status to another, unless it is another by now, or (`since_ns`) has been left and entered again."""
+        return 1 == self._tx.count(
+            """UPDATE objects SET status = :new, status_ns = :now,
+                      cached_ns = CASE WHEN :new = 'AVAILABLE' THEN :now ELSE cached_ns END
+               WHERE key = :key AND status = :old
+               AND (CAST(:since AS BIGINT) IS NULL OR status_ns = CAST(:since AS BIGINT))""",
+            key=key, old=old, new=new, now=now_ns, since=since_ns,
+        )  # fmt: skip
+
+    def stale(self, before_ns: int, limit: int) -> list[tuple[str, int]]:
+        """(key, since when) of objects that somebody began to restore so long ago."""
+        sql = (
+            "SELECT key, status_ns FROM objects WHERE status = 'SYNCING' AND status_ns < :before ORDER BY key LIMIT :n"
+        )
+        return [(row[0], row[1]) for row in self._tx.all(sql, before=before_ns, n=limit)]
+
+    def none_in_error(self, content_id: str) -> bool:
+        sql = """SELECT 1 FROM contents c LEFT JOIN file_parts p ON p.content_id = c.id
+                 JOIN objects o ON o.key = COALESCE(p.object_key, c.id)
+                 WHERE c.id = :id AND o.status = 'ERROR' LIMIT 1"""
+        return self._tx.one(sql, id=content_id) is None
+
+    def learn_blocks(self, key: str, checksum: str, blocks: bytes) -> None:
+        """Of a part from before they were kept, that was read whole and found right."""
+        sql = "UPDATE objects SET blocks = :blocks WHERE key = :key AND checksum = :checksum AND blocks IS NULL"
+        self._tx.run(sql, key=key, checksum=checksum, blocks=blocks)
