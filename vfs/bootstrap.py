@@ -14,6 +14,7 @@ from vfs.core import Clock, JobQueue, Kelp, NoQueue, SystemClock
 from vfs.crypto.attempts import Attempts
 from vfs.crypto.passwords import Passwords
 from vfs.errors import ConfigurationError, StoreUnavailable
+from vfs.escrow import Allowance, Ample, Escrow
 from vfs.holds import Holds, News
 from vfs.metadata import transfer
 from vfs.metadata.database import Database
@@ -75,6 +76,9 @@ def build(
             clock=clock,
             holds=holds,
             background=background,
+            escrow=Escrow(),
+            allowance=Allowance(),
+            nas_ample=Ample(),
             close=close,
         )
     except BaseException:

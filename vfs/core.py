@@ -10,6 +10,7 @@ from typing import Protocol
 from vfs.background import Background
 from vfs.crypto.attempts import Attempts
 from vfs.crypto.passwords import Passwords
+from vfs.escrow import Allowance, Ample, Escrow
 from vfs.holds import Holds
 from vfs.metadata.database import Database
 from vfs.settings import Settings
@@ -70,4 +71,7 @@ class Kelp:
     clock: Clock
     holds: Holds  # what this process reads just now
     background: Background  # work that nobody waits for
+    escrow: Escrow  # bytes that this process may bring in
+    allowance: Allowance  # … and that its restores may bring back
+    nas_ample: Ample  # the NAS had room a moment ago
     close: Callable[[], None]

@@ -29,7 +29,7 @@ _PIECE = 500  # rows fetched at once by `each`
 _MOST_PREPARED = 32  # values of a statement that the server keeps
 # Keys of the advisory locks, below one number for Kelp: others may use the same database.
 KELP, MIGRATING = 0x6B656C70, 3
-_TREE, _MIRROR = 1, 2
+_TREE, _MIRROR, _GRANTS = 1, 2, 4
 _BEGIN = {
     "read": "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
     "write": "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE",
@@ -135,6 +135,9 @@ class PostgresTx(Tx):
 
     def lock_mirror(self) -> None:
         self._lock(_MIRROR, "")
+
+    def lock_grants(self) -> None:
+        self._lock(_GRANTS, "")
 
     def _lock(self, key: int, kind: str) -> None:
         self._queue.append((f"SELECT pg_advisory_xact_lock{kind}({KELP}, {key})", []))

@@ -13,9 +13,11 @@ from functools import partial
 from vfs import names
 from vfs.core import Kelp
 from vfs.errors import Forbidden, InvalidRequest, NoSpace, NotFound, ParentNotFound
+from vfs.escrow import Ample
 from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.model import Caller, Condition, Entry, Kind, Level, Place, Role, State
+from vfs.operations import nas_state
 
 _DEFAULT_LEVEL = {Role.ADMIN: Level.MANAGE, Role.EDITOR: Level.WRITE, Role.VIEWER: Level.READ}
 
@@ -188,8 +190,21 @@ def confirm_removal(tx: Tx, caller: Caller, here: Standing, entry: Entry, now_ns
         table.confirm_below(tx, caller, entry.id, now_ns)
 
 
-def require_space(kelp: Kelp, size: int) -> None:
-    """Room for `size` more bytes in the cache. Raises NoSpace before a body is read."""
+def require_space(kelp: Kelp, size: int | None) -> None:
+    """Room for `size` more bytes (None: for any) on the disk of the cache, and on the NAS. Raises NoSpace before a body
+    is read. What waits for the NAS in the cache has a limit of its own: `reserving`.
+    """
+    size = 1 if size is None else size
+    if not size:
+        return
     free = kelp.cache.usage().free - kelp.settings.cache.reserve
-    if size and size > free:
+    if size > free:
         raise NoSpace(f"{size} bytes do not fit: {max(free, 0)} are free")
+    if kelp.nas_ample.has(size):
+        return
+    try:
+        nas_state.require_room(kelp, size + Ample.BYTES)
+    except NoSpace:
+        nas_state.require_room(kelp, size)
+    else:
+        kelp.nas_ample.found()

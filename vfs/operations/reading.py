@@ -13,7 +13,7 @@ from vfs.errors import StoreUnavailable, WrongKind
 from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.model import ROOT_ID, Caller, DavLock, Entry, Found, Kind, Level, Row
-from vfs.operations import contents, guard, nas_state
+from vfs.operations import cache_limits, contents, guard, nas_state
 from vfs.operations.set_aside import SetAside
 
 # Names, and their characters, of a remembered path: a client may ask for thousands of each.
@@ -154,10 +154,13 @@ def path_of(kelp: Kelp, entry_id: int) -> tuple[str, ...]:
 
 
 def usage(kelp: Kelp) -> Usage:
-    """For quota properties and statfs: the smaller of what cache and NAS (as last measured) have free."""
+    """For quota properties and statfs: the smallest of what cache, its limit and NAS (as last measured) have free."""
     with kelp.database.scan() as tx:
         used = tx.entries.used_bytes()
     free = kelp.cache.usage().free - kelp.settings.cache.reserve
+    hard = cache_limits.hard_limit(kelp)
+    if hard is not None:
+        free = min(free, cache_limits.left(kelp, hard))
     return Usage(used, max(min(free, nas_state.free_bytes(kelp, free)), 0))
 
 

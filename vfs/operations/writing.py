@@ -27,7 +27,7 @@ from vfs.model import (
     StoreStatus,
     Written,
 )
-from vfs.operations import changes, contents, guard
+from vfs.operations import changes, contents, guard, reserving
 from vfs.operations.guard import Standing
 from vfs.storage.small_contents import SMALL
 
@@ -68,13 +68,18 @@ def put_file(
             key = names.key(place.name, kelp.settings.drive.case_sensitive)
             tx.foresee(*guard.looks_at(tx, [(place.folder_id, key)]))
             put.seen = _check(kelp, tx, put).entry
-    guard.require_space(kelp, expected.length or 0)
-    content = contents.store(kelp, chunks, expected)
-    try:
-        return _change(kelp, put, content)
-    except BaseException as error:
-        contents.discard(kelp, content, in_doubt=put.committing and not isinstance(error, NoSpace))
-        raise
+    guard.require_space(kelp, expected.length)
+    with reserving.reserve(kelp, expected.length or 0) as room:
+        content = contents.store(kelp, room.counted(chunks), expected)
+        try:
+            room.confirm()
+            written = _change(kelp, put, content)
+        except BaseException as error:
+            room.stays = put.committing
+            contents.discard(kelp, content, in_doubt=put.committing and not isinstance(error, NoSpace))
+            raise
+        room.stays = True
+    return written
 
 
 @dataclass(slots=True)
