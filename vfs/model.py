@@ -291,10 +291,14 @@ class TrashItem:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What one round of a batch did; nothing is told of a round that did nothing. `bytes` where it has to do with any."""
+    """What one round of a batch did; nothing is told of a round that did nothing.
+
+    `bytes` where it has to do with any. `more`: there is more to do, so the next round comes soon.
+    """
 
     count: int = 0
     bytes: int = 0
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,14 +33,14 @@ def another(kelp: Kelp) -> Iterator[Kelp]:
 
 
 def batch(round: Callable[[Kelp], Done], name: str = "things", seconds: float = 0.0) -> Batch:
-    return Batch(name, Group.QUICK, seconds, round, first=0)
+    return Batch(name, "objects freed", Group.QUICK, seconds, round, first=0)
 
 
 def test_a_round_that_did_something_is_one_line_and_another_is_none(
     kelp: Kelp, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    run_all(kelp, [batch(lambda _: Done()), batch(lambda _: Done(3, 4096), "objects freed")])
+    run_all(kelp, [batch(lambda _: Done()), batch(lambda _: Done(3, 4096))])
     assert [record.message for record in caplog.records] == ["objects freed: 3, 4096 bytes, in 0.0 s"]
 
 
@@ -82,9 +82,16 @@ def test_a_batch_that_fails_holds_up_no_other(kelp: Kelp) -> None:
 def test_each_has_its_own_pause_which_settings_may_give(kelp: Kelp) -> None:
     done: list[str] = []
     table = [
-        Batch("a", Group.QUICK, lambda settings: settings.nas.health, lambda _: done.append("a") or Done(1), first=0),
-        Batch("b", Group.QUICK, 30.0, lambda _: done.append("b") or Done(1)),
-        Batch("c", Group.SLOW, 0.0, lambda _: done.append("c") or Done(1)),
+        Batch(
+            "a",
+            "did a",
+            Group.QUICK,
+            lambda settings: settings.nas.health,
+            lambda _: done.append("a") or Done(1),
+            first=0,
+        ),
+        Batch("b", "did b", Group.QUICK, 30.0, lambda _: done.append("b") or Done(1)),
+        Batch("c", "did c", Group.SLOW, 0.0, lambda _: done.append("c") or Done(1)),
     ]
     rounds = Rounds(kelp, Group.QUICK, table)
     for _ in range(3):

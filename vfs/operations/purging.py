@@ -1,25 +1,77 @@
-"""What follows when something was deleted for good: the rows below it.
+"""What follows when something was deleted for good: what is below it, its versions, and months later its row.
 
 Each is safe to run twice and to be killed in: every step is one small transaction (spec §6).
 """
 
 from __future__ import annotations
 
+import time
+
 from vfs.core import Kelp
+from vfs.metadata.retrying import retried
 from vfs.model import Done
 
-_LIMIT = 500
+_LIMIT = 500  # rows of one transaction
+_ROUND = 2.0  # seconds of one round
+_DAY = 86_400 * 1_000_000_000
+_KEPT_DAYS = 90  # for so long, who asks for a deleted file is told that it was deleted
 
 
 def spread_deletion(kelp: Kelp) -> Done:
     """A purge marks one row; what was below it, and is not a trash item of its own, follows here."""
     count = 0
+    until = time.monotonic() + _ROUND
     while True:
-        with kelp.database.scan() as tx:  # the search looks at every folder: not while others wait to write
-            below = tx.entries.left_below_deleted(_LIMIT)
-        if not below:
+        with kelp.database.scan() as tx:
+            ids = tx.pruning.unspread(_LIMIT)
+            below = tx.pruning.active_below(ids, _LIMIT) if ids else []
+        if not ids:
             return Done(count)
-        with kelp.database.write() as tx:
-            tx.entries.delete_below_deleted(below)
-            tx.versions.expire_of_deleted()
-        count += len(below)
+        if below:
+            _delete_below_deleted(kelp, below)
+            count += len(below)
+        else:
+            _spread(kelp, ids)
+        if time.monotonic() >= until:
+            return Done(count, more=True)
+
+
+@retried
+def _delete_below_deleted(kelp: Kelp, ids: list[int]) -> None:
+    with kelp.database.write() as tx:
+        tx.pruning.delete_below_deleted(ids)
+
+
+@retried
+def _spread(kelp: Kelp, ids: list[int]) -> None:
+    with kelp.database.write() as tx:
+        tx.pruning.spread(ids, kelp.clock.now_ns())
+
+
+def forget_deleted(kelp: Kelp) -> Done:
+    """Rows that were DELETED three months ago, or longer where finished changes are kept so long.
+
+    Each goes when nothing refers to it any more. A folder's goes after those of what was in it, so while some went
+    there may be more.
+    """
+    days = max(_KEPT_DAYS, kelp.settings.history.events_days)
+    before = kelp.clock.now_ns() - days * _DAY
+    until = time.monotonic() + _ROUND
+    count, after = 0, (0, 0)
+    while time.monotonic() < until:
+        with kelp.database.scan() as tx:
+            due = tx.pruning.deleted_before(before, after, _LIMIT)
+            ids = tx.pruning.unreferred([id for _, id in due]) if due else []
+        if not due:
+            break
+        if ids:
+            _forget_entries(kelp, ids)
+        count, after = count + len(ids), due[-1]
+    return Done(count, more=count > 0)
+
+
+@retried
+def _forget_entries(kelp: Kelp, ids: list[int]) -> None:
+    with kelp.database.write() as tx:
+        if ids := tx.pruning.unreferred(ids):
+            tx.pruning.forget_entries(ids)
