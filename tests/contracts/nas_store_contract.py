@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blake3 import blake3
@@ -19,7 +20,7 @@ from vfs.storage.nas_store import ROOT, NasFile, NasInfo, NasNotEmpty, NasStore,
 TIME = 1_700_000_000_123_456_700  # a multiple of 100 ns, the coarsest that a NAS of today shows
 
 
-def write(store: NasStore, path: str, content: bytes = b"content", **options: bool) -> NasFile:
+def write(store: NasStore, path: str, content: bytes = b"content", **options: Any) -> NasFile:
     return store.write(path, [content], len(content), blake3(content).hexdigest(), **options)
 
 
@@ -36,6 +37,33 @@ class BodyLost(Exception):
 
 
 class NasStoreContract:
+    # --- look
+
+    def test_a_survey_tells_of_each_name_what_is_there(self, store: NasStore, tree: Path) -> None:
+        written = write(store, "a file", mtime_ns=TIME)
+        store.make_folder("a folder")
+        (tree / "link").symlink_to("a file")
+        os.mkfifo(tree / "pipe")
+        (tree / os.fsdecode(b"no utf-8 \xff")).write_bytes(b"some")
+        found = {name: info for name, info in store.survey(ROOT) if name != ".kelp"}
+        assert found["a file"] == NasInfo("file", 7, TIME, written.inode)
+        assert found["a folder"] == store.stat("a folder")
+        assert {name: info.kind for name, info in found.items()} == {
+            "a file": "file", "a folder": "folder", "link": "other", "pipe": "other",
+            os.fsdecode(b"no utf-8 \xff"): "file",
+        }  # fmt: skip
+
+    def test_a_survey_follows_no_link_and_needs_a_folder(self, store: NasStore, tree: Path) -> None:
+        store.make_folder("a folder")
+        (tree / "link").symlink_to("a folder")
+        write(store, "a file")
+        assert list(store.survey("a folder")) == []
+        for path in ("link", "a file"):
+            with pytest.raises(NasFault):
+                store.survey(path)
+        with pytest.raises(ObjectMissing):
+            store.survey("missing")
+
     # --- write and read
 
     @pytest.mark.parametrize("size", [0, 1, PIECE_SIZE, 2 * PIECE_SIZE + 17])

@@ -96,7 +96,7 @@ def _note(kelp: Kelp, seconds: float | None) -> None:
 @retried
 def _write(kelp: Kelp, feeling: Feeling, since_ns: int, history: tuple[Measurement, ...]) -> None:
     rounded = [[each.at_ns, None if each.seconds is None else round(each.seconds, 6)] for each in history]
-    with kelp.database.write() as tx:
+    with kelp.database.write(quiet=True) as tx:
         tx.accounts.set_value("nas_health", json.dumps({"state": feeling, "since_ns": since_ns, "history": rounded}))
 
 

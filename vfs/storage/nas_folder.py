@@ -17,8 +17,8 @@ from vfs.errors import ContentCorrupt, NasFault, ObjectMissing
 from vfs.model import ByteRange
 from vfs.storage import beneath, renaming
 from vfs.storage.files import Pieces, no_progress, set_time, span, write_all
-from vfs.storage.nas_listing import Listing, info_of, inode_of
-from vfs.storage.nas_marker import MarkedRoot
+from vfs.storage.nas_listing import Listing, Survey, info_of, inode_of
+from vfs.storage.nas_marker import MarkedRoot, PlainRoot
 from vfs.storage.nas_store import (
     OWN_FOLDERS,
     NasFile,
@@ -26,6 +26,7 @@ from vfs.storage.nas_store import (
     NasListed,
     NasNotEmpty,
     NasProperties,
+    NasSeen,
     nas_faults,
 )
 from vfs.storage.object_store import Usage
@@ -57,6 +58,19 @@ class FolderNasStore:
         Raises NasDown, and on the first run ConfigurationError (the root holds something, or cannot be made).
         """
         self._marked.prepare(first_run)
+
+    @classmethod
+    def unmarked(cls, root: Path, properties: NasProperties) -> FolderNasStore:
+        """To look at a folder that nobody has marked. Raises NasDown when it cannot be opened."""
+        store = cls(root, "", properties)
+        store._marked = PlainRoot(root, "", properties)
+        store._marked.verify()
+        return store
+
+    def claim(self) -> None:
+        """Mark the root as this installation's, whatever it holds; again is fine. Raises NasDown, ConfigurationError
+        (it is another installation's, or cannot be marked)."""
+        self._marked.claim(whatever_it_holds=True)
 
     def verify(self) -> None:
         self._marked.verify()
@@ -171,8 +185,11 @@ class FolderNasStore:
 
     def list(self, path: str) -> Iterator[NasListed]:
         with self._opened(beneath.split(path), path) as folder, self._faults(path):
-            entries = os.scandir(folder)  # keeps a descriptor of its own
-        return Listing(entries, partial(self._faults, path), self._progress)
+            return Listing(folder, partial(self._faults, path), self._progress)
+
+    def survey(self, path: str) -> Iterator[NasSeen]:
+        with self._opened(beneath.split(path), path) as folder, self._faults(path):
+            return Survey(folder, partial(self._faults, path), self._progress)
 
     def sync(self, paths: Iterable[str]) -> None:
         for path in dict.fromkeys(paths):

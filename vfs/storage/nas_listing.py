@@ -4,37 +4,72 @@ from __future__ import annotations
 
 import os
 import stat
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
-from vfs.storage.nas_store import NasInfo, NasKind, NasListed
+from vfs.storage.nas_store import NasInfo, NasKind, NasListed, NasSeen
+
+T = TypeVar("T")
 
 
-class Listing(Iterator[NasListed]):
-    """The names of one folder; owns the open listing, also when it is dropped unread."""
+class _Open(Iterator[T]):
+    """The names of one folder; owns the open folder, also when it is dropped unread."""
 
     def __init__(
-        self,
-        entries: os._ScandirIterator[str],
-        faults: Callable[[], AbstractContextManager[None]],
-        progress: Callable[[], None],
+        self, folder: int, faults: Callable[[], AbstractContextManager[None]], progress: Callable[[], None]
     ) -> None:
-        self._entries, self._faults, self._progress = entries, faults, progress
+        """`folder` stays open, and the caller's: who looks at an entry does so by this very descriptor."""
+        self._folder = -1
+        self._faults, self._progress = faults, progress
+        self._folder = os.dup(folder)
+        self._entries = os.scandir(self._folder)
 
-    def __next__(self) -> NasListed:
-        with self._faults():
-            entry = next(self._entries, None)
-            found = None if entry is None else NasListed(entry.name, _kind_of(entry))
-        self._progress()
-        if found is None:
-            raise StopIteration
-        return found
+    def __next__(self) -> T:
+        while True:
+            with self._faults():
+                entry = next(self._entries, None)
+                found = None if entry is None else self._look(entry)
+            self._progress()
+            if entry is None:
+                raise StopIteration
+            if found is not None:
+                return found
+
+    @abstractmethod
+    def _look(self, entry: os.DirEntry[str]) -> T | None: ...
 
     def close(self) -> None:
-        self._entries.close()
+        if self._folder >= 0:
+            folder, self._folder = self._folder, -1
+            self._entries.close()
+            os.close(folder)
 
     def __del__(self) -> None:
         self.close()
+
+
+class Listing(_Open[NasListed]):
+    def _look(self, entry: os.DirEntry[str]) -> NasListed:
+        return NasListed(entry.name, _kind_of(entry))
+
+
+class Survey(_Open[NasSeen]):
+    """Each name with what is there; what is gone again when it is looked at is left out."""
+
+    def _look(self, entry: os.DirEntry[str]) -> NasSeen | None:
+        info = _info_at(entry)
+        return None if info is None else NasSeen(entry.name, info)
+
+
+def _info_at(entry: os.DirEntry[str]) -> NasInfo | None:
+    try:
+        return info_of(entry.stat(follow_symlinks=False))
+    except FileNotFoundError:
+        return None
+    except PermissionError:  # a folder that may be listed, but not entered
+        return NasInfo("other", 0, 0, 0)
 
 
 def info_of(info: os.stat_result) -> NasInfo:

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,11 +67,18 @@ class MarkedRoot:
     def prepare(self, first_run: bool) -> None:
         """Claim the root on the first run, then `verify`. Raises NasDown, ConfigurationError (first run only)."""
         if first_run:
-            try:
-                self._claim()
-            except OSError as error:
-                raise ConfigurationError(f"cannot use {self._path} as the NAS: {error.strerror or error}") from error
+            self.claim()
         self.verify()
+
+    def claim(self, *, whatever_it_holds: bool = False) -> None:
+        """Mark a root that nobody has marked; unless `whatever_it_holds`, only an empty one, made if missing.
+
+        Raises ConfigurationError.
+        """
+        try:
+            self._claim(whatever_it_holds)
+        except OSError as error:
+            raise ConfigurationError(f"cannot use {self._path} as the NAS: {error.strerror or error}") from error
 
     def _verified(self) -> Root:
         root = self._root
@@ -91,20 +98,52 @@ class MarkedRoot:
         if found != {"installation": self._installation, "format": _FORMAT}:
             raise NasDown(f"{self._path} is not the NAS of this installation, by its {_OWN}/{_MARKER}", "marker")
 
-    def _claim(self) -> None:
-        make_durably(self._path)
+    def _claim(self, whatever_it_holds: bool) -> None:
+        if not whatever_it_holds:
+            make_durably(self._path)
         root = Root(self._path)
         found = _read_marker(root)
         if found is None:
-            strangers = _strangers(root)
+            strangers = [] if whatever_it_holds else _strangers(root)
             if not strangers:
                 _write_marker(root, self._installation)
             found = _read_marker(root)  # another process of ours may have made it meanwhile
             if found is None:
                 some = ", ".join(map(repr, strangers[:3])) + (" …" if len(strangers) > 3 else "")
-                raise ConfigurationError(f"the NAS root {self._path} must be an empty folder, but it holds {some}")
+                raise ConfigurationError(
+                    f"the NAS root {self._path} must be an empty folder, but it holds {some}; `kelp nas adopt` makes a"
+                    " drive of what is there"
+                )
         if found.get("installation") != self._installation:
             raise ConfigurationError(f"the NAS root {self._path} belongs to another installation of Kelp")
+
+
+class PlainRoot(MarkedRoot):
+    """A root that nobody has marked, to be looked at only."""
+
+    def _check(self, root: Root) -> None:
+        return
+
+    def _verified(self) -> Root:
+        return Root(self._path)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is at a root path: whose it is (None: nobody's, "": nobody can tell), and whether it is empty."""
+
+    installation: str | None
+    is_empty: bool
+
+
+def look_at(path: Path) -> Look:
+    """Open a root and see whose it is; nothing is changed. Raises ConfigurationError when it cannot be opened."""
+    try:
+        root = Root(path)
+        found = _read_marker(root)
+        return Look(None if found is None else str(found.get("installation", "")), not _strangers(root))
+    except OSError as error:
+        raise ConfigurationError(f"cannot open {path}: {error.strerror or error}") from error
 
 
 def _read_marker(root: Root) -> dict[str, object] | None:

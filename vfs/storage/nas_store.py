@@ -64,6 +64,13 @@ class NasListed(NamedTuple):
     kind: NasKind
 
 
+class NasSeen(NamedTuple):
+    """One name of a folder, and what is there."""
+
+    name: str  # as in NasListed
+    info: NasInfo
+
+
 @dataclass(frozen=True, slots=True)
 class NasProperties:
     """How the NAS treats names; the mirror chooses NAS names accordingly (`vfs.names`)."""
@@ -165,6 +172,10 @@ class NasStore(Protocol):
 
     def list(self, path: str) -> Iterator[NasListed]:
         """What a folder holds, in no order. Raises ObjectMissing at the call itself."""
+        ...
+
+    def survey(self, path: str) -> Iterator[NasSeen]:
+        """As `list`, with size, time and inode: one look at each name, never through a symlink."""
         ...
 
     def sync(self, paths: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import TypeVar
 
 from vfs.model import ByteRange, Stored
-from vfs.storage.nas_store import NasFile, NasInfo, NasListed, NasProperties, NasStore
+from vfs.storage.nas_store import NasFile, NasInfo, NasListed, NasProperties, NasSeen, NasStore
 from vfs.storage.object_store import ObjectInfo, ObjectStore, Usage
 
 T = TypeVar("T")
@@ -198,6 +198,10 @@ class FailingNasStore:
     def list(self, path: str) -> Iterator[NasListed]:
         failure = self.failures.due("list")
         return iter(_through(failure, _around(failure, lambda: self._inner.list(path))))
+
+    def survey(self, path: str) -> Iterator[NasSeen]:
+        failure = self.failures.due("survey")
+        return iter(_through(failure, _around(failure, lambda: self._inner.survey(path))))
 
     def sync(self, paths: Iterable[str]) -> None:
         self._do("sync", lambda: self._inner.sync(paths))
