@@ -77,6 +77,10 @@ def nas_file_name(stamped: str, name: str, uuid: str, refused: frozenset[str]) -
     return _fit(f"{stamped}__", escape(name, refused), uuid, keep_extension=True)
 
 
+def looks_stamped(name: str) -> bool:
+    return _STAMPED.match(name) is not None
+
+
 def nas_folder_name(name: str, uuid: str, refused: frozenset[str], at_root: bool) -> str:
     """The folder's own name; one that looks like a stamp, or like Kelp's own folders, gets the prefix `_`."""
     escaped = escape(name, refused)
