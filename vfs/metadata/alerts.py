@@ -48,6 +48,15 @@ class Alerts:
                  AND (CAST(:subject AS TEXT) IS NULL OR subject = :subject)"""
         return self._tx.one(sql, kind=kind, subject=subject) is not None
 
+    def count_open(self, kind: str) -> int:
+        return int(self._tx.one("SELECT COUNT(*) FROM alerts WHERE kind = :kind AND closed_ns IS NULL", kind=kind)[0])
+
+    def is_quiet(self, kind: str, since_ns: int) -> bool:
+        """One is open, and what it tells of has not happened again since then."""
+        sql = "SELECT MAX(last_ns) FROM alerts WHERE kind = :kind AND closed_ns IS NULL"
+        last_ns = self._tx.one(sql, kind=kind)[0]
+        return last_ns is not None and last_ns < since_ns
+
     def listing(self, limit: int, *, only_open: bool) -> list[tuple[Any, ...]]:
         """(uuid, kind, subject, severity, message, count, opened_ns, last_ns, closed_ns), newest first."""
         return self._tx.all(

@@ -28,8 +28,9 @@ class AlertKind(StrEnum):
     TARGET_FOLDER_DELETED = "TARGET_FOLDER_DELETED"  # subject: the entry's uuid
     CACHE_NEARLY_FULL = "CACHE_NEARLY_FULL"  # 80 % of cache.hard_limit wait for the NAS
     CACHE_AWAY = "CACHE_AWAY"
+    CACHE_EMPTIED = "CACHE_EMPTIED"  # objects that it had are gone: one alert however many
     QUEUE_AWAY = "QUEUE_AWAY"
-    CONTENT_LOST = "CONTENT_LOST"  # subject: the content's id; bad or absent in both cache and NAS
+    CONTENT_LOST = "CONTENT_LOST"  # subject: the content's id, "" beyond twenty; bad or absent in cache and NAS
     CONTENT_REPAIRED = "CONTENT_REPAIRED"  # bad on one side, made good from the other
     NAS_FILE_CHANGED = "NAS_FILE_CHANGED"  # by somebody else
     CLEANUP_FAILED = "CLEANUP_FAILED"  # subject: the batch
