@@ -1,13 +1,16 @@
-"""A small file that only the NAS has: what somebody changed there is not remembered for the file's own bytes."""
+"""A small file that only the NAS has: what somebody changed there is not given out for the file's own bytes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.mirror_drive import MirrorDrive
+from vfs.errors import ContentLost
 
 
-def test_what_is_not_the_content_is_not_remembered(tmp_path: Path) -> None:
+def test_what_is_not_the_content_is_neither_given_nor_remembered(tmp_path: Path) -> None:
     drive = MirrorDrive(tmp_path)
     drive.put("f", b"good")
     drive.drain()
@@ -18,7 +21,8 @@ def test_what_is_not_the_content_is_not_remembered(tmp_path: Path) -> None:
     drive = MirrorDrive(tmp_path)  # a process that has not read it yet
     (on_nas,) = drive.root.glob("*__f")
     on_nas.write_bytes(b"evil")  # of the same size
-    drive.read("f")
+    with pytest.raises(ContentLost):
+        drive.read("f")
     on_nas.write_bytes(b"good")
     assert drive.read("f") == b"good"
     on_nas.unlink()

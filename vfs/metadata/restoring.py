@@ -30,13 +30,13 @@ class Restoring:
 
     def switch(self, key: str, old: StoreStatus, new: StoreStatus, now_ns: int, since_ns: int | None = None) -> bool:
         """From one status to another, unless it is another by now, or (`since_ns`) has been left and entered again."""
-        return 1 == self._tx.count(
+        return self._tx.count(
             """UPDATE objects SET status = :new, status_ns = :now,
                       cached_ns = CASE WHEN :new = 'AVAILABLE' THEN :now ELSE cached_ns END
                WHERE key = :key AND status = :old
                AND (CAST(:since AS BIGINT) IS NULL OR status_ns = CAST(:since AS BIGINT))""",
             key=key, old=old, new=new, now=now_ns, since=since_ns,
-        )  # fmt: skip
+        ) == 1  # fmt: skip
 
     def stale(self, before_ns: int, limit: int) -> list[tuple[str, int]]:
         """(key, since when) of objects that somebody began to restore so long ago."""

@@ -1,4 +1,4 @@
-"""Store a body as a content, and open one: cache first, NAS second.
+"""Store a body as a content, and carry one to the NAS. To read one is `opening`.
 
 Storing is the first half of a put: the objects exist before any row names them (design §4). Whoever stores a
 content registers `discard` on the next line.
@@ -10,20 +10,19 @@ import logging
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-
-from blake3 import blake3
 
 from vfs import turns
 from vfs.core import Kelp
-from vfs.errors import ContentCorrupt, KelpError, NasFault, ObjectMissing, StoreUnavailable
+from vfs.errors import KelpError, ObjectMissing, StoreUnavailable
 from vfs.metadata.database import Tx
-from vfs.model import PIECE_SIZE, ByteRange, Content, Expected, Part
-from vfs.operations import part_uploads
+from vfs.model import PIECE_SIZE, Content, Expected, Part
+from vfs.operations import learning, part_uploads
 from vfs.operations.incoming import Body
+from vfs.operations.opening import Reader
 from vfs.storage.nas_store import NasFile
-from vfs.storage.small_contents import SMALL
+
+__all__ = ["Reader", "discard", "get", "pieces", "require_stored", "store", "write_to_nas"]
 
 log = logging.getLogger(__name__)
 
@@ -114,122 +113,10 @@ def _delete(kelp: Kelp, parts: Iterable[Part]) -> None:
                 return
 
 
-_CACHE_FAULTS = (ObjectMissing, ContentCorrupt, StoreUnavailable)
-
-
-class Reader:
-    """One content opened for reading: cache first, from the NAS what the cache cannot give.
-
-    The first part is opened at the call, so what is missing shows before a byte went out. From a store that gains by
-    it, the next part is on its way while one is sent: asked for, it fills the buffers of its connection.
-    """
-
-    def __init__(self, kelp: Kelp, content: Content) -> None:
-        self._kelp = kelp
-        self._content = content
-        self._away: StoreUnavailable | None = None  # what the cache said when it was away: then the NAS is asked first
-        self.size = content.size
-
-    def chunks(self, byte_range: ByteRange | None = None) -> Iterator[bytes]:
-        """Pieces of at most PIECE_SIZE bytes. Raises StoreUnavailable when neither cache nor NAS can give them."""
-        start, stop = byte_range or ByteRange(0, self.size)
-        if self.size <= SMALL:
-            return iter((self._small()[start:stop],))
-        return _unhurried(self._pieces(start, stop))
-
-    def _small(self) -> bytes:
-        """All of a small content, from memory when it was read lately."""
-        whole = self._kelp.small.get(self._content.id)
-        if whole is None:
-            whole = b"".join(_unhurried(self._pieces(0, self.size)))
-            if blake3(whole).hexdigest() == self._content.checksum:  # a disk or somebody on the NAS may err
-                self._kelp.small.keep(self._content.id, whole)
-        return whole
-
-    def _pieces(self, start: int, stop: int) -> Iterator[bytes]:
-        wanted = []
-        offset = 0
-        for part in self._content.parts:
-            if offset >= stop:
-                break
-            if offset + part.size > start:
-                wanted.append((part, ByteRange(max(start - offset, 0), min(stop - offset, part.size)), offset))
-            offset += part.size
-        with turns.waiting():
-            first = self._open(*wanted[0]) if wanted else iter(())
-        return self._rest(first, wanted[1:])
-
-    def _rest(self, stream: Iterator[bytes], wanted: list[tuple[Part, ByteRange, int]]) -> Iterator[bytes]:
-        early = self._kelp.cache.at_once > 1
-        for part in wanted:
-            ahead = None
-            for number, piece in enumerate(stream):
-                yield piece
-                if early and not number:
-                    ahead = self._ahead(*part)
-            stream = ahead or self._open(*part)
-        yield from stream
-
-    def _ahead(self, part: Part, wanted: ByteRange, offset: int) -> Iterator[bytes] | None:
-        """The stream of a later part, when it can be had now; if not, it is asked for again in its turn."""
-        try:
-            return self._continued(self._kelp.cache.get(part.key, wanted), offset + wanted.start, offset + wanted.stop)
-        except _CACHE_FAULTS:
-            return None
-
-    def _open(self, part: Part, wanted: ByteRange, offset: int) -> Iterator[bytes]:
-        if self._away is not None:
-            with suppress(StoreUnavailable):
-                return self._from_nas(self._away, offset + wanted.start, offset + wanted.stop)
-        try:
-            stream = self._kelp.cache.get(part.key, wanted)
-        except _CACHE_FAULTS as error:
-            return self._from_nas(error, offset + wanted.start, offset + wanted.stop)
-        return self._continued(stream, offset + wanted.start, offset + wanted.stop)
-
-    def _continued(self, stream: Iterator[bytes], at: int, stop: int) -> Iterator[bytes]:
-        """When the cache fails in the middle, the NAS goes on at the same offset."""
-        try:
-            for piece in stream:
-                at += len(piece)
-                yield piece
-        except _CACHE_FAULTS as error:
-            yield from self._from_nas(error, at, stop)
-
-    def _from_nas(self, error: KelpError, start: int, stop: int) -> Iterator[bytes]:
-        """The same bytes from a file on the NAS that is recorded to have this content."""
-        log.warning("%s: reading from the NAS", error)
-        if isinstance(error, StoreUnavailable):
-            self._away = error
-        with self._kelp.database.read() as tx:
-            paths = tx.mirror.paths_of_content(self._content.id)
-        for path in paths:
-            try:
-                info = self._kelp.nas.stat(path)
-                if info is not None and info.size == self.size:
-                    return self._kelp.nas.read(path, ByteRange(start, stop))
-            except (ObjectMissing, NasFault) as fault:
-                log.warning("%s", fault)
-        raise StoreUnavailable("the content is in neither the cache nor the NAS") from error
-
-
-def _unhurried(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same pieces; others may run while a store looks for the next."""
-    try:
-        while True:
-            with turns.waiting():
-                piece = next(pieces, None)
-            if piece is None:
-                return
-            yield piece
-    finally:
-        close = getattr(pieces, "close", None)
-        if close is not None:
-            close()
-
-
 def write_to_nas(kelp: Kelp, content: Content, path: str, mtime_ns: int) -> NasFile:
-    """Copy a content to a new file on the NAS, verified and fsynced there."""
+    """Copy a content to a new file on the NAS, verified and fsynced there. Raises as `Reader.chunks`."""
+    if not content.checksum:
+        content = learning.learn(kelp, content.id)
     chunks = Reader(kelp, content).chunks()
     return kelp.nas.write(path, chunks, content.size, content.checksum, mtime_ns=mtime_ns, parents=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.rooms.core.drive import Drive
-from vfs.errors import InvalidName, NotFound, StoreUnavailable, WrongKind
+from vfs.errors import ContentLost, InvalidName, NotFound, WrongKind
 from vfs.model import ByteRange
 from vfs.operations import reading
 
@@ -61,7 +61,7 @@ def test_nowhere_is_said_before_a_byte_goes_out(drive: Drive) -> None:
     entry = drive.put("a", b"text")
     damage(drive, drive.objects()[0], "missing")
     reader = reading.open_content(drive.kelp, drive.editor, entry)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(ContentLost):
         reader.chunks()
 
 
