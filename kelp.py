@@ -26,15 +26,14 @@ from cli.display import complain
 from cli.drive import load_settings, log_option, place_options, set_up_log
 from cli.first_run import Login, ensure_admin
 from cli.serving import end, make_private, require_free, serve_until, stop_on_signals
-from dav_provider.app import make_app
-from dav_provider.forwarding import Front
+from dav_provider.app import check_settings, make_app
 from dav_provider.http_server import make_server
 from dav_provider.recording import Recorder
 from jobs import diagnosing, redis_queue, runner
 from jobs import worker as queue_worker
 from jobs.queue import InProcessQueue
 from jobs.redis_queue import RedisQueue
-from vfs import bootstrap
+from vfs import bootstrap, counts, telemetry
 from vfs.core import JobQueue, Kelp
 from vfs.errors import KelpError
 from vfs.settings import Settings
@@ -80,11 +79,13 @@ def serve(
     set_up_log(log_level)
     overrides = {f"server_{name}": value for name, value in server.items()}
     settings = load_settings(config, data, nas, **overrides)
+    set_up_log(log_level, settings)
     share_arenas()
     if record and settings.server.processes > 1:
         raise click.UsageError("a recording is made by one process: leave --processes out")
     certificate = banner.Certificate.of(settings)
-    Front.of(settings.server)  # wrong settings are refused before a made-up password is shown
+    check_settings(settings)  # wrong ones are refused before a made-up password is shown
+    telemetry.check(settings)
     require_free(settings.server.host, settings.server.port)
     recorder = Recorder(record) if record else None
     make_private(settings.data)
@@ -122,8 +123,9 @@ def _serve(
 ) -> None:
     """One process of a drive until `stop`. `opened` is called with the port as soon as clients may connect."""
     with contextlib.ExitStack() as undo:
-        kelp = undo.enter_context(_drive(settings))
-        app = recorder.around(make_app(kelp)) if recorder else make_app(kelp)
+        kelp = undo.enter_context(_drive(settings, "server"))
+        app = make_app(kelp, undo.enter_context(counts.shared(settings.data / "metrics", "server")))
+        app = recorder.around(app) if recorder else app
         server = make_server(settings, app)
         server.open()
         undo.callback(end, server)
@@ -135,14 +137,15 @@ def _serve(
 
 def _work(settings: Settings, stop: threading.Event, ready: Callable[[], None]) -> None:
     """One process of `kelp worker` until `stop`."""
-    with _drive(settings) as kelp:
+    with _drive(settings, "worker") as kelp, counts.shared(settings.data / "metrics", "worker"):
         queue_worker.run(kelp, stop, ready)
 
 
 @contextlib.contextmanager
-def _drive(settings: Settings) -> Iterator[Kelp]:
+def _drive(settings: Settings, kind: str) -> Iterator[Kelp]:
     """The drive with the queue that the settings name, for a process that stays."""
     with contextlib.ExitStack() as undo:
+        undo.enter_context(telemetry.following(settings, kind))
         queue: JobQueue = InProcessQueue()
         if settings.queue.url:
             queue = undo.enter_context(contextlib.closing(RedisQueue(settings.queue)))

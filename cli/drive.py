@@ -41,8 +41,9 @@ def log_option(default: str) -> Callable[[Command], Command]:
     )
 
 
-def set_up_log(level: str) -> None:
-    trace.set_up_log(level.upper())
+def set_up_log(level: str, settings: Settings | None = None) -> None:
+    """Before the settings are read, so that their refusal can be told; and again with them."""
+    trace.set_up_log(level.upper(), settings.log.format if settings else "text")
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it announces its plug-ins at each start
 
 
@@ -59,7 +60,9 @@ def on_drive(command: Command) -> Command:
     @functools.wraps(command)
     def run(config: Path | None, data: Path | None, nas: Path | None, log_level: str, **rest: Any) -> Any:
         set_up_log(log_level)
-        with opened(load_settings(config, data, nas)) as kelp, trace.under(trace.new_id("cli")):
+        settings = load_settings(config, data, nas)
+        set_up_log(log_level, settings)
+        with opened(settings) as kelp, trace.under(trace.new_id("cli")):
             return command(kelp, **rest)
 
     return run

@@ -12,6 +12,7 @@ import click
 from cli import processes
 from cli.drive import load_settings, log_option, opened, place_options, set_up_log
 from cli.serving import make_private, stop_on_signals
+from vfs import telemetry
 from vfs.errors import ConfigurationError
 from vfs.settings import Settings
 
@@ -36,6 +37,8 @@ def make_command(work: Work) -> click.Command:
         """
         set_up_log(log_level)
         settings = load_settings(config, data, nas, mirror_workers=workers)
+        set_up_log(log_level, settings)
+        telemetry.check(settings)
         if not settings.queue.url:
             raise ConfigurationError("queue.url is not set: `kelp serve` runs the jobs itself, no worker is needed")
         make_private(settings.data)

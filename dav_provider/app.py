@@ -7,7 +7,8 @@ and for the others by WsgiDAV, whose routing costs as much as a small GET (200 Â
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from wsgidav.dav_error import DAVError
 from wsgidav.request_resolver import RequestResolver
@@ -15,56 +16,92 @@ from wsgidav.wsgidav_app import WsgiDAVApp
 
 from dav_provider import connect
 from dav_provider.caller import admit
+from dav_provider.counted import Counted
 from dav_provider.errors import status_of
 from dav_provider.forwarding import Front
 from dav_provider.front import FrontProvider
-from dav_provider.health import Health
+from dav_provider.health import HEALTHY, READY, Health
+from dav_provider.metrics_page import METRICS, MetricsPage, allowed
 from dav_provider.paths import MOUNT, MOUNT_HREF
 from dav_provider.provider import ALLOW, REQUEST_KEY, START_KEY, KelpProvider
 from dav_provider.request import Answer, Environ, Headers, Request, StartResponse, WsgiApp, close, send, text_answer
 from vfs import trace
 from vfs.core import Kelp
+from vfs.counts import Counting
 from vfs.errors import KelpError
 from vfs.operations import reading
+from vfs.settings import Settings
 
 _log = logging.getLogger(__name__)
 _MOUNT_PATH = MOUNT_HREF.rstrip("/")
 _DIRECT = frozenset(("OPTIONS", "GET", "HEAD", "PUT", "PROPFIND", "LOCK", "UNLOCK", "COPY", "MOVE"))
 
 
-def make_app(kelp: Kelp) -> WsgiApp:
-    """The drive at `/dav/`, a small folder above it for clients that probe `/`, `/connect`, `/healthz` and `/readyz`.
+def check_settings(settings: Settings) -> None:
+    """Raises ConfigurationError for what `make_app` would refuse."""
+    Front.of(settings.server)
+    allowed(settings.telemetry.metrics_for)
 
-    Raises ConfigurationError for wrong settings of what is in front of it.
+
+def make_app(kelp: Kelp, counting: Counting | None = None) -> WsgiApp:
+    """The drive at `/dav/`, a small folder above it for clients that probe `/`, `/connect`, and what monitors ask.
+
+    `counting`: what the processes that share a port count together. Raises ConfigurationError for wrong settings of
+    what is in front of it, or of who may look at it.
     """
     in_front = Front.of(kelp.settings.server)
-    drive, front, health = KelpProvider(kelp), FrontProvider(kelp), Health(kelp)
+    drive, front = KelpProvider(kelp), FrontProvider(kelp)
+    about_us = _about_us(kelp, counting or Counting(), in_front)
     others = _wsgidav(drive, front)
 
     def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method: str = environ["REQUEST_METHOD"]
-        about_us = health.answer(environ.get("REQUEST_URI") or environ["PATH_INFO"], method)
-        if about_us is not None:
-            return send(about_us, method, start_response)
+        tells = about_us.get((environ.get("REQUEST_URI") or environ["PATH_INFO"]).partition("?")[0])
+        if tells is not None:
+            return send(tells(environ), method, start_response)
+        work = trace.Work(trace.new_id("dav"), "dav", method)
+        counted = Counted(work)
         try:
-            request = Request(environ, trace.new_id("dav"), in_front)
+            request = Request(environ, work.trace_id, in_front)
         except KelpError as error:  # a path that no entry can have
-            return send(text_answer(status_of(error), str(error)), method, start_response)
-        with trace.under(request.trace_id), reading.moment(kelp):
+            return counted.whole(text_answer(status_of(error), str(error)), start_response)
+        with trace.under(work), reading.moment(kelp):
             try:
                 asks_how = connect.answers(request)
                 answer = connect.answer(kelp.settings, request) if asks_how else admit(kelp, request)
-                if answer is None and method in _DIRECT:
-                    answer = (drive if request.path[:1] == MOUNT else front).respond(request)
+                if answer is None:
+                    work.user = request.caller.name
+                    if method in _DIRECT:
+                        answer = (drive if request.path[:1] == MOUNT else front).respond(request)
             except Exception:
                 answer = _failed(request)
         if answer is None:
+            start_response = counted.listening(start_response)
             pieces = others(_for_wsgidav(environ, request, start_response), start_response)
-            return _Guarded(request, pieces, start_response)
-        pieces = send(answer, method, start_response)
-        return pieces if isinstance(answer.body, bytes) else _Guarded(request, pieces, start_response)
+            return _Guarded(request, pieces, start_response, counted)
+        if isinstance(answer.body, bytes):
+            return counted.whole(answer, start_response)
+        counted.status = answer.status
+        pieces = send(answer, method, start_response, work.trace_id)
+        return _Guarded(request, pieces, start_response, counted)
 
     return app
+
+
+def _about_us(kelp: Kelp, counting: Counting, in_front: Front | None) -> dict[str, Callable[[Environ], Answer]]:
+    """What monitors ask, by path."""
+    health, page = Health(kelp), MetricsPage(kelp, counting)
+
+    def metrics(environ: Environ) -> Answer:
+        with trace.under(trace.new_id("metrics")) as work:
+            return page.answer(Request(environ, work.trace_id, in_front))
+
+    looks = {path: partial(_of_health, health, path) for path in (HEALTHY, READY)}
+    return {**looks, METRICS: metrics}
+
+
+def _of_health(health: Health, path: str, environ: Environ) -> Answer:
+    return health.answer(path, environ["REQUEST_METHOD"])
 
 
 def _wsgidav(drive: KelpProvider, front: FrontProvider) -> WsgiApp:
@@ -108,15 +145,17 @@ class _Guarded(Iterator[bytes]):
     ends early (R3: the client sees it by the length). The traceback goes to the log in both cases.
     """
 
-    def __init__(self, request: Request, pieces: Iterable[bytes], start_response: StartResponse) -> None:
-        self._request = request
+    def __init__(
+        self, request: Request, pieces: Iterable[bytes], start_response: StartResponse, counted: Counted
+    ) -> None:
+        self._request, self._counted = request, counted
         self._source = pieces
         self._pieces = iter(pieces)
         self._start_response = start_response
         self._begun = False
 
     def __next__(self) -> bytes:
-        with trace.under(self._request.trace_id):
+        with trace.under(self._counted.work):
             try:
                 piece = next(self._pieces)
             except StopIteration:
@@ -133,13 +172,15 @@ class _Guarded(Iterator[bytes]):
         if self._begun:
             raise ConnectionAbortedError("the answer could not be completed") from error
         self._begun = True
+        self._counted.status = answer.status
         self._pieces = iter(())
         again = (type(error), error, error.__traceback__)  # PEP 3333: headers were set, but not sent yet
 
         def start_response(status: str, headers: Headers) -> None:
             self._start_response(status, headers, again)
 
-        return b"".join(send(answer, self._request.method, start_response))
+        return b"".join(send(answer, self._request.method, start_response, self._request.trace_id))
 
     def close(self) -> None:
         close(self._source)
+        self._counted.end()

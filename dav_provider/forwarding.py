@@ -17,7 +17,7 @@ from dav_provider.paths import host_name
 from vfs.errors import ConfigurationError
 from vfs.settings import Server
 
-_Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
@@ -85,6 +85,11 @@ class Front:
         secure = all(scheme == "https" for scheme in said.schemes) if said.schemes else None
         return Origin(address, local, secure, _names(said, environ.get("HTTP_HOST", "")))
 
+    def trusts(self, address: str) -> bool:
+        """Whether it is that of a trusted proxy."""
+        hop = self._hop(address)
+        return hop is not None and hop.trusted
+
     def _client(self, peer: _Hop, hops: list[str]) -> tuple[str, bool]:
         """The right-most hop that is no trusted proxy, since what is left of it anybody may have written; and whether
         it is on this machine. When all are trusted it is the first of them."""
@@ -107,9 +112,14 @@ class Front:
         return _Hop(str(ip), trusted, ip.is_loopback)
 
 
+def is_forwarded(environ: Mapping[str, Any]) -> bool:
+    """Whether somebody says that he speaks for another, believed or not."""
+    return "HTTP_FORWARDED" in environ or any(field in environ for field in _X_FIELDS)
+
+
 @lru_cache(maxsize=1024)
 def is_loopback(address: str) -> bool:
-    ip = _ip(address)
+    ip = parse_address(address)
     return ip is not None and ip.is_loopback
 
 
@@ -167,17 +177,17 @@ def _names(said: _Said, host: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def _node(text: str) -> _Ip | None:
+def _node(text: str) -> Ip | None:
     """The address in `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]:4711`; None for anything else, such
     as the `unknown` and `_hidden` of RFC 7239 §6."""
     text = text.strip(" \t")
     if text.count(":") > 1 and text[:1] != "[":
-        return _ip(text)
+        return parse_address(text)
     match = _NODE.fullmatch(text)
-    return _ip(match[1] or match[2] or match[3] or "") if match else None
+    return parse_address(match[1] or match[2] or match[3] or "") if match else None
 
 
-def _ip(text: str) -> _Ip | None:
+def parse_address(text: str) -> Ip | None:
     """IPv4 that was mapped into IPv6 is IPv4; the zone of a link-local address is dropped."""
     try:
         ip = ipaddress.ip_address(text.partition("%")[0])

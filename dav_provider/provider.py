@@ -65,7 +65,7 @@ class OwnHandlers(DAVProvider):
         self, environ: Environ, start_response: StartResponse, default_handler: Any
     ) -> Iterable[bytes]:
         request: Request = environ[REQUEST_KEY]
-        return send(self.respond(request), request.method, environ[START_KEY])
+        return send(self.respond(request), request.method, environ[START_KEY], request.trace_id)
 
     def respond(self, request: Request) -> Answer:
         """The answer, also to what went wrong in a way that was foreseen."""

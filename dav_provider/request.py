@@ -10,7 +10,7 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
-from dav_provider.forwarding import Front, Origin, is_loopback
+from dav_provider.forwarding import Front, Origin, is_forwarded, is_loopback
 from dav_provider.http_body import Body, SizedBody
 from dav_provider.if_header import IfHeader, parse_if
 from dav_provider.paths import Segments, host_name, parse_target
@@ -49,6 +49,14 @@ class Request:
         if origin is not None:
             self._origin, self.remote_address = origin, origin.address
             self.secure = self.secure if origin.secure is None else origin.secure
+
+    @property
+    def client_address(self) -> str | None:
+        """The client's own address; None when it may be that of a proxy, trusted or not, which speaks for others."""
+        if self._origin is None:
+            return None if is_forwarded(self._environ) else self.remote_address
+        is_proxy = self._front is not None and self._front.trusts(self._origin.address)
+        return self._origin.address if self._origin.local or not is_proxy else None
 
     @property
     def local(self) -> bool:
@@ -113,9 +121,14 @@ def text_answer(status: int, text: str, *headers: tuple[str, str]) -> Answer:
     return Answer(status, [("Content-Type", "text/plain; charset=utf-8"), *headers], (text + "\n").encode())
 
 
-def send(answer: Answer, method: str, start_response: StartResponse) -> Iterable[bytes]:
-    """Begin the response, and return its body for WSGI. HEAD gets the headers of GET and no body (R3)."""
+def send(answer: Answer, method: str, start_response: StartResponse, trace_id: str = "") -> Iterable[bytes]:
+    """Begin the response, and return its body for WSGI. HEAD gets the headers of GET and no body (R3).
+
+    With the trace id, who complains can tell which lines of the log are about it.
+    """
     headers = list(answer.headers)
+    if trace_id:
+        headers.append(("X-Request-Id", trace_id))
     bodiless = answer.status in (204, 304)  # these carry neither body nor Content-Length (RFC 9110 §8.6)
     if isinstance(answer.body, bytes) and not bodiless and not any(name == "Content-Length" for name, _ in headers):
         headers.append(("Content-Length", str(len(answer.body))))

@@ -76,6 +76,11 @@ class Gauge:
         """One without labels; without a sample when `value` is None: it is not known, or there is none."""
         return cls(name, text, {} if value is None else {(): value})
 
+    @classmethod
+    def by(cls, label: str, name: str, text: str, values: Mapping[str, float]) -> Gauge:
+        """One with a single label."""
+        return cls(name, text, {(word,): value for word, value in values.items()}, (label,))
+
 
 def counted() -> Counts:
     """What this process counted since it began."""

@@ -1,47 +1,196 @@
-"""Trace ids and the log: every request and job has an id, and every log line of its work carries it (spec §14)."""
+"""Trace ids, spans and the log: every request and job has an id, and every log line of its work carries it (spec §14).
+
+A span is a step of such a work, with a name ("db.transaction", "nas.upload"), a beginning and an end. Nobody looks at
+them unless they are exported (`telemetry.py`) or the log tells everything; until then `span` does nothing.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
+import json
 import logging
-import secrets
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import getrandbits
+from types import TracebackType
+from typing import TypeAlias
 
-_current: contextvars.ContextVar[str] = contextvars.ContextVar("kelp_trace", default="-")
+Fact: TypeAlias = str | int | float | bool
+
+
+class Work:
+    """What is being done under one trace id: a request, a job, a batch. `user` is "" as long as nobody logged in.
+
+    `span_id` is that of the work as a whole, 0 while spans are not wanted; `begun_ns` is when it was made.
+    """
+
+    __slots__ = ("begun_ns", "face", "method", "span_id", "trace_id", "user")
+
+    def __init__(self, trace_id: str, face: str = "", method: str = "") -> None:
+        self.trace_id, self.face, self.method = trace_id, face, method
+        self.user = ""
+        self.span_id, self.begun_ns = (0, 0) if _take is None else (getrandbits(64), time.time_ns())
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A step that has ended. `parent_id` 0: it is the work itself, or nobody knows. `error` is "" when it went well."""
+
+    name: str
+    trace_id: str
+    span_id: int
+    parent_id: int
+    begun_ns: int
+    ended_ns: int
+    error: str
+    facts: Mapping[str, Fact]
+
+
+_take: Callable[[Span], None] | None = None  # who wants spans
+_nobody = Work("-")
+_current: contextvars.ContextVar[Work] = contextvars.ContextVar("kelp_work", default=_nobody)
+_open_span: contextvars.ContextVar[int] = contextvars.ContextVar("kelp_span", default=0)
 
 
 def new_id(kind: str) -> str:
     """`{kind}-{12 hex}`, such as `dav-5f0c…` for a request or `sweep-…` for a batch."""
-    return f"{kind}-{secrets.token_hex(6)}"
+    return f"{kind}-{getrandbits(48):012x}"
 
 
 def current() -> str:
-    return _current.get()
+    """The trace id of the work at hand, "-" when there is none."""
+    return _current.get().trace_id
+
+
+class under:  # noqa: N801  # read as a statement: `with trace.under(…):`
+    """All log lines and spans inside the block belong to a work, or to a new one of this trace id."""
+
+    __slots__ = ("_span", "_token", "_work")
+
+    def __init__(self, work: str | Work) -> None:
+        self._work = Work(work) if isinstance(work, str) else work
+
+    def __enter__(self) -> Work:
+        self._token = _current.set(self._work)
+        self._span = _open_span.set(self._work.span_id)
+        return self._work
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        _open_span.reset(self._span)
+        _current.reset(self._token)
+
+
+# --- spans ---
+
+
+def span(name: str, **facts: Fact) -> AbstractContextManager[None]:
+    """The block is a step of the work at hand. An error that leaves it is noted, and goes on."""
+    return _NOTHING if _take is None else _Step(name, facts)
+
+
+def done(work: Work, name: str, error: str = "", **facts: Fact) -> None:
+    """The work as a whole has ended."""
+    if _take is None or not work.span_id:
+        return
+    known = {"face": work.face, "method": work.method, "user": work.user}
+    facts = {**{key: value for key, value in known.items() if value}, **facts}
+    _take(Span(name, work.trace_id, work.span_id, 0, work.begun_ns, time.time_ns(), error, facts))
 
 
 @contextlib.contextmanager
-def under(trace_id: str) -> Iterator[None]:
-    """All log lines inside the block carry `trace_id`."""
-    token = _current.set(trace_id)
+def spans_to(take: Callable[[Span], None]) -> Iterator[None]:
+    """Give each span that ends to `take`, which must neither wait nor raise. For the whole process."""
+    global _take
+    before = _take
+    _take = take
     try:
         yield
     finally:
-        _current.reset(token)
+        _take = before
+
+
+class _Nothing:
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: object, at: object) -> None:
+        return None
+
+
+_NOTHING = _Nothing()
+
+
+class _Step:
+    __slots__ = ("_begun_ns", "_facts", "_id", "_name", "_parent", "_token")
+
+    def __init__(self, name: str, facts: Mapping[str, Fact]) -> None:
+        self._name, self._facts = name, facts
+
+    def __enter__(self) -> None:
+        self._parent, self._id = _open_span.get(), getrandbits(64)
+        self._token = _open_span.set(self._id)
+        self._begun_ns = time.time_ns()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        _open_span.reset(self._token)
+        if _take is not None:
+            what = "" if kind is None else kind.__name__  # its words may name a file
+            ended = time.time_ns()
+            _take(Span(self._name, current(), self._id, self._parent, self._begun_ns, ended, what, self._facts))
+
+
+# --- the log ---
 
 
 class _AddTrace(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        record.trace = _current.get()
+        record.trace = _current.get().trace_id
         return True
 
 
-def set_up_log(level: str = "INFO") -> None:
-    """Send the log to standard error, one line a record: time, level, trace id, module, message."""
+class JsonLines(logging.Formatter):
+    """One object a line. What is not known is left out."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        work, span_id = _current.get(), _open_span.get()
+        when = datetime.fromtimestamp(record.created, UTC)
+        facts = {
+            "time": when.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "trace": "" if work is _nobody else work.trace_id,
+            "span": f"{span_id:016x}" if span_id else "",
+            "user": work.user,
+            "face": work.face,
+            "method": work.method,
+            "process": record.process,
+            "thread": record.threadName,
+            "exception": self._exception(record),
+        }
+        return json.dumps({key: value for key, value in facts.items() if value}, ensure_ascii=False)
+
+    def _exception(self, record: logging.LogRecord) -> str:
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        return record.exc_text or ""
+
+
+def set_up_log(level: str = "INFO", form: str = "text") -> None:
+    """Send the log to standard error, one line a record: time, level, trace id, module, message; or as JSON."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_AddTrace())
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(trace)s %(name)s: %(message)s"))
+    if form == "json":
+        handler.setFormatter(JsonLines())
+    else:
+        handler.addFilter(_AddTrace())
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(trace)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -1,0 +1,81 @@
+"""SQL of what monitors ask every few seconds: each statement walks an index of what is open, never a whole table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vfs.metadata.tx import Tx
+
+_OPEN = "status IN ('PENDING', 'PROCESSING', 'FAILED')"  # as in the index `sync_events_due`, or SQLite does not use it
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Entries with a change that the NAS lacks. `oldest_ns`: when the oldest such change was made; None: there is none.
+
+    `retried`: entries among them whose carrying failed at least once, by a fault of their own.
+    """
+
+    pending: int
+    processing: int
+    failed: int
+    retried: int
+    oldest_ns: int | None
+
+
+class Figures:
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    def waiting(self) -> Waiting:
+        """As long as the backlog: 1,000,000 changes take a second or two."""
+        row = self._tx.one(
+            f"""SELECT COUNT(DISTINCT CASE WHEN status = 'PENDING' THEN aggregate_id END),
+                       COUNT(DISTINCT CASE WHEN status = 'PROCESSING' THEN aggregate_id END),
+                       COUNT(DISTINCT CASE WHEN status = 'FAILED' THEN aggregate_id END),
+                       COUNT(DISTINCT CASE WHEN status <> 'FAILED' AND retry_count > 0 THEN aggregate_id END),
+                       MIN(CASE WHEN status <> 'FAILED' THEN created_ns END)
+                FROM sync_events WHERE {_OPEN}"""
+        )
+        return Waiting(*row)
+
+    def open_alerts(self) -> dict[tuple[str, ...], float]:
+        """How many are open, by kind and severity."""
+        rows = self._tx.all("SELECT kind, severity, COUNT(*) FROM alerts WHERE closed_ns IS NULL GROUP BY 1, 2")
+        return {(kind, severity): count for kind, severity, count in rows}
+
+    def locks(self, now_ns: int) -> int:
+        """Live DAV locks."""
+        return int(self._tx.one("SELECT COUNT(*) FROM dav_locks WHERE expires_ns > :now", now=now_ns)[0])
+
+    def uploads(self) -> int:
+        """Multipart uploads that may go on."""
+        sql = "SELECT COUNT(*) FROM upload_sessions WHERE status IN ('INIT', 'UPLOADING')"
+        return int(self._tx.one(sql)[0])
+
+    def unsettled(self) -> dict[str, int]:
+        """Objects on their way out of the cache or into it, or bad everywhere, by status."""
+        rows = self._tx.all(
+            """SELECT status, COUNT(*) FROM objects
+               WHERE status IN ('PENDING', 'EVICTING', 'SYNCING', 'ERROR') GROUP BY status"""
+        )
+        return dict(rows)
+
+    def carriers(self, now_ns: int) -> int:
+        """Entries that a worker is carrying to the NAS just now."""
+        return int(self._tx.one("SELECT COUNT(*) FROM mirror_leases WHERE expires_ns > :now", now=now_ns)[0])
+
+    def sync_state(self, entry_id: int) -> tuple[str, str | None] | None:
+        """(nas_status, what went wrong) of an entry."""
+        row = self._tx.one(f"{_SYNC_STATE} WHERE e.id = :id", id=entry_id)
+        return (row[1], row[2]) if row else None
+
+    def sync_states_of_children(self, folder_id: int) -> dict[int, tuple[str, str | None]]:
+        rows = self._tx.all(f"{_SYNC_STATE} WHERE e.parent_id = :folder AND e.state = 'ACTIVE'", folder=folder_id)
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+
+_SYNC_STATE = """SELECT e.id, e.nas_status, s.error_message
+                 FROM entries e LEFT JOIN sync_events s ON s.id = e.active_sync_event_id"""
