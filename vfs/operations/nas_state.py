@@ -47,7 +47,11 @@ class Capacity:
 
 def read(kelp: Kelp) -> NasState:
     with kelp.database.read() as tx:
-        value = tx.accounts.value("nas")
+        return _state(tx)
+
+
+def _state(tx: Tx) -> NasState:
+    value = tx.accounts.value("nas")
     return NasState(**json.loads(value)) if value else NasState(True, "", 0)
 
 
@@ -118,12 +122,12 @@ def _tell(kelp: Kelp, found: Capacity) -> None:
 
 def capacity(kelp: Kelp) -> Capacity | None:
     """As last measured; None when it never was."""
-    return kelp.database.recall("nas_capacity", _capacity)
+    return kelp.database.recall("nas_capacity", _capacity_and_state)[0]
 
 
-def _capacity(tx: Tx) -> Capacity | None:
+def _capacity_and_state(tx: Tx) -> tuple[Capacity | None, bool]:
     value = tx.accounts.value("nas_capacity")
-    return Capacity(**json.loads(value)) if value else None
+    return Capacity(**json.loads(value)) if value else None, _state(tx).up
 
 
 def free_bytes(kelp: Kelp, unknown: int) -> int:
@@ -135,10 +139,11 @@ def free_bytes(kelp: Kelp, unknown: int) -> int:
 def require_room(kelp: Kelp, size: int) -> None:
     """`size` more bytes find room on the NAS beside all that is on its way there. Does not ask the NAS.
 
-    Raises NoSpace.
+    So Kelp itself never fills it up. Where somebody else did, or it is away, that is an outage: the cache takes what
+    comes, up to its own limit (spec §5). Raises NoSpace.
     """
-    known = capacity(kelp)
-    if known is None or not size:
+    known, up = kelp.database.recall("nas_capacity", _capacity_and_state)
+    if known is None or not size or not up or known.free <= kelp.settings.nas.reserve:
         return
     room = known.free - kelp.settings.nas.reserve - known.waiting
     if room - size < _TIGHT:

@@ -16,6 +16,7 @@ from vfs.core import Kelp
 from vfs.errors import NasDown, NoSpace
 from vfs.operations import alerts, nas_health, nas_state
 from vfs.operations.nas_health import Feeling
+from vfs.operations.nas_state import NasState
 from vfs.storage.object_store import Usage
 
 MIB = 1024 * 1024
@@ -125,6 +126,21 @@ def test_what_waits_counts_as_taken(drive: Drive) -> None:
     assert known is not None and known.waiting == 10 * MIB
     with pytest.raises(NoSpace):
         nas_state.require_room(kelp, 35 * MIB)
+
+
+def test_a_nas_that_is_away_or_that_others_filled_is_an_outage(drive: Drive) -> None:
+    """The cache takes what comes (spec §5): only what Kelp itself would fill the NAS with is refused."""
+    kelp, nas = sized(drive, 300 * MIB)
+    nas_state.measure(kelp)
+    with pytest.raises(NoSpace):
+        nas_state.require_room(kelp, 45 * MIB)
+    nas.free = 255 * MIB
+    nas_state.measure(kelp)
+    nas_state.require_room(kelp, 45 * MIB)
+    nas.free = 300 * MIB
+    nas_state.measure(kelp)
+    nas_state.write(kelp, NasState(False, "full", kelp.clock.now_ns(), full=True))
+    nas_state.require_room(kelp, 45 * MIB)
 
 
 def test_what_was_carried_since_the_measure_is_not_counted_as_free(drive: Drive) -> None:
