@@ -81,10 +81,15 @@ def looks_stamped(name: str) -> bool:
     return _STAMPED.match(name) is not None
 
 
+def is_reserved_at_root(name: str) -> bool:
+    """Kelp's own folders on the NAS are called so."""
+    return name.casefold() in _RESERVED_AT_ROOT
+
+
 def nas_folder_name(name: str, uuid: str, refused: frozenset[str], at_root: bool) -> str:
     """The folder's own name; one that looks like a stamp, or like Kelp's own folders, gets the prefix `_`."""
     escaped = escape(name, refused)
-    taken = at_root and escaped.casefold() in _RESERVED_AT_ROOT
+    taken = at_root and is_reserved_at_root(escaped)
     prefix = "_" if taken or _STAMPED.match(escaped) else ""
     return _fit(prefix, escaped, uuid, keep_extension=False)
 

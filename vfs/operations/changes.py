@@ -26,11 +26,20 @@ def mime_type(name: str) -> str:
 
 
 def nas_place(
-    kelp: Kelp, tx: Tx, folder_id: int, name: str, kind: Kind, id_and_uuid: tuple[int, str], stamp_ns: int | str
+    kelp: Kelp,
+    tx: Tx,
+    folder_id: int,
+    name: str,
+    kind: Kind,
+    id_and_uuid: tuple[int, str],
+    stamp_ns: int | str,
+    *,
+    adopted: str | None = None,
 ) -> dict[str, object]:
     """The NAS name an entry shall have in a folder, unique there, as columns of `entries` (spec §5, NAS names).
 
-    `stamp_ns`: the registration time, or the stamp fixed earlier, which stays as long as it is free.
+    `stamp_ns`: the registration time, or the stamp fixed earlier, which stays as long as it is free. `adopted`: the name
+    of a file that Kelp found there, which stays in the same way.
     """
     id, entry_uuid = id_and_uuid
     properties = kelp.nas.properties
@@ -47,6 +56,10 @@ def nas_place(
             number += 1
             nas_name = names.nas_folder_name_taken(plain, entry_uuid, number)
         return {"nas_stamp": None, "nas_desired_name": nas_name, "nas_desired_key": key}
+    if adopted is not None and not (folder_id == ROOT_ID and names.is_reserved_at_root(adopted)):
+        key = free(adopted)
+        if key is not None:
+            return {"nas_stamp": None, "nas_desired_name": adopted, "nas_desired_key": key}
     stamp = stamp_ns if isinstance(stamp_ns, str) else names.stamp(stamp_ns)
     while True:
         nas_name = names.nas_file_name(stamp, name, entry_uuid, refused)
@@ -54,6 +67,16 @@ def nas_place(
         if key is not None:
             return {"nas_stamp": stamp, "nas_desired_name": nas_name, "nas_desired_key": key}
         stamp = _next_second(stamp)
+
+
+def relocated_place(kelp: Kelp, tx: Tx, entry: Entry, folder_id: int, name: str) -> dict[str, object]:
+    """As `nas_place`, for an entry that gets another folder, another name, or both. Only a rename takes from an adopted
+    file the name that it had (spec §5)."""
+    stamp, _, registered_ns, nas_name = tx.entries.placing(entry.id)
+    is_adopted = stamp is None and entry.kind == Kind.FILE and name == entry.name
+    own = (entry.id, entry.uuid)
+    adopted = nas_name if is_adopted else None
+    return nas_place(kelp, tx, folder_id, name, entry.kind, own, stamp or registered_ns, adopted=adopted)
 
 
 def _next_second(stamp: str) -> str:

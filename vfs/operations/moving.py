@@ -139,11 +139,8 @@ def relocate(
     mtime_ns: int | None = None,
 ) -> None:
     """The one row changes: its name, its folder, its NAS name; locks on it and below it die."""
-    stamp, _, registered_ns, _ = tx.entries.placing(entry.id)
+    place = changes.relocated_place(kelp, tx, entry, there.folder_id, there.name)
     changes.drop_locks(tx, entry, now_ns)
-    place = changes.nas_place(
-        kelp, tx, there.folder_id, there.name, entry.kind, (entry.id, entry.uuid), stamp or registered_ns
-    )
     columns: dict[str, object] = {"parent_id": there.folder_id, "name": there.name, "name_key": there.key, **place}
     if not there.is_litter:
         columns["born_litter"] = False  # a temporary file that gets a document's name is the document from now on

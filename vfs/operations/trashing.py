@@ -15,6 +15,7 @@ from vfs.model import (
     Condition,
     Entry,
     EventType,
+    Kind,
     Level,
     OnConflict,
     Place,
@@ -62,9 +63,10 @@ def _skips_trash(tx: Tx, entry: Entry, now_ns: int) -> bool:
 
 def _is_worthless(tx: Tx, entry: Entry, now_ns: int) -> bool:
     """Litter, short-lived (a young row that took over a document with versions is not), or a version elsewhere."""
-    _, born_litter, registered_ns, _ = tx.entries.placing(entry.id)
+    stamp, born_litter, registered_ns, _ = tx.entries.placing(entry.id)
+    adopted = stamp is None and entry.kind == Kind.FILE  # it may be young, but nobody made it here just to remove it
     # A clock that was set back makes nothing young.
-    young = 0 <= now_ns - registered_ns < _SHORT_LIFE_NS and not tx.versions.of(entry.id)
+    young = 0 <= now_ns - registered_ns < _SHORT_LIFE_NS and not adopted and not tx.versions.of(entry.id)
     return born_litter or young or tx.entries.is_succeeded(entry.id)
 
 
@@ -122,10 +124,7 @@ def restore(kelp: Kelp, caller: Caller, uuid: str, *, on_conflict: OnConflict = 
                 raise AlreadyExists(f"there is a {entry.name!r} already", here.entry)
             here = changes.renamed(here, kelp, tx, entry.is_folder)
         guard.confirm_write(tx, caller, here, now)
-        stamp, _, registered_ns, _ = tx.entries.placing(entry.id)
-        place = changes.nas_place(
-            kelp, tx, folder_id, here.name, entry.kind, (entry.id, entry.uuid), stamp or registered_ns
-        )
+        place = changes.relocated_place(kelp, tx, entry, folder_id, here.name)
         tx.entries.take_from_trash(entry.id)
         tx.changed_folders.add(entry.parent_id)
         tx.entries.update(
