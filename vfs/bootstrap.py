@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from vfs.crypto.passwords import Passwords
 from vfs.errors import ConfigurationError, StoreUnavailable
 from vfs.escrow import Allowance, Ample, Escrow
 from vfs.holds import Holds, News
-from vfs.metadata import transfer
+from vfs.metadata import taking, transfer
 from vfs.metadata.database import Database
 from vfs.settings import Settings
+from vfs.storage import nas_marker
 from vfs.storage.folder import FolderObjectStore
 from vfs.storage.nas_folder import FolderNasStore
 from vfs.storage.nas_store import NasProperties, NasStore
@@ -38,8 +39,11 @@ def build(
     clock: Clock | None = None,
     cache: ObjectStore | None = None,
     nas: NasStore | None = None,
+    unfinished: bool = False,
 ) -> Kelp:
     """Open database and stores; on the first start make them. A test may hand in wrapped stores.
+
+    `unfinished`: for who makes rows of what the NAS holds, and has marked the drive.
 
     A NAS that is away is no error: the drive works and the mirror waits (spec §5).
     Raises ConfigurationError, in one line, for what cannot work.
@@ -52,7 +56,8 @@ def build(
         settings.database.url, connections=settings.database.connections, timeout=settings.database.timeout
     )
     try:
-        _require_whole(database)
+        if not unfinished:
+            _require_whole(database)
         store = cache or _open_cache(settings)
         clock = clock or SystemClock()
         holds = Holds(partial(_publish, database, clock), settings.cache.publish, settings.cache.lease)
@@ -68,7 +73,7 @@ def build(
             settings=settings,
             database=database,
             cache=store,
-            nas=nas or _open_nas(settings, database),
+            nas=nas or (_claim_nas if unfinished else _open_nas)(settings, database),
             queue=queue or NoQueue(),
             passwords=Passwords(settings.auth.remember_seconds),
             small=SmallContents(),
@@ -99,6 +104,22 @@ def opened_for_load(settings: Settings) -> Iterator[tuple[Database, ObjectStore]
         database.close()
 
 
+Begin = Callable[[Database, Settings, nas_marker.Look, int], None]
+
+
+@contextlib.contextmanager
+def opened_for_taking(settings: Settings, begin: Begin) -> Iterator[Kelp]:
+    """A drive whose rows are made of what its NAS holds: `begin` marks the database, then the NAS is claimed.
+
+    Raises ConfigurationError, NasDown; before `begin` nothing is made or changed but an empty database.
+    """
+    look = nas_marker.look_at(settings.nas.root)
+    with contextlib.closing(Database(settings.database.url, timeout=settings.database.timeout)) as database:
+        begin(database, settings, look, SystemClock().now_ns())
+    with contextlib.closing(build(settings, unfinished=True)) as kelp:
+        yield kelp
+
+
 def _publish(database: Database, clock: Clock, news: News) -> None:
     now = clock.now_ns()
     with database.write(quiet=True) as tx:
@@ -112,6 +133,10 @@ def _require_whole(database: Database) -> None:
         if transfer.progress(tx) is not None:
             raise ConfigurationError(
                 "a dump was loaded into this database, and not to its end: run `kelp load` with the same dump again"
+            )
+        if (noted := taking.progress(tx)) is not None:
+            raise ConfigurationError(
+                f"`kelp nas {noted['how']}` of {noted['root']} has not come to its end in this drive: run it again"
             )
 
 
@@ -130,6 +155,15 @@ def _open_cache(settings: Settings) -> ObjectStore:
     except StoreUnavailable as error:
         log.warning("the cache is not there, reads and writes fail until it is: %s", error)
     return RetryingObjectStore(store)
+
+
+def _claim_nas(settings: Settings, database: Database) -> NasStore:
+    with database.read() as tx:
+        installation = tx.accounts.value("id") or ""
+    store = FolderNasStore(settings.nas.root, installation, NasProperties(frozenset(settings.nas.refused)))
+    store.claim()
+    store.verify()
+    return store
 
 
 def _open_nas(settings: Settings, database: Database) -> NasStore:
