@@ -39,6 +39,14 @@ class Escrow:
             self._in_use += size
             return True
 
+    def take_rest(self, most: int) -> int:
+        """All that is left of the grant, up to `most` bytes; how many."""
+        with self._guard:
+            size = min(most, self._spare) if self._holds() else 0
+            self._spare -= size
+            self._in_use += size
+            return size
+
     def give_back(self, size: int) -> None:
         """They did not come after all."""
         with self._guard:
@@ -98,11 +106,11 @@ class Allowance:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._stamp = 0  # of the look
+        self._stamp: tuple[int, int] = (0, 0)  # of the look
         self._left = 0
         self._untouched = False
 
-    def take(self, size: int, stamp: int, room: int, most: int) -> bool:
+    def take(self, size: int, stamp: tuple[int, int], room: int, most: int) -> bool:
         """At the look `stamp` there was `room`; of that this process may use `most`, or a single larger object."""
         with self._guard:
             if stamp != self._stamp:

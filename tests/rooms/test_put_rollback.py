@@ -25,7 +25,7 @@ from tests.mirror_drive import MirrorDrive, TestClock
 from tests.small_disk import small_disk
 from vfs.errors import KelpError, NoSpace, PreconditionFailed, StoreUnavailable, UploadIncomplete
 from vfs.model import PART_SIZE, PIECE_SIZE, Expected, Place
-from vfs.operations import mirroring, writing
+from vfs.operations import mirroring, reserving, writing
 from vfs.storage.wrappers import FailingObjectStore, Failure, When
 
 PARTS = 3
@@ -86,6 +86,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def drive(tmp_path: Path, prepared: Path) -> Iterator[Drive]:
     engines.copy_drive(prepared, tmp_path / "drive")
     made = Drive(tmp_path / "drive")
+    with reserving.reserve(made.kelp, 1):  # the only other commit of a put, once for 64 MiB
+        pass
     yield made
     made.whole.check_mirrored()
     made.whole.close()

@@ -22,10 +22,11 @@ _MIB = 1024 * 1024
 _SECOND = 1_000_000_000
 _LIMIT, _HARD_LIMIT = Amount(percent=70.0), Amount(percent=90.0)  # where the settings say nothing
 _NOBODY_KNOWS = 1 << 50  # bytes: what a store says that cannot tell how large its disk is (S3)
-_NOTED = _MIB  # a change of what the cache holds below this, and below a thousandth of it, is not worth a commit
+_NOTED = 64 * 1024  # a change of what the cache holds below this, and below a thousandth of it, is not worth a commit
 _SHARE = 25  # adding up takes at most one of so many seconds
 _ALERT, _AT_EASE = 0.80, 0.75  # of the hard limit: an alert begins, and ends
 _RESTORED = 0.03  # of the limit: what the restores of one process may bring back between two looks
+_AS_IT_WAS_NS = 30 * _SECOND
 _NAME = "cache_holds"
 ABSURD_NS = 3600 * _SECOND  # no grant holds for so long, by clocks that are right
 
@@ -219,4 +220,5 @@ def room_for(kelp: Kelp, size: int) -> bool:
     if noted.limit is None:
         return True
     most = int(noted.limit * _RESTORED)
-    return kelp.allowance.take(size, noted.measured_ns, noted.limit - noted.clean, most)
+    stamp = (noted.measured_ns, kelp.clock.now_ns() // _AS_IT_WAS_NS)  # what is not noted anew has not changed
+    return kelp.allowance.take(size, stamp, noted.limit - noted.clean, most)

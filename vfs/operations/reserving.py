@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from vfs import turns
 from vfs.core import Kelp
@@ -52,10 +52,19 @@ class Reservation:
         for chunk in chunks:
             self._come += len(chunk)
             if self._come > self._size:
-                self.grow(max(self._come - self._size, min(self._size, _STEP)))
+                self._follow()
             if not self._kelp.escrow.is_fresh():  # a client may take hours
                 self._renew()
             yield chunk
+
+    def _follow(self) -> None:
+        """Of an upload that does not tell its length: some bytes more than what came, where there are any."""
+        short = self._come - self._size
+        ahead = min(self._size, _STEP)
+        if ahead > short:
+            with suppress(NoSpace):
+                return self.grow(ahead)
+        self.grow(short)
 
     def confirm(self) -> None:
         """Right before the commit: there is room for all that came. Raises NoSpace when so much time has passed that
@@ -95,18 +104,24 @@ def _ask(kelp: Kelp, size: int, limit: int) -> None:
     with _alone(escrow.asking):
         if escrow.take(size) if size else escrow.is_fresh():  # somebody else asked meanwhile
             return
-        if not escrow.is_refused(size):
-            if _grant(kelp, size, limit):
-                return
-            if escrow.may_measure():
-                began = time.monotonic()
-                cache_limits.rebase(kelp)
-                escrow.measured(_SHARE * (time.monotonic() - began))
-                if _grant(kelp, size, limit):
-                    return
-            escrow.refused(size, _REFUSED)
-    if size or not escrow.holds():
-        raise NoSpace(f"{size} bytes do not fit beside what waits in the cache for the NAS")
+        rest = escrow.take_rest(size)
+        if escrow.is_refused(size - rest) or not _granted(kelp, size - rest, limit):
+            escrow.give_back(rest)
+            if size or not escrow.holds():
+                raise NoSpace(f"{size} bytes do not fit beside what waits in the cache for the NAS")
+
+
+def _granted(kelp: Kelp, size: int, limit: int) -> bool:
+    if _grant(kelp, size, limit):
+        return True
+    if kelp.escrow.may_measure():
+        began = time.monotonic()
+        cache_limits.rebase(kelp)
+        kelp.escrow.measured(_SHARE * (time.monotonic() - began))
+        if _grant(kelp, size, limit):
+            return True
+    kelp.escrow.refused(size, _REFUSED)
+    return False
 
 
 @contextmanager
