@@ -58,9 +58,7 @@ def begin(database: Database, settings: Settings, look: Look, now_ns: int) -> No
     if noted is None and look.installation == installation:
         raise ConfigurationError(f"{root} belongs to this drive already: `kelp serve` shows it")
     if noted is None and look.is_empty:
-        raise ConfigurationError(
-            f"there is nothing in {root}: is the NAS mounted? `kelp serve` makes a new drive there"
-        )
+        raise ConfigurationError(f"{root} is empty: is the NAS mounted? `kelp serve` makes a new drive there")
     mark(database, noted or nas_walk.fresh_mark(ADOPT, str(root)))
 
 

@@ -38,8 +38,8 @@ def nas_place(
 ) -> dict[str, object]:
     """The NAS name an entry shall have in a folder, unique there, as columns of `entries` (spec §5, NAS names).
 
-    `stamp_ns`: the registration time, or the stamp fixed earlier, which stays as long as it is free. `adopted`: the name
-    of a file that Kelp found there, which stays in the same way.
+    `stamp_ns`: the registration time, or the stamp fixed earlier, which stays as long as it is free. `adopted`: the
+    name of a file that Kelp found there, which stays in the same way.
     """
     id, entry_uuid = id_and_uuid
     properties = kelp.nas.properties

@@ -1,0 +1,94 @@
+"""`kelp nas adopt`: a tree that was there before Kelp becomes a drive."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import click
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cli.display import complain, err, printable, say, size_in_words
+from cli.drive import load_settings, log_option, place_options, set_up_log
+from cli.serving import make_private
+from vfs import bootstrap, trace
+from vfs.errors import NasDown, NoSpace, StoreUnavailable
+from vfs.operations import adopting
+from vfs.operations.nas_walk import Report, Taken
+from vfs.settings import Settings
+
+Alone = Callable[[Settings], AbstractContextManager[None]]
+
+_SHOWN = 20  # of what was left alone
+
+
+def make_commands(alone: Alone) -> tuple[click.Command, ...]:
+    """`alone`: a block during which no server of the drive runs on this machine. Raises ConfigurationError."""
+
+    @click.command("adopt")
+    @click.option("--dry-run", is_flag=True, help="only look, and tell what would be left alone")
+    @place_options
+    @log_option("warning")
+    def adopt(dry_run: bool, config: Path | None, data: Path | None, nas: Path | None, log_level: str) -> None:
+        """Make a drive of a tree that exists already.
+
+        Everything below the NAS folder becomes a file or folder of a new drive, where it is and by the name it has:
+        nothing is copied, renamed or rewritten. The only thing that is made there is `.kelp/drive.json`, which says
+        whose NAS it is. What a drive cannot show is left alone and listed. When it was interrupted, run it again: it
+        goes on where it was. Then start `kelp serve`.
+        """
+        set_up_log(log_level)
+        settings = load_settings(config, data, nas)
+        with trace.under(trace.new_id("cli")):
+            if dry_run:
+                with _progress() as report:
+                    taken = adopting.look_through(settings, report)
+                _tell(taken, "could be adopted")
+                return
+            make_private(settings.data)
+            with alone(settings), _advised("adopt"), _progress() as report:
+                with bootstrap.opened_for_taking(settings, adopting.begin) as kelp:
+                    taken = adopting.adopt(kelp, report)
+        _tell(taken, "are in the drive now; `kelp serve` shows them")
+
+    return (adopt,)
+
+
+@contextlib.contextmanager
+def _advised(command: str) -> Iterator[None]:
+    """What is away or full now may not be later."""
+    try:
+        yield
+    except (NasDown, StoreUnavailable, NoSpace) as error:
+        complain(f"{error}; what was done stays: run `kelp nas {command}` again")
+        raise click.exceptions.Exit(1) from error
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Report]:
+    """A bar on a terminal: folders looked into, of those found so far."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    console = err()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("looking", total=None)
+
+        def report(taken: Taken) -> None:
+            words = f"{taken.files} files, {size_in_words(taken.bytes)}"
+            progress.update(task, completed=taken.walked, total=taken.known, description=words)
+
+        yield report
+
+
+def _tell(taken: Taken, what: str) -> None:
+    say(f"{taken.files} files and {taken.folders} folders, {size_in_words(taken.bytes)}, {what}")
+    if not taken.left_count:
+        return
+    say(f"{taken.left_count} left alone:")
+    shown = taken.left if not sys.stdout.isatty() else taken.left[:_SHOWN]
+    for path, why in shown:
+        say(f"  {printable(path)}: {why}")
+    if len(shown) < taken.left_count:
+        say(f"  ... and {taken.left_count - len(shown)} more")
