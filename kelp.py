@@ -19,7 +19,23 @@ from pathlib import Path
 
 import click
 
-from cli import banner, check, doctor, dump, locks, nas, processes, status, sync, tls, trash, users, versions, worker
+from cli import (
+    banner,
+    check,
+    doctor,
+    dump,
+    locks,
+    nas,
+    nas_taking,
+    processes,
+    status,
+    sync,
+    tls,
+    trash,
+    users,
+    versions,
+    worker,
+)
 from cli.address import address_for
 from cli.allocator import share_arenas
 from cli.display import complain
@@ -31,11 +47,12 @@ from dav_provider.http_server import make_server
 from dav_provider.recording import Recorder
 from jobs import diagnosing, redis_queue, runner
 from jobs import worker as queue_worker
+from jobs.jobs_lock import JobsLock
 from jobs.queue import InProcessQueue
 from jobs.redis_queue import RedisQueue
 from vfs import bootstrap, counts, telemetry
 from vfs.core import JobQueue, Kelp
-from vfs.errors import KelpError
+from vfs.errors import ConfigurationError, KelpError
 from vfs.settings import Settings
 
 _log = logging.getLogger("kelp")
@@ -152,7 +169,18 @@ def _drive(settings: Settings, kind: str) -> Iterator[Kelp]:
         yield undo.enter_context(contextlib.closing(bootstrap.build(settings, queue=queue)))
 
 
+@contextlib.contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """No process of this machine runs the drive's jobs, nor begins to before the block ends."""
+    with contextlib.closing(JobsLock(settings)) as lock:
+        if not lock.take_alone():
+            raise ConfigurationError("a server of this drive is running: stop it first")
+        yield
+
+
 commands.add_command(worker.make_command(_work))
+for _command in nas_taking.make_commands(_alone):
+    nas.nas.add_command(_command)
 
 
 def _show_banner(settings: Settings, port: int, login: Login, certificate: banner.Certificate | None) -> None:
