@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from vfs import trace
 from vfs.background import Background
 from vfs.core import Clock, JobQueue, Kelp, NoQueue, SystemClock
 from vfs.crypto.attempts import Attempts
@@ -28,6 +29,7 @@ from vfs.storage.retrying import RetryingObjectStore
 from vfs.storage.s3 import S3ObjectStore
 from vfs.storage.s3_address import S3Address
 from vfs.storage.small_contents import SmallContents
+from vfs.storage.traced import TracedObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ def build(
         if not unfinished:
             _require_whole(database)
         store = cache or _open_cache(settings)
+        if trace.is_followed():
+            store = TracedObjectStore(store)
         clock = clock or SystemClock()
         holds = Holds(partial(_publish, database, clock), settings.cache.publish, settings.cache.lease)
         background = Background()

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _spans_log = logging.getLogger("kelp.span")
 
-_MOST = 8192  # spans that wait: some 5 MiB
+MOST = 8192  # spans that wait: some 5 MiB
 _AT_ONCE = 512  # in one request to the collector
 _PERIOD = 1.0  # seconds between two looks whether there is something to send
 _PATIENCE = 5.0  # seconds for one request to the collector, tries included
+_LAST = 2.0  # … and for all that waits when the process ends
 _URL = re.compile(r"https?://[^/\s@]+(/\S*)?", re.IGNORECASE)
 _TRACES = "/v1/traces"  # OTLP 1.x, "OTLP/HTTP Request"
 
@@ -97,12 +98,13 @@ class Sending:
         self._waiting: deque[trace.Span] = deque()
         self._ended = threading.Event()
         self._away = False  # … and the log says so: once, however long it lasts
+        self._given_up = False  # the process ends, and does not wait any longer
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
         self._thread.start()
 
     def take(self, span: trace.Span) -> None:
         """Never waits; what does not fit is dropped."""
-        if len(self._waiting) < _MOST:
+        if len(self._waiting) < MOST:
             self._waiting.append(span)
         else:
             metrics.SPANS_DROPPED.inc()
@@ -110,7 +112,8 @@ class Sending:
     def close(self) -> None:
         """Send what waits, if the collector takes it within seconds."""
         self._ended.set()
-        self._thread.join(_PATIENCE)
+        self._thread.join(_LAST)
+        self._given_up = True
         self._exporter.shutdown()
 
     def _run(self) -> None:
@@ -118,7 +121,8 @@ class Sending:
         while not ended:
             ended = self._ended.wait(_PERIOD)
             for _ in range(-(-len(self._waiting) // _AT_ONCE)):
-                if not self._send() and ended:
+                sent = self._send()
+                if self._given_up or (self._ended.is_set() and not sent):
                     return
 
     def _send(self) -> bool:
@@ -132,7 +136,7 @@ class Sending:
             sent = False
         if not sent:
             metrics.SPANS_DROPPED.inc(len(spans))
-        if sent is self._away:
+        if sent is self._away and not self._given_up:
             self._away = not sent
             _log.warning("the telemetry collector %s", "takes spans again" if sent else "is away: spans are dropped")
         return sent

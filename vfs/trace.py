@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import getrandbits
 from types import TracebackType
-from typing import TypeAlias
+from typing import ParamSpec, TypeAlias, TypeVar
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Fact: TypeAlias = str | int | float | bool
 
 
@@ -93,6 +95,22 @@ def span(name: str, **facts: Fact) -> AbstractContextManager[None]:
     return _NOTHING if _take is None else _Step(name, facts)
 
 
+def around(name: str, block: AbstractContextManager[T]) -> AbstractContextManager[T]:
+    """`block` as a step of the work at hand."""
+    return block if _take is None else _around(name, block)
+
+
+def carried(action: Callable[P, T]) -> Callable[P, T]:
+    """The same, for another thread: what it does there belongs to the work at hand here."""
+    context = contextvars.copy_context()
+    return lambda *arguments, **options: context.run(action, *arguments, **options)
+
+
+def is_followed() -> bool:
+    """Whether somebody wants spans."""
+    return _take is not None
+
+
 def done(work: Work, name: str, error: str = "", **facts: Fact) -> None:
     """The work as a whole has ended."""
     if _take is None or not work.span_id:
@@ -144,6 +162,12 @@ class _Step:
             what = "" if kind is None else kind.__name__  # its words may name a file
             ended = time.time_ns()
             _take(Span(self._name, current(), self._id, self._parent, self._begun_ns, ended, what, self._facts))
+
+
+@contextlib.contextmanager
+def _around(name: str, block: AbstractContextManager[T]) -> Iterator[T]:
+    with _Step(name, {}), block as inner:
+        yield inner
 
 
 # --- the log ---

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeVar
 
+from vfs import trace
 from vfs.errors import ConfigurationError
 from vfs.metadata import database_url
 from vfs.metadata.memory import Memory
@@ -89,7 +90,7 @@ class Database:
         """
         if not quiet:
             self._moment.version = None
-        return self._engine.write(quiet)
+        return trace.around("db.transaction", self._engine.write(quiet))
 
     def recall(self, key: Hashable, look: Callable[[Tx], T]) -> T:
         """What `look` finds in a read transaction, from memory while no process has changed the database since.

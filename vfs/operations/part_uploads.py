@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import MutableSequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from vfs import turns
+from vfs import trace, turns
 from vfs.model import Part, Stored
 from vfs.operations.incoming import Body
 from vfs.storage.object_store import ObjectStore
@@ -83,7 +83,9 @@ class _Upload:
 
     def begin(self, held: list[bytes], blocks: bytes | None) -> None:
         key = _register(self._id, self._parts)
-        self._running.append((len(self._parts) - 1, blocks, self._threads.submit(_put, self._cache, key, held)))
+        self._running.append(
+            (len(self._parts) - 1, blocks, self._threads.submit(trace.carried(_put), self._cache, key, held))
+        )
 
     def go_on(self, body: Body) -> None:
         """The rest of the body, and the end of all parts. Raises what any of them raised."""
