@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from jobs import outage, settling, steps
+from jobs.footing import LostLease, Progress, Vanished
 from jobs.plan import plan
 from vfs import trace
 from vfs.core import Kelp
 from vfs.errors import NasDown
 from vfs.model import Done
-from vfs.nas_model import TEMPORARY, Job, Write, WriteVersion
+from vfs.nas_model import TEMPORARY, Job, Secure, Write, WriteVersion
 from vfs.operations import claiming, mirroring
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class Worker:
         return len(jobs)
 
 
-def _settled(kelp: Kelp, job: Job) -> tuple[steps.Progress, str]:
+def _settled(kelp: Kelp, job: Job) -> tuple[Progress, str]:
     """How far it came, and what kept us from seeing it; that is the entry's own fault, and uses up a retry."""
     try:
         at = settling.settle(kelp, job)
@@ -92,7 +93,7 @@ def _settled(kelp: Kelp, job: Job) -> tuple[steps.Progress, str]:
         raise
     except Exception as error:
         _log_fault(job, error)
-        return steps.Progress.of(job), outage.reason(error)
+        return Progress.of(job), outage.reason(error)
     return at, ""
 
 
@@ -109,13 +110,13 @@ def drain(kelp: Kelp, owner: str, stop: Callable[[], bool] = lambda: False) -> i
 class _Batch:
     """How far the jobs of a batch came."""
 
-    finished: list[steps.Progress] = field(default_factory=list)
-    vanished: list[steps.Progress] = field(default_factory=list)  # planned anew
-    waiting: list[steps.Progress] = field(default_factory=list)  # for the cache
-    failed: list[tuple[steps.Progress, str]] = field(default_factory=list)
+    finished: list[Progress] = field(default_factory=list)
+    vanished: list[Progress] = field(default_factory=list)  # planned anew
+    waiting: list[Progress] = field(default_factory=list)  # for the cache
+    failed: list[tuple[Progress, str]] = field(default_factory=list)
 
     @property
-    def every(self) -> list[steps.Progress]:
+    def every(self) -> list[Progress]:
         return [*self.finished, *self.vanished, *self.waiting, *(at for at, _ in self.failed)]
 
 
@@ -127,7 +128,7 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
         if stop():
             mirroring.abandon(kelp, jobs[number:])
             break
-        at = steps.Progress.of(job)
+        at = Progress.of(job)
         if batch.waiting and _needs_cache(job):  # each would wait as long as the first did
             batch.waiting.append(at)
             continue
@@ -139,13 +140,13 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
                 for step in job.steps:
                     steps.run(kelp, step, at)
             batch.finished.append(at)
-        except steps.LostLease as error:
+        except LostLease as error:
             log.warning("%s is another worker's now", error)
         except NasDown as error:
             outage.declare(kelp, error)
             mirroring.abandon(kelp, jobs[number:])
             break
-        except steps.Vanished as error:
+        except Vanished as error:
             log.warning("%s: planned anew", error)
             batch.vanished.append(at)
         except Exception as error:
@@ -154,10 +155,10 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
 
 
 def _needs_cache(job: Job) -> bool:
-    return any(isinstance(step, Write | WriteVersion) for step in job.steps)
+    return any(isinstance(step, Write | WriteVersion | Secure) for step in job.steps)
 
 
-def _sort_out(batch: _Batch, at: steps.Progress, error: Exception) -> None:
+def _sort_out(batch: _Batch, at: Progress, error: Exception) -> None:
     """Unless a part of the drive is away, whatever it is is this entry's: the others go on, it is tried again and then
     reported."""
     _log_fault(at.job, error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from vfs.core import Kelp
-from vfs.errors import ContentCorrupt, KelpError, NasDown, ObjectMissing, StoreError, StoreUnavailable
+from vfs.errors import KelpError, NasDown, StoreError, StoreUnavailable
 from vfs.operations import nas_state
 from vfs.operations.nas_state import NasState
 
@@ -22,12 +22,9 @@ def is_entry_fault(error: Exception) -> bool:
 
 
 def is_outage(error: Exception) -> bool:
-    """NAS, cache or database do not answer: tried again for as long as it takes.
-
-    A content that the cache was asked for and has not, nor the NAS, is lost: that is the entry's.
-    """
-    lost = isinstance(error.__cause__, ObjectMissing | ContentCorrupt)
-    return isinstance(error, StoreUnavailable) and not lost
+    """NAS, cache or database do not answer: tried again for as long as it takes. A content that is lost is the
+    entry's fault."""
+    return isinstance(error, StoreUnavailable)
 
 
 def reason(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vfs.model import Kind
+from vfs.model import ROOT_ID, Kind
 from vfs.nas_model import (
     GONE,
     TEMPORARY,
@@ -10,6 +10,7 @@ from vfs.nas_model import (
     Keep,
     MakeFolder,
     Move,
+    MoveVersion,
     NasVersion,
     Note,
     Remove,
@@ -19,6 +20,7 @@ from vfs.nas_model import (
     Touch,
     Write,
     WriteVersion,
+    is_private,
 )
 
 _SECOND = 1_000_000_000
@@ -30,62 +32,107 @@ def plan(situation: Situation, fence: int) -> list[Step]:
     A moved file is renamed before it is overwritten, and the content that an overwrite replaces becomes its
     version first, so at every instant each content has a place (design §1.4).
     """
-    kept = [version for version in situation.versions if version.wanted is not None]
-    steps: list[Step] = []
-    spot = situation.recorded.spot
-    wanted = situation.desired.spot
-    if wanted is not None and spot is not None and spot != wanted:
-        steps.append(Move(spot, wanted))
-        spot = wanted
-    if situation.recorded.note is not None and situation.desired.note is None:
-        steps.insert(0, Note(situation.entry_id, None))
-    if wanted is None:
-        steps += _removal(situation, kept, spot, fence)
-    elif situation.kind == Kind.FOLDER:
-        if spot is None:
-            steps.append(MakeFolder(wanted))
-    else:
-        steps += _content(situation, kept, spot, wanted, fence)
-    if situation.desired.note not in (None, situation.recorded.note):
-        steps.append(Note(situation.entry_id, situation.desired.note))
-    done = {step.version for step in steps if isinstance(step, Keep)}
-    steps += [
-        WriteVersion(v.uuid, v.content_id, v.mtime_ns, f"{TEMPORARY}/{fence}-{n}", v.wanted)
-        for n, v in enumerate(kept, 1)
-        if v.path is None and v.wanted is not None and v.uuid not in done
+    note = [Note(situation.entry_id, None)] if situation.recorded.note and situation.desired.note is None else []
+    if situation.kind == Kind.FOLDER:
+        return [*note, *_folder(situation, fence), *_noted(situation)]
+    aside = _aside(situation, fence)
+    keeper = _keeper(situation)
+    writes = {v.uuid: _written(v, fence, n) for n, v in enumerate(situation.versions, 1) if v is not keeper}
+    missing = [v for v in situation.versions if v.spot is None and v.wanted is not None and v is not keeper]
+    # What can be had from the file that is there, perhaps from nowhere else, is written before that one goes.
+    first = [v for v in missing if keeper is not None and v.content_id == situation.recorded.content_id]
+    return [
+        *note,
+        *(MoveVersion(v.uuid, v.spot, aside[v.uuid]) for v in situation.versions if v.uuid in aside and v.spot),
+        *_file(situation, keeper, [writes[v.uuid] for v in first], fence),
+        *_noted(situation),
+        *_moved(situation, aside),
+        *(writes[v.uuid] for v in missing if v not in first),
+        *(DropVersion(v.uuid, aside.get(v.uuid, v.spot)) for v in situation.versions if v.spot and v.wanted is None),
     ]
-    steps += [DropVersion(v.uuid, v.path) for v in situation.versions if v.wanted is None and v.path is not None]
-    return steps
 
 
-def _content(situation: Situation, kept: list[NasVersion], spot: Spot | None, wanted: Spot, fence: int) -> list[Step]:
+def _noted(situation: Situation) -> list[Step]:
+    if situation.desired.note in (None, situation.recorded.note):
+        return []
+    return [Note(situation.entry_id, situation.desired.note)]
+
+
+def _folder(situation: Situation, fence: int) -> list[Step]:
+    spot, wanted = situation.recorded.spot, situation.desired.spot
+    if wanted is not None:
+        return [MakeFolder(wanted)] if spot is None else [Move(spot, wanted)] if spot != wanted else []
+    if spot is None:
+        return []
+    # Out of the tree in one step; what is in it goes afterwards, however much it is.
+    gone = Spot(ROOT_ID, f"{GONE}{situation.entry_id}-{fence}")
+    return [Move(spot, gone), Remove(gone, folder=True)]
+
+
+def _file(situation: Situation, keeper: NasVersion | None, first: list[Step], fence: int) -> list[Step]:
     desired, recorded = situation.desired, situation.recorded
-    if desired.content_id is None:
+    spot, wanted = recorded.spot, desired.spot
+    keeps: list[Step] = []
+    if keeper is not None and keeper.wanted is not None and spot is not None:
+        if not is_private(keeper.wanted):
+            return [*first, Keep(keeper.uuid, spot, keeper.wanted), *_content(situation, None, fence)]
+        keeps = [Keep(keeper.uuid, wanted or spot, keeper.wanted)]
+    if wanted is None:
+        return [*first, *keeps, Remove(spot, folder=False)] if spot is not None else []
+    moved: list[Step] = [Move(spot, wanted)] if spot is not None and spot != wanted else []
+    return [*first, *moved, *keeps, *_content(situation, spot, fence)]
+
+
+def _content(situation: Situation, spot: Spot | None, fence: int) -> list[Step]:
+    """`spot`: where its file is, or was until a moment ago; None: there is none."""
+    desired, recorded = situation.desired, situation.recorded
+    if desired.spot is None or desired.content_id is None:
         return []
     if spot is not None and recorded.content_id == desired.content_id:
         shown = recorded.mtime_ns is not None and recorded.mtime_ns // _SECOND == desired.mtime_ns // _SECOND
-        return [] if shown else [Touch(wanted, desired.mtime_ns)]
-    steps: list[Step] = []
-    if spot is not None:
-        steps += _keep(kept, recorded.content_id, wanted)
+        return [] if shown else [Touch(desired.spot, desired.mtime_ns)]
     temp = f"{TEMPORARY}/{fence}-0"
-    steps.append(Write(wanted, desired.content_id, desired.mtime_ns, temp, replace=spot is not None))
+    return [Write(desired.spot, desired.content_id, desired.mtime_ns, temp, replace=spot is not None)]
+
+
+def _keeper(situation: Situation) -> NasVersion | None:
+    """The version that the file becomes which is about to be replaced or removed, without copying."""
+    recorded, desired = situation.recorded, situation.desired
+    if recorded.spot is None or (desired.spot is not None and desired.content_id in (None, recorded.content_id)):
+        return None
+    found = [
+        v for v in situation.versions if v.wanted is not None and v.spot is None and v.content_id == recorded.content_id
+    ]
+    return next((v for v in found if v.wanted == recorded.spot), found[0] if found else None)
+
+
+def _aside(situation: Situation, fence: int) -> dict[str, Spot]:
+    """Versions that stand where something else of the entry shall come, and where they wait meanwhile."""
+    aimed: dict[tuple[int, str], str] = {}
+    if situation.desired.spot is not None and situation.desired.spot != situation.recorded.spot:
+        aimed[_key(situation.desired.spot)] = ""
+    aimed |= {_key(v.wanted): v.uuid for v in situation.versions if v.wanted is not None and v.wanted != v.spot}
+    return {
+        v.uuid: Spot(ROOT_ID, f"{TEMPORARY}/held-{v.uuid}-{fence}")
+        for v in situation.versions
+        if v.spot is not None and aimed.get(_key(v.spot), v.uuid) != v.uuid
+    }
+
+
+def _key(spot: Spot) -> tuple[int, str]:
+    """Rather one too many is moved aside than one too few, on a NAS that ignores case."""
+    return spot.parent_id, spot.name.casefold()
+
+
+def _moved(situation: Situation, aside: dict[str, Spot]) -> list[Step]:
+    steps: list[Step] = []
+    for v in situation.versions:
+        spot = aside.get(v.uuid, v.spot)
+        if spot is not None and v.wanted is not None and spot != v.wanted:
+            steps.append(MoveVersion(v.uuid, spot, v.wanted))
     return steps
 
 
-def _keep(kept: list[NasVersion], content_id: str | None, spot: Spot) -> list[Step]:
-    """The file that is there holds an older content: it becomes the version's file, without copying."""
-    for version in kept:
-        if version.path is None and version.content_id == content_id and version.wanted is not None:
-            return [Keep(version.uuid, spot, version.wanted)]
-    return []
-
-
-def _removal(situation: Situation, kept: list[NasVersion], spot: Spot | None, fence: int) -> list[Step]:
-    if spot is None:
-        return []
-    if situation.kind == Kind.FOLDER:
-        # Out of the tree in one step; what is in it goes afterwards, however much it is.
-        gone = Spot(1, f"{GONE}{situation.entry_id}-{fence}")
-        return [Move(spot, gone), Remove(gone, folder=True)]
-    return [*_keep(kept, situation.recorded.content_id, spot), Remove(spot, folder=False)]
+def _written(version: NasVersion, fence: int, number: int) -> Step:
+    target = version.wanted or Spot(ROOT_ID, "")
+    return WriteVersion(version.uuid, version.content_id, version.mtime_ns, f"{TEMPORARY}/{fence}-{number}", target)

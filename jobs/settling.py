@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from jobs.steps import Progress, holds
+from jobs.footing import Progress, holds
 from vfs.core import Kelp
 from vfs.errors import ObjectMissing
+from vfs.model import Kind
 from vfs.nas_model import (
     NAMES,
     DropVersion,
@@ -19,9 +20,12 @@ from vfs.nas_model import (
     Keep,
     MakeFolder,
     Move,
+    MoveVersion,
     Note,
     Recorded,
     Remove,
+    Secure,
+    Spot,
     Touch,
     Write,
     WriteVersion,
@@ -59,11 +63,23 @@ def _was_made(kelp: Kelp, step: MakeFolder, at: Progress) -> bool:
 def _was_moved(kelp: Kelp, step: Move, at: Progress) -> bool:
     source, target = at.job.path(step.source), at.job.path(step.target)
     goes_on = any(isinstance(later, Remove | Keep) and later.spot == step.target for later in at.job.steps)
-    if kelp.nas.stat(source) is not None or (kelp.nas.stat(target) is None and not goes_on):
+    if _is_still_there(kelp, source, at) or (kelp.nas.stat(target) is None and not goes_on):
         return False
     at.touched(source, target)
     at.recorded = replace(at.recorded, spot=step.target)
     return True
+
+
+def _is_still_there(kelp: Kelp, path: str, at: Progress) -> bool:
+    """A version of the same file may have come to its place since."""
+    info = kelp.nas.stat(path)
+    if info is None or at.job.situation.kind == Kind.FOLDER:
+        return info is not None
+    was = at.recorded
+    comes = any(
+        isinstance(step, MoveVersion | WriteVersion) and at.job.path(step.target) == path for step in at.job.steps
+    )
+    return not comes or (info.size, info.mtime_ns, info.inode) == (was.size, was.mtime_ns, was.inode)
 
 
 def _was_written(kelp: Kelp, step: Write, at: Progress) -> bool:
@@ -88,22 +104,60 @@ def _holds(kelp: Kelp, path: str, content_id: str) -> bool:
         return False
 
 
-def _was_kept(kelp: Kelp, step: Keep | WriteVersion, at: Progress) -> bool:
-    known = {version.uuid: version.content_id for version in at.job.situation.versions}
-    content_id = step.content_id if isinstance(step, WriteVersion) else known.get(step.version)
-    if content_id is None or not _holds(kelp, step.path, content_id):
+def _content_of(at: Progress, version: str) -> str:
+    return next((v.content_id for v in at.job.situation.versions if v.uuid == version), "")
+
+
+def _has_come(kelp: Kelp, version: str, target: Spot, content_id: str, at: Progress) -> bool:
+    """The version's file is there: noted, as it is seen."""
+    path = at.job.path(target)
+    info = kelp.nas.stat(path)
+    if info is None or not content_id or not _holds(kelp, path, content_id):
         return False
-    at.touched(step.path)
-    at.version_paths[step.version] = step.path
-    if isinstance(step, Keep) and kelp.nas.stat(at.job.path(step.spot)) is None:
-        at.recorded = Recorded(note=at.recorded.note)  # it moved: this NAS has no links
+    at.touched(path)
+    at.versions[version] = Recorded(target, content_id, info.size, info.mtime_ns, info.inode)
+    return True
+
+
+def _was_version_written(kelp: Kelp, step: WriteVersion, at: Progress) -> bool:
+    return _has_come(kelp, step.version, step.target, step.content_id, at)
+
+
+def _was_kept(kelp: Kelp, step: Keep, at: Progress) -> bool:
+    source = at.job.path(step.spot)
+    if not _has_come(kelp, step.version, step.target, _content_of(at, step.version), at):
+        return False
+    if step.spot == step.target or kelp.nas.stat(source) is None:
+        at.touched(source)
+        at.recorded = Recorded(note=at.recorded.note)  # it is the version's now; or this NAS has no links: it moved
+    return True
+
+
+def _was_version_moved(kelp: Kelp, step: MoveVersion, at: Progress) -> bool:
+    """Also when it has gone on since, or its old place is another's already."""
+    source, content_id = at.job.path(step.source), _content_of(at, step.version)
+    before = at.version(step.version)
+    info = kelp.nas.stat(source)
+    if info is not None and info.inode == before.inode and _holds(kelp, source, content_id):
+        return False
+    if _has_come(kelp, step.version, step.target, content_id, at):
+        at.touched(source)
+        return True
+    if not any(getattr(later, "source", getattr(later, "spot", None)) == step.target for later in at.job.steps):
+        return False
+    if info is not None and _holds(kelp, source, content_id):
+        return False
+    at.touched(source)
+    at.versions[step.version] = replace(before, spot=step.target)
     return True
 
 
 def _was_dropped(kelp: Kelp, step: DropVersion, at: Progress) -> bool:
-    if kelp.nas.stat(step.path) is not None:
+    path = at.job.path(step.spot)
+    if kelp.nas.stat(path) is not None:
         return False
-    at.version_paths[step.version] = None
+    at.touched(path)
+    at.versions[step.version] = Recorded()
     return True
 
 
@@ -134,14 +188,21 @@ def _was_noted(kelp: Kelp, step: Note, at: Progress) -> bool:
     return True
 
 
+def _was_secured(_kelp: Kelp, _step: Secure, _at: Progress) -> bool:
+    """Nothing on the NAS tells; whether the next step was done does."""
+    return True
+
+
 _SETTLE: dict[type, Callable[[Kelp, Any, Progress], bool]] = {
     MakeFolder: _was_made,
     Move: _was_moved,
     Write: _was_written,
     Touch: _was_touched,
     Keep: _was_kept,
-    WriteVersion: _was_kept,
+    MoveVersion: _was_version_moved,
+    WriteVersion: _was_version_written,
     DropVersion: _was_dropped,
     Remove: _was_removed,
     Note: _was_noted,
+    Secure: _was_secured,
 }

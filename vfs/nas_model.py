@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+from vfs import names
 from vfs.model import Kind
 
 TRASH = ".trash"
@@ -26,17 +27,6 @@ class Spot(NamedTuple):
 
     parent_id: int
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class NasVersion:
-    """An older content of a file: `path` from the NAS root where it is, or None; `wanted` where it shall be."""
-
-    uuid: str
-    content_id: str
-    mtime_ns: int
-    path: str | None
-    wanted: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +49,24 @@ class Recorded:
     mtime_ns: int | None = None
     inode: int | None = None
     note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NasVersion:
+    """An older content of a file, written at `mtime_ns`: what the NAS has of it, and where it shall be (None: nowhere).
+
+    It is `wanted` below .kelp, or beside the file where every registration stays one (keep-dated).
+    """
+
+    uuid: str
+    content_id: str
+    mtime_ns: int
+    recorded: Recorded
+    wanted: Spot | None
+
+    @property
+    def spot(self) -> Spot | None:
+        return self.recorded.spot
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +113,19 @@ class Touch:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """The file at `spot`, about to be replaced, becomes the version at `path`."""
+    """The entry's file at `spot` becomes the version at `target`: by a second name below .kelp, since the file is about
+    to be replaced; in the tree it is the version's from now on, there or after a move."""
 
     version: str
     spot: Spot
-    path: str
+    target: Spot
+
+
+@dataclass(frozen=True, slots=True)
+class MoveVersion:
+    version: str
+    source: Spot
+    target: Spot
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +134,13 @@ class WriteVersion:
     content_id: str
     mtime_ns: int
     temp: str
-    path: str
+    target: Spot
 
 
 @dataclass(frozen=True, slots=True)
 class DropVersion:
     version: str
-    path: str
+    spot: Spot
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +155,13 @@ class Note:
 
     entry_id: int
     text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """These contents are, or are brought, whole into the cache: the next steps destroy what the NAS has of them."""
+
+    contents: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,20 +185,45 @@ class Result:
 
     job: Job
     recorded: Recorded
-    version_paths: Mapping[str, str | None]
+    versions: Mapping[str, Recorded]
     done: bool  # every step
 
 
-Step = MakeFolder | Move | Write | Touch | Keep | WriteVersion | DropVersion | Remove | Note
+VersionStep = Keep | MoveVersion | WriteVersion | DropVersion
+Step = MakeFolder | Move | Write | Touch | Remove | Note | Secure | VersionStep
 _STEPS = {
-    step.__name__: step for step in (MakeFolder, Move, Write, Touch, Keep, WriteVersion, DropVersion, Remove, Note)
+    step.__name__: step
+    for step in (MakeFolder, Move, Write, Touch, Keep, MoveVersion, WriteVersion, DropVersion, Remove, Note, Secure)
 }
+_ROOT_ID = 1
+_SPOTS = ("spot", "source", "target")
+_ONCE_PATHS = {"Keep": "target", "WriteVersion": "target", "DropVersion": "spot"}  # plans of earlier programs
+
+
+def is_private(spot: Spot) -> bool:
+    """Below .kelp, where nobody else is in the way."""
+    return spot.parent_id == _ROOT_ID and spot.name.startswith(f"{PRIVATE}/")
+
+
+def spots_of(steps: Iterable[Step]) -> set[Spot]:
+    """Every spot that these steps name."""
+    return {spot for step in steps for name in _SPOTS if (spot := getattr(step, name, None)) is not None}
+
+
+def version_targets(steps: Iterable[Step]) -> set[Spot]:
+    """Where these steps put versions into the tree."""
+    placing = (step.target for step in steps if isinstance(step, Keep | MoveVersion | WriteVersion))
+    return {spot for spot in placing if not is_private(spot)}
 
 
 def note_of(name: str, nas_name: str) -> str | None:
-    """What must be noted of a name that its NAS name cannot tell (cut, escaped, prefixed); None for a plain one."""
+    """What must be noted of a name that its NAS name cannot tell; None for a plain one.
+
+    Cut, escaped, prefixed; or adopted, and what looks like a stamp is none.
+    """
     last = nas_name.rpartition("/")[2]
-    if last == name or last.endswith(f"__{name}"):
+    adopted = last == name and not names.looks_stamped(name)
+    if adopted or (last != name and last.endswith(f"__{name}")):
         return None
     return json.dumps({"name": name, "nas_name": last}, ensure_ascii=False)
 
@@ -193,10 +241,14 @@ def _values(step: Step) -> dict[str, object]:
 def load_steps(text: str) -> list[Step]:
     steps: list[Step] = []
     for values in json.loads(text):
-        kind = _STEPS[values.pop("step")]
-        steps.append(kind(**{key: _value(key, value) for key, value in values.items()}))
+        name = values.pop("step")
+        if "path" in values:
+            values[_ONCE_PATHS[name]] = [_ROOT_ID, values.pop("path")]
+        steps.append(_STEPS[name](**{key: _value(key, value) for key, value in values.items()}))
     return steps
 
 
 def _value(key: str, value: Any) -> Any:
-    return Spot(*value) if key in ("spot", "source", "target") else value
+    if key in _SPOTS:
+        return Spot(*value)
+    return tuple(value) if key == "contents" else value

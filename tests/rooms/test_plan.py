@@ -15,6 +15,7 @@ from vfs.nas_model import (
     Keep,
     MakeFolder,
     Move,
+    MoveVersion,
     NasVersion,
     Recorded,
     Remove,
@@ -25,6 +26,7 @@ from vfs.nas_model import (
     Write,
     WriteVersion,
     dump_steps,
+    is_private,
     load_steps,
 )
 
@@ -38,11 +40,33 @@ TIMES = (0, 1_500_000_000, 1_700_000_000, 5_000_000_000)
 def _versions(draw: st.DrawFn) -> tuple[NasVersion, ...]:
     versions = []
     for number in range(draw(st.integers(0, 3))):
-        place = f".kelp/versions/5/{number}"
-        path = draw(st.sampled_from((None, place)))
-        wanted = draw(st.sampled_from((None, place)))
-        versions.append(NasVersion(f"v{number}", draw(st.sampled_from(CONTENTS)), number, path, wanted))
+        place = Spot(1, f".kelp/versions/5/{number}")
+        here = place if draw(st.booleans()) else None
+        wanted = place if draw(st.booleans()) else None
+        content = draw(st.sampled_from(CONTENTS))
+        versions.append(NasVersion(f"v{number}", content, number, _seen(here, content, number), wanted))
     return tuple(versions)
+
+
+def _versions_in_tree(draw: st.DrawFn, spot: Spot | None, there: Spot | None) -> tuple[NasVersion, ...]:
+    """Anywhere beside the file, each where another one was or where the file was, but nowhere twice."""
+    places = [Spot(folder, f"2026010100000{n}__f") for folder in (1, 7) for n in range(4)]
+    taken, wished = {there}, {spot}
+    versions = []
+    for number in range(draw(st.integers(0, 3))):
+        here = draw(st.sampled_from([None, *(place for place in places if place not in taken)]))
+        wanted = draw(st.sampled_from([None, *(place for place in places if place not in wished)]))
+        if here is None and wanted is None:
+            continue
+        taken |= {here}
+        wished |= {wanted}
+        content = draw(st.sampled_from(CONTENTS))
+        versions.append(NasVersion(f"v{number}", content, number, _seen(here, content, number), wanted))
+    return tuple(versions)
+
+
+def _seen(spot: Spot | None, content: str, number: int) -> Recorded:
+    return Recorded(spot, content, 1, number, 10 + number) if spot else Recorded()
 
 
 @st.composite
@@ -55,23 +79,26 @@ def situations(draw: st.DrawFn) -> Situation:
     have = Recorded(there)
     if there and is_file:
         have = Recorded(there, draw(st.sampled_from(CONTENTS)), 1, draw(st.sampled_from(TIMES)), 1)
-    return Situation(5, "uuid", kind, "f", wish, have, _versions(draw) if is_file else (), 9)
+    versions: tuple[NasVersion, ...] = ()
+    if is_file:
+        versions = _versions_in_tree(draw, spot, there) if draw(st.booleans()) else _versions(draw)
+    return Situation(5, "uuid", kind, "f", wish, have, versions, 9)
 
 
 @dataclass
 class DictNas:
     """Places of one entry, and what is recorded of it."""
 
-    at: dict[Spot | str, str]
+    at: dict[Spot, str]
     recorded: Recorded
-    paths: dict[str, str | None]
+    versions: dict[str, Recorded]
 
     @classmethod
     def of(cls, situation: Situation) -> DictNas:
-        here: dict[Spot | str, str] = {v.path: v.content_id for v in situation.versions if v.path is not None}
+        here: dict[Spot, str] = {v.spot: v.content_id for v in situation.versions if v.spot is not None}
         if situation.recorded.spot is not None:
             here[situation.recorded.spot] = situation.recorded.content_id or FOLDER
-        return cls(here, situation.recorded, {v.uuid: v.path for v in situation.versions})
+        return cls(here, situation.recorded, {v.uuid: v.recorded for v in situation.versions})
 
     def do(self, step: Step) -> None:
         match step:
@@ -88,20 +115,29 @@ class DictNas:
             case Touch(spot, mtime_ns):
                 assert spot in self.at
                 self.recorded = replace(self.recorded, mtime_ns=mtime_ns)
-            case Keep(version, spot, path):
-                self._new(path, self.at[spot])
-                self.paths[version] = path
-            case WriteVersion(version, content, _, _, path):
-                self._new(path, content)
-                self.paths[version] = path
-            case DropVersion(version, path):
-                del self.at[path]
-                self.paths[version] = None
+            case Keep(version, spot, target):
+                content = self.at[spot]
+                if not is_private(target):
+                    del self.at[spot]
+                    self.recorded = Recorded()
+                self._new(target, content)
+                self.versions[version] = Recorded(target, content)
+            case MoveVersion(version, source, target):
+                assert self.versions[version].spot == source
+                self._new(target, self.at.pop(source))
+                self.versions[version] = replace(self.versions[version], spot=target)
+            case WriteVersion(version, content, _, _, target):
+                self._new(target, content)
+                self.versions[version] = Recorded(target, content)
+            case DropVersion(version, spot):
+                assert self.versions[version].spot == spot
+                del self.at[spot]
+                self.versions[version] = Recorded()
             case Remove(spot, folder):
                 assert (self.at.pop(spot) == FOLDER) == folder
                 self.recorded = Recorded()
 
-    def _new(self, place: Spot | str, content: str) -> None:
+    def _new(self, place: Spot, content: str) -> None:
         assert place not in self.at, f"{place} is taken"
         self.at[place] = content
 
@@ -113,7 +149,7 @@ def needed(situation: Situation) -> set[str]:
 
 def carried_out(situation: Situation, nas: DictNas) -> Situation:
     """What the mirror reads after the steps: versions that left the NAS are not read any more."""
-    versions = (replace(v, path=nas.paths[v.uuid]) for v in situation.versions)
+    versions = (replace(v, recorded=nas.versions[v.uuid]) for v in situation.versions)
     return replace(situation, recorded=nas.recorded, versions=tuple(versions))
 
 
@@ -126,8 +162,10 @@ def test_the_steps_reach_what_is_desired_and_nothing_is_left_to_do(situation: Si
         nas.do(step)
         lost = (needed(situation) & there) - set(nas.at.values())
         assert not lost, f"{lost} is nowhere after {step}"
+        spots = [seen.spot for seen in (nas.recorded, *nas.versions.values()) if seen.spot is not None]
+        assert len(set(spots)) == len(spots), f"two at one place after {step}"
     wish = situation.desired
-    expected: dict[Spot | str, str] = {v.wanted: v.content_id for v in situation.versions if v.wanted is not None}
+    expected: dict[Spot, str] = {v.wanted: v.content_id for v in situation.versions if v.wanted is not None}
     if wish.spot is not None:
         expected[wish.spot] = wish.content_id or FOLDER
     assert nas.at == expected
@@ -160,3 +198,10 @@ def test_a_plan_is_the_same_each_time_and_survives_being_recorded(situation: Sit
     steps = plan(situation, fence)
     assert plan(situation, fence) == steps
     assert load_steps(dump_steps(steps)) == steps
+
+
+def test_a_plan_that_an_earlier_program_recorded_can_be_settled() -> None:
+    text = """[{"step": "Keep", "version": "v", "spot": [7, "f"], "path": ".kelp/versions/5/v"},
+              {"step": "DropVersion", "version": "w", "path": ".kelp/versions/5/w"}]"""
+    kept, dropped = Spot(1, ".kelp/versions/5/v"), Spot(1, ".kelp/versions/5/w")
+    assert load_steps(text) == [Keep("v", Spot(7, "f"), kept), DropVersion("w", dropped)]

@@ -80,6 +80,10 @@ class Events:
         row = self._tx.one(sql, id=entry_id)
         return row[0] if row else None
 
+    def has_failed(self, entry_id: int) -> bool:
+        sql = "SELECT 1 FROM sync_events WHERE aggregate_id = :id AND status = 'FAILED' LIMIT 1"
+        return self._tx.one(sql, id=entry_id) is not None
+
     def start(self, entry_id: int) -> None:
         sql = "UPDATE sync_events SET status = 'PROCESSING' WHERE aggregate_id = :id AND status = 'PENDING'"
         self._tx.run(sql, id=entry_id)

@@ -130,6 +130,10 @@ class Leases:
         sql = f"SELECT id FROM mirror_leases WHERE expires_ns > 0 AND id IN ({marks})"
         return {row[0] for row in self._tx.all(sql, **values)}
 
+    def plans_with_versions(self) -> list[str]:
+        """Of leases under which versions come, go or move."""
+        return [row[0] for row in self._tx.all("""SELECT plan FROM mirror_leases WHERE plan LIKE '%"version"%'""")]
+
     def plans(self) -> dict[int, str]:
         """Fence → plan of every lease, also of those that wait to be settled."""
         return dict(self._tx.all("SELECT id, plan FROM mirror_leases"))

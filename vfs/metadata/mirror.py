@@ -21,6 +21,14 @@ WITH RECURSIVE up(id, nas_parent_id, nas_name, depth) AS (
 )
 SELECT id, nas_name FROM up ORDER BY depth"""
 
+# `there`: a folder and all entries recorded to be below it; `goes`: those that go when it is DELETED.
+_THERE_AND_GOES = """
+WITH RECURSIVE
+there(id) AS (SELECT id FROM entries WHERE id = :id
+              UNION SELECT e.id FROM entries e JOIN there ON e.nas_parent_id = there.id),
+goes(id) AS (SELECT id FROM entries WHERE id = :id
+             UNION SELECT e.id FROM entries e JOIN goes ON e.parent_id = goes.id WHERE e.state <> 'TRASHED')"""
+
 
 class Mirror:
     def __init__(self, tx: Tx) -> None:
@@ -42,27 +50,37 @@ class Mirror:
             return None
         return [row[0] for row in rows], "/".join(name for _, name in reversed(rows) if name)
 
-    def holder(self, spot: Spot, nas_key: str, but: int) -> int | None:
-        """Another entry that is recorded to be at a spot."""
-        row = self._tx.one(
-            "SELECT id FROM entries WHERE nas_parent_id = :parent AND nas_key = :key AND id <> :but LIMIT 1",
+    def holder(self, spot: Spot, nas_key: str, but: int) -> tuple[int, str | None] | None:
+        """Another entry that is recorded to be at a spot, or one with a version (its uuid) that is."""
+        row: tuple[int, str | None] | None = self._tx.one(
+            """SELECT id, NULL FROM entries WHERE nas_parent_id = :parent AND nas_key = :key AND id <> :but
+               UNION ALL
+               SELECT entry_id, uuid FROM versions
+               WHERE nas_parent_id = :parent AND nas_key = :key AND entry_id <> :but LIMIT 1""",
             parent=spot.parent_id,
             key=nas_key,
             but=but,
         )
-        return row[0] if row else None
+        return row
 
     def is_misplaced(self, id: int) -> bool:
         """Recorded in another folder than it is in on the drive."""
         return self._tx.one("SELECT 1 FROM entries WHERE id = :id AND nas_parent_id <> parent_id", id=id) is not None
 
     def recorded_below(self, id: int) -> list[tuple[int, Kind]]:
-        """Entries recorded to be in a folder on the NAS, at any depth; folders before what is in them."""
+        """Entries recorded to be in a folder on the NAS, or to have a version there, at any depth; folders before what
+        is in them."""
         rows = self._tx.all(
             """WITH RECURSIVE there(id, depth) AS (
                    SELECT id, 1 FROM entries WHERE nas_parent_id = :id
-                   UNION SELECT e.id, there.depth + 1 FROM entries e JOIN there ON e.nas_parent_id = there.id)
-               SELECT e.id, e.kind FROM there JOIN entries e ON e.id = there.id ORDER BY there.depth, e.id""",
+                   UNION SELECT e.id, there.depth + 1 FROM entries e JOIN there ON e.nas_parent_id = there.id),
+               found(id, depth) AS (
+                   SELECT id, depth FROM there
+                   UNION ALL SELECT entry_id, 1000000 FROM versions
+                   WHERE nas_parent_id = :id OR nas_parent_id IN (SELECT id FROM there))
+               SELECT e.id, e.kind FROM entries e
+               JOIN (SELECT id, MIN(depth) AS depth FROM found GROUP BY id) AS f ON f.id = e.id
+               ORDER BY f.depth, e.id""",
             id=id,
         )
         return [(row[0], Kind(row[1])) for row in rows]
@@ -79,7 +97,9 @@ class Mirror:
         spot = after.spot
         self._tx.run(
             """UPDATE entries SET nas_parent_id = :parent, nas_name = :name, nas_key = :key, nas_content_id = :content,
-                      nas_size = :size, nas_mtime_ns = :mtime, nas_inode = :inode, nas_noted = :note
+                      nas_size = :size, nas_mtime_ns = :mtime, nas_inode = :inode, nas_noted = :note,
+                      nas_verified_ns = CASE WHEN nas_content_id = :content AND nas_inode = :inode
+                                        THEN nas_verified_ns END
                WHERE id = :id""",
             id=id,
             parent=spot.parent_id if spot else None,
@@ -95,7 +115,10 @@ class Mirror:
     def held_aside(self) -> set[str]:
         """Recorded names below Kelp's own temporary folder."""
         rows = self._tx.all(
-            "SELECT nas_name FROM entries WHERE nas_parent_id = :root AND nas_name LIKE '.kelp/%'", root=ROOT_ID
+            """SELECT nas_name FROM entries WHERE nas_parent_id = :root AND nas_name LIKE '.kelp/%'
+               UNION ALL
+               SELECT nas_path FROM versions WHERE nas_parent_id = :root AND nas_path LIKE '.kelp/tmp/%'""",
+            root=ROOT_ID,
         )
         return {row[0] for row in rows}
 
@@ -121,10 +144,14 @@ class Mirror:
 
     def paths_of_content(self, content_id: str) -> list[str]:
         """NAS paths recorded to have a content: of entries, and of versions."""
-        ids = [row[0] for row in self._tx.all("SELECT id FROM entries WHERE nas_content_id = :id", id=content_id)]
-        found = [chain[1] for id in ids if (chain := self.nas_chain(id))]
-        sql = "SELECT nas_path FROM versions WHERE content_id = :id AND nas_path IS NOT NULL"
-        return found + [row[0] for row in self._tx.all(sql, id=content_id)]
+        places = self._tx.all(
+            """SELECT nas_parent_id, nas_name FROM entries WHERE nas_content_id = :id AND nas_name IS NOT NULL
+               UNION ALL
+               SELECT nas_parent_id, nas_path FROM versions WHERE content_id = :id AND nas_path IS NOT NULL""",
+            id=content_id,
+        )
+        found = ((self.nas_chain(parent_id), name) for parent_id, name in places)
+        return [f"{chain[1]}/{name}" if chain[1] else name for chain, name in found if chain is not None]
 
     def waits_to_move(self, folder_ids: list[int], before_event: int) -> bool:
         """One of these folders has an older change of its own place: it goes first, else steady writing below it
@@ -138,17 +165,18 @@ class Mirror:
         return self._tx.one(sql, before=before_event, **values) is not None
 
     def stays_below(self, folder_id: int) -> list[int]:
-        """Entries recorded to be below a folder on the NAS, at any depth, that do not go when it is DELETED."""
+        """Entries recorded to be below a folder on the NAS, at any depth, that do not go when it is DELETED; also those
+        of which only a version is there."""
         return [
             row[0]
             for row in self._tx.all(
-                """WITH RECURSIVE
-                   there(id) AS (SELECT :id UNION SELECT e.id FROM entries e JOIN there ON e.nas_parent_id = there.id),
-                   goes(id) AS (SELECT :id UNION
-                                SELECT e.id FROM entries e JOIN goes ON e.parent_id = goes.id
-                                WHERE e.state <> 'TRASHED')
+                f"""{_THERE_AND_GOES}
                    SELECT e.id FROM entries e JOIN there ON there.id = e.id
-                   WHERE e.state <> 'DELETED' AND e.id NOT IN (SELECT id FROM goes)""",
+                   WHERE e.state <> 'DELETED' AND e.id NOT IN (SELECT id FROM goes)
+                   UNION
+                   SELECT v.entry_id FROM versions v JOIN there ON there.id = v.nas_parent_id
+                   JOIN entries e ON e.id = v.entry_id
+                   WHERE v.state = 'kept' AND e.state <> 'DELETED' AND v.entry_id NOT IN (SELECT id FROM goes)""",
                 id=folder_id,
             )
         ]
@@ -162,14 +190,30 @@ class Mirror:
                    UNION ALL
                    SELECT e.id, there.path || '/' || e.nas_name, there.depth + 1
                    FROM entries e JOIN there ON e.nas_parent_id = there.id WHERE e.nas_name IS NOT NULL)
-               SELECT there.path, e.kind, e.nas_size, e.nas_mtime_ns, CASE WHEN e.nas_noted IS NOT NULL THEN e.id END
-               FROM there JOIN entries e ON e.id = there.id
-               ORDER BY there.depth DESC""",
+               SELECT path, kind, size, mtime_ns, noted FROM (
+                   SELECT there.path, e.kind, e.nas_size AS size, e.nas_mtime_ns AS mtime_ns,
+                          CASE WHEN e.nas_noted IS NOT NULL THEN e.id END AS noted, there.depth
+                   FROM there JOIN entries e ON e.id = there.id
+                   UNION ALL
+                   SELECT there.path || '/' || v.nas_path, 'file', v.nas_size, v.nas_mtime_ns, NULL, there.depth + 1
+                   FROM there JOIN versions v ON v.nas_parent_id = there.id
+                   UNION ALL
+                   SELECT nas_path, 'file', nas_size, nas_mtime_ns, NULL, 1 FROM versions WHERE nas_parent_id = :id
+               ) AS below ORDER BY depth DESC""",
             id=folder_id,
         )
 
     def unrecord_below(self, folder_id: int) -> None:
         """Nothing below the folder is on the NAS any more."""
+        self._tx.run(
+            """UPDATE versions SET nas_parent_id = NULL, nas_path = NULL, nas_key = NULL, nas_size = NULL,
+                      nas_mtime_ns = NULL, nas_inode = NULL,
+                      state = CASE state WHEN 'expired' THEN 'purged' ELSE state END
+               WHERE nas_parent_id IN (WITH RECURSIVE there(id) AS (
+                   SELECT id FROM entries WHERE id = :id
+                   UNION SELECT e.id FROM entries e JOIN there ON e.nas_parent_id = there.id) SELECT id FROM there)""",
+            id=folder_id,
+        )
         self._tx.run(
             """UPDATE entries SET nas_parent_id = NULL, nas_name = NULL, nas_key = NULL, nas_content_id = NULL,
                       nas_size = NULL, nas_mtime_ns = NULL, nas_inode = NULL, nas_noted = NULL
@@ -179,19 +223,57 @@ class Mirror:
             id=folder_id,
         )
 
-    def heir(self, content_id: str) -> tuple[str, int, int] | None:
-        """(version uuid, its entry, created_ns) of a kept version with that content that is not on the NAS yet."""
-        row: tuple[str, int, int] | None = self._tx.one(
-            """SELECT uuid, entry_id, created_ns FROM versions
-               WHERE content_id = :id AND state = 'kept' AND nas_path IS NULL LIMIT 1""",
+    def heirs(self, content_id: str, but: int) -> list[tuple[str, int, int, str | None]]:
+        """(version uuid, its entry, created_ns, name in the tree) of kept versions with that content, of other entries,
+        that are not on the NAS yet."""
+        return self._tx.all(
+            """SELECT uuid, entry_id, created_ns, nas_desired_name FROM versions
+               WHERE content_id = :id AND state = 'kept' AND nas_path IS NULL AND entry_id <> :but
+               ORDER BY uuid LIMIT 8""",
             id=content_id,
+            but=but,
         )
-        return row
 
-    def only_copy(self, content_id: str, entry_id: int) -> bool:
-        """Some other reachable row needs this content, the cache cannot give it, and the NAS has it only here."""
-        return (
-            not self._tx.contents.cached(content_id)
-            and bool(self._tx.contents.other_holders(content_id, entry_id))
-            and len(self.paths_of_content(content_id)) < 2
+    # --- who else needs a content (design §1.4) ---
+
+    def needers(self, content_id: str, but: int) -> list[int]:
+        """Other entries that show a content, or keep a version of it, and are not DELETED themselves."""
+        rows = self._tx.all(
+            """SELECT id FROM entries WHERE content_id = :content AND id <> :but AND state <> 'DELETED'
+               UNION
+               SELECT e.id FROM versions v JOIN entries e ON e.id = v.entry_id
+               WHERE v.content_id = :content AND v.state = 'kept' AND e.id <> :but AND e.state <> 'DELETED'""",
+            content=content_id,
+            but=but,
         )
+        return [row[0] for row in rows]
+
+    def places_of(self, content_id: str, but: int) -> list[tuple[int, int]]:
+        """(entry, nas_parent_id) of the places recorded to have a content: files of other entries, and versions."""
+        return self._tx.all(
+            """SELECT id, nas_parent_id FROM entries
+               WHERE nas_content_id = :content AND nas_name IS NOT NULL AND id <> :but
+               UNION ALL
+               SELECT entry_id, nas_parent_id FROM versions
+               WHERE content_id = :content AND nas_path IS NOT NULL AND entry_id <> :but""",
+            content=content_id,
+            but=but,
+        )
+
+    def needed_outside(self, folder_id: int) -> list[str]:
+        """Contents recorded below a folder that somebody needs who does not go when it is DELETED."""
+        rows = self._tx.all(
+            f"""{_THERE_AND_GOES},
+               held(content) AS (
+                   SELECT e.nas_content_id FROM entries e JOIN there ON there.id = e.id
+                   WHERE e.nas_content_id IS NOT NULL
+                   UNION SELECT v.content_id FROM versions v JOIN there ON there.id = v.nas_parent_id)
+               SELECT content FROM held
+               WHERE EXISTS (SELECT 1 FROM entries e WHERE e.content_id = held.content AND e.state <> 'DELETED'
+                             AND e.id NOT IN (SELECT id FROM goes))
+                  OR EXISTS (SELECT 1 FROM versions v JOIN entries e ON e.id = v.entry_id
+                             WHERE v.content_id = held.content AND v.state = 'kept' AND e.state <> 'DELETED'
+                             AND e.id NOT IN (SELECT id FROM goes))""",
+            id=folder_id,
+        )
+        return [row[0] for row in rows]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from vfs import names
 from vfs.model import Version
+from vfs.nas_model import Recorded
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
@@ -26,10 +28,14 @@ class Versions:
         created_ns: int,
         replaced_ns: int,
         user_id: int | None,
+        in_tree: tuple[str, str, str] | None = None,
     ) -> None:
+        """`in_tree`: stamp, name and key of its file there, where every registration stays one (keep-dated)."""
+        stamp, nas_name, nas_key = in_tree or (None, None, None)
         self._tx.run(
-            """INSERT INTO versions (uuid, entry_id, content_id, size, state, created_ns, replaced_ns, user_id)
-               VALUES (:uuid, :entry, :content, :size, 'kept', :created, :replaced, :user)""",
+            """INSERT INTO versions (uuid, entry_id, content_id, size, state, created_ns, replaced_ns, user_id,
+                                     stamp, nas_desired_name, nas_desired_key)
+               VALUES (:uuid, :entry, :content, :size, 'kept', :created, :replaced, :user, :stamp, :name, :key)""",
             uuid=uuid,
             entry=entry_id,
             content=content_id,
@@ -37,6 +43,9 @@ class Versions:
             created=created_ns,
             replaced=replaced_ns,
             user=user_id,
+            stamp=stamp,
+            name=nas_name,
+            key=nas_key,
         )
 
     def of(self, entry_id: int) -> list[Version]:
@@ -53,10 +62,11 @@ class Versions:
         return self._tx.one(sql, entry=entry_id, content=content_id) is not None
 
     def expire_beyond(self, entry_id: int, keep: int) -> None:
+        """All but so many; those that are files in the tree stay for good."""
         self._tx.run(
             """UPDATE versions SET state = 'expired'
-               WHERE entry_id = :id AND state = 'kept' AND uuid NOT IN (
-                   SELECT uuid FROM versions WHERE entry_id = :id AND state = 'kept'
+               WHERE entry_id = :id AND state = 'kept' AND stamp IS NULL AND uuid NOT IN (
+                   SELECT uuid FROM versions WHERE entry_id = :id AND state = 'kept' AND stamp IS NULL
                    ORDER BY replaced_ns DESC, uuid LIMIT :keep)""",
             id=entry_id,
             keep=keep,
@@ -71,29 +81,64 @@ class Versions:
     def expire_all(self, entry_id: int) -> None:
         self._tx.run("UPDATE versions SET state = 'expired' WHERE entry_id = :id AND state = 'kept'", id=entry_id)
 
+    def in_tree(self, entry_id: int) -> list[tuple[str, str, str, str]]:
+        """(uuid, stamp, desired name, its key) of kept versions that are files in the tree, oldest first."""
+        return self._tx.all(
+            """SELECT uuid, stamp, nas_desired_name, nas_desired_key FROM versions
+               WHERE entry_id = :id AND state = 'kept' AND stamp IS NOT NULL ORDER BY stamp, uuid""",
+            id=entry_id,
+        )
+
+    def place(self, uuid: str, stamp: str, nas_name: str, nas_key: str) -> None:
+        """The name that its file in the tree shall have."""
+        sql = "UPDATE versions SET stamp = :stamp, nas_desired_name = :name, nas_desired_key = :key WHERE uuid = :uuid"
+        self._tx.run(sql, uuid=uuid, stamp=stamp, name=nas_name, key=nas_key)
+
     # --- what the NAS has of them ---
 
-    def on_nas(self, entry_id: int) -> list[tuple[str, str, str, int, str | None]]:
-        """(uuid, state, content id, created_ns, NAS path) of versions not purged, oldest first."""
+    def on_nas(self, entry_id: int) -> list[tuple[Any, ...]]:
+        """(uuid, state, content id, created_ns, desired name, nas_parent_id, nas_path, size, mtime_ns, inode) of
+        versions not purged, oldest first."""
         return self._tx.all(
-            """SELECT uuid, state, content_id, created_ns, nas_path FROM versions
+            """SELECT uuid, state, content_id, created_ns, nas_desired_name,
+                      nas_parent_id, nas_path, nas_size, nas_mtime_ns, nas_inode FROM versions
                WHERE entry_id = :id AND state <> 'purged' ORDER BY replaced_ns, uuid""",
             id=entry_id,
         )
 
-    def recorded(self, uuid: str, nas_path: str | None) -> None:
-        """One that was purged while a job wrote it is expired again: its file must still leave the NAS."""
-        sql = """UPDATE versions SET nas_path = :path, state = CASE state WHEN 'purged' THEN 'expired' ELSE state END
-                 WHERE uuid = :uuid"""
-        self._tx.run(sql, uuid=uuid, path=nas_path)
+    def on_nas_of(self, uuid: str) -> list[tuple[Any, ...]]:
+        """The same of one version: content id, created_ns, nas_parent_id, nas_path, size, mtime_ns, inode."""
+        return self._tx.all(
+            """SELECT content_id, created_ns, nas_parent_id, nas_path, nas_size, nas_mtime_ns, nas_inode
+               FROM versions WHERE uuid = :uuid""",
+            uuid=uuid,
+        )
 
-    def purge(self, uuid: str) -> None:
-        self._tx.run("UPDATE versions SET state = 'purged', nas_path = NULL WHERE uuid = :uuid", uuid=uuid)
+    def record(self, uuid: str, seen: Recorded, folds_case: bool) -> None:
+        """What the NAS has of one. An expired one is purged when it has left; one that was purged while a job wrote it
+        is expired again: its file must still leave the NAS."""
+        spot = seen.spot
+        gone, there = ("expired", "purged") if spot is None else ("purged", "expired")
+        self._tx.run(
+            """UPDATE versions SET nas_parent_id = :parent, nas_path = :path, nas_key = :key, nas_size = :size,
+                      nas_mtime_ns = :mtime, nas_inode = :inode, state = CASE state WHEN :one THEN :other ELSE state END
+               WHERE uuid = :uuid""",
+            uuid=uuid,
+            parent=spot.parent_id if spot else None,
+            path=spot.name if spot else None,
+            key=names.nas_key(spot.name, folds_case) if spot else None,
+            size=seen.size,
+            mtime=seen.mtime_ns,
+            inode=seen.inode,
+            one=gone,
+            other=there,
+        )
 
     def expire_before(self, replaced_before_ns: int, limit: int) -> int:
         return self._tx.count(
             """UPDATE versions SET state = 'expired' WHERE uuid IN (
-                   SELECT uuid FROM versions WHERE state = 'kept' AND replaced_ns < :before LIMIT :limit)""",
+                   SELECT uuid FROM versions WHERE state = 'kept' AND stamp IS NULL AND replaced_ns < :before
+                   LIMIT :limit)""",
             before=replaced_before_ns,
             limit=limit,
         )

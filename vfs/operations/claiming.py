@@ -7,7 +7,7 @@ free, or not possible yet, waits a moment and uses up no retry.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,13 +16,40 @@ from vfs.core import Kelp
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import ROOT_ID, Kind
-from vfs.nas_model import TEMPORARY, Job, Move, Situation, Spot, Step, dump_steps
-from vfs.operations.mirroring import SECOND, read
+from vfs.nas_model import (
+    TEMPORARY,
+    TRASH,
+    Job,
+    Move,
+    MoveVersion,
+    Situation,
+    Spot,
+    Step,
+    dump_steps,
+    load_steps,
+    spots_of,
+    version_targets,
+)
+from vfs.operations import protecting
+from vfs.operations.mirroring import SECOND, make_due, read
 
 _BUSY_NS = SECOND // 5  # how long an entry waits that is in another's way
 _FAILED_NS = 5 * SECOND  # … or below a folder that could not be made
+_READ_NS = 5 * SECOND  # … or is to leave its place while somebody reads it (spec §5)
 
 Planner = Callable[[Situation, int], list[Step]]
+
+
+@dataclass(slots=True)
+class _VersionsUnderWay:
+    """Which versions the plans of all leases are about, and the places (parent id, NAS key) where they come."""
+
+    uuids: set[str] = field(default_factory=set)
+    places: set[tuple[int, str]] = field(default_factory=set)
+
+    def add(self, kelp: Kelp, steps: Sequence[Step]) -> None:
+        self.uuids |= _versions_in(steps)
+        self.places |= {(spot.parent_id, _key(kelp, spot)) for spot in version_targets(steps)}
 
 
 @dataclass(slots=True)
@@ -34,6 +61,7 @@ class _Claims:
     now_ns: int
     jobs: list[Job] = field(default_factory=list)
     taken: set[int] = field(default_factory=set)
+    versions: _VersionsUnderWay | None = None
 
 
 @retried
@@ -92,14 +120,16 @@ def _claim_one(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, planner: Plan
         return True
     if wanted is not None and not _parent_is_there(tx, claims, entry_id, wanted):
         return False
-    if wanted is not None and wanted != situation.recorded.spot:
-        obstacle = _obstacle(kelp, tx, entry_id, wanted)
-        if obstacle is not None:
-            _move_aside(kelp, tx, claims, entry_id, obstacle)
-            return False
-    if wanted is None and not _may_go(tx, claims, situation):
+    if _is_read(tx, claims, situation):
+        tx.events.put_off(entry_id, claims.now_ns + _READ_NS)
         return False
-    _take(kelp, tx, claims, situation, lambda fence: planner(situation, fence))
+    obstacle = _obstacle(kelp, tx, situation, steps)
+    if obstacle is not None:
+        _move_aside(kelp, tx, claims, entry_id, *obstacle)
+        return False
+    secure = _secure_before(tx, claims, situation, steps)
+    if secure is not None:
+        _take(kelp, tx, claims, situation, lambda fence: protecting.secured(planner(situation, fence), secure))
     return False
 
 
@@ -114,59 +144,82 @@ def _parent_is_there(tx: Tx, claims: _Claims, entry_id: int, wanted: Spot) -> bo
     return False
 
 
-def _obstacle(kelp: Kelp, tx: Tx, entry_id: int, wanted: Spot) -> int | None:
-    """Who is in the way to a spot: the holder of its name, or what leads to it and is still inside the entry."""
-    key = names.nas_key(wanted.name, kelp.nas.properties.folds_case)
-    holder = tx.mirror.holder(wanted, key, entry_id)
-    if holder is not None:
-        return holder
+def _is_read(tx: Tx, claims: _Claims, situation: Situation) -> bool:
+    """A file that is to be trashed or deleted stays where it is while somebody reads it."""
+    spot, wanted, content_id = situation.recorded.spot, situation.desired.spot, situation.recorded.content_id
+    if spot is None or content_id is None or spot == wanted:
+        return False
+    leaves = wanted is None or (wanted.parent_id == ROOT_ID and wanted.name.startswith(f"{TRASH}/"))
+    return leaves and tx.reading.leased(content_id, claims.now_ns)
+
+
+def _key(kelp: Kelp, spot: Spot) -> str:
+    return names.nas_key(spot.name, kelp.nas.properties.folds_case)
+
+
+def _versions_in(steps: Sequence[Step]) -> set[str]:
+    return {uuid for step in steps if (uuid := getattr(step, "version", None)) is not None}
+
+
+def _obstacle(kelp: Kelp, tx: Tx, situation: Situation, steps: list[Step]) -> tuple[int, str | None] | None:
+    """Who is in the way: the holder of a name that the entry or a version (its uuid) of it shall have, or what leads to
+    its spot and is still inside the entry."""
+    entry_id, wanted = situation.entry_id, situation.desired.spot
+    targets = version_targets(steps)
+    if wanted is not None and wanted != situation.recorded.spot:
+        targets.add(wanted)
+    for target in sorted(targets):
+        holder = tx.mirror.holder(target, _key(kelp, target), entry_id)
+        if holder is not None:
+            return holder
+    if wanted is None or wanted == situation.recorded.spot or situation.kind != Kind.FOLDER:
+        return None
     chain = tx.mirror.nas_chain(wanted.parent_id)
     if chain is None or entry_id not in chain[0]:
         return None
     # On the drive the way to the spot does not lead through the entry, so one of these has left its folder there.
     inside = chain[0][: chain[0].index(entry_id)]
-    return next((id for id in reversed(inside) if tx.mirror.is_misplaced(id)), None)
+    return next(((id, None) for id in reversed(inside) if tx.mirror.is_misplaced(id)), None)
 
 
-def _move_aside(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, holder: int) -> None:
+def _move_aside(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, holder: int, version: str | None = None) -> None:
     """What is in the way is never waited for: it moves aside and is then due itself."""
     if holder in claims.taken:
         return
     if tx.leases.held(holder):
         tx.events.put_off(entry_id, claims.now_ns + _BUSY_NS)
         return
-    tx.events.retry_failed(holder, claims.now_ns)
-    tx.events.expedite(holder, claims.now_ns)
+    make_due(tx, holder, claims.now_ns)
     situation = read(kelp, tx, holder, 0)
     source = situation.recorded.spot
+    if version is not None:
+        source = next((v.spot for v in situation.versions if v.uuid == version), None)
     if source is None:
         return
-    _take(
-        kelp,
-        tx,
-        claims,
-        situation,
-        lambda fence: [Move(source, Spot(ROOT_ID, f"{TEMPORARY}/held-{holder}-{fence}"))],
-        final=False,
-        instead_of=entry_id,
-    )
+
+    def aside(fence: int) -> list[Step]:
+        if version is None:
+            return [Move(source, Spot(ROOT_ID, f"{TEMPORARY}/held-{holder}-{fence}"))]
+        return [MoveVersion(version, source, Spot(ROOT_ID, f"{TEMPORARY}/held-{version}-{fence}"))]
+
+    _take(kelp, tx, claims, situation, aside, final=False, instead_of=entry_id)
 
 
-def _may_go(tx: Tx, claims: _Claims, situation: Situation) -> bool:
-    """What is recorded inside a folder but does not go with it leaves first; so does the only copy of a content."""
-    content_id = situation.recorded.content_id
-    if situation.kind == Kind.FOLDER:
+def _secure_before(tx: Tx, claims: _Claims, situation: Situation, steps: list[Step]) -> tuple[str, ...] | None:
+    """Contents that must be in the cache before these steps; None when others must be carried first, and are due now:
+    what is recorded inside a folder but does not go with it, and those who need the only copy of a content."""
+    staying: list[int] = []
+    if situation.kind == Kind.FOLDER and situation.desired.spot is None:
         staying = tx.mirror.stays_below(situation.entry_id)
-    elif content_id is not None and tx.mirror.only_copy(content_id, situation.entry_id):
-        staying = tx.contents.other_holders(content_id, situation.entry_id)
-    else:
-        return True
+    if not staying:
+        protection = protecting.look(tx, situation, steps)
+        if not protection.first:
+            return protection.secure
+        staying = list(protection.first)
     for id in staying:
-        tx.events.retry_failed(id, claims.now_ns)
-        tx.events.expedite(id, claims.now_ns)
-    if staying:
-        tx.events.put_off(situation.entry_id, claims.now_ns + _BUSY_NS)
-    return not staying
+        make_due(tx, id, claims.now_ns)
+    tx.events.put_off(situation.entry_id, claims.now_ns + _BUSY_NS)
+    return None
 
 
 def _take(
@@ -180,37 +233,58 @@ def _take(
     instead_of: int | None = None,
 ) -> None:
     """Lease, plan and path leases in this commit; when the paths are not free, the entry waits a moment."""
-    spots = {spot for spot in (situation.recorded.spot, situation.desired.spot if final else None) if spot is not None}
-    places: dict[int, str] = {ROOT_ID: ""}
-    shared: set[int] = set()
-    for spot in spots:
-        chain = tx.mirror.nas_chain(spot.parent_id)
-        if chain is not None:
-            shared |= set(chain[0])
-            places[spot.parent_id] = chain[1]
+    entry_id = situation.entry_id
+    draft = steps_for(0)
+    places, shared = _ways(tx, spots_of(draft))
     moves = situation.kind == Kind.FOLDER and situation.recorded.spot is not None
-    exclusive = [situation.entry_id] if moves else []
-    ancestors = sorted(shared - {ROOT_ID, situation.entry_id})
+    exclusive = [entry_id] if moves else []
+    ancestors = sorted(shared - {ROOT_ID, entry_id})
     # Compared by the oldest change of each, which gives one order for all: no two entries wait for each other.
-    oldest = tx.events.oldest(situation.entry_id)
+    oldest = tx.events.oldest(entry_id)
     target = situation.desired.spot if final else None
-    key = names.nas_key(target.name, kelp.nas.properties.folds_case) if target else None
+    goal = (target.parent_id, _key(kelp, target)) if target is not None else None
     tx.foresee(partial(tx.leases.blocked, sorted(shared), exclusive))
-    if target is not None and key is not None:
-        tx.foresee(partial(tx.leases.heads_for, target.parent_id, key))
+    if goal is not None:
+        tx.foresee(partial(tx.leases.heads_for, *goal))
     in_the_way = final and ancestors and oldest is not None and tx.mirror.waits_to_move(ancestors, oldest)
-    aimed_at = target is not None and key is not None and tx.leases.heads_for(target.parent_id, key)
-    if in_the_way or aimed_at or tx.leases.blocked(sorted(shared), exclusive):
-        tx.events.put_off(instead_of or situation.entry_id, claims.now_ns + _BUSY_NS)
+    if in_the_way or _is_aimed_at(kelp, tx, claims, draft, goal) or tx.leases.blocked(sorted(shared), exclusive):
+        tx.events.put_off(instead_of or entry_id, claims.now_ns + _BUSY_NS)
         return
-    goal = (target.parent_id, key) if target else (None, None)
     steps: list[Step] = []
 
     def plan_for(fence: int) -> str:
         steps[:] = steps_for(fence)
         return dump_steps(steps)
 
-    fence = tx.leases.take(situation.entry_id, claims.owner, claims.expires_ns, plan_for, goal)
+    fence = tx.leases.take(entry_id, claims.owner, claims.expires_ns, plan_for, goal or (None, None))
     tx.leases.take_paths(fence, sorted(shared), exclusive)
-    claims.taken.add(situation.entry_id)
+    claims.taken.add(entry_id)
+    if claims.versions is not None:
+        claims.versions.add(kelp, steps)
     claims.jobs.append(Job(fence, situation, tuple(steps), places, final))
+
+
+def _ways(tx: Tx, spots: set[Spot]) -> tuple[dict[int, str], set[int]]:
+    """Recorded paths of the folders that these spots are in, and all folders on the ways there."""
+    places: dict[int, str] = {ROOT_ID: ""}
+    shared: set[int] = set()
+    for parent_id in {spot.parent_id for spot in spots}:
+        chain = tx.mirror.nas_chain(parent_id)
+        if chain is not None:
+            shared |= set(chain[0])
+            places[parent_id] = chain[1]
+    return places, shared
+
+
+def _is_aimed_at(kelp: Kelp, tx: Tx, claims: _Claims, steps: list[Step], goal: tuple[int, str] | None) -> bool:
+    """Somebody's plan puts something where these steps would, or is about the same version."""
+    if goal is not None and tx.leases.heads_for(*goal):
+        return True
+    if claims.versions is None:
+        claims.versions = _VersionsUnderWay()
+        for plan in tx.leases.plans_with_versions():
+            claims.versions.add(kelp, load_steps(plan))
+    if goal in claims.versions.places or not claims.versions.uuids.isdisjoint(_versions_in(steps)):
+        return True
+    targets = {(spot.parent_id, _key(kelp, spot)) for spot in version_targets(steps)}
+    return not targets.isdisjoint(claims.versions.places) or any(tx.leases.heads_for(*each) for each in targets)

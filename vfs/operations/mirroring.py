@@ -7,7 +7,7 @@ finds an expired lease settles its plan by looking first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vfs import names, trace
 from vfs.core import Kelp
@@ -30,6 +30,7 @@ from vfs.nas_model import (
     Step,
     load_steps,
     note_of,
+    spots_of,
 )
 
 SECOND = 1_000_000_000
@@ -66,15 +67,43 @@ def _desired_spot(tx: Tx, id: int, uuid: str, state: State, parent_id: int, desi
 def _versions(tx: Tx, entry_id: int, name: str, desired: Desired, have: Recorded) -> tuple[NasVersion, ...]:
     """Older contents; a removed file may hand its bytes to the version that another file keeps of them."""
     found = []
-    for uuid, state, content_id, created_ns, path in tx.versions.on_nas(entry_id):
-        wanted = path or _version_path(entry_id, uuid, created_ns, name) if state == "kept" else None
-        found.append(NasVersion(uuid, content_id, created_ns, path, wanted))
-    if desired.spot is None and have.content_id is not None:
-        heir = tx.mirror.heir(have.content_id)
-        if heir is not None and heir[1] != entry_id and not tx.leases.held(heir[1]):
-            path = _version_path(heir[1], heir[0], heir[2], name)
-            found.append(NasVersion(heir[0], have.content_id, heir[2], None, path))
+    for uuid, state, content_id, created_ns, own_name, parent_id, path, size, mtime_ns, inode in tx.versions.on_nas(
+        entry_id
+    ):
+        seen = Recorded(None if path is None else Spot(parent_id, path), content_id, size, mtime_ns, inode)
+        wanted = None
+        if state == "kept":
+            wanted = _version_spot(entry_id, uuid, created_ns, name, desired.spot, own_name, seen.spot)
+        found.append(NasVersion(uuid, content_id, created_ns, seen, wanted))
+    if desired.spot is None and have.content_id is not None and have.spot is not None:
+        found += _heir(tx, entry_id, name, have.content_id, have.spot)
     return tuple(found)
+
+
+def _version_spot(
+    entry_id: int, uuid: str, created_ns: int, name: str, file: Spot | None, own_name: str | None, there: Spot | None
+) -> Spot | None:
+    """Below .kelp, or with a name of its own beside the file, wherever that is; it goes when the file's folder does."""
+    if own_name is None:
+        kept_there = there is not None and there.name.startswith(f"{VERSIONS}/")
+        return there if kept_there else Spot(ROOT_ID, _version_path(entry_id, uuid, created_ns, name))
+    return there if file is None else file._replace(name=f"{file.name.rpartition('/')[0]}/{own_name}".lstrip("/"))
+
+
+def _heir(tx: Tx, entry_id: int, name: str, content_id: str, file: Spot) -> list[NasVersion]:
+    """A file in the tree is handed over where it is; a second name below .kelp can be given it from anywhere."""
+    for uuid, owner_id, created_ns, own_name in tx.mirror.heirs(content_id, entry_id):
+        if tx.leases.held(owner_id):
+            continue
+        spot: Spot | None = Spot(ROOT_ID, _version_path(owner_id, uuid, created_ns, name))
+        if own_name is not None:
+            (_, owner_uuid, _, _, state, parent_id, _, _, desired_name, *_) = tx.mirror.row(owner_id)
+            beside = _desired_spot(tx, owner_id, owner_uuid, State(state), parent_id, desired_name)
+            spot = _version_spot(owner_id, uuid, created_ns, name, beside, own_name, None)
+            if spot != file:
+                continue
+        return [NasVersion(uuid, content_id, created_ns, Recorded(), spot)]
+    return []
 
 
 def _version_path(entry_id: int, uuid: str, created_ns: int, name: str) -> str:
@@ -141,16 +170,30 @@ def take_over(kelp: Kelp, owner: str, limit: int) -> list[Job]:
         tx.lock_mirror()
         for fence, entry_id, plan in tx.leases.take_over(owner, now, expires, expires + _ABSURD_NS, limit):
             steps = load_steps(plan)
-            jobs.append(Job(fence, read(kelp, tx, entry_id, 0), tuple(steps), _places(tx, steps)))
+            situation = _with_others_versions(tx, read(kelp, tx, entry_id, 0), steps)
+            jobs.append(Job(fence, situation, tuple(steps), _places(tx, steps)))
     return jobs
+
+
+def _with_others_versions(tx: Tx, situation: Situation, steps: Iterable[Step]) -> Situation:
+    """A version that the plan is about may be another file's by now."""
+    own = {version.uuid for version in situation.versions}
+    others = {uuid for step in steps if (uuid := getattr(step, "version", "")) and uuid not in own}
+    found = [version for uuid in sorted(others) for version in _version(tx, uuid)]
+    return replace(situation, versions=(*situation.versions, *found)) if found else situation
+
+
+def _version(tx: Tx, uuid: str) -> Iterable[NasVersion]:
+    for content_id, created_ns, parent_id, path, size, mtime_ns, inode in tx.versions.on_nas_of(uuid):
+        spot = None if path is None else Spot(parent_id, path)
+        yield NasVersion(uuid, content_id, created_ns, Recorded(spot, content_id, size, mtime_ns, inode), spot)
 
 
 def _places(tx: Tx, steps: Iterable[Step]) -> dict[int, str]:
     places = {ROOT_ID: ""}
-    for step in steps:
-        for spot in (getattr(step, name, None) for name in ("spot", "source", "target")):
-            if isinstance(spot, Spot) and (chain := tx.mirror.nas_chain(spot.parent_id)) is not None:
-                places[spot.parent_id] = chain[1]
+    for parent_id in {spot.parent_id for spot in spots_of(steps)} - {ROOT_ID}:
+        if (chain := tx.mirror.nas_chain(parent_id)) is not None:
+            places[parent_id] = chain[1]
     return places
 
 
@@ -217,11 +260,8 @@ def _record_one(kelp: Kelp, tx: Tx, seen: _Seen, result: Result) -> bool:
     if situation.kind == Kind.FOLDER and situation.recorded.spot is not None and result.recorded.spot is None:
         _record_gone(kelp, tx, result.job)
         seen.rows = tx.mirror.recorded([*seen.rows])
-    for uuid, path in result.version_paths.items():
-        if path is None:
-            tx.versions.purge(uuid)
-        else:
-            tx.versions.recorded(uuid, path)
+    for uuid, seen_there in result.versions.items():
+        tx.versions.record(uuid, seen_there, kelp.nas.properties.folds_case)
     if result.recorded == situation.recorded:
         return True
     spot = situation.recorded.spot
@@ -253,6 +293,18 @@ def _fail(kelp: Kelp, tx: Tx, job: Job, message: str, now_ns: int) -> None:
         tx.events.retry_later(entry_id, now_ns + int(delays[tried] * SECOND), message)
     else:
         tx.events.fail(entry_id, tx.events.newest(entry_id) or 0, message, now_ns)
+
+
+def make_due(tx: Tx, entry_id: int, now_ns: int) -> None:
+    """The entry is carried soon, whatever it waits for by itself; a FAILED one is tried again."""
+    tx.events.retry_failed(entry_id, now_ns)
+    tx.events.expedite(entry_id, now_ns)
+    if tx.events.newest(entry_id) is None:
+        kind = Kind(tx.mirror.row(entry_id)[2])
+        tx.events.add(
+            entry_id, kind, EventType.SYNC, source=None, target=None,
+            trace_id=trace.current(), now_ns=now_ns, scheduled_ns=now_ns, litter=False,
+        )  # fmt: skip
 
 
 def sweep(kelp: Kelp) -> bool:

@@ -1,0 +1,116 @@
+"""What steps on the NAS have in common: how far a job is, the fence, renames that put aside what is in the way.
+
+Whatever stands in a place without being recorded there (someone worked on the NAS directly) is put aside, never
+overwritten or deleted.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from vfs import names
+from vfs.core import Kelp
+from vfs.errors import ContentCorrupt, NasFault, ObjectMissing
+from vfs.model import ROOT_ID, Content
+from vfs.nas_model import FOREIGN, TRASH, VERSIONS, Job, Keep, Recorded, Result, Spot
+from vfs.operations import mirroring
+
+log = logging.getLogger(__name__)
+
+
+class LostLease(Exception):
+    """Another worker took over: this one must not touch the tree any more."""
+
+
+class Vanished(Exception):
+    """What is recorded is not on the NAS any more (someone removed it there): the entry is planned as new."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a job is: what the NAS has now, also of versions, and which folders must be synced."""
+
+    job: Job
+    recorded: Recorded
+    versions: dict[str, Recorded] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, job: Job) -> Progress:
+        return cls(job, job.situation.recorded)
+
+    def result(self, *, done: bool) -> Result:
+        """A version that could not be kept from the file on the NAS is planned anew, from the cache."""
+        kept = all(step.version in self.versions for step in self.job.steps if isinstance(step, Keep))
+        return Result(self.job, self.recorded, self.versions, done and kept)
+
+    def touched(self, *paths: str) -> None:
+        self.folders |= {path.rpartition("/")[0] for path in paths}
+
+    def version(self, uuid: str) -> Recorded:
+        """What the NAS has of a version."""
+        known = (version.recorded for version in self.job.situation.versions if version.uuid == uuid)
+        return self.versions.get(uuid) or next(known, Recorded())
+
+
+def fence(kelp: Kelp, at: Progress) -> None:
+    if not mirroring.still_mine(kelp, at.job):
+        raise LostLease(f"entry {at.job.situation.entry_id}")
+
+
+def rename(kelp: Kelp, source: str, target: str, *, parents: bool = False) -> None:
+    try:
+        kelp.nas.move(source, target, parents=parents)
+    except NasFault:
+        if not put_aside(kelp, target):
+            raise
+        kelp.nas.move(source, target, parents=parents)
+
+
+def is_own(spot: Spot) -> bool:
+    """In the trash or below .kelp: folders there are made as they are needed."""
+    return spot.parent_id == ROOT_ID and spot.name.startswith(".")
+
+
+def leave(kelp: Kelp, spot: Spot, path: str) -> bool:
+    """The folder of a trash item, or of an entry's versions, goes with the last thing in it; True for such a one."""
+    if not spot.name.startswith((f"{TRASH}/", f"{VERSIONS}/")):
+        return False
+    drop_empty(kelp, path.rpartition("/")[0])
+    return True
+
+
+def drop_empty(kelp: Kelp, path: str) -> None:
+    try:
+        kelp.nas.remove_folder(path)
+    except NasFault:
+        log.debug("the folder %s on the NAS is not empty", path)
+
+
+def is_ours(kelp: Kelp, path: str, recorded: Recorded) -> bool:
+    """What is there looks as it was recorded; nothing there counts as ours too."""
+    info = kelp.nas.stat(path)
+    return info is None or (info.kind == "file" and (info.size, info.mtime_ns) == (recorded.size, recorded.mtime_ns))
+
+
+def put_aside(kelp: Kelp, path: str) -> bool:
+    """Move what someone else put at `path` to Kelp's folder for that; False when nothing is there."""
+    if kelp.nas.stat(path) is None:
+        return False
+    now = kelp.clock.now_ns()
+    aside = f"{FOREIGN}/{names.stamp(now)}-{now % 1_000_000_000:09d}/{path.rpartition('/')[2]}"
+    kelp.nas.move(path, aside, parents=True)
+    log.warning("%s on the NAS was not written by Kelp (or changed since): kept as %s", path, aside)
+    return True
+
+
+def holds(kelp: Kelp, path: str, content: Content) -> bool:
+    """The file there has exactly these bytes."""
+    info = kelp.nas.stat(path)
+    if info is None or info.kind != "file" or info.size != content.size:
+        return False
+    try:
+        return kelp.nas.checksum(path) == content.checksum
+    except (ContentCorrupt, ObjectMissing):
+        return False
