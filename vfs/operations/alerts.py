@@ -10,12 +10,15 @@ import logging
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vfs import trace
+from vfs import metrics, trace
 from vfs.core import Kelp
+from vfs.errors import NotFound
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 
 log = logging.getLogger(__name__)
+
+_LONGEST = 500  # characters of a message
 
 
 class AlertKind(StrEnum):
@@ -34,6 +37,7 @@ class AlertKind(StrEnum):
     CONTENT_REPAIRED = "CONTENT_REPAIRED"  # bad on one side, made good from the other
     NAS_FILE_CHANGED = "NAS_FILE_CHANGED"  # by somebody else
     CLEANUP_FAILED = "CLEANUP_FAILED"  # subject: the batch
+    UPLOAD_EXPIRES = "UPLOAD_EXPIRES"  # subject: the session's uuid; a reminder
 
 
 class Severity(StrEnum):
@@ -65,14 +69,17 @@ def open_in(
 ) -> bool:
     """Raise an alert with the caller's transaction; True when it was not open before. Logged once it is committed."""
     now = kelp.clock.now_ns()
+    message = _one_line(message)
     is_new = tx.alerts.open(kind, subject, severity, message, trace.current(), now, _untold(kelp, "begin"))
     if is_new:
+        tx.after_commit(lambda: metrics.ALERTS.labels(kind).inc())
         tx.after_commit(lambda: log.log(_LEVEL[severity], "alert %s%s: %s", kind, _about(subject), message))
     return is_new
 
 
 def close_in(kelp: Kelp, tx: Tx, kind: AlertKind, message: str, subject: str | None = "") -> bool:
     """Tell its end with the caller's transaction (subject None: of all of this kind); True when it was open."""
+    message = _one_line(message)
     ended = tx.alerts.close(kind, subject, message, kelp.clock.now_ns(), _untold(kelp, "end"))
     if ended:
         tx.after_commit(lambda: log.warning("alert %s%s is over: %s", kind, _about(subject), message))
@@ -100,10 +107,26 @@ def _close(kelp: Kelp, kind: AlertKind, message: str, subject: str | None) -> bo
         return close_in(kelp, tx, kind, message, subject)
 
 
+@retried
+def close_one(kelp: Kelp, uuid: str, message: str) -> None:
+    """End one alert by its id; when it is still so, it will be raised anew. Raises NotFound."""
+    with kelp.database.write() as tx:
+        found = tx.alerts.close_one(uuid, _one_line(message), kelp.clock.now_ns(), _untold(kelp, "end"))
+        if found is None:
+            raise NotFound(f"there is no open alert {uuid}")
+        kind, subject = found
+        tx.after_commit(lambda: log.warning("alert %s%s is closed: %s", kind, _about(subject), message))
+
+
 def listing(kelp: Kelp, limit: int = 50, *, only_open: bool = True) -> list[Alert]:
     """Newest first."""
     with kelp.database.scan() as tx:
         return [Alert(*row) for row in tx.alerts.listing(limit, only_open=only_open)]
+
+
+def _one_line(message: str) -> str:
+    """Faults quote strangers: names of files, words of servers."""
+    return " ".join(message.split())[:_LONGEST]
 
 
 def _about(subject: str | None) -> str:
