@@ -25,6 +25,43 @@ class NasCopy(NamedTuple):
     moving: bool
 
 
+class Found(NamedTuple):
+    """The row of an object."""
+
+    key: str
+    size: int
+    checksum: str
+    status: str
+    since_ns: int  # when its status changed last, or when it came into the cache
+
+
+class Held(NamedTuple):
+    """An entry, or an older content of one, as it is recorded in a folder of the NAS: `name` may hold "/".
+
+    `checksum`: BLAKE3 of the content, "" when nobody has read it yet, None for folders. `busy`: the mirror has it
+    under way, or takes it off the NAS.
+    """
+
+    entry_id: int
+    version: str | None
+    name: str
+    kind: str
+    content_id: str | None
+    checksum: str | None
+    size: int | None
+    mtime_ns: int | None
+    busy: bool
+
+
+_FOUND = "SELECT key, size, checksum, status, COALESCE(status_ns, cached_ns) FROM objects"
+_HELD = """SELECT e.id, NULL, e.nas_name, e.kind, e.nas_content_id, c.checksum, e.nas_size, e.nas_mtime_ns,
+                  EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = e.id) OR e.nas_name LIKE '.kelp/tmp/gone-%'
+           FROM entries e LEFT JOIN contents c ON c.id = e.nas_content_id"""
+_HELD_VERSION = """SELECT v.entry_id, v.uuid, v.nas_path, 'file', v.content_id, c.checksum, v.size, v.nas_mtime_ns,
+                          v.state = 'purged' OR EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = v.entry_id)
+                   FROM versions v LEFT JOIN contents c ON c.id = v.content_id"""
+
+
 class Verifying:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
@@ -79,3 +116,82 @@ class Verifying:
             "UPDATE versions SET nas_verified_ns = :now WHERE uuid = :uuid AND content_id = :content",
             [{"now": now_ns, "uuid": uuid, "content": content_id} for uuid, content_id in versions],
         )
+
+    # --- the cache, in the order of its keys ---
+
+    def objects_after(self, key: str, limit: int) -> list[Found]:
+        rows = self._tx.all(f"{_FOUND} WHERE key > :key ORDER BY key LIMIT :limit", key=key, limit=limit)
+        return [Found(*row) for row in rows]
+
+    def object(self, key: str) -> Found | None:
+        row = self._tx.one(f"{_FOUND} WHERE key = :key", key=key)
+        return Found(*row) if row else None
+
+    # --- the NAS, folder by folder ---
+
+    def held_in(self, folder_id: int, after: str, limit: int) -> list[tuple[str, Held]]:
+        """(key of its name, entry) of those recorded in a folder, in the order of these keys."""
+        sql = f"""{_HELD.replace("SELECT", "SELECT e.nas_key,", 1)}
+                  WHERE e.nas_parent_id = :folder AND e.nas_key > :after AND e.nas_name IS NOT NULL AND e.id <> 1
+                  ORDER BY e.nas_key LIMIT :limit"""
+        rows = self._tx.all(sql, folder=folder_id, after=after, limit=limit)
+        return [(row[0], Held(*row[1:])) for row in rows]
+
+    def held(self, entry_id: int, version: str | None) -> Held | None:
+        """As it is recorded now."""
+        if version is not None:
+            row = self._tx.one(f"{_HELD_VERSION} WHERE v.uuid = :uuid AND v.nas_path IS NOT NULL", uuid=version)
+        else:
+            row = self._tx.one(f"{_HELD} WHERE e.id = :id AND e.nas_name IS NOT NULL", id=entry_id)
+        return Held(*row) if row else None
+
+    def place(self, entry_id: int, version: str | None) -> tuple[str, bool] | None:
+        """(path, whether it may be elsewhere just now) as recorded on the NAS; None when it is not there."""
+        if version is not None:
+            sql = "SELECT COALESCE(nas_parent_id, 1), nas_path FROM versions WHERE uuid = :uuid"
+            row = self._tx.one(sql, uuid=version)
+        else:
+            row = self._tx.one("SELECT nas_parent_id, nas_name FROM entries WHERE id = :id", id=entry_id)
+        if row is None or row[1] is None or (chain := self._tx.mirror.nas_chain(row[0])) is None:
+            return None
+        return f"{chain[1]}/{row[1]}" if chain[1] else row[1], self.is_moving(entry_id, chain[0])
+
+    def held_versions(self, after: str, limit: int) -> list[Held]:
+        """In the order of their uuids."""
+        sql = f"{_HELD_VERSION} WHERE v.uuid > :after AND v.nas_path IS NOT NULL ORDER BY v.uuid LIMIT :limit"
+        return [Held(*row) for row in self._tx.all(sql, after=after, limit=limit)]
+
+    def names_in(self, folder_id: int, names: Sequence[str]) -> set[str]:
+        """Those of these names that are recorded in a folder of the NAS."""
+        marks = ", ".join(f":n{n}" for n in range(len(names)))
+        values: dict[str, object] = {f"n{n}": name for n, name in enumerate(names)}
+        sql = f"""SELECT nas_name FROM entries WHERE nas_parent_id = :folder AND nas_name IN ({marks})
+                  UNION SELECT nas_path FROM versions
+                  WHERE COALESCE(nas_parent_id, 1) = :folder AND nas_path IN ({marks})"""
+        return {row[0] for row in self._tx.all(sql, folder=folder_id, **values)}
+
+    # --- repairs ---
+
+    def content_with(self, key: str) -> Content | None:
+        """A content that has this object, one on the NAS first."""
+        row = self._tx.one(
+            """SELECT c.id FROM contents c
+               WHERE (c.parts = 1 AND c.id = :key)
+               OR c.id IN (SELECT content_id FROM file_parts WHERE object_key = :key)
+               ORDER BY CASE WHEN EXISTS (SELECT 1 FROM entries e WHERE e.nas_content_id = c.id) THEN 0 ELSE 1 END
+               LIMIT 1""",
+            key=key,
+        )
+        return self._tx.contents.get(row[0]) if row else None
+
+    def unrecord(self, held: Held) -> None:
+        """The NAS does not have this content there any more; what is there keeps being known by its size and time."""
+        if held.version is None:
+            sql = """UPDATE entries SET nas_content_id = NULL, nas_verified_ns = NULL
+                     WHERE id = :id AND nas_content_id = :content"""
+            self._tx.run(sql, id=held.entry_id, content=held.content_id)
+        else:
+            sql = """UPDATE versions SET nas_parent_id = NULL, nas_path = NULL, nas_key = NULL, nas_size = NULL,
+                            nas_mtime_ns = NULL, nas_inode = NULL, nas_verified_ns = NULL
+                     WHERE uuid = :uuid AND content_id = :content"""
+            self._tx.run(sql, uuid=held.version, content=held.content_id)

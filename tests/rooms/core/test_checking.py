@@ -2,113 +2,76 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from tests.adopted import unlearn
 from tests.mirror_drive import StagedNas
+from tests.rooms.core import planted
 from tests.rooms.core.drive import Drive
-from vfs.errors import NasDown
-from vfs.operations import checking, housekeeping
+from vfs.errors import NasDown, StoreUnavailable
+from vfs.metadata import schema
+from vfs.operations import checking, freeing
+from vfs.operations.checks import cache as cache_check
+from vfs.operations.checks import findings, nas
 
-ROWS = {
-    "dangling parent": "UPDATE entries SET parent_id = (SELECT id FROM entries WHERE name = 'b') WHERE name = 'in'",
-    "file without content": "UPDATE entries SET content_id = NULL WHERE name = 'b'",
-    "size differs from content": "UPDATE entries SET size = 99 WHERE name = 'b'",
-    "content whose parts are not whole": "UPDATE objects SET size = size + 1 WHERE key IN (SELECT id FROM contents)",
-    "trash item without record": "DELETE FROM trash_metadata",
-    "trash record without item": "UPDATE entries SET state = 'ACTIVE' WHERE state = 'TRASHED'",
-    "lock on what is gone": "UPDATE dav_locks SET entry_id = (SELECT id FROM entries WHERE state = 'TRASHED')",
-    "lost change: SYNCING without an event": "UPDATE entries SET nas_status = 'SYNCING' WHERE name = 'b'",
-    "lost job: PROCESSING without a lease": "UPDATE sync_events SET status = 'PROCESSING'",
-    "two entries at one NAS place": "UPDATE entries SET nas_name = 'f', nas_key = 'f' WHERE name = 'b'",
-    "recorded below what the NAS does not have": "UPDATE entries SET nas_name = NULL WHERE name = 'f'",
-    "not reachable from the root": "UPDATE entries SET parent_id = id WHERE name = 'f'",
-    "recorded in a circle on the NAS": "UPDATE entries SET nas_parent_id = id WHERE name = 'f'",
-    "AVAILABLE on the NAS, but not as it shall be": "UPDATE entries SET nas_desired_name = 'x' WHERE name = 'b'",
-    "object missing in the cache": "UPDATE objects SET key = 'elsewhere' WHERE key = (SELECT id FROM contents"
-    " WHERE id NOT IN (SELECT content_id FROM entries WHERE name = 'b' OR state = 'TRASHED') LIMIT 1)",
-}
+IN_A_FOLDER = pytest.mark.engine(cache="folder", reason="sets the time of its files")
 
 
 @pytest.fixture
 def sound(drive: Drive) -> Drive:
-    """A folder with a file, a file with a version, something in the trash, a lock; all of it mirrored."""
-    drive.folder("f")
-    for path in ("f/in", "b", "gone"):
-        drive.put(path, path.encode())
-    drive.clock.advance(100)
-    drive.put("b", b"new")
-    drive.remove("gone")
-    drive.lock("b", timeout=86_400)
-    drive.mirror()
-    assert drive.problems(mirrored=True) == []
+    planted.make_sound(drive)
     return drive
 
 
-@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize("kind", planted.ROWS)
 def test_damage_in_the_database(sound: Drive, kind: str) -> None:
-    sound.damage(ROWS[kind])
+    planted.plant(sound, planted.ROWS[kind])
     assert kind in sound.problems()
 
 
-def spoil_newest(drive: Drive, data: bytes | None) -> None:
-    content_id = drive.entry("b").content_id
-    assert content_id is not None
-    drive.spoil(content_id, data)
+@pytest.mark.parametrize("name", planted.DANGLING)
+def test_a_row_that_refers_to_what_is_not_there(sound: Drive, name: str) -> None:
+    planted.plant(sound, planted.DANGLING[name])
+    assert f"dangling row: {name}" in sound.problems()
 
 
-def add_old_object(drive: Drive) -> None:
-    drive.kelp.cache.put("orphan", [b"x"])
-    path = next((drive.kelp.settings.data / "cache").rglob("orphan"))
-    os.utime(path, ns=(drive.clock.now - 3700 * 10**9,) * 2)
+def test_every_reference_that_the_schema_knows_is_tried() -> None:
+    known = {
+        f"{reference.parent.name} of {table.name}"
+        for table in schema.metadata.sorted_tables
+        for reference in table.foreign_keys
+    }
+    assert known - {"parent_id of entries"} == planted.DANGLING.keys()
+    assert isinstance(schema.metadata, sa.MetaData)
 
 
-def nas_file(drive: Drive) -> Path:
-    return next(drive.nas.glob("*__b"))
-
-
-def swap_for_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-STORES: dict[str, Callable[[Drive], object]] = {
-    "object missing in the cache": lambda drive: spoil_newest(drive, None),
-    "object of another size": lambda drive: spoil_newest(drive, b"newer"),
-    "object corrupt": lambda drive: spoil_newest(drive, b"odd"),
-    "orphan in the cache": add_old_object,
-    "missing on the NAS": lambda drive: nas_file(drive).unlink(),
-    "something else on the NAS": lambda drive: swap_for_folder(nas_file(drive)),
-    "of another size on the NAS": lambda drive: nas_file(drive).write_bytes(b"newer"),
-    "corrupt on the NAS": lambda drive: nas_file(drive).write_bytes(b"odd"),
-}
-
-
-OLD_FILES = pytest.mark.engine(cache="folder", reason="sets the time of its files")
-
-
-@pytest.mark.parametrize("kind", [pytest.param(k, marks=OLD_FILES) if "orphan" in k else k for k in STORES])
-def test_damage_in_a_store(sound: Drive, kind: str) -> None:
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=IN_A_FOLDER) if p.folder_only else n for n, p in planted.STORES.items()]
+)
+def test_damage_in_a_store(sound: Drive, name: str) -> None:
     sound.damaged = True
-    STORES[kind](sound)
-    assert sound.problems() == [kind]
+    planted.STORES[name].do(sound)
+    assert sound.problems() == [planted.STORES[name].kind]
 
 
-def test_a_version_that_is_gone_from_the_nas(sound: Drive) -> None:
+def test_a_folder_that_is_gone_from_the_nas(sound: Drive) -> None:
     sound.damaged = True
-    next(path for path in (sound.nas / ".kelp/versions").rglob("*") if path.is_file()).unlink()
-    assert sound.problems() == ["missing on the NAS"]
+    shutil.rmtree(sound.nas / "f")
+    problems = checking.check(sound.kelp).problems
+    assert [problem.kind for problem in problems] == ["missing on the NAS"] * 2
+    assert problems[0].subject == "f" and problems[1].subject.startswith("f/")
 
 
-@pytest.mark.parametrize("path", ["foreign", "f/foreign"])
+@pytest.mark.parametrize("path", ["foreign", "f/foreign", ".trash/foreign", ".trash/*/foreign"])
 def test_what_is_foreign_on_the_nas_counts_when_all_is_mirrored(sound: Drive, path: str) -> None:
     sound.damaged = True
-    (sound.nas / path).write_bytes(b"x")
+    folder, _, name = path.rpartition("/")
+    (next(sound.nas.glob(folder)) if folder else sound.nas).joinpath(name).write_bytes(b"x")
     assert sound.problems() == [] and sound.problems(mirrored=True) == ["foreign on the NAS"]
 
 
@@ -125,10 +88,111 @@ def test_a_nas_that_is_away(sound: Drive) -> None:
         checking.check(sound.kelp, mirrored=True)
 
 
+def test_a_cache_that_is_away(sound: Drive) -> None:
+    cache = StagedNas(sound.kelp.cache)
+
+    def away(method: str, _: tuple[Any, ...]) -> None:
+        raise StoreUnavailable("cache: nobody answers")
+
+    cache.before = away
+    report = checking.check(replace(sound.kelp, cache=cache))  # type: ignore[arg-type]
+    assert [problem.kind for problem in report.problems] == ["cache is away"] and report.nas_files
+
+
 def test_a_shallow_check_reads_no_bytes(sound: Drive) -> None:
     sound.damaged = True
-    nas_file(sound).write_bytes(b"odd")
+    planted.rot(planted.nas_file(sound, "b"))
+    planted.rot_object(sound, planted.key_of(sound, "b"))
     assert checking.check(sound.kelp, deep=False).ok and not checking.check(sound.kelp).ok
+
+
+def evict(drive: Drive, path: str) -> str:
+    key = planted.key_of(drive, path)
+    drive.kelp.cache.delete(key)
+    with drive.kelp.database.write() as tx:
+        tx.run("UPDATE objects SET status = 'MISSING' WHERE key = :key", key=key)
+    return key
+
+
+def test_what_is_evicted_is_sound_while_the_nas_has_it(sound: Drive) -> None:
+    evict(sound, "long")
+    assert sound.problems(mirrored=True) == []
+
+
+@pytest.mark.parametrize("how", ["rots", "goes", "is changed"])
+def test_what_is_evicted_and_bad_on_the_nas_is_lost(sound: Drive, how: str) -> None:
+    sound.damaged = True
+    evict(sound, "b")
+    file = planted.nas_file(sound, "b")
+    if how == "rots":
+        planted.rot(file)
+    elif how == "goes":
+        file.unlink()
+    else:
+        file.write_bytes(b"somebody else's")
+    assert "content that is lost: bad on the NAS and not in the cache" in sound.problems()
+
+
+def test_adopted_files_need_no_checksum(sound: Drive) -> None:
+    unlearn(sound.kelp, planted.key_of(sound, "long"))
+    assert sound.problems(mirrored=True) == []
+
+
+def test_an_adopted_file_that_changed_before_anybody_read_it(sound: Drive) -> None:
+    unlearn(sound.kelp, planted.key_of(sound, "b"))
+    sound.damaged = True
+    planted.nas_file(sound, "b").write_bytes(b"odd")
+    assert "changed on the NAS" in {p.kind for p in checking.check(sound.kelp, deep=False).problems}
+
+
+@IN_A_FOLDER
+def test_an_object_that_is_there_though_its_row_says_missing(sound: Drive) -> None:
+    key = planted.key_of(sound, "b")
+    sound.damage("UPDATE objects SET status = 'MISSING', status_ns = 1, cached_ns = 1 WHERE key = :key", key=key)
+    assert sound.problems() == [], "too young: a restore that died leaves it"
+    planted.add_old_object(sound, key)
+    assert sound.problems() == ["object present though its row says MISSING"]
+
+
+def test_an_object_that_was_given_up_is_told(sound: Drive) -> None:
+    sound.damage("UPDATE objects SET status = 'ERROR' WHERE key = :key", key=planted.key_of(sound, "b"))
+    assert sound.problems() == ["object bad in the cache and on the NAS"]
+
+
+@pytest.mark.parametrize("status", ["EVICTING", "SYNCING", "PENDING"])
+def test_what_is_under_way_is_damage_only_when_it_stands_still(sound: Drive, status: str) -> None:
+    key = planted.key_of(sound, "b")
+    sound.damage(
+        "UPDATE objects SET status = :status, status_ns = :now WHERE key = :key",
+        status=status, now=sound.clock.now, key=key,
+    )  # fmt: skip
+    assert sound.problems() == []
+    sound.clock.advance(4000)
+    assert "object that stands still" in sound.problems()
+
+
+def test_small_pages_find_the_same(sound: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    for room in (cache_check, nas):
+        monkeypatch.setattr(room, "_PAGE", 1)
+    assert sound.problems(mirrored=True) == []
+    sound.damaged = True
+    for name in ("no object", "flipped bit of a version", "flipped bit in the middle", "no trash item"):
+        planted.STORES[name].do(sound)
+    (sound.nas / "f" / "foreign").write_bytes(b"x")
+    assert len(checking.check(sound.kelp, mirrored=True).problems) == 5
+
+
+def test_of_very_many_only_some_are_listed_and_all_counted(sound: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings, "_LISTED", 2)
+    sound.damage("UPDATE entries SET nas_status = 'FINE'")
+    problems = checking.check(sound.kelp).problems
+    assert len(problems) == 3 and problems[-1].detail == f"and {len(sound.sql('SELECT 1 FROM entries')) - 2} more"
+
+
+def test_its_progress_is_told(sound: Drive) -> None:
+    told: dict[str, int] = {}
+    checking.check(sound.kelp, progress=lambda what, count: told.update({what: count}))
+    assert told["cache"] == len(sound.objects()) and told["NAS"] == 5 and told["rules"]
 
 
 def test_what_is_freed_while_the_check_looks_is_no_damage(sound: Drive) -> None:
@@ -137,15 +201,30 @@ def test_what_is_freed_while_the_check_looks_is_no_damage(sound: Drive) -> None:
     sound.remove("soon gone")
     sound.mirror()
     sound.clock.advance(100)
-    assert housekeeping.free_contents(sound.kelp) == 0, "marked only"
+    assert freeing.free_contents(sound.kelp).count == 0, "marked only"
     cache = StagedNas(sound.kelp.cache)
     freed: list[int] = []
 
     def free(method: str, arguments: tuple[Any, ...]) -> None:
         if method == "list" and not freed:
             sound.clock.advance(100)
-            freed.append(housekeeping.free_contents(sound.kelp))
+            freed.append(freeing.free_contents(sound.kelp).count)
 
     cache.before = free
     assert checking.check(replace(sound.kelp, cache=cache)).problems == []  # type: ignore[arg-type]
     assert freed == [1]
+
+
+def test_what_moves_on_the_nas_while_the_check_looks_is_no_damage(sound: Drive) -> None:
+    nas_store = StagedNas(sound.kelp.nas)
+    moved: list[str] = []
+
+    def move(method: str, arguments: tuple[Any, ...]) -> None:
+        if method == "stat" and str(arguments[0]).startswith("f/") and not moved:
+            moved.append("f")
+            sound.move("f", "g")
+            sound.mirror()
+
+    nas_store.before = move
+    assert checking.check(replace(sound.kelp, nas=nas_store), mirrored=True).problems == []  # type: ignore[arg-type]
+    assert moved

@@ -1,0 +1,269 @@
+"""What must be true of the rows alone, whatever the stores hold: one statement for each kind of damage.
+
+Each `find` lists (subject, detail) of rows that must not be; each `repair` does, for all that its rule finds, what
+loses nothing, and says the condition again, so that it is safe beside a running server. Values: `:now`, and `:old`,
+an hour before, by which whatever is only being done just now is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vfs.metadata import schema
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`again`: its subjects are entries, and the mirror looking at them anew repairs it."""
+
+    kind: str
+    find: str
+    repair: str | None = None
+    again: bool = False
+
+
+_HAS_EVENT = """EXISTS (SELECT 1 FROM sync_events s
+    WHERE s.aggregate_id = e.id AND s.status IN ('PENDING', 'PROCESSING'))"""
+_NO_LEASE = "NOT EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = aggregate_id)"
+_TRASHED = "SELECT id FROM entries WHERE state = 'TRASHED'"
+_NOT_ACTIVE = "SELECT id FROM entries WHERE state <> 'ACTIVE'"
+_UNUSED = """status <> 'PENDING' AND NOT EXISTS (SELECT 1 FROM file_parts p WHERE p.object_key = key)
+    AND NOT EXISTS (SELECT 1 FROM contents c WHERE c.id = key AND c.parts = 1)"""
+_WRONG_EVENT = """active_sync_event_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM sync_events s
+    WHERE s.id = active_sync_event_id AND s.aggregate_id = entries.id)"""
+_HALF = """id <> 1 AND CASE WHEN nas_name IS NULL
+    THEN nas_parent_id IS NOT NULL OR nas_key IS NOT NULL OR nas_content_id IS NOT NULL
+    ELSE nas_parent_id IS NULL OR nas_key IS NULL END"""
+_LOST_SUBJECT = """kind = 'CONTENT_LOST' AND closed_ns IS NULL AND last_ns < :old
+    AND NOT EXISTS (SELECT 1 FROM contents c WHERE c.id = subject)"""
+_WORDS = (
+    ("entries", "id", "state", "'ACTIVE', 'TRASHED', 'DELETED'"),
+    ("entries", "id", "kind", "'folder', 'file', 'symlink'"),
+    ("entries", "id", "nas_status", "'SYNCING', 'AVAILABLE', 'ERROR'"),
+    ("objects", "key", "status", "'SYNCING', 'AVAILABLE', 'PENDING', 'EVICTING', 'MISSING', 'ERROR'"),
+    ("versions", "uuid", "state", "'kept', 'expired', 'purged'"),
+    ("sync_events", "uuid", "status", "'PENDING', 'PROCESSING', 'DONE', 'FAILED', 'CANCELLED'"),
+)
+
+_TREE = (
+    Rule(
+        "no root",
+        """SELECT 1, 'the first row is no ACTIVE folder' WHERE NOT EXISTS (
+           SELECT 1 FROM entries WHERE id = 1 AND parent_id IS NULL AND kind = 'folder' AND state = 'ACTIVE')""",
+    ),
+    Rule(
+        "dangling parent",
+        """SELECT e.id, e.name FROM entries e LEFT JOIN entries p ON p.id = e.parent_id
+           WHERE e.id <> 1 AND (p.id IS NULL OR p.kind <> 'folder')""",
+    ),
+    Rule(
+        "not reachable from the root",
+        """WITH RECURSIVE hung(id) AS (
+               SELECT id FROM entries WHERE id = 1
+               UNION SELECT e.id FROM entries e JOIN hung ON e.parent_id = hung.id)
+           SELECT id, name FROM entries WHERE id NOT IN (SELECT id FROM hung)""",
+    ),
+    Rule(
+        "file without content",
+        "SELECT id, name FROM entries WHERE kind = 'file' AND state <> 'DELETED' AND content_id IS NULL",
+    ),
+    Rule(
+        "size differs from content",
+        "SELECT e.id, e.name FROM entries e JOIN contents c ON c.id = e.content_id WHERE e.size <> c.size",
+        """UPDATE entries SET size = (SELECT c.size FROM contents c WHERE c.id = content_id)
+           WHERE size <> (SELECT c.size FROM contents c WHERE c.id = content_id)""",
+    ),
+    Rule(
+        "trash item without record",
+        f"SELECT id, name FROM entries WHERE id IN ({_TRASHED}) AND id NOT IN (SELECT entry_id FROM trash_metadata)",
+    ),
+    Rule(
+        "trash record without item",
+        f"SELECT entry_id, original_path FROM trash_metadata WHERE entry_id NOT IN ({_TRASHED})",
+        f"DELETE FROM trash_metadata WHERE entry_id NOT IN ({_TRASHED})",
+    ),
+    Rule(
+        "lock on what is gone",
+        f"SELECT token, entry_id FROM dav_locks WHERE entry_id IN ({_NOT_ACTIVE})",
+        f"DELETE FROM dav_locks WHERE entry_id IN ({_NOT_ACTIVE})",
+    ),
+    Rule(
+        "version of another size than its content",
+        "SELECT v.uuid, v.size FROM versions v JOIN contents c ON c.id = v.content_id WHERE v.size <> c.size",
+        """UPDATE versions SET size = (SELECT c.size FROM contents c WHERE c.id = content_id)
+           WHERE size <> (SELECT c.size FROM contents c WHERE c.id = content_id)""",
+    ),
+)
+
+_CONTENTS = (
+    Rule(
+        "content whose parts are not whole",
+        """SELECT c.id, c.parts FROM contents c LEFT JOIN objects o ON o.key = c.id
+           WHERE c.parts < 2 AND COALESCE(CASE c.parts WHEN 1 THEN o.size ELSE 0 END, -1) <> c.size
+           UNION ALL
+           SELECT c.id, c.parts FROM contents c
+           LEFT JOIN file_parts p ON p.content_id = c.id LEFT JOIN objects o ON o.key = p.object_key
+           WHERE c.parts > 1 GROUP BY c.id, c.parts, c.size
+           HAVING COUNT(o.key) <> c.parts OR SUM(o.size) <> c.size
+                  OR MAX(p.sequence) - MIN(p.sequence) + 1 <> c.parts""",
+    ),
+    Rule(
+        "content that is lost: neither whole in the cache nor recorded on the NAS",
+        """SELECT c.id, c.size FROM contents c
+           WHERE c.parts > 0
+           AND c.parts <> CASE c.parts
+               WHEN 1 THEN (SELECT COUNT(*) FROM objects o WHERE o.key = c.id AND o.status = 'AVAILABLE')
+               ELSE (SELECT COUNT(*) FROM file_parts p JOIN objects o ON o.key = p.object_key
+                     WHERE p.content_id = c.id AND o.status = 'AVAILABLE') END
+           AND NOT EXISTS (SELECT 1 FROM entries e WHERE e.nas_content_id = c.id AND e.nas_name IS NOT NULL)
+           AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.content_id = c.id AND v.nas_path IS NOT NULL)
+           AND (EXISTS (SELECT 1 FROM entries e WHERE e.content_id = c.id AND e.state <> 'DELETED')
+                OR EXISTS (SELECT 1 FROM versions v WHERE v.content_id = c.id AND v.state = 'kept'))""",
+    ),
+    Rule(
+        "object that no content has",
+        f"SELECT key, status FROM objects WHERE {_UNUSED}",
+        f"UPDATE objects SET status = 'PENDING', status_ns = :now WHERE {_UNUSED}",
+    ),
+    Rule("object without checksum", "SELECT key, size FROM objects WHERE checksum = '' AND status = 'AVAILABLE'"),
+    Rule(
+        "object without checksum in a content that has one",
+        """SELECT o.key, o.size FROM objects o LEFT JOIN file_parts p ON p.object_key = o.key
+           JOIN contents c ON c.id = COALESCE(p.content_id, o.key)
+           WHERE o.checksum = '' AND c.checksum <> ''""",
+    ),
+    Rule(
+        "sums of blocks that do not fit their object",
+        "SELECT key, size FROM objects WHERE blocks IS NOT NULL AND LENGTH(blocks) <> 8 * ((size + 65535) / 65536)",
+        "UPDATE objects SET blocks = NULL WHERE LENGTH(blocks) <> 8 * ((size + 65535) / 65536)",
+    ),
+    Rule(
+        "object that stands still",
+        """SELECT key, status FROM objects WHERE (status = 'PENDING' AND status_ns < :old)
+           OR (status IN ('EVICTING', 'SYNCING') AND COALESCE(status_ns, 0) < :old)""",
+        # What is not there after all is found by the look at the cache, which comes later.
+        """UPDATE objects SET status = CASE status WHEN 'EVICTING' THEN 'AVAILABLE' ELSE 'MISSING' END,
+                  status_ns = :now
+           WHERE status IN ('EVICTING', 'SYNCING') AND COALESCE(status_ns, 0) < :old""",
+    ),
+)
+
+_MIRROR = (
+    Rule(
+        "lost change: SYNCING without an event",
+        f"SELECT e.id, e.name FROM entries e WHERE e.nas_status = 'SYNCING' AND NOT {_HAS_EVENT}",
+        again=True,
+    ),
+    Rule(
+        "lost job: PROCESSING without a lease",
+        f"SELECT uuid, aggregate_id FROM sync_events WHERE status = 'PROCESSING' AND {_NO_LEASE}",
+        f"UPDATE sync_events SET status = 'PENDING' WHERE status = 'PROCESSING' AND {_NO_LEASE}",
+    ),
+    Rule(
+        "event that an entry waits for and does not have",
+        f"SELECT id, active_sync_event_id FROM entries WHERE {_WRONG_EVENT}",
+        f"""UPDATE entries SET active_sync_event_id = (SELECT MAX(n.id) FROM sync_events n
+            WHERE n.aggregate_id = entries.id AND n.status IN ('PENDING', 'PROCESSING', 'FAILED'))
+            WHERE {_WRONG_EVENT}""",
+    ),
+    Rule(
+        "two at one NAS place",
+        """SELECT MIN(id), MIN(name) FROM (
+               SELECT CAST(id AS TEXT) AS id, nas_name AS name, nas_parent_id AS parent, nas_key AS key FROM entries
+               WHERE nas_name IS NOT NULL AND id <> 1
+               UNION ALL
+               SELECT uuid, nas_path, COALESCE(nas_parent_id, 1), COALESCE(nas_key, nas_path) FROM versions
+               WHERE nas_path IS NOT NULL) placed
+           GROUP BY parent, key HAVING COUNT(*) > 1""",
+    ),
+    Rule("half recorded on the NAS", f"SELECT id, name FROM entries WHERE {_HALF}"),
+    Rule(
+        "recorded below what the NAS does not have",
+        """SELECT e.id, e.name FROM entries e LEFT JOIN entries p ON p.id = e.nas_parent_id
+           WHERE e.nas_name IS NOT NULL AND e.id <> 1 AND p.nas_name IS NULL""",
+    ),
+    Rule(
+        "version recorded below what the NAS does not have",
+        """SELECT v.uuid, v.nas_path FROM versions v LEFT JOIN entries p ON p.id = COALESCE(v.nas_parent_id, 1)
+           WHERE v.nas_path IS NOT NULL AND p.nas_name IS NULL""",
+    ),
+    Rule(
+        "recorded in a circle on the NAS",
+        """WITH RECURSIVE hung(id) AS (
+               SELECT id FROM entries WHERE nas_name IS NULL OR id = 1
+               UNION SELECT e.id FROM entries e JOIN hung ON e.nas_parent_id = hung.id WHERE e.nas_name IS NOT NULL)
+           SELECT id, name FROM entries WHERE id NOT IN (SELECT id FROM hung)""",
+    ),
+    Rule(
+        "recorded with another size than its content",
+        """SELECT e.id, e.nas_name FROM entries e JOIN contents c ON c.id = e.nas_content_id WHERE e.nas_size <> c.size
+           UNION ALL
+           SELECT v.entry_id, v.nas_path FROM versions v JOIN contents c ON c.id = v.content_id
+           WHERE v.nas_path IS NOT NULL AND v.nas_size <> c.size""",
+    ),
+    Rule("purged version on the NAS", "SELECT uuid, nas_path FROM versions WHERE state = 'purged' AND nas_path <> ''"),
+    Rule(
+        "AVAILABLE on the NAS, but not as it shall be",
+        """WITH RECURSIVE shown(id) AS (
+               SELECT id FROM entries WHERE parent_id IS NULL
+               UNION SELECT e.id FROM entries e JOIN shown ON e.parent_id = shown.id WHERE e.state = 'ACTIVE')
+           SELECT e.id, e.name FROM entries e JOIN shown ON shown.id = e.id
+           WHERE e.id <> 1 AND e.nas_status = 'AVAILABLE'
+           AND (e.nas_name IS DISTINCT FROM e.nas_desired_name OR e.nas_parent_id IS DISTINCT FROM e.parent_id
+                OR e.nas_content_id IS DISTINCT FROM e.content_id)""",
+        again=True,
+    ),
+)
+
+_OUTLIVED = (
+    Rule(
+        "lease of a reader that is gone",
+        "SELECT content_id, owner FROM reader_leases WHERE expires_ns < :old",
+        "DELETE FROM reader_leases WHERE expires_ns < :old",
+    ),
+    Rule(
+        "alert about a content that is gone",
+        f"SELECT uuid, subject FROM alerts WHERE {_LOST_SUBJECT}",
+        f"UPDATE alerts SET closed_ns = :now, message = 'the content is not needed any more' WHERE {_LOST_SUBJECT}",
+    ),
+    Rule(
+        "path lease of nobody",
+        "SELECT entry_id, lease_id FROM path_leases WHERE entry_id NOT IN (SELECT id FROM entries)",
+        "DELETE FROM path_leases WHERE entry_id NOT IN (SELECT id FROM entries)",
+    ),
+)
+
+# Rows that say nothing without the one that is not there, so they may go.
+_MAY_GO = frozenset(
+    {
+        *("group_members", "grants", "dav_locks", "dav_properties", "trash_metadata", "folder_versions", "cache_pins"),
+        *("upload_parts", "sync_events", "mirror_leases", "path_leases"),
+    }
+)
+
+
+def _dangling() -> Iterator[Rule]:
+    """Whatever refers to a row that is not there."""
+    for table in schema.metadata.sorted_tables:
+        key = " || '/' || ".join(f"CAST(t.{column.name} AS TEXT)" for column in table.primary_key)
+        for reference in sorted(table.foreign_keys, key=lambda each: each.parent.name):
+            column, target = reference.parent.name, reference.column
+            if (table.name, column) == ("entries", "parent_id"):
+                continue  # said above
+            wrong = f"""t.{column} IS NOT NULL AND NOT EXISTS (
+                        SELECT 1 FROM {target.table.name} other WHERE other.{target.name} = t.{column})"""
+            yield Rule(
+                f"dangling row: {column} of {table.name}",
+                f"SELECT {key}, CAST(t.{column} AS TEXT) FROM {table.name} t WHERE {wrong}",
+                f"DELETE FROM {table.name} AS t WHERE {wrong}" if table.name in _MAY_GO else None,
+            )
+
+
+def _unknown_words() -> Iterator[Rule]:
+    for table, key, column, words in _WORDS:
+        find = f"SELECT {key}, {column} FROM {table} WHERE {column} NOT IN ({words})"
+        yield Rule(f"{column} of {table} that does not exist", find)
+
+
+RULES: tuple[Rule, ...] = (*_TREE, *_CONTENTS, *_MIRROR, *_OUTLIVED, *_unknown_words(), *_dangling())

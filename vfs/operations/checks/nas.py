@@ -1,0 +1,184 @@
+"""The NAS against what is recorded of it: folder by folder, a page of each at a time.
+
+Unless everything must be mirrored, what a running job (or one that died) may have changed already is left out: its
+entry with all that is recorded below, since a folder moves on the NAS with everything in it, and its versions; so is
+what is in a folder on its way out. What looks wrong is damage only when its row says the same afterwards, and the
+mirror does not move it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from typing import NamedTuple
+
+from vfs.errors import ContentCorrupt, NasDown, NasFault, ObjectMissing
+from vfs.metadata.verifying import Held
+from vfs.model import ROOT_ID
+from vfs.nas_model import PRIVATE, TRASH
+from vfs.operations import repairing
+from vfs.operations.checks.findings import Look
+from vfs.storage.nas_store import NasListed
+
+_PAGE = 500
+
+_MISSING = "missing on the NAS"
+_CORRUPT = "corrupt on the NAS"
+_CHANGED = "changed on the NAS"  # by somebody else
+
+
+def look(look: Look) -> int:
+    """The number of files of the tree that are recorded there. Raises NasDown only when all must be mirrored."""
+    try:
+        look.kelp.nas.verify()
+        return _Walk(look).run()
+    except NasDown as error:
+        if look.mirrored:
+            raise
+        look.found("NAS is down", look.kelp.settings.nas.root, error)
+        return 0
+
+
+class _Folder(NamedTuple):
+    """A folder whose entries are gone through: `path` and `rest` may be out of date, which is found out later."""
+
+    id: int
+    path: str
+    rest: Iterator[Held]
+
+
+class _Walk:
+    def __init__(self, look: Look) -> None:
+        self._look = look
+        self._kelp = look.kelp
+        self._files = 0
+
+    def run(self) -> int:
+        above = [self._enter(ROOT_ID, "")]
+        while above:
+            folder = above[-1]
+            held = next(folder.rest, None)
+            if held is None:
+                above.pop()
+            elif self._look.mirrored or not held.busy:
+                path = f"{folder.path}/{held.name}" if folder.path else held.name
+                self._files += held.kind == "file"
+                self._judge(held, path)
+                if held.kind == "folder":
+                    above.append(self._enter(held.entry_id, path))
+        for held in self._versions():
+            if self._look.mirrored or not held.busy:
+                self._judge(held, None)
+        return self._files
+
+    def _enter(self, folder_id: int, path: str) -> _Folder:
+        if self._look.mirrored:
+            self._foreign(folder_id, path)
+        return _Folder(folder_id, path, self._held_in(folder_id))
+
+    def _held_in(self, folder_id: int) -> Iterator[Held]:
+        after = ""
+        while True:
+            with self._kelp.database.read() as tx:
+                page = tx.verifying.held_in(folder_id, after, _PAGE)
+            yield from (held for _, held in page)
+            self._look.progress("NAS", self._files)
+            if len(page) < _PAGE:
+                return
+            after = page[-1][0]
+
+    def _versions(self) -> Iterator[Held]:
+        after = ""
+        while True:
+            with self._kelp.database.read() as tx:
+                page = tx.verifying.held_versions(after, _PAGE)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            after = page[-1].version or ""
+
+    def _judge(self, held: Held, path: str | None) -> None:
+        """`path`: where it should be by what was read so far; None: look it up."""
+        if path is not None and self._wrong(held, path) is None:
+            return
+        for _ in range(3):  # what the mirror moves meanwhile is looked at in its new place
+            with self._kelp.database.read() as tx:
+                now = tx.verifying.held(held.entry_id, held.version)
+                place = tx.verifying.place(held.entry_id, held.version) if now else None
+            if now is None or place is None or (place[1] and not self._look.mirrored):
+                return
+            wrong = self._wrong(now, place[0])
+            if wrong is None:
+                return
+            with self._kelp.database.read() as tx:
+                same = (tx.verifying.held(held.entry_id, held.version), tx.verifying.place(held.entry_id, held.version))
+            if same == (now, place):
+                self._tell(now, place[0], *wrong)
+                return
+
+    def _tell(self, held: Held, path: str, kind: str, detail: str) -> None:
+        repair = None
+        if held.kind == "folder" and kind == _MISSING:
+            repair = partial(repairing.make_folder, self._kelp, path)
+        elif kind in (_MISSING, _CORRUPT):
+            repair = partial(repairing.write_again, self._kelp, held, path)
+        if self._look.found(kind, path, detail, repair) or held.kind != "file":
+            return
+        if held.content_id is not None and not repairing.has_other_source(self._kelp, held):
+            self._look.found("content that is lost: bad on the NAS and not in the cache", held.content_id, path)
+
+    def _wrong(self, held: Held, path: str) -> tuple[str, str] | None:
+        if held.kind == "file" and held.content_id is None:
+            return None  # given up: the mirror writes it anew
+        info = self._kelp.nas.stat(path)
+        if info is None:
+            return _MISSING, held.kind
+        if info.kind != held.kind:
+            return "something else on the NAS", f"{info.kind} instead of {held.kind}"
+        if held.kind != "file":
+            return None
+        same_time = held.mtime_ns in (None, info.mtime_ns)
+        if info.size != held.size:
+            return "of another size on the NAS", f"{info.size} instead of {held.size} bytes"
+        if held.checksum == "" and not same_time:
+            return _CHANGED, "since it was adopted"
+        if self._look.deep and held.checksum and self._checksum(path) != held.checksum:
+            return (_CORRUPT if same_time else _CHANGED), f"{held.size} bytes"
+        return None
+
+    def _checksum(self, path: str) -> str | None:
+        try:
+            return self._kelp.nas.checksum(path)
+        except (ObjectMissing, ContentCorrupt, NasFault):
+            return None
+
+    def _foreign(self, folder_id: int, path: str) -> None:
+        """What is in a folder on the NAS without being recorded, Kelp's own folder excepted."""
+        try:
+            names = self._kelp.nas.list(path)
+        except (ObjectMissing, NasFault):
+            return  # its own row tells
+        if folder_id != ROOT_ID:
+            self._unknown(folder_id, path, names)
+            return
+        self._unknown(folder_id, "", (item for item in names if item.name not in (PRIVATE, TRASH)))
+        if (info := self._kelp.nas.stat(TRASH)) is not None and info.kind == "folder":
+            self._foreign_in_trash()
+
+    def _foreign_in_trash(self) -> None:
+        """One folder for each item, which is recorded by its path from the root."""
+        for item in self._kelp.nas.list(TRASH):
+            folder = f"{TRASH}/{item.name}"
+            if item.kind != "folder":
+                self._look.found("foreign on the NAS", folder, item.kind)
+            else:
+                self._unknown(ROOT_ID, folder, self._kelp.nas.list(folder), prefix=f"{folder}/")
+
+    def _unknown(self, folder_id: int, path: str, items: Iterator[NasListed], prefix: str = "") -> None:
+        while some := list(islice(items, _PAGE)):
+            with self._kelp.database.read() as tx:
+                known = tx.verifying.names_in(folder_id, [prefix + item.name for item in some])
+            for item in some:
+                if prefix + item.name not in known:
+                    self._look.found("foreign on the NAS", f"{path}/{item.name}" if path else item.name, item.kind)
