@@ -223,10 +223,15 @@ class Entries:
         row: tuple[int, int, int] | None = self._tx.one(sql, id=id)
         return row
 
-    def nas_name_taken(self, folder_id: int, nas_key: str, but: int = 0) -> bool:
+    def nas_name_taken(self, folder_id: int, nas_key: str, but: int = 0, but_version: str = "") -> bool:
+        """Another entry of the folder has that NAS name, or an older content of one that is a file in the tree too."""
         sql = """SELECT 1 FROM entries WHERE parent_id = :folder AND nas_desired_key = :key
-                 AND state = 'ACTIVE' AND id <> :but"""
-        return self._tx.one(sql, folder=folder_id, key=nas_key, but=but) is not None
+                 AND state = 'ACTIVE' AND id <> :but
+                 UNION ALL
+                 SELECT 1 FROM versions v JOIN entries e ON e.id = v.entry_id
+                 WHERE v.nas_desired_key = :key AND v.state = 'kept' AND v.uuid <> :version
+                 AND e.parent_id = :folder AND e.state = 'ACTIVE' LIMIT 1"""
+        return self._tx.one(sql, folder=folder_id, key=nas_key, but=but, version=but_version) is not None
 
     def placing(self, id: int) -> tuple[str | None, bool, int, str]:
         """nas_stamp, born_litter, registered_ns, nas_desired_name of a row."""

@@ -35,8 +35,11 @@ def nas_place(
     stamp_ns: int | str,
     *,
     adopted: str | None = None,
+    version: str = "",
 ) -> dict[str, object]:
     """The NAS name an entry shall have in a folder, unique there, as columns of `entries` (spec §5, NAS names).
+
+    The same for an older content of a file, which `version` names: then there is no id.
 
     `stamp_ns`: the registration time, or the stamp fixed earlier, which stays as long as it is free. `adopted`: the
     name of a file that Kelp found there, which stays in the same way.
@@ -47,7 +50,7 @@ def nas_place(
 
     def free(nas_name: str) -> str | None:
         key = names.nas_key(nas_name, properties.folds_case)
-        return None if tx.entries.nas_name_taken(folder_id, key, but=id) else key
+        return None if tx.entries.nas_name_taken(folder_id, key, id, version) else key
 
     if kind == Kind.FOLDER:
         plain = nas_name = names.nas_folder_name(name, entry_uuid, refused, at_root=folder_id == ROOT_ID)
@@ -115,16 +118,56 @@ def drop_locks(tx: Tx, entry: Entry, now_ns: int) -> None:
             tx.locks.delete(lock.token)
 
 
-def keep_version(kelp: Kelp, tx: Tx, caller: Caller, old: Entry, owner_id: int, now_ns: int) -> None:
-    """The content that `old` has becomes the newest version of entry `owner_id`, unless it is not worth one."""
+def stays_dated(kelp: Kelp, *, litter: bool) -> bool:
+    """Every registration stays a file of its own on the NAS (`drive.duplicates`); not of what is litter as yet."""
+    return kelp.settings.drive.duplicates == "keep-dated" and not litter
+
+
+def keep_version(
+    kelp: Kelp, tx: Tx, caller: Caller, old: Entry, owner_id: int, now_ns: int, *, litter: bool = False
+) -> None:
+    """The content that `old` has becomes the newest version of entry `owner_id`, unless it is not worth one.
+
+    Where registrations stay, each is worth one that is not empty, and takes the name on the NAS that `old` had.
+    """
+    if old.content_id is None or old.size == 0:
+        return
+    dated = stays_dated(kelp, litter=litter)
     user_id, written_ns = tx.entries.written_by(old.id)
     age_ns = -1 if written_ns is None else now_ns - written_ns  # below zero also after the clock was set back
     soon = user_id == caller.user_id and 0 <= age_ns < _SAME_SAVE_NS
-    if old.content_id is None or old.size == 0 or soon or tx.versions.has_content(owner_id, old.content_id):
+    # Who writes into a file registers its content, however often; a name that is filled again is told of once.
+    again = tx.versions.has_content(owner_id, old.content_id) if not dated or owner_id != old.id else False
+    if again or (soon and not dated):
         return
     created_ns = written_ns if written_ns is not None else old.created_ns
-    tx.versions.add(str(uuid.uuid4()), owner_id, old.content_id, old.size, created_ns, now_ns, user_id)
-    tx.versions.expire_beyond(owner_id, kelp.settings.versions.keep_count)
+    place = None
+    if dated:
+        stamp, _, registered_ns, nas_name = tx.entries.placing(old.id)
+        key = names.nas_key(nas_name, kelp.nas.properties.folds_case)
+        place = (stamp or names.stamp(registered_ns), nas_name, key)
+    tx.versions.add(str(uuid.uuid4()), owner_id, old.content_id, old.size, created_ns, now_ns, user_id, place)
+    if not dated:
+        tx.versions.expire_beyond(owner_id, kelp.settings.versions.keep_count)
+
+
+def place_versions(kelp: Kelp, tx: Tx, entry_id: int) -> None:
+    """Older contents that are files in the tree go with their file, which has just got its place; each keeps its stamp
+    where that is free, and an adopted one its name until it is renamed."""
+    kept = tx.versions.in_tree(entry_id)
+    entry = tx.entries.get(entry_id) if kept else None
+    if entry is None or entry.parent_id is None:
+        return
+    refused = kelp.nas.properties.refused | frozenset(kelp.settings.nas.refused)
+    for version, stamp, nas_name, nas_key in kept:
+        adopted = nas_name if nas_name == names.escape(entry.name, refused) else None
+        place = nas_place(
+            kelp, tx, entry.parent_id, entry.name, entry.kind, (0, version), stamp, adopted=adopted, version=version
+        )
+        if place["nas_desired_key"] != nas_key or place["nas_desired_name"] != nas_name:
+            tx.versions.place(
+                version, str(place["nas_stamp"] or stamp), str(place["nas_desired_name"]), str(place["nas_desired_key"])
+            )
 
 
 def succeed(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, new_id: int, new_uuid: str, now_ns: int) -> bool:
@@ -155,6 +198,7 @@ def inherit(kelp: Kelp, tx: Tx, caller: Caller, old: Entry, new_id: int, new_uui
     tx.versions.hand_over(old.id, new_id)
     tx.run("UPDATE file_events SET entry_id = :new WHERE entry_id = :old", new=new_id, old=old.id)
     keep_version(kelp, tx, caller, old, new_id, now_ns)
+    place_versions(kelp, tx, new_id)
     if old.state == State.TRASHED:  # its place in the NAS's trash is named after the uuid
         announce(kelp, tx, caller, old.id, old.kind, EventType.TRASH, now_ns, what="replaced")
 

@@ -47,7 +47,11 @@ def move(
         there = _target(kelp, tx, caller, here, entry, target, on_conflict)
         if entry.is_folder or (there.entry is not None and there.entry.is_folder):
             tx.require_tree()
-        tx.foresee(partial(tx.entries.placing, entry.id), partial(tx.entries.written_by, entry.id))
+        tx.foresee(
+            partial(tx.entries.placing, entry.id),
+            partial(tx.entries.written_by, entry.id),
+            partial(tx.versions.in_tree, entry.id),
+        )
         guard.confirm_removal(tx, caller, here, entry, now)
         if there.entry is not None and there.entry.id != entry.id:
             return _into_taken(kelp, tx, caller, here, entry, there, on_conflict, mtime_ns)
@@ -152,6 +156,8 @@ def relocate(
         columns["shown_mtime"] = _shown_after_move(tx, entry, there, now_ns)
     tx.changed_folders.add(here.folder_id)
     tx.entries.update(entry.id, **columns)
+    if entry.kind == Kind.FILE:
+        changes.place_versions(kelp, tx, entry.id)
     succeeds = entry.kind == Kind.FILE and changes.succeed(kelp, tx, caller, there, entry.id, entry.uuid, now_ns)
     if (here.folder_id, here.key) != (there.folder_id, there.key):
         changes.leave_name(tx, here, entry, now_ns)

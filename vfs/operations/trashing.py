@@ -130,6 +130,7 @@ def restore(kelp: Kelp, caller: Caller, uuid: str, *, on_conflict: OnConflict = 
         tx.entries.update(
             entry.id, state=State.ACTIVE.value, parent_id=folder_id, name=here.name, name_key=here.key, **place
         )
+        changes.place_versions(kelp, tx, entry.id)
         changes.announce(
             kelp, tx, caller, entry.id, entry.kind, EventType.RESTORE, now, target=here.path_of(), litter=here.is_litter
         )

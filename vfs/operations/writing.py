@@ -204,7 +204,11 @@ def switch(
     times: _Times,
 ) -> int:
     """The row shows another content from now on; the one before becomes a version."""
-    changes.keep_version(kelp, tx, caller, entry, entry.id, times.now_ns)
+    changes.keep_version(kelp, tx, caller, entry, entry.id, times.now_ns, litter=here.is_litter)
+    place: dict[str, object] = {}
+    if changes.stays_dated(kelp, litter=here.is_litter):
+        own = (entry.id, entry.uuid)
+        place = changes.nas_place(kelp, tx, here.folder_id, entry.name, Kind.FILE, own, times.now_ns)
     if times.shown <= entry.shown_mtime:
         changes.remember_shown(tx, here.folder_id, here.key, entry.shown_mtime, times.now_ns)
     tx.entries.update(
@@ -216,6 +220,7 @@ def switch(
         mime_type=mime_type or changes.mime_type(entry.name),
         mtime_ns=times.mtime_ns,
         shown_mtime=times.shown,
+        **place,
     )
     changes.announce(
         kelp, tx, caller, entry.id, Kind.FILE, EventType.SYNC, times.now_ns,

@@ -152,6 +152,88 @@ def test_killed_at_every_point_on_a_nas_without_hard_links(drive: MirrorDrive, n
     kill_at_every_point(drive, name, when)
 
 
+def _three_registrations(drive: MirrorDrive, d: str) -> None:
+    drive.mkdir(f"{d}/x")
+    for content in (b"1", b"2", b"3"):
+        drive.put(f"{d}/x/f", content)
+    drive.pass_time(70)
+
+
+def _move_registrations(drive: MirrorDrive, d: str) -> None:
+    drive.put(f"{d}/x/f", b"4")
+    drive.move(f"{d}/x/f", f"{d}/g")
+
+
+def _swap_registrations(drive: MirrorDrive, d: str) -> None:
+    """Names and seconds are such that each stands where another shall come."""
+    drive.put(f"{d}/x/g", b"5")
+    drive.put(f"{d}/x/g", b"6")
+    for source, target in (("f", "t"), ("g", "f"), ("t", "g")):
+        drive.move(f"{d}/x/{source}", f"{d}/x/{target}")
+        drive.pass_time(70)
+
+
+def _purge_registrations(drive: MirrorDrive, d: str) -> None:
+    drive.move(f"{d}/x/f", f"{d}/kept")
+    drive.purge(drive.trash(f"{d}/x"))
+
+
+def _save_registrations(drive: MirrorDrive, d: str) -> None:
+    drive.put(f"{d}/x/new", b"4")
+    drive.move(f"{d}/x/new", f"{d}/x/f", OnConflict.OVERWRITE)
+
+
+def _empty_first(drive: MirrorDrive, d: str) -> None:
+    drive.mkdir(f"{d}/x")
+    drive.put(f"{d}/x/f", b"")
+
+
+def _fill_twice(drive: MirrorDrive, d: str) -> None:
+    """The empty file's name becomes the first registration's, the file that is there goes on as the second."""
+    drive.put(f"{d}/x/f", b"1")
+    drive.put(f"{d}/x/f", b"2")
+
+
+REGISTRATIONS: dict[str, Scenario] = {
+    "overwrite": (_three_registrations, lambda drive, d: drive.put(f"{d}/x/f", b"4") and None),
+    "move and overwrite": (_three_registrations, _move_registrations),
+    "swap": (_three_registrations, _swap_registrations),
+    "trash": (_three_registrations, lambda drive, d: drive.trash(f"{d}/x/f") and None),
+    "purge": (_three_registrations, lambda drive, d: drive.purge(drive.trash(f"{d}/x/f"))),
+    "purge folder": (_three_registrations, _purge_registrations),
+    "save": (_three_registrations, _save_registrations),
+    "fill": (_empty_first, _fill_twice),
+}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("name", REGISTRATIONS)
+def test_killed_at_every_point_where_registrations_stay(
+    open_drive: Callable[..., MirrorDrive], name: str, when: str
+) -> None:
+    drive = open_drive(drive_duplicates="keep-dated")
+    prepare, change = REGISTRATIONS[name]
+    for number in range(1, 100):
+        folder = f"{name} {number}"
+        drive.mkdir(folder)
+        prepare(drive, folder)
+        drive.settle_down()
+        change(drive, folder)
+        death = _Death(drive, number, when)
+        try:
+            drive.settle_down()
+        except Killed:
+            drive.die()
+            mirror.Worker(drive.kelp, "second")._settle()
+            drive.check(mirrored=False)  # were it to die here too, what it recorded would be true
+        drive.settle_down()
+        drive.check()
+        assert not drive.raw_nas(".kelp").get("foreign"), "nothing of Kelp's own was taken for a stranger's"
+        if not death.happened:
+            return
+    raise AssertionError("it never came to an end")
+
+
 def kill_at_every_point(drive: MirrorDrive, name: str, when: str) -> None:
     prepare, change = SCENARIOS[name]
     for number in range(1, 100):
