@@ -20,7 +20,18 @@ from vfs import metrics, trace
 from vfs.core import Kelp
 from vfs.errors import KelpError, NasDown
 from vfs.model import Done
-from vfs.operations import expiring, history, housekeeping, nas_health, nas_state, purging
+from vfs.operations import (
+    cache_limits,
+    evicting,
+    expiring,
+    freeing,
+    history,
+    nas_health,
+    nas_state,
+    orphans,
+    purging,
+    telling,
+)
 from vfs.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,14 +45,19 @@ _SOON = 1.0  # seconds, where there is more to do: people have their turn betwee
 class Group(StrEnum):
     QUICK = "quick"  # people wait for what these do: nothing among them takes long
     NAS = "nas"  # may hang as long as the NAS does
+    EVICTING = "evicting"  # … as may this, and nobody's upload waits until it is over
     TELLING = "telling"  # … or as whoever is told
     SLOW = "slow"
     SCRUB = "scrub"
 
     @property
+    def needs_nas(self) -> bool:
+        return self in (Group.NAS, Group.EVICTING, Group.SCRUB)
+
+    @property
     def look(self) -> float:
         """Seconds between two looks whose duty it is; a duty ends by itself after 2.5 of them."""
-        return 10.0 if self is Group.QUICK else 60.0
+        return 10.0 if self in (Group.QUICK, Group.EVICTING) else 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,28 +85,23 @@ def _nas_health(kelp: Kelp) -> Done:
         raise
 
 
-def _free_contents(kelp: Kelp) -> Done:
-    return Done(housekeeping.free_contents(kelp))
-
-
-def _remove_orphans(kelp: Kelp) -> Done:
-    return Done(housekeeping.remove_orphans(kelp))
-
-
 BATCHES: tuple[Batch, ...] = (
     Batch("nas-health", "files written to the NAS", Group.NAS, lambda each: each.nas.health, _nas_health, first=1),
     Batch("waiting", "bytes that wait counted", Group.QUICK, 5, nas_state.count_waiting),
+    Batch("evict", "objects evicted", Group.EVICTING, 2, evicting.run, first=2),
+    Batch("cache", "", Group.EVICTING, 10, cache_limits.look, first=1),
     Batch("tidy", "temporary files removed from the NAS", Group.NAS, 6 * _HOUR, mirror.tidy, frees=True, first=0),
+    Batch("telling", "alerts told", Group.TELLING, 5, telling.tell),
     Batch("trash", "trash items expired", Group.SLOW, _MINUTE, expiring.expire_trash, frees=True),
     Batch("versions", "versions expired", Group.SLOW, _MINUTE, expiring.expire_versions, frees=True),
     Batch("below", "rows below purged folders", Group.SLOW, _MINUTE, purging.spread_deletion, frees=True),
-    Batch("free", "objects freed", Group.SLOW, _MINUTE, _free_contents, frees=True),
-    Batch("orphans", "orphans removed", Group.SLOW, _MINUTE, _remove_orphans, frees=True),
-    Batch("names", "names forgotten", Group.SLOW, 10 * _MINUTE, expiring.forget_names),
-    Batch("deleted", "rows of deleted entries dropped", Group.SLOW, _HOUR, purging.forget_deleted),
-    Batch("history", "rows of history dropped", Group.SLOW, _HOUR, history.forget_history),
-    Batch("events", "rows of finished changes dropped", Group.SLOW, _HOUR, history.forget_events),
-    Batch("alerts", "rows of alerts dropped", Group.SLOW, _HOUR, history.forget_alerts),
+    Batch("free", "objects freed", Group.SLOW, _MINUTE, freeing.free_contents, frees=True),
+    Batch("orphans", "orphans removed", Group.SLOW, _MINUTE, orphans.remove_orphans, frees=True),
+    Batch("names", "names forgotten", Group.SLOW, 10 * _MINUTE, expiring.forget_names, frees=True),
+    Batch("deleted", "rows of deleted entries dropped", Group.SLOW, _HOUR, purging.forget_deleted, frees=True),
+    Batch("history", "rows of history dropped", Group.SLOW, _HOUR, history.forget_history, frees=True),
+    Batch("events", "rows of finished changes dropped", Group.SLOW, _HOUR, history.forget_events, frees=True),
+    Batch("alerts", "rows of alerts dropped", Group.SLOW, _HOUR, history.forget_alerts, frees=True),
 )
 
 
@@ -128,6 +139,12 @@ def run_all(
             tell(batch, total)
         except KelpError as error:
             tell(batch, error)
+
+
+def free_all(kelp: Kelp, tell: Callable[[str, str, Done | KelpError], object]) -> None:
+    """For `kelp gc`: all that frees something, in the order of the table."""
+    freeing = [batch for batch in BATCHES if batch.frees]
+    run_all(kelp, freeing, lambda batch, outcome: tell(batch.name, batch.did, outcome))
 
 
 class Rounds:

@@ -95,6 +95,9 @@ def all_rows(drive: MirrorDrive, *, loaded: bool = False) -> Rows:
     kept = reachable(drive) if loaded else set()
     with drive.kelp.database.scan() as tx:
         for table in schema.metadata.sorted_tables:
+            if table.name in ("reader_leases", "byte_grants"):  # of processes
+                found[table.name] = []
+                continue
             columns = [column.name for column in table.columns]
             flags = {column.name for column in table.columns if column.type.python_type is bool}
             rows = tx.all(f'SELECT {", ".join(columns)} FROM "{table.name}"')

@@ -19,7 +19,7 @@ from vfs import bootstrap
 from vfs.errors import ConfigurationError, ContentCorrupt, InvalidRequest, KelpError, StoreUnavailable
 from vfs.metadata import transfer
 from vfs.metadata.sqlite import SqliteTx
-from vfs.operations import dump_format, dumping, housekeeping, loading, trashing
+from vfs.operations import dump_format, dumping, freeing, loading, trashing
 from vfs.settings import Settings
 from vfs.storage.folder import FolderObjectStore
 
@@ -260,7 +260,7 @@ def test_what_is_freed_meanwhile_is_told(full: MirrorDrive, place: Place) -> Non
             full.purge(full.trash("not on the NAS"))
             for _ in range(3):
                 full.pass_time(100)
-                housekeeping.free_contents(full.kelp)
+                freeing.free_contents(full.kelp)
             return
         out.write(run)
 

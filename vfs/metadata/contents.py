@@ -9,11 +9,6 @@ from vfs.model import Content, Part
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
-# A content that someone can still reach: an entry whose row is not DELETED, or a version that is kept.
-_REFERRED = """(
-    EXISTS (SELECT 1 FROM entries e WHERE e.content_id = contents.id AND e.state <> 'DELETED')
- OR EXISTS (SELECT 1 FROM versions v WHERE v.content_id = contents.id AND v.state <> 'purged'))"""
-
 _MOST_WITH_BLOCKS = 1024  # parts: 8 GiB, whose sums take a MiB
 
 
@@ -97,52 +92,3 @@ class Contents:
         values = {f"k{n}": key for n, key in enumerate(keys)}
         known = {row[0] for row in self._tx.all(f"SELECT key FROM objects WHERE key IN ({marks})", **values)}
         return [key for key in keys if key not in known]
-
-    # --- freeing (design §3: mark, wait until no reader can hold it, look again, delete) ---
-
-    def unreferred(self, older_than_ns: int, limit: int) -> list[str]:
-        """Contents that nothing refers to. Looks at every content: for a read transaction."""
-        sql = f"""SELECT id FROM contents WHERE freeing_ns IS NULL AND created_ns < :older AND NOT {_REFERRED}
-                  LIMIT :limit"""
-        return [row[0] for row in self._tx.all(sql, older=older_than_ns, limit=limit)]
-
-    def mark(self, ids: list[str], now_ns: int) -> None:
-        """To be freed, unless something refers to them by now."""
-        self._tx.many(
-            f"UPDATE contents SET freeing_ns = :now WHERE id = :id AND NOT {_REFERRED}",
-            [{"id": id, "now": now_ns} for id in ids],
-        )
-
-    def freeable(self, marked_before_ns: int, limit: int) -> list[str]:
-        """Contents marked long enough ago; those referred to again are taken back first."""
-        self._tx.run(f"UPDATE contents SET freeing_ns = NULL WHERE freeing_ns IS NOT NULL AND {_REFERRED}")
-        sql = "SELECT id FROM contents WHERE freeing_ns < :before LIMIT :limit"
-        return [row[0] for row in self._tx.all(sql, before=marked_before_ns, limit=limit)]
-
-    def forget(self, id: str) -> list[str]:
-        """Drop a content's rows; its objects that no other content has become PENDING. Returns their keys.
-
-        Only what _REFERRED does not count lets go of it: a copy that was committed since the last look keeps its
-        content, and the database refuses this (Conflict).
-        """
-        content = self.get(id)
-        keys = [part.key for part in content.parts] if content else []
-        self._tx.run("UPDATE entries SET content_id = NULL WHERE content_id = :id AND state = 'DELETED'", id=id)
-        self._tx.run("DELETE FROM versions WHERE content_id = :id AND state = 'purged'", id=id)
-        self._tx.run("DELETE FROM file_parts WHERE content_id = :id", id=id)
-        self._tx.run("DELETE FROM contents WHERE id = :id", id=id)
-        for key in keys:
-            self._tx.run(
-                """UPDATE objects SET status = 'PENDING'
-                   WHERE key = :key AND NOT EXISTS (SELECT 1 FROM file_parts WHERE object_key = :key)
-                   AND NOT EXISTS (SELECT 1 FROM contents WHERE id = :key AND parts = 1)""",
-                key=key,
-            )
-        return keys
-
-    def pending_objects(self, limit: int) -> list[str]:
-        sql = "SELECT key FROM objects WHERE status = 'PENDING' LIMIT :limit"
-        return [row[0] for row in self._tx.all(sql, limit=limit)]
-
-    def forget_object(self, key: str) -> None:
-        self._tx.run("DELETE FROM objects WHERE key = :key AND status = 'PENDING'", key=key)

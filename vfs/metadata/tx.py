@@ -16,6 +16,8 @@ from vfs.metadata.alerts import Alerts
 from vfs.metadata.contents import Contents
 from vfs.metadata.entries import Entries
 from vfs.metadata.events import Events
+from vfs.metadata.evicting import Evicting
+from vfs.metadata.freeing import Freeing
 from vfs.metadata.holdings import Holdings
 from vfs.metadata.leases import Leases
 from vfs.metadata.locks import Locks
@@ -178,6 +180,14 @@ class Tx(abc.ABC):
     @cached_property
     def verifying(self) -> Verifying:
         return Verifying(self)
+
+    @cached_property
+    def evicting(self) -> Evicting:
+        return Evicting(self)
+
+    @cached_property
+    def freeing(self) -> Freeing:
+        return Freeing(self)
 
     @cached_property
     def holdings(self) -> Holdings:

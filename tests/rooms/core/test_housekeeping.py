@@ -11,7 +11,9 @@ import pytest
 from jobs import batches
 from tests.rooms.core.drive import SECOND, Drive
 from vfs.errors import StoreUnavailable
-from vfs.operations import expiring, housekeeping, trashing, versioning, writing
+from vfs.model import ROOT_ID
+from vfs.nas_model import Recorded, Spot
+from vfs.operations import expiring, freeing, orphans, trashing, versioning, writing
 
 DAY = 86_400
 
@@ -80,9 +82,10 @@ def test_a_version_that_expires_while_it_is_written_leaves_the_nas_later(drive: 
     version = versioning.list_versions(drive.kelp, drive.editor, drive.entry("a").id)[0]
     drive.mirror()
     with drive.kelp.database.write() as tx:
-        path = tx.one("SELECT nas_path FROM versions")[0]
+        path, size, mtime_ns, inode = tx.one("SELECT nas_path, nas_size, nas_mtime_ns, nas_inode FROM versions")
         tx.run("UPDATE versions SET state = 'purged', nas_path = NULL")  # what the batch does while the job runs
-        tx.versions.recorded(version.uuid, path)
+        seen = Recorded(Spot(ROOT_ID, path), version.content_id, size, mtime_ns, inode)
+        tx.versions.record(version.uuid, seen, folds_case=False)
     rounds(drive)
     assert not (drive.nas / path).exists()
 
@@ -92,11 +95,11 @@ def test_contents_are_freed_in_two_phases(drive: Drive) -> None:
     drive.remove("x.tmp")
     drive.mirror()
     kept = keys(drive)
-    assert housekeeping.free_contents(drive.kelp) == 0 and keys(drive) == kept  # marked only
+    assert freeing.free_contents(drive.kelp).count == 0 and keys(drive) == kept  # marked only
     drive.clock.advance(59)
-    assert housekeeping.free_contents(drive.kelp) == 0 and keys(drive) == kept  # a reader may hold it
+    assert freeing.free_contents(drive.kelp).count == 0 and keys(drive) == kept  # a reader may hold it
     drive.clock.advance(2)
-    assert housekeeping.free_contents(drive.kelp) == 1 and keys(drive) == set()
+    assert freeing.free_contents(drive.kelp).count == 1 and keys(drive) == set()
 
 
 def test_what_is_referred_to_again_is_taken_back(drive: Drive) -> None:
@@ -106,7 +109,7 @@ def test_what_is_referred_to_again_is_taken_back(drive: Drive) -> None:
     drive.clock.advance(31)
     content_id = drive.sql("SELECT id FROM contents")[0][0]
     with drive.kelp.database.write() as tx:
-        tx.contents.mark([content_id], drive.clock.now)
+        tx.freeing.mark([content_id], drive.clock.now)
     drive.clock.advance(20)
     drive.put("a", b"again")  # within a minute of the removal: the old content is a version now
     expected = drive.versions("a")
@@ -149,15 +152,15 @@ def test_an_object_that_two_contents_share_outlives_one_of_them(drive: Drive) ->
             "INSERT INTO file_parts (content_id, sequence, object_key) VALUES ('both', :n, :key)",
             [{"n": n, "key": small} for n in (0, 1)],
         )
-        tx.contents.forget("both")
-        assert tx.contents.pending_objects(10) == []
+        tx.freeing.forget(["both"], 1)
+        assert tx.freeing.pending("", 10) == []
 
 
 def test_a_cache_that_is_away_keeps_the_object_pending(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
     drive.put("x.tmp", b"gone")
     drive.remove("x.tmp")
     drive.clock.advance(61)
-    housekeeping.free_contents(drive.kelp)
+    freeing.free_contents(drive.kelp)
     drive.clock.advance(61)
 
     def away(_self: object, key: str) -> None:
@@ -165,9 +168,9 @@ def test_a_cache_that_is_away_keeps_the_object_pending(drive: Drive, monkeypatch
 
     with monkeypatch.context() as patched:
         patched.setattr(type(drive.kelp.cache), "delete", away)
-        assert housekeeping.free_contents(drive.kelp) == 0
+        assert freeing.free_contents(drive.kelp).count == 0
     assert drive.sql("SELECT status FROM objects") == [("PENDING",)]
-    assert housekeeping.free_contents(drive.kelp) == 1 and keys(drive) == set()
+    assert freeing.free_contents(drive.kelp).count == 1 and keys(drive) == set()
 
 
 def test_old_memories_go(drive: Drive) -> None:
@@ -184,12 +187,12 @@ def test_orphans_go_uploads_under_way_stay(drive: Drive) -> None:
     known = drive.put("known", b"k").content_id
     aged(drive, 2 * 3600, "killed", "killed.000001", "slow", known)
     aged(drive, 10, "slow.000001", "fresh")
-    assert housekeeping.remove_orphans(drive.kelp) == 2
+    assert orphans.remove_orphans(drive.kelp).count == 2
     assert keys(drive) == {known, "slow", "slow.000001", "fresh"}
     aged(drive, 2 * 3600, "fresh", "slow.000001")
-    assert housekeeping.remove_orphans(drive.kelp) == 0  # the cache is not listed again so soon
+    assert orphans.remove_orphans(drive.kelp).count == 0  # the cache is not listed again so soon
     drive.clock.advance(6 * 3600)
-    assert housekeeping.remove_orphans(drive.kelp) == 3
+    assert orphans.remove_orphans(drive.kelp).count == 3
     assert keys(drive) == {known}
 
 
@@ -201,7 +204,7 @@ def test_an_upload_that_was_taken_for_an_orphan_is_refused(drive: Drive) -> None
         yield b"first"
         drive.clock.advance(2 * 3600)
         aged(drive, 2 * 3600, *keys(drive))
-        assert housekeeping.remove_orphans(drive.kelp) == 1
+        assert orphans.remove_orphans(drive.kelp).count == 1
         yield b"last"
 
     with pytest.raises(StoreUnavailable):

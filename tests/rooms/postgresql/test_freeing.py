@@ -9,7 +9,7 @@ import pytest
 from tests.rooms.postgresql.racing import Nodes, outcome, race
 from tests.rooms.postgresql.test_waiting import listing_held
 from vfs.errors import Conflict
-from vfs.operations import housekeeping
+from vfs.operations import freeing
 
 _LONG = 3600.0
 
@@ -24,15 +24,16 @@ def test_a_copy_that_commits_while_its_content_is_freed_keeps_it(nodes: Nodes) -
         copy = at_once.start_waiting(nodes.a.copy, "f", "g")
         nodes.b.remove("f/x")
         nodes.b.clock.advance(_LONG)
-        housekeeping.free_contents(nodes.b.kelp)
+        freeing.free_contents(nodes.b.kelp)
         nodes.b.clock.advance(_LONG)
         with pytest.raises(Conflict), nodes.b.kelp.database.write() as tx:
-            assert tx.contents.freeable(nodes.b.clock.now_ns(), 10) == [content_id]
+            now = nodes.b.clock.now_ns()
+            assert tx.freeing.still_freeable([content_id], now, now) == [content_id]
             last_lock.close()
             assert not isinstance(outcome(copy), BaseException)
-            tx.contents.forget(content_id)
+            tx.freeing.forget([content_id], now)
     assert nodes.a.read("g/x") == b"still wanted"
-    housekeeping.free_contents(nodes.b.kelp)
+    freeing.free_contents(nodes.b.kelp)
     nodes.b.clock.advance(_LONG)
-    housekeeping.free_contents(nodes.b.kelp)
+    freeing.free_contents(nodes.b.kelp)
     assert nodes.a.read("g/x") == b"still wanted"

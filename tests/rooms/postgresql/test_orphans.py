@@ -11,8 +11,8 @@ import pytest
 
 from tests.rooms.core.drive import Drive
 from tests.rooms.postgresql.racing import INSIDE, Held, Nodes, outcome, race
-from vfs.model import Entry, Expected
-from vfs.operations import contents, housekeeping
+from vfs.model import Done, Entry, Expected
+from vfs.operations import contents, orphans
 
 _HOUR = 3600
 
@@ -33,9 +33,9 @@ def test_orphans_do_not_go_while_their_upload_commits(nodes: Nodes) -> None:
         put = at_once.start(nodes.a.put, "new", b"rested", condition=held)
         held.wait()
         rested(nodes.b)
-        batch = at_once.start_waiting(housekeeping.remove_orphans, nodes.b.kelp)
+        batch = at_once.start_waiting(orphans.remove_orphans, nodes.b.kelp)
         held.release()
-        assert outcome(batch) == 0
+        assert outcome(batch) == Done()
         assert not isinstance(outcome(put), BaseException)
     assert nodes.b.read("new") == b"rested"
 
@@ -43,7 +43,7 @@ def test_orphans_do_not_go_while_their_upload_commits(nodes: Nodes) -> None:
 def test_changes_come_in_between_while_a_slow_store_removes_orphans(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(housekeeping, "_HELD", 0.0)
+    monkeypatch.setattr(orphans, "_HELD", 0.0)
     for _ in range(3):
         contents.store(nodes.b.kelp, [b"left by a kill"], Expected())
     rested(nodes.b)
@@ -61,4 +61,4 @@ def test_changes_come_in_between_while_a_slow_store_removes_orphans(
 
     monkeypatch.setattr(nodes.b.kelp.cache, "delete", slow)
     with race(nodes.url) as at_once:
-        assert housekeeping.remove_orphans(nodes.b.kelp) == 3
+        assert orphans.remove_orphans(nodes.b.kelp).count == 3
