@@ -88,6 +88,14 @@ class Accounts:
         row = self._tx.one("SELECT value FROM installation WHERE name = :name", name=name)
         return str(row[0]) if row else None
 
+    def swap(self, name: str, seen: str | None, value: str) -> bool:
+        """Set a value that is still as it was seen (None: not there); False when it is not."""
+        if seen is None:
+            sql = "INSERT INTO installation (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING"
+            return self._tx.count(sql, name=name, value=value) == 1
+        sql = "UPDATE installation SET value = :value WHERE name = :name AND value = :seen"
+        return self._tx.count(sql, name=name, value=value, seen=seen) == 1
+
     def set_value(self, name: str, value: str) -> None:
         self._tx.run(
             """INSERT INTO installation (name, value) VALUES (:name, :value)

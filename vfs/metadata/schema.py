@@ -28,7 +28,7 @@ def _id() -> sa.Column[int]:
 installation = sa.Table(
     "installation",
     metadata,
-    # 'id': what the NAS marker must name. 'nas': JSON {up, reason, since_ns, full}, kept by the mirror;
+    # 'id': what the NAS marker must name. 'nas': JSON of nas_state.NasState: is it up, and who does not reach it;
     # 'nas_capacity', 'nas_health' (JSON), 'nas_properties': as last seen. 'loading', 'taking': JSON, a load, or the
     # adoption of a tree, that has not finished: nothing else opens the drive.
     # 'duty:…': whose turn a batch is, and until when. 'queue_away_ns', 'orphans_sought_ns': since when.

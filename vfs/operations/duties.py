@@ -73,4 +73,5 @@ class Duty:
     def lay_down(self) -> None:
         """Raises KelpError."""
         if self._mine:
+            self._mine = False
             lay_down(self._kelp, self._name, self._owner)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 
 from vfs.core import Kelp
 from vfs.errors import NoSpace
@@ -28,6 +28,10 @@ class NasState:
     reason: str
     since_ns: int
     full: bool = False  # down for want of space
+    # Machines that do not reach the NAS: since when, and when last heard of; `confirmed_ns`: when another last did.
+    # Kept by `nas_outage`.
+    away: dict[str, tuple[int, int]] = field(default_factory=dict)
+    confirmed_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +55,13 @@ def read(kelp: Kelp) -> NasState:
 
 
 def _state(tx: Tx) -> NasState:
-    value = tx.accounts.value("nas")
-    return NasState(**json.loads(value)) if value else NasState(True, "", 0)
+    return parse(tx.accounts.value("nas"))
 
 
-@retried
-def write(kelp: Kelp, state: NasState) -> None:
-    with kelp.database.write() as tx:
-        tx.accounts.set_value("nas", json.dumps(asdict(state)))
+def parse(value: str | None) -> NasState:
+    """What the row says; up when there is none yet."""
+    state = NasState(**json.loads(value)) if value else NasState(True, "", 0)
+    return replace(state, away={host: (since, last) for host, (since, last) in state.away.items()})
 
 
 # --- room ---
