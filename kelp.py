@@ -20,10 +20,12 @@ from pathlib import Path
 import click
 
 from cli import (
+    alerts,
     banner,
     check,
     doctor,
     dump,
+    gc,
     locks,
     nas,
     nas_taking,
@@ -45,7 +47,7 @@ from cli.serving import end, make_private, require_free, serve_until, stop_on_si
 from dav_provider.app import check_settings, make_app
 from dav_provider.http_server import make_server
 from dav_provider.recording import Recorder
-from jobs import diagnosing, redis_queue, runner
+from jobs import batches, diagnosing, redis_queue, runner
 from jobs import worker as queue_worker
 from jobs.jobs_lock import JobsLock
 from jobs.queue import InProcessQueue
@@ -59,8 +61,9 @@ _log = logging.getLogger("kelp")
 _INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
 _GROUPS = (
     status.status, sync.sync, users.user, locks.locks, trash.trash, versions.versions, check.check, tls.tls,
-    nas.nas, dump.dump, dump.load, doctor.make_command(diagnosing.check_queue),
-)  # fmt: skip
+    nas.nas, dump.dump, dump.load, doctor.make_command(diagnosing.check_queue), alerts.alerts,
+    gc.make_command(batches.free_all),
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -17,7 +17,7 @@ from jobs.watch import Watch
 from vfs import trace
 from vfs.core import Kelp
 from vfs.errors import KelpError, NasDown
-from vfs.operations import duties, mirroring, nas_state
+from vfs.operations import duties, mirroring, nas_outage, nas_state
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,8 @@ class Schedule:
     def _probe_once(self) -> None:
         if outage.is_up(self._kelp):
             nas_state.measure(self._kelp)
+            if nas_outage.needs_sign(nas_state.read(self._kelp), self._kelp.clock.now_ns()):
+                outage.probe(self._kelp)
         elif not self.watch.stalled() and outage.probe(self._kelp):
             self._ring()
 
@@ -103,9 +105,12 @@ class Schedule:
         rounds = Rounds(self._kelp, group)
         duty = duties.Duty(self._kelp, f"batches-{group}", self.owner, group.look, alone=self._alone)
 
-        def may_go_on() -> bool:
+        def is_ours() -> bool:
+            if group.needs_nas and nas_outage.is_away(self._kelp):
+                self.guarded(f"batches-{group}", duty.lay_down)  # other machines reach the NAS
+                return False
             return not self._stopping.is_set() and duty.has()
 
-        while not self._stopping.wait(min(rounds.seconds_to_wait(), group.look) if duty.has() else group.look):
-            rounds.run_due(may_go_on)
+        while not self._stopping.wait(min(rounds.seconds_to_wait(), group.look) if is_ours() else group.look):
+            rounds.run_due(is_ours)
         self.guarded(f"batches-{group}", duty.lay_down)
