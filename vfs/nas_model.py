@@ -216,13 +216,17 @@ def version_targets(steps: Iterable[Step]) -> set[Spot]:
     return {spot for spot in placing if not is_private(spot)}
 
 
-def note_of(name: str, nas_name: str) -> str | None:
-    """What must be noted of a name that its NAS name cannot tell; None for a plain one.
+def note_of(name: str, nas_name: str, kept_from: str | None = None) -> str | None:
+    """What must be noted of an entry, to find it again without the database; None where its NAS name tells all.
 
-    Cut, escaped, prefixed; or adopted, and what looks like a stamp is none.
+    Its full name: its NAS name is cut, escaped or prefixed; or adopted, and what looks like a stamp is none.
+    `kept_from`: it has versions below .kelp, which are named after its number; and the folder, on the NAS, where the
+    file is now (a hint, since folders move without their notes).
     """
     last = nas_name.rpartition("/")[2]
     adopted = last == name and not names.looks_stamped(name)
+    if kept_from is not None:
+        return json.dumps({"name": name, "nas_name": last, "folder": kept_from}, ensure_ascii=False)
     if adopted or (last != name and last.endswith(f"__{name}")):
         return None
     return json.dumps({"name": name, "nas_name": last}, ensure_ascii=False)

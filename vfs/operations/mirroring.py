@@ -28,6 +28,7 @@ from vfs.nas_model import (
     Situation,
     Spot,
     Step,
+    is_private,
     load_steps,
     note_of,
     spots_of,
@@ -47,9 +48,18 @@ def read(kelp: Kelp, tx: Tx, entry_id: int, event_id: int) -> Situation:
     spot = _desired_spot(tx, entry_id, uuid, State(state), parent_id, desired_name)
     nas_parent, nas_name, *seen = recorded
     have = Recorded(None if nas_name is None else Spot(nas_parent, nas_name), *seen)
-    desired = Desired(spot, content_id if spot else None, mtime_ns, note_of(name, spot.name) if spot else None)
+    desired = Desired(spot, content_id if spot else None, mtime_ns)
     versions = _versions(tx, entry_id, name, desired, have) if kind == Kind.FILE.value else ()
+    desired = replace(desired, note=_note(tx, name, spot, versions))
     return Situation(entry_id, uuid, Kind(kind), name, desired, have, versions, event_id)
+
+
+def _note(tx: Tx, name: str, spot: Spot | None, versions: tuple[NasVersion, ...]) -> str | None:
+    if spot is None:
+        return None
+    kept = any(version.wanted is not None and is_private(version.wanted) for version in versions)
+    chain = tx.mirror.nas_chain(spot.parent_id) if kept else None
+    return note_of(name, spot.name, chain[1] if chain is not None else None)
 
 
 def _desired_spot(tx: Tx, id: int, uuid: str, state: State, parent_id: int, desired_name: str) -> Spot | None:
