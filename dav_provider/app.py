@@ -59,18 +59,17 @@ def make_app(kelp: Kelp, counting: Counting | None = None) -> WsgiApp:
         tells = about_us.get((environ.get("REQUEST_URI") or environ["PATH_INFO"]).partition("?")[0])
         if tells is not None:
             return send(tells(environ), method, start_response)
-        work = trace.Work(trace.new_id("dav"), "dav", method)
-        counted = Counted(work)
+        counted = Counted(method)
         try:
-            request = Request(environ, work.trace_id, in_front)
+            request = Request(environ, counted.trace_id, in_front)
         except KelpError as error:  # a path that no entry can have
             return counted.whole(text_answer(status_of(error), str(error)), start_response)
-        with trace.under(work), reading.moment(kelp):
+        with counted, reading.moment(kelp):
             try:
                 asks_how = connect.answers(request)
                 answer = connect.answer(kelp.settings, request) if asks_how else admit(kelp, request)
                 if answer is None:
-                    work.user = request.caller.name
+                    counted.user = request.caller.name
                     if method in _DIRECT:
                         answer = (drive if request.path[:1] == MOUNT else front).respond(request)
             except Exception:
@@ -82,7 +81,7 @@ def make_app(kelp: Kelp, counting: Counting | None = None) -> WsgiApp:
         if isinstance(answer.body, bytes):
             return counted.whole(answer, start_response)
         counted.status = answer.status
-        pieces = send(answer, method, start_response, work.trace_id)
+        pieces = send(answer, method, start_response, counted.trace_id)
         return _Guarded(request, pieces, start_response, counted)
 
     return app
@@ -93,8 +92,9 @@ def _about_us(kelp: Kelp, counting: Counting, in_front: Front | None) -> dict[st
     health, page = Health(kelp), MetricsPage(kelp, counting)
 
     def metrics(environ: Environ) -> Answer:
-        with trace.under(trace.new_id("metrics")) as work:
-            return page.answer(Request(environ, work.trace_id, in_front))
+        trace_id = trace.new_id("metrics")
+        with trace.under(trace_id):
+            return page.answer(Request(environ, trace_id, in_front))
 
     looks = {path: partial(_of_health, health, path) for path in (HEALTHY, READY)}
     return {**looks, METRICS: metrics}
@@ -155,7 +155,7 @@ class _Guarded(Iterator[bytes]):
         self._begun = False
 
     def __next__(self) -> bytes:
-        with trace.under(self._counted.work):
+        with self._counted:
             try:
                 piece = next(self._pieces)
             except StopIteration:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from time import perf_counter
 from typing import Any
 
 from dav_provider.request import Answer, Headers, StartResponse, send
@@ -14,37 +14,30 @@ _METHODS = frozenset(
 )
 _FAILED = 500
 
-_notes: dict[tuple[str, int], Callable[[float], None]] = {}  # by method and status: labels cost more than counting
 
-
-class Counted:
+class Counted(trace.Work):
     """One request; `end` is called once, by whoever knows that its answer has ended."""
 
-    __slots__ = ("_begun", "status", "work")
+    __slots__ = ("_begun", "status")
 
-    def __init__(self, work: trace.Work) -> None:
-        self.work = work
+    def __init__(self, method: str) -> None:
+        super().__init__(trace.new_id("dav"), "dav", method)
         self.status = _FAILED  # until somebody says otherwise
-        self._begun = time.perf_counter()
+        self._begun = perf_counter()
 
     def whole(self, answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
         """Send an answer that is made."""
         self.status = answer.status
-        try:
-            return send(answer, self.work.method, start_response, self.work.trace_id)
-        finally:
-            self.end()
+        body = send(answer, self.method, start_response, self.trace_id)
+        self.end()
+        return body
 
     def end(self) -> None:
-        work, status = self.work, self.status
-        seconds = time.perf_counter() - self._begun
-        label = work.method if work.method in _METHODS else "other"
-        note = _notes.get((label, status))
-        if note is None:
-            note = _notes[label, status] = _note_for(label, status)
-        note(seconds)
-        if work.span_id:
-            trace.done(work, label, "" if status < _FAILED else str(status), status=status)
+        method, status = self.method, self.status
+        label = method if method in _METHODS else "other"
+        metrics.REQUESTS.note(label, status, perf_counter() - self._begun)
+        if self.span_id:
+            trace.done(self, label, "" if status < _FAILED else str(status), status=status)
 
     def listening(self, start_response: StartResponse) -> StartResponse:
         """The same `start_response`, which notes the status: of an answer that WsgiDAV gives."""
@@ -54,14 +47,3 @@ class Counted:
             return start_response(status, headers, exc_info)
 
         return listen
-
-
-def _note_for(method: str, status: int) -> Callable[[float], None]:
-    seconds = metrics.REQUEST_SECONDS.labels(method)
-    count = metrics.RESPONSES.labels(method, f"{status // 100}xx")
-
-    def note(took: float) -> None:
-        seconds.observe(took)
-        count.inc()
-
-    return note

@@ -7,14 +7,20 @@ What the database knows (backlog, alerts, leases …) is not counted but asked w
 
 from __future__ import annotations
 
+import threading
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Final, TypeAlias
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+import prometheus_client
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 _REGISTRY = CollectorRegistry(auto_describe=True)
 
@@ -24,18 +30,57 @@ _REQUEST_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 _WORK_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300, 1800)
 
 
-def _counter(name: str, text: str, *labels: str) -> Counter:
-    return Counter(f"kelp_{name}", text, labels, registry=_REGISTRY)
+def _counter(name: str, text: str, *labels: str) -> prometheus_client.Counter:
+    return prometheus_client.Counter(f"kelp_{name}", text, labels, registry=_REGISTRY)
 
 
 def _histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...]) -> Histogram:
     return Histogram(f"kelp_{name}_seconds", text, labels, registry=_REGISTRY, buckets=buckets)
 
 
-REQUEST_SECONDS = _histogram(
-    "request", "From the head of a request to the end of its answer", "method", buckets=_REQUEST_BUCKETS
-)
-RESPONSES = _counter("responses", "Answers, by the first digit of their status: 2xx, 3xx, 4xx, 5xx", "method", "status")
+class Requests(Collector):
+    """How long requests take, by method, and what they are answered. A request that only reads takes 50 µs, and the
+    library's own classes would take 3 of them."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        # By method and status: how many took up to each bound but longer than the one before, and last their seconds.
+        self._rows: dict[tuple[str, int], list[float]] = {}
+
+    def note(self, method: str, status: int, seconds: float) -> None:
+        """`method` is one of a short list."""
+        place = bisect_left(_REQUEST_BUCKETS, seconds)
+        with self._guard:
+            row = self._rows.get((method, status))
+            if row is None:
+                row = self._rows[method, status] = [0.0] * (len(_REQUEST_BUCKETS) + 2)
+            row[place] += 1
+            row[-1] += seconds
+
+    def collect(self) -> Iterable[Metric]:
+        with self._guard:
+            rows = {key: list(row) for key, row in self._rows.items()}
+        times: dict[str, list[float]] = {}
+        answered: Counter[tuple[str, str]] = Counter()
+        for (method, status), row in rows.items():
+            times[method] = [sum(pair) for pair in zip(times.get(method, [0.0] * len(row)), row, strict=True)]
+            answered[method, f"{status // 100}xx"] += int(sum(row[:-1]))
+        seconds = HistogramMetricFamily(
+            "kelp_request_seconds", "From the head of a request to the end of its answer", labels=("method",)
+        )
+        bounds = [*map(floatToGoString, _REQUEST_BUCKETS), "+Inf"]
+        for method, row in sorted(times.items()):
+            seconds.add_metric((method,), list(zip(bounds, accumulate(row[:-1]), strict=True)), row[-1])
+        yield seconds
+        words = "Answers, by the first digit of their status: 2xx, 3xx, 4xx, 5xx"
+        answers = CounterMetricFamily("kelp_responses", words, labels=("method", "status"))
+        for labels, count in sorted(answered.items()):
+            answers.add_metric(labels, count)
+        yield answers
+
+
+REQUESTS = Requests()
+_REGISTRY.register(REQUESTS)
 
 CACHE_READS = _counter("cache_reads", "Objects that were read, by where they were: memory, cache or nas", "source")
 CACHE_READ_BYTES = _counter("cache_read_bytes", "Bytes that were read, by where they were", "source")

@@ -26,17 +26,29 @@ Fact: TypeAlias = str | int | float | bool
 
 
 class Work:
-    """What is being done under one trace id: a request, a job, a batch. `user` is "" as long as nobody logged in.
+    """What is being done under one trace id: a request, a job, a batch. All log lines and spans inside `with work:`
+    belong to it, in one thread at a time.
 
-    `span_id` is that of the work as a whole, 0 while spans are not wanted; `begun_ns` is when it was made.
+    `user` is "" as long as nobody logged in. `span_id` is that of the work as a whole, 0 while spans are not wanted;
+    `begun_ns` is when it was made.
     """
 
-    __slots__ = ("begun_ns", "face", "method", "span_id", "trace_id", "user")
+    __slots__ = ("_open_span", "_outer", "begun_ns", "face", "method", "span_id", "trace_id", "user")
 
     def __init__(self, trace_id: str, face: str = "", method: str = "") -> None:
         self.trace_id, self.face, self.method = trace_id, face, method
         self.user = ""
         self.span_id, self.begun_ns = (0, 0) if _take is None else (getrandbits(64), time.time_ns())
+
+    def __enter__(self) -> None:
+        self._outer = _current.set(self)
+        if self.span_id:
+            self._open_span = _open_span.set(self.span_id)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.span_id:
+            _open_span.reset(self._open_span)
+        _current.reset(self._outer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +81,9 @@ def current() -> str:
     return _current.get().trace_id
 
 
-class under:  # noqa: N801  # read as a statement: `with trace.under(…):`
-    """All log lines and spans inside the block belong to a work, or to a new one of this trace id."""
-
-    __slots__ = ("_span", "_token", "_work")
-
-    def __init__(self, work: str | Work) -> None:
-        self._work = Work(work) if isinstance(work, str) else work
-
-    def __enter__(self) -> Work:
-        self._token = _current.set(self._work)
-        self._span = _open_span.set(self._work.span_id)
-        return self._work
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        _open_span.reset(self._span)
-        _current.reset(self._token)
+def under(trace_id: str) -> Work:
+    """All log lines inside the block carry the id: `with trace.under(…):`."""
+    return Work(trace_id)
 
 
 # --- spans ---

@@ -26,7 +26,7 @@ def test_spans_are_nested_and_belong_to_the_work() -> None:
     spans: list[trace.Span] = []
     with trace.spans_to(spans.append):
         work = trace.Work("dav-1", "dav", "PUT")
-        with trace.under(work):
+        with work:
             with trace.span("outer", bytes=3), trace.span("inner"):
                 pass
             with pytest.raises(NotFound), trace.span("failing"):
@@ -48,7 +48,7 @@ def test_spans_are_nested_and_belong_to_the_work() -> None:
 
 def test_without_somebody_who_wants_them_there_are_no_spans() -> None:
     work = trace.Work("dav-1")
-    with trace.under(work), trace.span("nothing") as nothing:
+    with work, trace.span("nothing") as nothing:
         assert nothing is None
         assert trace.current() == "dav-1"
     trace.done(work, "GET")
@@ -70,7 +70,7 @@ def test_a_line_of_the_json_log_is_one_object(caplog: pytest.LogCaptureFixture) 
     log.addHandler(Keep())
     work = trace.Work("dav-1", "dav", "PUT")
     work.user = "김"
-    with trace.spans_to(lambda span: None), trace.under(work), trace.span("db.transaction"):
+    with trace.spans_to(lambda span: None), work, trace.span("db.transaction"):
         log.warning("two\nlines of %s", "\udcff")
         try:
             raise ValueError("wrong")
@@ -92,7 +92,7 @@ def test_a_line_of_the_json_log_is_one_object(caplog: pytest.LogCaptureFixture) 
 def test_spans_reach_the_collector() -> None:
     with collecting() as collector, telemetry.following(settings_for(collector.url), "server"):
         work = trace.Work("dav-1", "dav", "PUT")
-        with trace.under(work), pytest.raises(NotFound), trace.span("nas.upload"):
+        with work, pytest.raises(NotFound), trace.span("nas.upload"):
             raise NotFound("secret.txt")
         trace.done(work, "PUT", status=201)
         with trace.under("dav-1"), trace.span("nas.move"):
