@@ -31,7 +31,7 @@ installation = sa.Table(
     # 'id': what the NAS marker must name. 'nas': JSON of nas_state.NasState: is it up, and who does not reach it;
     # 'nas_capacity', 'nas_health' (JSON), 'nas_properties': as last seen. 'loading', 'taking': JSON, a load, or the
     # adoption of a tree, that has not finished: nothing else opens the drive.
-    # 'duty:…': whose turn a batch is, and until when. 'queue_away_ns', 'orphans_sought_ns': since when.
+    # 'duty:…': whose turn a batch is, and until when. 'queue_away_ns', 'orphans_sought_ns': since when. 'scrub': JSON, how far the scrub is.
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
 )
@@ -71,6 +71,12 @@ contents = sa.Table(
         "freeing_ns",
         sqlite_where=sa.text("freeing_ns IS NOT NULL"),
         postgresql_where=sa.text("freeing_ns IS NOT NULL"),
+    ),
+    sa.Index(  # adopted files that nobody has read yet
+        "contents_unlearned",
+        "id",
+        sqlite_where=sa.text("checksum = ''"),
+        postgresql_where=sa.text("checksum = ''"),
     ),
     sqlite_with_rowid=False,  # one page less in each commit
 )

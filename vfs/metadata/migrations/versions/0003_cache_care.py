@@ -48,6 +48,14 @@ def _readers() -> None:
         sqlite_where=sa.text("status IN ('PENDING', 'EVICTING', 'SYNCING', 'ERROR')"),
         postgresql_where=sa.text("status IN ('PENDING', 'EVICTING', 'SYNCING', 'ERROR')"),
     )
+    op.create_index(
+        "contents_unlearned",
+        "contents",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("checksum = ''"),
+        postgresql_where=sa.text("checksum = ''"),
+    )
     op.create_table(
         "reader_leases",
         sa.Column("content_id", _TEXT, nullable=False),
