@@ -50,12 +50,13 @@ STRATEGIES = st.sampled_from(OnConflict)
 
 class PeopleAtWork(RuleBasedStateMachine):
     template: ClassVar[FilePath]
+    settings_of_drive: ClassVar[dict[str, object]] = {}
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = FilePath(tempfile.mkdtemp(prefix="kelp-stateful-"))
         engines.copy_drive(self.template, self.folder / "drive")
-        self.drive = MirrorDrive(self.folder / "drive")
+        self.drive = MirrorDrive(self.folder / "drive", **self.settings_of_drive)
         self.kelp = self.drive.kelp
         self.model = DriveModel()
         with self.kelp.database.read() as tx:

@@ -7,7 +7,7 @@ import random
 import re
 import shutil
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,7 +22,7 @@ from tests.stateful.drive_model import Path
 from vfs import names
 from vfs.errors import NasDown
 from vfs.model import Role
-from vfs.operations import access, backlog, mirroring
+from vfs.operations import access, backlog, mirroring, versioning
 
 PROFILES = {"default": (40, 30), "thorough": (600, 50)}  # examples, steps of each
 _EXAMPLES, _STEPS = PROFILES[os.environ.get("KELP_HYPOTHESIS_PROFILE", "default")]
@@ -91,12 +91,20 @@ class DriveMachine(PeopleAtWork):
             self.drive.clock.advance(70)
             self.drive.settle_down(rounds=200)
             self.drive.check()
-            assert self._nas() == ordered((path, node.content) for path, node in self.model.tree.items())
+            assert self._nas() == ordered(self._expected())
             assert not (self.drive.root / ".kelp" / "foreign").exists()
         finally:
             self.drive.close()
             engines.drop_below(self.folder)
             shutil.rmtree(self.folder)
+
+    def _expected(self) -> Iterable[tuple[Path, bytes | None]]:
+        """Where registrations stay, the older ones of a file lie beside it."""
+        for path, node in self.model.tree.items():
+            yield path, node.content
+            if self.settings_of_drive and node.content is not None:
+                for version in versioning.list_versions(self.kelp, self.users[0], self.entry_id(path)):
+                    yield path, b"".join(versioning.open_version(self.kelp, self.users[0], version.uuid).chunks())
 
     def _nas(self) -> list[tuple[Path, bool, bytes]]:
         """What people see on the NAS, in the model's terms."""
@@ -125,13 +133,19 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> None:
     drive = MirrorDrive(folder)
     access.add_user(drive.kelp, "editor", "correct horse", Role.EDITOR)
     drive.close()
-    DriveMachine.template = folder
+    PeopleAtWork.template = folder
 
 
-DriveMachine.TestCase.settings = settings(
-    max_examples=_EXAMPLES,
-    stateful_step_count=_STEPS,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+class DatedDriveMachine(DriveMachine):
+    settings_of_drive: ClassVar[dict[str, object]] = {"drive_duplicates": "keep-dated"}
+
+
+for machine in (DriveMachine, DatedDriveMachine):
+    machine.TestCase.settings = settings(
+        max_examples=_EXAMPLES,
+        stateful_step_count=_STEPS,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
 TestDrive = pytest.mark.timeout(0)(DriveMachine.TestCase)
+TestDatedDrive = pytest.mark.timeout(0)(DatedDriveMachine.TestCase)
