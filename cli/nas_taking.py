@@ -1,4 +1,4 @@
-"""`kelp nas adopt`: a tree that was there before Kelp becomes a drive."""
+"""`kelp nas adopt` and `kelp nas recover`: a drive is made of what the NAS holds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cli.drive import load_settings, log_option, place_options, set_up_log
 from cli.serving import make_private
 from vfs import bootstrap, trace
 from vfs.errors import NasDown, NoSpace, StoreUnavailable
-from vfs.operations import adopting
+from vfs.operations import adopting, recovering
 from vfs.operations.nas_walk import Report, Taken
 from vfs.settings import Settings
 
@@ -49,12 +49,40 @@ def make_commands(alone: Alone) -> tuple[click.Command, ...]:
                 _tell(taken, "could be adopted")
                 return
             make_private(settings.data)
-            with alone(settings), _advised("adopt"), _progress() as report:
-                with bootstrap.opened_for_taking(settings, adopting.begin) as kelp:
-                    taken = adopting.adopt(kelp, report)
+            with (
+                alone(settings),
+                _advised("adopt"),
+                _progress() as report,
+                bootstrap.opened_for_taking(settings, adopting.begin) as kelp,
+            ):
+                taken = adopting.adopt(kelp, report)
         _tell(taken, "are in the drive now; `kelp serve` shows them")
 
-    return (adopt,)
+    @click.command("recover")
+    @place_options
+    @log_option("warning")
+    def recover(config: Path | None, data: Path | None, nas: Path | None, log_level: str) -> None:
+        """Rebuild a drive whose database is lost from its NAS.
+
+        --data names the folder of the new drive, --nas the old NAS. Files, folders, the trash and the older contents
+        that can be told come back as the NAS has them. What only the database knew is gone: people, rights, history,
+        locks; and what had not come to the NAS yet. A dump, if there is one, has all of that: see `kelp load`. When it
+        was interrupted, run it again. Then start `kelp serve`.
+        """
+        set_up_log(log_level)
+        settings = load_settings(config, data, nas)
+        make_private(settings.data)
+        with (
+            trace.under(trace.new_id("cli")),
+            alone(settings),
+            _advised("recover"),
+            _progress() as report,
+            bootstrap.opened_for_taking(settings, recovering.begin) as kelp,
+        ):
+            taken = recovering.recover(kelp, report)
+        _tell(taken, "are in the drive again; `kelp serve` shows them")
+
+    return (adopt, recover)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vfs.metadata import transfer
 from vfs.model import ROOT_ID
 
 if TYPE_CHECKING:
@@ -116,13 +117,68 @@ def insert_contents(tx: Tx, contents: Sequence[Row], parts: Iterable[Row]) -> No
     )
 
 
-def insert_entries(tx: Tx, entries: Sequence[Row]) -> None:
-    """Rows with every column of `_ENTRY`."""
-    marks = ", ".join(f":{name}" for name in _ENTRY)
-    tx.many(f"INSERT INTO entries ({', '.join(_ENTRY)}) VALUES ({marks})", entries)
+def insert_entries(tx: Tx, entries: Sequence[Row], *, numbered: bool = False) -> None:
+    """Rows with every column of `_ENTRY`; `numbered`: which bring their ids."""
+    names = ("id", *_ENTRY) if numbered else _ENTRY
+    marks = ", ".join(f":{name}" for name in names)
+    sql = f"INSERT INTO entries ({', '.join(names)}) VALUES ({marks})"
+    tx.many(sql, [{name: entry[name] for name in names} for entry in entries])
+
+
+def number_from(tx: Tx, id: int) -> None:
+    """Entries without an id of their own get greater ones."""
+    transfer.set_counters(tx, {"entries": id})
+
+
+def insert_version(tx: Tx, row: Row) -> None:
+    """A version that the NAS has: every column but `state` and `user_id`."""
+    names = ", ".join(row)
+    marks = ", ".join(f":{name}" for name in row)
+    tx.run(f"INSERT INTO versions ({names}, state) VALUES ({marks}, 'kept')", **row)
+
+
+def version_paths(tx: Tx, entry_id: int) -> set[str]:
+    """Where the NAS is recorded to have versions of an entry."""
+    rows = tx.all("SELECT nas_path FROM versions WHERE entry_id = :id AND nas_path IS NOT NULL", id=entry_id)
+    return {row[0] for row in rows}
+
+
+def known_uuids(tx: Tx, uuids: Sequence[str]) -> set[str]:
+    found: set[str] = set()
+    for at in range(0, len(uuids), _MOST_MARKS):
+        piece = uuids[at : at + _MOST_MARKS]
+        marks = ", ".join(f":u{n}" for n in range(len(piece)))
+        values = {f"u{n}": uuid for n, uuid in enumerate(piece)}
+        found |= {row[0] for row in tx.all(f"SELECT uuid FROM entries WHERE uuid IN ({marks})", **values)}
+    return found
 
 
 def id_at(tx: Tx, parent_id: int, nas_name: str) -> int:
     """Of the entry recorded at that place, which exists."""
     sql = "SELECT id FROM entries WHERE nas_parent_id = :parent AND nas_name = :name"
     return int(tx.one(sql, parent=parent_id, name=nas_name)[0])
+
+
+def last_id(tx: Tx) -> int:
+    """The greatest id of an entry."""
+    return int(tx.one("SELECT MAX(id) FROM entries")[0])
+
+
+def ids_upto(tx: Tx, greatest: int) -> set[int]:
+    """Ids of entries, none greater."""
+    return {
+        row[0]
+        for row in tx.all("SELECT id FROM entries WHERE id <= :most AND id <> :root", most=greatest, root=ROOT_ID)
+    }
+
+
+def put_in_trash(tx: Tx, id: int, path: str, trashed_ns: int, expires_ns: int) -> None:
+    """By whom is not known."""
+    tx.run(
+        """INSERT INTO trash_metadata (entry_id, original_path, trashed_ns, expires_ns)
+           VALUES (:id, :path, :trashed, :expires)""",
+        id=id,
+        path=path,
+        trashed=trashed_ns,
+        expires=expires_ns,
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -60,6 +60,8 @@ class Taken:
 
 
 Report = Callable[[Taken], None]
+# In which order what a folder holds is looked at: any, or such that the one who shall have a name comes first.
+Order = Callable[[Iterator[NasSeen]], Iterable[NasSeen]]
 # What something seen in a folder (by its id, and path on the NAS) is on the drive: None where it is passed over, or why
 # it is left alone.
 Judge = Callable[[int, str, NasSeen], Found | str | None]
@@ -74,18 +76,19 @@ def fresh_mark(how: str, root: str) -> dict[str, Any]:
 
 
 class Walk:
-    """One run. A batch of rows is a commit."""
+    """One run of an adoption. A batch of rows is a commit."""
 
-    def __init__(self, kelp: Kelp, report: Report, judge: Judge) -> None:
+    def __init__(self, kelp: Kelp, report: Report, judge: Judge, order: Order = iter) -> None:
         with kelp.database.read() as tx:
             noted = rows.progress(tx)
         if noted is None:
             raise AssertionError("who begins marks the drive first")
-        self._kelp, self._report, self._judge = kelp, report, judge
+        self.kelp, self._report, self._judge, self._order = kelp, report, judge, order
         self._noted = noted
         self.taken = Taken(**{**noted["taken"], "left": [(path, why) for path, why in noted["taken"]["left"]]})
         self._at = int(noted["at"])  # the last folder that is done
-        self._batch: list[Found] = []
+        self.batch: list[Found] = []
+        self._twins: list[tuple[Found, str]] = []  # and the NAS name of who has its name
         self._paths: dict[int, str] = {}  # of the folders that the batch is of
         self._keys: dict[tuple[int, str], str] = {}  # (folder, key) → NAS name that has it in this batch
         self._begun: set[int] = set()  # folders of which a part is committed
@@ -105,9 +108,9 @@ class Walk:
         self.flush()
 
     def _next(self) -> list[tuple[int, str]]:
-        with self._kelp.database.scan() as tx:
+        with self.kelp.database.scan() as tx:
             found = rows.next_folders(tx, self._at, _AHEAD)
-        if found or not self._batch:
+        if found or not (self.batch or self._twins):
             return found
         self.flush()
         return self._next()
@@ -115,7 +118,7 @@ class Walk:
     def _folder(self, id: int, path: str) -> None:
         self._paths[id] = path
         try:
-            for seen in self._kelp.nas.survey(path):
+            for seen in self._order(self.kelp.nas.survey(path)):
                 self._take(id, path, seen)
         except ObjectMissing:
             self.taken.leave(path, "it vanished meanwhile")
@@ -130,53 +133,64 @@ class Walk:
             self.taken.leave(below(path, seen.name), judged)
         elif judged is not None:
             self.add(judged)
-        if len(self._batch) >= _BATCH:
+        if self.is_full:
             self.flush()
             self._begun, self._paths = {id}, {id: path}
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.batch) + len(self._twins) >= _BATCH
 
     def add(self, found: Found) -> None:
         """Into the batch, unless something there has its name."""
         if found.is_named:
-            for key in (wanted := taking.keys(self._kelp, found)):
+            for key in (wanted := taking.keys(self.kelp, found)):
                 if (found.parent_id, key) in self._keys:
-                    self._leave_twin(found, self._keys[found.parent_id, key])
+                    self._twins.append((found, self._keys[found.parent_id, key]))
                     return
             self._keys |= {(found.parent_id, key): found.nas_name for key in wanted}
-        self._batch.append(found)
+        self.batch.append(found)
 
-    def _leave_twin(self, found: Found, other: str) -> None:
+    def take_twin(self, tx: Tx, found: Found, other: str) -> None:
+        """For the drive, `found` has the name that `other`, in the same folder on the NAS, has got."""
         path = below(self._paths.get(found.parent_id, ""), found.nas_name)
         self.taken.leave(path, f"for the drive it has the same name as {other!r} beside it")
 
     def flush(self) -> None:
         """Commit what is in the batch, with the mark."""
         with self.change() as tx:
-            batch = [found for found in self._batch if found.parent_id not in self._begun or not found.is_named]
+            batch = [found for found in self.batch if found.parent_id not in self._begun or not found.is_named]
             for folder_id in self._begun:
                 batch += self._without_taken(tx, folder_id)
             for found in batch:
                 self.taken.count(found)
-            taking.insert(self._kelp, tx, batch)
+            taking.insert(self.kelp, tx, batch)
+            self.inserted(tx, batch)
+            for found, other in self._twins:
+                self.take_twin(tx, found, other)
             self._ask_for_notes(tx, [found for found in batch if taking.needs_note(found)])
-        self._batch, self._keys, self._paths, self._begun = [], {}, {}, set()
+        self.batch, self._twins, self._keys, self._paths, self._begun = [], [], {}, {}, set()
         self._report(self.taken)
+
+    def inserted(self, tx: Tx, batch: list[Found]) -> None:
+        """What else is to be written of these, whose rows are there now."""
 
     def _without_taken(self, tx: Tx, folder_id: int) -> list[Found]:
         """Of the batch what is in a folder of which a part is committed already, without what that part has."""
-        doubtful = [found for found in self._batch if found.parent_id == folder_id and found.is_named]
-        there = rows.taken(tx, folder_id, {key for found in doubtful for key in taking.keys(self._kelp, found)})
+        doubtful = [found for found in self.batch if found.parent_id == folder_id and found.is_named]
+        there = rows.taken(tx, folder_id, {key for found in doubtful for key in taking.keys(self.kelp, found)})
         kept = []
         for found in doubtful:
-            names = {there[key] for key in taking.keys(self._kelp, found) if key in there}
+            names = {there[key] for key in taking.keys(self.kelp, found) if key in there}
             if not names:
                 kept.append(found)
             elif found.nas_name not in names:
-                self._leave_twin(found, min(names))
+                self._twins.append((found, min(names)))
         return kept
 
     def _ask_for_notes(self, tx: Tx, found: list[Found]) -> None:
         """The mirror writes what these names cannot tell."""
-        now = self._kelp.clock.now_ns()
+        now = self.kelp.clock.now_ns()
         for each in found:
             id = rows.id_at(tx, each.parent_id, each.nas_name)
             tx.events.add(
@@ -187,7 +201,7 @@ class Walk:
     @contextmanager
     def change(self) -> Iterator[Tx]:
         """A transaction that is this run's alone, and notes how far it came."""
-        with self._kelp.database.write() as tx:
+        with self.kelp.database.write() as tx:
             tx.lock_mirror()
             yield tx
             noted = {**self._noted, "at": self._at, "taken": asdict(self.taken)}
@@ -197,13 +211,13 @@ class Walk:
 
     def finish(self) -> None:
         """All is there: what was seen of the NAS is noted, and the drive may be used."""
-        properties = json.dumps({"folds_case": self._kelp.nas.properties.folds_case})
+        properties = json.dumps({"folds_case": self.kelp.nas.properties.folds_case})
         with self.change() as tx:
             tx.accounts.set_value("nas_properties", properties)
-        with self._kelp.database.write() as tx:
+        with self.kelp.database.write() as tx:
             rows.finish(tx)
         try:
-            nas_state.measure(self._kelp)
+            nas_state.measure(self.kelp)
         except NasDown as error:
             log.warning("the room on the NAS is not known yet: %s", error)
 

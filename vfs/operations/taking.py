@@ -37,6 +37,8 @@ class Found:
     registered_ns: int | None = None
     uuid: str | None = None
     state: State = State.ACTIVE
+    id: int | None = None  # the number that its row had, and shall have again
+    note: str | None = None  # what `.kelp/names` says of it
 
     @property
     def is_named(self) -> bool:
@@ -87,7 +89,8 @@ def insert(kelp: Kelp, tx: Tx, found: list[Found]) -> None:
     contents = [content_row(str(entry["content_id"]), each_size(entry), now) for entry in files]
     parts = [part for entry in files for part in part_rows(str(entry["content_id"]), each_size(entry))]
     taking.insert_contents(tx, contents, parts)
-    taking.insert_entries(tx, entries)
+    taking.insert_entries(tx, [entry for entry in entries if entry["id"] is None])
+    taking.insert_entries(tx, [entry for entry in entries if entry["id"] is not None], numbered=True)
 
 
 def each_size(entry: Row) -> int:
@@ -116,6 +119,7 @@ def _entry(kelp: Kelp, found: Found, now_ns: int) -> Row:
     content_id = (id if found.uuid is None else str(uuid.uuid4())) if is_file else None
     mtime = info.mtime_ns
     return {
+        "id": found.id,
         "uuid": id,
         "parent_id": found.parent_id,
         "name": found.name,
@@ -140,11 +144,11 @@ def _entry(kelp: Kelp, found: Found, now_ns: int) -> Row:
         "nas_size": info.size if is_file else None,
         "nas_mtime_ns": mtime if is_file else None,
         "nas_inode": info.inode,
-        "nas_noted": None,
+        "nas_noted": found.note,
         "nas_status": StoreStatus.AVAILABLE.value,
     }
 
 
 def needs_note(found: Found) -> bool:
     """Its full name must be noted on the NAS, or it could not be found again from there."""
-    return note_of(found.name, found.nas_name) is not None
+    return found.note is None and note_of(found.name, found.nas_name) is not None
