@@ -126,24 +126,31 @@ class Reader:
             return None
 
     def _part(self, wanted: _Wanted, verifier: Verifier, ahead: Iterator[bytes] | None) -> Iterator[bytes]:
-        """One part from whichever store has it. When a store fails in the middle, the other goes on at that byte."""
+        """One part from whichever store has it: when one fails, the other goes on at that byte.
+
+        After the NAS failed the cache is asked once more: it may have come back there, and left the NAS meanwhile.
+        """
         at, stop = wanted.range
+        failed_at, nas_fault = -1, None
         fault: KelpError | None = self._away
-        if fault is None:
-            try:
-                for piece in self._from_cache(verifier, wanted.range, ahead):
-                    at += len(piece)
-                    yield piece
-            except _CACHE_FAULTS as error:
-                fault = self._noticed(error, wanted)
-        if fault is not None:
+        while True:
+            if fault is None:
+                try:
+                    for piece in self._from_cache(verifier, ByteRange(at, stop), ahead):
+                        at += len(piece)
+                        yield piece
+                    break
+                except _CACHE_FAULTS as error:
+                    fault, ahead = self._noticed(error), None
+                if nas_fault is not None and at == failed_at:
+                    raise self._verdict(wanted, fault, nas_fault) from nas_fault
             try:
                 for piece in self._from_nas(verifier, wanted, ByteRange(at, stop), fault):
                     at += len(piece)
                     yield piece
+                break
             except _NAS_FAULTS as error:
-                # It may have come back to the cache, and left the NAS, since that was asked.
-                yield from self._once_more(verifier, wanted, ByteRange(at, stop), error)
+                failed_at, nas_fault, fault = at, error, None
         self._kelp.holds.note_read(wanted.part.key)
         if verifier.learned:
             restoring.learn_blocks(self._kelp, wanted.part, verifier.learned)
@@ -157,7 +164,7 @@ class Reader:
             yield piece
         _FROM_CACHE.inc()
 
-    def _noticed(self, fault: KelpError, wanted: _Wanted) -> KelpError:
+    def _noticed(self, fault: KelpError) -> KelpError:
         log.warning("%s: reading from the NAS", fault)
         if isinstance(fault, StoreUnavailable):
             self._away = fault
@@ -182,12 +189,6 @@ class Reader:
         finally:
             if tee is not None:
                 tee.drop()
-
-    def _once_more(self, verifier: Verifier, wanted: _Wanted, rest: ByteRange, nas_fault: KelpError) -> Iterator[bytes]:
-        try:
-            yield from self._from_cache(verifier, rest)
-        except _CACHE_FAULTS as fault:
-            raise self._verdict(wanted, fault, nas_fault) from nas_fault
 
     def _verdict(self, wanted: _Wanted, fault: KelpError, nas_fault: KelpError) -> KelpError:
         """Why nobody could give it; an admin is told when nobody ever will."""

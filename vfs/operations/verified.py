@@ -41,7 +41,7 @@ class Verifier:
         return ByteRange(wanted.start // BLOCK_SIZE * BLOCK_SIZE, min(stop, self.part.size))
 
     def pieces(self, read: Iterator[bytes], wanted: ByteRange, source: str) -> Iterator[bytes]:
-        """`wanted` of `read`, which gives `span(wanted)`. Raises ContentCorrupt before a wrong byte, and what it does.
+        """`wanted` of `read`, which gives `span(wanted)`: all up to the first bad block, then ContentCorrupt.
 
         `source` is for the message.
         """
@@ -62,14 +62,17 @@ class Verifier:
             view = memoryview(piece)
             sums = b"".join([xxh3_64_digest(view[n : n + BLOCK_SIZE]) for n in range(0, whole, BLOCK_SIZE)])
             first = at // BLOCK_SIZE * SUM_SIZE
-            if at + size > end or blocks[first : first + len(sums)] != sums:
-                raise self._corrupt(source, f"at byte {at} or soon after")
+            is_good = blocks[first : first + len(sums)] == sums and at + size <= end
+            if not is_good:
+                whole = _equal_sums(sums, blocks[first:]) * BLOCK_SIZE
             good, rest = (piece, b"") if whole == size else (piece[:whole], piece[whole:])
             if at < wanted.start or at + whole > wanted.stop:
                 good = good[max(wanted.start - at, 0) : wanted.stop - at]
             at += whole
             if good:
                 yield good
+            if not is_good:
+                raise self._corrupt(source, f"at byte {at}")
         if at != end:
             raise self._corrupt(source, f"ends at byte {at + len(rest)}")
 
@@ -99,6 +102,14 @@ class Verifier:
 
     def _corrupt(self, source: str, where: str) -> ContentCorrupt:
         return ContentCorrupt(f"{source}: {self.part.key}: other bytes than were stored, {where}")
+
+
+def _equal_sums(some: bytes, others: bytes) -> int:
+    """How many are equal before the first that is not."""
+    for n in range(0, len(some), SUM_SIZE):
+        if some[n : n + SUM_SIZE] != others[n : n + SUM_SIZE]:
+            return n // SUM_SIZE
+    return len(some) // SUM_SIZE
 
 
 def verifier_of(kelp: Kelp, part: Part) -> Verifier:
