@@ -333,6 +333,7 @@ upload_sessions = _table(
     sa.Column("created_ns", sa.BigInteger, nullable=False),
     sa.Column("expires_ns", sa.BigInteger, nullable=False),
     sa.Column("reminded_ns", sa.BigInteger),
+    sa.Column("cleaned_ns", sa.BigInteger),  # when the parts of an EXPIRED or ABORTED one went; NULL: still to go
     sa.Column("entry_id", Id),  # what it became
     sa.Index("upload_sessions_due", "status", "expires_ns"),
 )

@@ -199,6 +199,7 @@ def _uploads() -> None:
         sa.Column("created_ns", sa.BigInteger(), nullable=False),
         sa.Column("expires_ns", sa.BigInteger(), nullable=False),
         sa.Column("reminded_ns", sa.BigInteger(), nullable=True),
+        sa.Column("cleaned_ns", sa.BigInteger(), nullable=True),
         sa.Column("entry_id", _ID, nullable=True),
         sa.ForeignKeyConstraint(["folder_id"], ["entries.id"]),
         sa.PrimaryKeyConstraint("id"),
