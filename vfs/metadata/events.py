@@ -81,7 +81,9 @@ class Events:
         return row[0] if row else None
 
     def has_failed(self, entry_id: int) -> bool:
-        sql = "SELECT 1 FROM sync_events WHERE aggregate_id = :id AND status = 'FAILED' LIMIT 1"
+        """It could not be carried, for good or so far."""
+        sql = """SELECT 1 FROM sync_events WHERE aggregate_id = :id AND (status = 'FAILED'
+                 OR status IN ('PENDING', 'PROCESSING') AND retry_count > 0) LIMIT 1"""
         return self._tx.one(sql, id=entry_id) is not None
 
     def start(self, entry_id: int) -> None:
