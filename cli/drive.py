@@ -27,7 +27,8 @@ _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=Fal
 def place_options(command: Command) -> Command:
     """Add --config, --data and --nas, which say where a drive lives."""
     for option in (
-        click.option("--nas", type=click.Path(path_type=Path), metavar="DIR", help="NAS folder [its folder nas]"),
+        # Not click's own type, which looks whether it is there: that would wait for a NAS that hangs.
+        click.option("--nas", type=Path, metavar="DIR", help="NAS folder [its folder nas]"),
         click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="data folder [./kelp-data]"),
         click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="settings, in TOML"),
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from vfs.background import Background
 from vfs.core import Clock, JobQueue, Kelp, NoQueue, SystemClock
 from vfs.crypto.attempts import Attempts
 from vfs.crypto.passwords import Passwords
-from vfs.errors import ConfigurationError, StoreUnavailable
+from vfs.errors import ConfigurationError, NasDown, StoreUnavailable
 from vfs.escrow import Allowance, Ample, Escrow
 from vfs.holds import Holds, News
 from vfs.metadata import taking, transfer
@@ -32,6 +33,8 @@ from vfs.storage.small_contents import SmallContents
 from vfs.storage.traced import TracedObjectStore
 
 log = logging.getLogger(__name__)
+
+_NAS_PATIENCE = 2.0  # seconds that a start waits for the NAS
 
 
 def build(
@@ -161,6 +164,28 @@ def _open_cache(settings: Settings) -> ObjectStore:
     return RetryingObjectStore(store)
 
 
+def _within(seconds: float, look: Callable[[], None]) -> None:
+    """A call to a NAS that hangs does not end: the drive starts without it, and whoever asks next finds out.
+
+    Raises NasDown, and what `look` raises in time.
+    """
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            look()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name="kelp-nas-look", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if raised:
+        raise raised[0]
+    if thread.is_alive():
+        raise NasDown(f"the NAS has not answered for {seconds:g} s", "ETIMEDOUT")
+
+
 def _claim_nas(settings: Settings, database: Database) -> NasStore:
     with database.read() as tx:
         installation = tx.accounts.value("id") or ""
@@ -178,7 +203,10 @@ def _open_nas(settings: Settings, database: Database) -> NasStore:
     folds_case = bool(json.loads(known)["folds_case"]) if known else False
     store = FolderNasStore(settings.nas.root, installation, NasProperties(refused, folds_case))
     try:
-        store.prepare(first_run=known is None)
+        if known is None:
+            store.prepare(first_run=True)
+        else:
+            _within(_NAS_PATIENCE, lambda: store.prepare(first_run=False))
     except StoreUnavailable as error:
         log.warning("the NAS is not there, changes will wait for it: %s", error)
         return store
