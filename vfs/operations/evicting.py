@@ -21,7 +21,7 @@ from vfs.errors import NasDown, NasFault, ObjectMissing, StoreUnavailable
 from vfs.metadata.evicting import Candidate, Copy
 from vfs.metadata.retrying import retried
 from vfs.model import Done, StoreStatus
-from vfs.operations import alerts, cache_limits, freeing, nas_state
+from vfs.operations import alerts, cache_limits, freeing, nas_outage
 from vfs.operations.alerts import AlertKind, Severity
 from vfs.operations.cache_limits import Holdings
 
@@ -52,7 +52,7 @@ class _Marked:
 
 def run(kelp: Kelp) -> Done:
     """A batch: bring what the cache holds from 95 % of its limit down to 85 %. Nothing goes while the NAS is down."""
-    if not _nas_is_up(kelp):
+    if not nas_outage.is_up(kelp):
         return Done()
     done = _go_on(kelp)
     noted = cache_limits.known(kelp)
@@ -69,10 +69,6 @@ def run(kelp: Kelp) -> Done:
         after = replace(after, took=after.took + min(time.monotonic() - began, _LONGEST_SEARCH))
     cache_limits.note(kelp, after, None)
     return Done(done.count + evicted.count, done.bytes + evicted.bytes)
-
-
-def _nas_is_up(kelp: Kelp) -> bool:
-    return nas_state.read(kelp).up
 
 
 def _to_go(found: Holdings, pending: Done) -> int:
@@ -101,7 +97,7 @@ def evict(kelp: Kelp, size: int) -> Done:
             break
         done = _finish(kelp, marked)
         count, gone = count + done.count, gone + done.bytes
-        if not done.count and not _nas_is_up(kelp):
+        if not done.count and not nas_outage.is_up(kelp):
             break
     return Done(count, gone)
 

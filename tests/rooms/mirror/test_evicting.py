@@ -1,0 +1,493 @@
+"""Eviction: what may leave the cache, in which order, and that nothing is lost whenever it ends early."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.mirror_drive import SECOND, Killed, MirrorDrive
+from vfs.errors import NasDown, NoSpace, StoreUnavailable
+from vfs.operations import backlog, cache_limits, evicting, nas_outage, orphans
+from vfs.storage.wrappers import FailingObjectStore, Failure
+
+SIZE = 1024
+Opened = Callable[..., MirrorDrive]
+
+
+@pytest.fixture
+def drive(open_drive: Opened) -> MirrorDrive:
+    return open_drive(cache_limit=f"{10 * SIZE}", cache_publish=0.01)
+
+
+def body(name: str) -> bytes:
+    return (name.encode() * SIZE)[:SIZE]
+
+
+def fill(drive: MirrorDrive, *names: str) -> None:
+    for name in names:
+        drive.put(name, body(name))
+    drive.settle_down()
+
+
+def in_cache(drive: MirrorDrive) -> set[str]:
+    """Names of files whose bytes the cache has."""
+    keys = {info.key for info in drive.kelp.cache.list()}
+    with drive.kelp.database.read() as tx:
+        rows = tx.all("SELECT name, content_id FROM entries WHERE kind = 'file' AND state = 'ACTIVE'")
+    return {name for name, content_id in rows if content_id in keys}
+
+
+def statuses(drive: MirrorDrive) -> dict[str, str]:
+    with drive.kelp.database.read() as tx:
+        return dict(
+            tx.all("SELECT e.name, o.status FROM objects o JOIN entries e ON e.content_id = o.key ORDER BY e.name")
+        )
+
+
+def run(drive: MirrorDrive) -> int:
+    drive.pass_time(30)
+    return evicting.run(drive.kelp).count
+
+
+def evict_all(drive: MirrorDrive) -> set[str]:
+    """Names of what the cache still has when all goes that may."""
+    drive.pass_time(30)
+    evicting.evict(drive.kelp, 1 << 40)
+    return in_cache(drive)
+
+
+def alerts_open(drive: MirrorDrive) -> list[str]:
+    with drive.kelp.database.read() as tx:
+        return [row[0] for row in tx.all("SELECT kind FROM alerts WHERE closed_ns IS NULL ORDER BY kind")]
+
+
+# --- water marks and policies -----------------------------------------------------------------------------------------
+
+
+def test_it_begins_at_the_upper_mark_and_ends_at_the_lower(drive: MirrorDrive) -> None:
+    fill(drive, *"abcdefghi")
+    assert run(drive) == 0
+    fill(drive, "j")
+    assert run(drive) == 2  # 85 % of ten are eight and a half
+    assert in_cache(drive) == set("cdefghij")
+    assert drive.shown() == {name: body(name) for name in "abcdefghij"}
+    drive.check_mirrored()
+
+
+@pytest.mark.parametrize(
+    ("policy", "gone"), [("lru", {"c", "d"}), ("lfu", {"b", "c"}), ("fifo", {"a", "b"})], ids=("lru", "lfu", "fifo")
+)
+def test_policies(open_drive: Opened, policy: str, gone: set[str]) -> None:
+    drive = open_drive(cache_limit=f"{10 * SIZE}", cache_publish=0.01, cache_policy=policy)
+    fill(drive, *"abcdefghij")
+    for name, count in zip("dbacefghij", (3, 1, 2, 1, 3, 3, 3, 3, 3, 3), strict=True):
+        if policy == "lru" and name in "cd":
+            continue
+        for _ in range(count):
+            drive.pass_time(1)
+            with drive.kelp.database.write() as tx:
+                tx.reading.accessed([(str(drive.entry(name).content_id), 1)], drive.clock.now_ns())
+    run(drive)
+    assert set("abcdefghij") - in_cache(drive) == gone
+
+
+def test_what_waits_to_be_deleted_goes_first(drive: MirrorDrive) -> None:
+    fill(drive, *"abcdefghij")
+    drive.purge(drive.trash("e"))
+    drive.purge(drive.trash("f"))
+    drive.settle_down()
+    with drive.kelp.database.write() as tx:
+        tx.freeing.mark([row[0] for row in tx.all("SELECT id FROM contents")], 1)
+        tx.freeing.forget(tx.freeing.still_freeable(_ids(tx), 2, 2), 3)
+    assert run(drive) == 0
+    assert len(list(drive.kelp.cache.list())) == 8
+
+
+def _ids(tx: Any) -> list[str]:
+    return [row[0] for row in tx.all("SELECT id FROM contents")]
+
+
+def test_the_limit_leaves_what_the_hard_limit_needs(open_drive: Opened) -> None:
+    drive = open_drive(cache_limit="none", cache_hard_limit=f"{10 * SIZE}", cache_publish=0.01)
+    fill(drive, *"abcdef")
+    for name in "ghijk":
+        drive.put(name, body(name))
+    run(drive)
+    found = cache_limits.measure(drive.kelp)
+    assert found.dirty == 5 * SIZE
+    assert found.clean <= 5 * SIZE
+    assert in_cache(drive) >= set("ghijk")
+
+
+# --- every clause of the question what may go -------------------------------------------------------------------------
+
+
+def _copy_not_mirrored(drive: MirrorDrive) -> None:
+    drive.copy("f/a", "copy")
+
+
+def _version_not_on_the_nas(drive: MirrorDrive) -> None:
+    drive.pass_time(70)
+    drive.put("f/a", b"new")
+    drive.settle_down()
+    _sql(drive, "UPDATE versions SET nas_path = NULL")
+
+
+def _being_mirrored(drive: MirrorDrive) -> None:
+    _lease(drive, drive.entry("f/a").id, [])
+
+
+def _ancestor_moves(drive: MirrorDrive) -> None:
+    _lease(drive, drive.entry("f").id, [drive.entry("f").id])
+
+
+def _pinned(drive: MirrorDrive) -> None:
+    _sql(drive, "INSERT INTO cache_pins (entry_id, created_ns) VALUES (:id, 1)", id=drive.entry("f/a").id)
+
+
+def _below_a_pinned_folder(drive: MirrorDrive) -> None:
+    _sql(drive, "INSERT INTO cache_pins (entry_id, created_ns) VALUES (:id, 1)", id=drive.entry("f").id)
+
+
+def _read(drive: MirrorDrive) -> None:
+    _publish(drive, "f/a")
+
+
+def _larger_on_the_nas(drive: MirrorDrive) -> None:
+    drive.nas_path("f/a").write_bytes(b"somebody else's")
+
+
+def _another_time_on_the_nas(drive: MirrorDrive) -> None:
+    drive.nas_path("f/a").touch()
+
+
+def _replaced_on_the_nas(drive: MirrorDrive) -> None:
+    file = drive.nas_path("f/a")
+    seen = file.stat()
+    (file.parent / "other").write_bytes(bytes(SIZE))
+    os.utime(file.parent / "other", ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    (file.parent / "other").rename(file)
+
+
+def _missing_on_the_nas(drive: MirrorDrive) -> None:
+    drive.nas_path("f/a").unlink()
+
+
+def _not_recorded(drive: MirrorDrive) -> None:
+    _sql(drive, "UPDATE entries SET nas_name = NULL WHERE id = :id", id=drive.entry("f/a").id)
+
+
+def _nowhere_above(drive: MirrorDrive) -> None:
+    _sql(drive, "UPDATE entries SET nas_name = NULL WHERE id = :id", id=drive.entry("f").id)
+
+
+def _nas_without_marker(drive: MirrorDrive) -> None:
+    (drive.root / ".kelp" / "drive.json").rename(drive.root / "elsewhere")
+
+
+OBSTACLES = (
+    _copy_not_mirrored, _version_not_on_the_nas, _being_mirrored, _ancestor_moves, _pinned, _below_a_pinned_folder,
+    _read, _larger_on_the_nas, _another_time_on_the_nas, _replaced_on_the_nas, _missing_on_the_nas, _not_recorded,
+    _nowhere_above, _nas_without_marker,
+)  # fmt: skip
+CHANGED = (_larger_on_the_nas, _another_time_on_the_nas, _replaced_on_the_nas, _missing_on_the_nas)
+
+
+def _sql(drive: MirrorDrive, sql: str, **values: object) -> None:
+    with drive.kelp.database.write() as tx:
+        tx.run(sql, **values)
+
+
+def _lease(drive: MirrorDrive, entry_id: int, exclusive: list[int]) -> None:
+    with drive.kelp.database.write() as tx:
+        fence = tx.leases.take(entry_id, "somebody", drive.clock.now_ns() + 10**12, lambda _: "[]")
+        tx.leases.take_paths(fence, [], exclusive)
+
+
+def _publish(drive: MirrorDrive, path: str) -> None:
+    content_id = str(drive.entry(path).content_id)
+    with drive.kelp.database.write(quiet=True) as tx:
+        tx.reading.publish("a reader", [content_id], drive.clock.now_ns() + 60 * SECOND)
+
+
+@pytest.fixture
+def prepared(drive: MirrorDrive) -> MirrorDrive:
+    drive.mkdir("f")
+    fill(drive, "f/a", "b")
+    return drive
+
+
+def objects_of(drive: MirrorDrive) -> set[str]:
+    return {info.key for info in drive.kelp.cache.list()}
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES, ids=lambda each: each.__name__.strip("_"))
+def test_what_stands_in_the_way(prepared: MirrorDrive, obstacle: Callable[[MirrorDrive], None]) -> None:
+    kept = str(prepared.entry("f/a").content_id)
+    obstacle(prepared)
+    evict_all(prepared)
+    assert kept in objects_of(prepared)
+    gone = str(prepared.entry("b").content_id) not in objects_of(prepared)
+    assert gone is (obstacle is not _nas_without_marker), "the other one may go"
+    assert set(statuses(prepared).values()) <= {"AVAILABLE", "MISSING"}
+    assert ("NAS_FILE_CHANGED" in alerts_open(prepared)) is (obstacle in CHANGED)
+
+
+@pytest.mark.parametrize("obstacle", (_read, *CHANGED, _nas_without_marker), ids=lambda each: each.__name__.strip("_"))
+def test_what_comes_in_between(
+    prepared: MirrorDrive, obstacle: Callable[[MirrorDrive], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After it was marked, before it is deleted."""
+    kept = str(prepared.entry("f/a").content_id)
+    monkeypatch.setattr(evicting.time, "sleep", lambda _: obstacle(prepared))
+    evict_all(prepared)
+    assert kept in objects_of(prepared)
+    assert statuses(prepared)["a"] == "AVAILABLE"
+
+
+def test_without_obstacles_it_goes(prepared: MirrorDrive) -> None:
+    assert evict_all(prepared) == set()
+    assert statuses(prepared) == {"a": "MISSING", "b": "MISSING"}
+    assert prepared.read("f/a") == body("f/a")
+
+
+def test_nothing_goes_while_the_nas_is_down(drive: MirrorDrive) -> None:
+    fill(drive, *"abcdefghijkl")
+    nas_outage.declare(drive.kelp, NasDown("the NAS is away", "EIO"))
+    assert run(drive) == 0
+    assert nas_outage.probe(drive.kelp)
+    assert run(drive) == 4
+
+
+def test_a_file_that_moved_meanwhile_on_the_nas_is_found(
+    prepared: MirrorDrive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def move(_seconds: float) -> None:
+        prepared.move("f", "g")
+        prepared.settle_down()
+
+    monkeypatch.setattr(evicting.time, "sleep", move)
+    assert evict_all(prepared) == set()
+    assert prepared.read("g/a") == body("f/a")
+
+
+def test_a_nas_that_numbers_its_files_anew(prepared: MirrorDrive) -> None:
+    """As some do at each mount: the file is read, and found to be the same."""
+    _sql(prepared, "UPDATE entries SET nas_inode = nas_inode + 1 WHERE nas_inode IS NOT NULL")
+    assert evict_all(prepared) == set()
+    assert prepared.read("f/a") == body("f/a")
+    prepared.check()
+
+
+def test_copies_versions_and_the_trash_may_go(drive: MirrorDrive) -> None:
+    fill(drive, "a", "b", "t")
+    drive.copy("a", "copy")
+    drive.pass_time(70)
+    drive.put("b", body("B"))
+    drive.trash("t")
+    drive.settle_down()
+    assert evict_all(drive) == set()
+    assert objects_of(drive) == set()
+    assert drive.read("copy") == body("a") and drive.versions("b") == [body("b")]
+    drive.check_mirrored()
+
+
+def test_what_is_evicted_can_be_changed_in_every_way(drive: MirrorDrive) -> None:
+    """The mirror has to take the bytes from the NAS, and keeps the only copies."""
+    fill(drive, "a", "b", "c", "d")
+    evict_all(drive)
+    drive.copy("a", "copy")
+    drive.remove("a")
+    drive.pass_time(70)
+    drive.put("b", b"new")
+    drive.move("c", "moved")
+    restored = drive.trash("d")
+    drive.settle_down()
+    drive.restore(restored)
+    assert drive.read("copy") == body("a")
+    assert drive.versions("b") == [body("b")]
+    assert drive.read("moved") == body("c") and drive.read("d") == body("d")
+    drive.check_mirrored()
+
+
+# --- ends that come early ---------------------------------------------------------------------------------------------
+
+
+def killed(*_: Any, **__: Any) -> Any:
+    raise Killed
+
+
+def _die_waiting(drive: MirrorDrive, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(evicting.time, "sleep", killed)
+
+
+def _die_looking_at_the_nas(drive: MirrorDrive, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(evicting, "_proved", killed)
+
+
+def _die_deleting(drive: MirrorDrive, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(type(drive.kelp.cache), "delete", killed)
+
+
+def _die_halfway_deleting(drive: MirrorDrive, patch: pytest.MonkeyPatch) -> None:
+    delete = type(drive.kelp.cache).delete
+    left = [2]
+
+    def some(self: Any, key: str) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        delete(self, key)
+
+    patch.setattr(type(drive.kelp.cache), "delete", some)
+
+
+def _die_recording(drive: MirrorDrive, patch: pytest.MonkeyPatch) -> None:
+    end = evicting._end
+
+    def before(kelp: Any, marked: Any, keys: Any, status: str) -> None:
+        if status == "MISSING":
+            raise Killed
+        end(kelp, marked, keys, status)  # type: ignore[arg-type]
+
+    patch.setattr(evicting, "_end", before)
+
+
+DEATHS = (_die_waiting, _die_looking_at_the_nas, _die_deleting, _die_halfway_deleting, _die_recording)
+
+
+@pytest.mark.parametrize("death", DEATHS, ids=lambda each: each.__name__.strip("_"))
+def test_somebody_else_goes_on_after_a_death(
+    drive: MirrorDrive, death: Callable[[MirrorDrive, pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = "abcdefghijkl"
+    fill(drive, *names)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        death(drive, patch)
+        run(drive)
+    marked = {name for name, status in statuses(drive).items() if status == "EVICTING"}
+    assert marked == set("abcd")
+    assert drive.shown() == {name: body(name) for name in names}
+    assert run(drive) == 0  # whoever did it may still live
+    drive.pass_time(301)
+    assert run(drive) == 4
+    assert in_cache(drive) == set(names) - marked
+    assert set(statuses(drive).values()) <= {"AVAILABLE", "MISSING"}
+    drive.check_mirrored()
+
+
+def test_a_cache_that_does_not_delete(open_drive: Opened) -> None:
+    drive = open_drive(cache_limit=f"{10 * SIZE}", cache_publish=0.01)
+    store = FailingObjectStore(drive.kelp.cache)
+    drive.kelp = dataclasses.replace(drive.kelp, cache=store)
+    fill(drive, *"abcdefghijkl")
+    away = StoreUnavailable("the cache is away")
+    store.failures.plan(Failure("delete", error=away, call=2))
+    with pytest.raises(StoreUnavailable):
+        run(drive)
+    found = statuses(drive)
+    assert {found[name] for name in "efghijkl"} == {"AVAILABLE"}
+    assert {found[name] for name in "abcd"} == {"EVICTING", "MISSING"}  # nobody knows whether those are there
+    drive.pass_time(301)
+    assert run(drive) >= 1
+    assert in_cache(drive) == set("efghijkl")
+    drive.check_mirrored()
+
+
+def test_two_at_once_never_have_the_same_object(open_drive: Opened) -> None:
+    drive = open_drive(cache_limit=f"{10 * SIZE}", cache_publish=0.01)
+    other = open_drive(cache_limit=f"{10 * SIZE}", cache_publish=0.01)
+    names = [f"file {number:03}" for number in range(120)]
+    fill(drive, *names)
+    deleted: list[str] = []
+    guard = threading.Lock()
+    delete = type(drive.kelp.cache).delete
+
+    def noted(self: Any, key: str) -> None:
+        with guard:
+            deleted.append(key)
+        delete(self, key)
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as threads:
+        patch.setattr(type(drive.kelp.cache), "delete", noted)
+        drive.pass_time(30)
+        both = [threads.submit(evicting.evict, each.kelp, 60 * SIZE) for each in (drive, other)]
+        done = [each.result() for each in both]
+    assert sum(each.count for each in done) == len(deleted) == len(set(deleted)) >= 60
+    assert drive.shown() == {name: body(name) for name in names}
+    drive.check_mirrored()
+
+
+def test_who_slept_for_minutes_touches_nothing(drive: MirrorDrive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another has gone on with it, and it may be back by now."""
+    fill(drive, *"abcdefghijkl")
+    monkeypatch.setattr(evicting, "_MINE", -1.0)
+    assert run(drive) == 0
+    assert in_cache(drive) == set("abcdefghijkl")
+
+
+def test_what_this_process_reads_stays(drive: MirrorDrive) -> None:
+    fill(drive, *"abcdefghijkl")
+    with drive.kelp.holds.hold(str(drive.entry("b").content_id)):
+        drive.kelp.holds.flush()
+        drive.pass_time(5)
+        assert evicting.run(drive.kelp).count == 4
+        assert "b" in in_cache(drive)
+    drive.kelp.holds.flush()
+    assert evict_all(drive) == set()
+
+
+# --- orphans, and pressure --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.engine(cache="folder", reason="sets the time of its files")
+def test_an_object_whose_row_says_missing_goes(drive: MirrorDrive) -> None:
+    """Left by a kill between a restore's put and its commit."""
+    fill(drive, "a", "b")
+    evict_all(drive)
+    key = str(drive.entry("a").content_id)
+    drive.kelp.cache.put(key, [body("a")])
+    then = time.time() - 7200
+    for file in (drive.settings.data / "cache").rglob("*"):
+        os.utime(file, (then, then))
+    assert orphans.remove_orphans(drive.kelp).bytes == SIZE
+    assert drive.read("a") == body("a")
+
+
+@pytest.mark.engine(cache="folder", reason="sets the time of its files")
+def test_parts_of_an_upload_under_way_are_no_orphans(drive: MirrorDrive) -> None:
+    for status in ("UPLOADING", "EXPIRED"):
+        drive.kelp.cache.put(f"{status}-id.000001", [b"part"])
+        _sql(
+            drive,
+            """INSERT INTO upload_sessions (uuid, content_id, folder_id, name, mime_type, on_conflict, status, trace_id,
+               created_ns, expires_ns) VALUES (:id, :id, 1, 'n', '', 'ERROR', :status, '', 0, 0)""",
+            id=f"{status}-id", status=status,
+        )  # fmt: skip
+    then = time.time() - 7200
+    for file in (drive.settings.data / "cache").rglob("*"):
+        os.utime(file, (then, then))
+    assert orphans.remove_orphans(drive.kelp).count == 1
+    assert objects_of(drive) == {"UPLOADING-id.000001"}
+
+
+def test_a_nas_that_is_away_fills_the_cache_up_to_the_hard_limit(open_drive: Opened) -> None:
+    drive = open_drive(cache_hard_limit=f"{20 * SIZE}", cache_publish=0.01)
+    fill(drive, *"abcdefghij")
+    with pytest.raises(NoSpace):
+        for number in range(30):
+            drive.put(f"new {number}", bytes(SIZE))
+    run(drive)
+    drive.settle_down()
+    assert backlog.waiting(drive.kelp) == 0
+    drive.kelp.escrow.refused(1, 0)  # some tenths of a second later
+    drive.kelp.escrow.measured(0)
+    drive.put("after", bytes(SIZE))
+    drive.check_mirrored()
