@@ -14,6 +14,8 @@ from dav_provider.live_properties import (
     LOCKDISCOVERY,
     QUOTA_AVAILABLE,
     QUOTA_USED,
+    SYNC_MESSAGE,
+    SYNC_STATE,
     CoveringLock,
     Node,
     View,
@@ -27,11 +29,12 @@ from dav_provider.resources import locate_existing, tokens_on
 from vfs.core import Kelp
 from vfs.errors import InvalidRequest
 from vfs.model import Entry, Found, Level, Row
-from vfs.operations import reading
+from vfs.operations import reading, sync_states
 
 _PIECE = 64 * 1024  # characters of XML gathered before they are encoded and sent
 _LARGEST_WHOLE = 1024 * 1024  # bytes; a longer answer goes out in chunks while it is made (R3)
 _MOST_NAMES = 1000  # properties that a request may name; each is answered for each entry
+_UNSTEADY = (QUOTA_USED, QUOTA_AVAILABLE, SYNC_STATE, SYNC_MESSAGE)  # they change while the listing stays as it is
 _OK = "HTTP/1.1 200 OK"
 _MISSING = "HTTP/1.1 404 Not Found"
 _HEAD = f'{xmlio.DECLARATION}<D:multistatus xmlns:D="DAV:">'
@@ -96,7 +99,7 @@ class Listings:
         is_current = listing is None or listing[1] == entry.version  # … and not changed since it was found
         view = _view(kelp, request, found, entry, wanted, members=depth == "1")
         answer = multistatus(_responses(kelp, request, entry, wanted, view, members=depth == "1"))
-        if not is_current or view.own_locks or view.member_locks or wanted.asks(QUOTA_USED, QUOTA_AVAILABLE):
+        if not is_current or view.own_locks or view.member_locks or wanted.asks(*_UNSTEADY):
             return answer
         if isinstance(answer.body, bytes):
             self._cache.keep(key, version, listing, answer.body)
@@ -230,6 +233,9 @@ def _view(kelp: Kelp, request: Request, found: Found, entry: Entry, wanted: Want
         view.digests = {entry.id: own_digests} if own_digests else {}
         if members:
             view.digests |= reading.digests_below(kelp, caller, entry.id)
+    if wanted.asks(SYNC_STATE, SYNC_MESSAGE):
+        view.sync = sync_states.below(kelp, caller, entry.id) if members else {}
+        view.sync[entry.id] = sync_states.of_entry(kelp, caller, entry.id)
     return view
 
 

@@ -16,11 +16,13 @@ from dav_provider.dates import NANOSECONDS, http_date, iso_date
 from dav_provider.paths import MOUNT, Segments, href
 from dav_provider.xmlio import DAV, escape
 from vfs.model import DavLock, Entry, Kind, Row, Scope
+from vfs.operations.sync_states import SyncState
 
 Node: TypeAlias = Entry | Row
 
 OWNCLOUD = "http://owncloud.org/ns"
 WINDOWS = "urn:schemas-microsoft-com:"
+KELP = "urn:kelp:dav"
 WIN_MODIFIED = f"{{{WINDOWS}}}Win32LastModifiedTime"
 WIN_CREATED = f"{{{WINDOWS}}}Win32CreationTime"
 
@@ -52,6 +54,7 @@ class View:
     member_locks: Mapping[int, Sequence[DavLock]] = field(default_factory=dict)  # taken on its members, by entry
     dead: Mapping[int, Mapping[str, str]] = field(default_factory=dict)  # by entry: Clark name → element
     digests: Mapping[int, str] = field(default_factory=dict)  # by entry
+    sync: Mapping[int, SyncState] = field(default_factory=dict)  # by entry
 
     def locks_of(self, node: Node) -> Sequence[CoveringLock]:
         """The locks that cover the resource of the request or one of its members."""
@@ -187,6 +190,19 @@ def _checksums(node: Node, view: View) -> str | None:
     return f'<oc:checksums xmlns:oc="{OWNCLOUD}"><oc:checksum>{digests}</oc:checksum></oc:checksums>'
 
 
+def _sync_state(node: Node, view: View) -> str | None:
+    state = view.sync.get(node.id)
+    return None if state is None else f'<K:sync-state xmlns:K="{KELP}">{state.status}</K:sync-state>'
+
+
+def _sync_message(node: Node, view: View) -> str | None:
+    state = view.sync.get(node.id)
+    if state is None or not state.message:
+        return None
+    said = "".join(one if one.isprintable() else " " for one in state.message)  # it may name what no XML can hold
+    return f'<K:sync-message xmlns:K="{KELP}">{escape(said)}</K:sync-message>'
+
+
 def _windows_time(local: str, seconds: int) -> str:
     return f'<Z:{local} xmlns:Z="{WINDOWS}">{http_date(seconds)}</Z:{local}>'
 
@@ -195,6 +211,8 @@ CHECKSUMS = f"{{{OWNCLOUD}}}checksums"
 QUOTA_USED = f"{{{DAV}}}quota-used-bytes"
 QUOTA_AVAILABLE = f"{{{DAV}}}quota-available-bytes"
 LOCKDISCOVERY = f"{{{DAV}}}lockdiscovery"
+SYNC_STATE = f"{{{KELP}}}sync-state"  # of the way to the NAS: SYNCING, AVAILABLE, ERROR
+SYNC_MESSAGE = f"{{{KELP}}}sync-message"  # what went wrong there, where something did
 
 LIVE: dict[str, Renderer] = {
     f"{{{DAV}}}creationdate": _creationdate,
@@ -209,4 +227,6 @@ LIVE: dict[str, Renderer] = {
     QUOTA_USED: _quota_used,
     QUOTA_AVAILABLE: _quota_available,
     CHECKSUMS: _checksums,
+    SYNC_STATE: _sync_state,
+    SYNC_MESSAGE: _sync_message,
 }

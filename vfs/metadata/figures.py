@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
@@ -23,6 +23,13 @@ class Waiting:
     failed: int
     retried: int
     oldest_ns: int | None
+
+
+class SyncState(NamedTuple):
+    """`status`: SYNCING, AVAILABLE or ERROR. `message`: what went wrong with the newest change, None: nothing."""
+
+    status: str
+    message: str | None
 
 
 class Figures:
@@ -67,14 +74,12 @@ class Figures:
         """Entries that a worker is carrying to the NAS just now."""
         return int(self._tx.one("SELECT COUNT(*) FROM mirror_leases WHERE expires_ns > :now", now=now_ns)[0])
 
-    def sync_state(self, entry_id: int) -> tuple[str, str | None] | None:
-        """(nas_status, what went wrong) of an entry."""
-        row = self._tx.one(f"{_SYNC_STATE} WHERE e.id = :id", id=entry_id)
-        return (row[1], row[2]) if row else None
+    def sync_state(self, entry_id: int) -> SyncState:
+        return SyncState(*self._tx.one(f"{_SYNC_STATE} WHERE e.id = :id", id=entry_id)[1:])
 
-    def sync_states_of_children(self, folder_id: int) -> dict[int, tuple[str, str | None]]:
+    def sync_states_of_children(self, folder_id: int) -> dict[int, SyncState]:
         rows = self._tx.all(f"{_SYNC_STATE} WHERE e.parent_id = :folder AND e.state = 'ACTIVE'", folder=folder_id)
-        return {row[0]: (row[1], row[2]) for row in rows}
+        return {row[0]: SyncState(*row[1:]) for row in rows}
 
 
 _SYNC_STATE = """SELECT e.id, e.nas_status, s.error_message
