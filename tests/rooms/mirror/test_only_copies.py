@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,10 +14,17 @@ from tests.rooms.mirror.test_versions import nas_versions
 from vfs.errors import NasFault
 from vfs.model import OnConflict
 from vfs.operations import purging, versioning
+from vfs.storage.small_contents import SmallContents
+
+
+class Forgetful(SmallContents):
+    def keep(self, content_id: str, content: bytes) -> None:
+        """What was read lately is no help."""
 
 
 def evict(drive: MirrorDrive, *paths: str, told: bool = True) -> None:
     """The cache has no object of these files; `told`: and the database knows."""
+    drive.kelp = replace(drive.kelp, small=Forgetful())
     for path in paths:
         content_id = drive.entry(path).content_id
         assert content_id is not None
