@@ -204,43 +204,35 @@ def label(person: Person) -> None:
 
 def restore(person: Person) -> None:
     """What was deleted comes back, where it was or wherever its folder is by now."""
-    items = {_path(item.original_path): item.entry.uuid for item in trashing.list_trash(person.kelp, person.caller)}
-    known = sorted(path for path in items if path in person.trashed)
+    items = {item.entry.id: item.entry.uuid for item in trashing.list_trash(person.kelp, person.caller)}
+    known = sorted(items.keys() & person.trashed.keys())
     if known and len(person.tree) < MOST_FILES:
-        path = person.random.choice(known)
-        entry = trashing.restore(person.kelp, person.caller, items[path], on_conflict=OnConflict.RENAME)
-        there = reading.path_of(person.kelp, entry.id)
+        entry_id = person.random.choice(known)
+        trashing.restore(person.kelp, person.caller, items[entry_id], on_conflict=OnConflict.RENAME)
+        there = reading.path_of(person.kelp, entry_id)
         for length in range(1, len(there)):
             person.tree.setdefault(there[:length], None)
-        person.hang(there, person.trashed.pop(path))
+        person.hang(there, person.trashed.pop(entry_id))
 
 
 def purge(person: Person) -> None:
     """The oldest go for good; of what never came to the trash (it was too young) nothing is remembered."""
     mine = [
-        (item.trashed_ns, item.entry.uuid, path)
+        (item.trashed_ns, item.entry.id, item.entry.uuid)
         for item in trashing.list_trash(person.kelp, person.caller)
-        if (path := _path(item.original_path))[:1] == person.home
+        if item.original_path.strip("/").split("/")[0] == person.home[0]
     ]
     mine.sort(reverse=True)
-    for _, uuid, path in mine[_KEPT_IN_TRASH:]:
+    for _, _, uuid in mine[_KEPT_IN_TRASH:]:
         trashing.purge(person.kelp, person.caller, uuid)
-        person.trashed.pop(path, None)
-    kept = {path for _, _, path in mine[:_KEPT_IN_TRASH]}
-    person.trashed = {path: subtree for path, subtree in person.trashed.items() if path in kept}
-
-
-def _path(original: str) -> Path:
-    return tuple(original.strip("/").split("/"))
+    kept = {entry_id for _, entry_id, _ in mine[:_KEPT_IN_TRASH]}
+    person.trashed = {entry_id: subtree for entry_id, subtree in person.trashed.items() if entry_id in kept}
 
 
 def look_at_versions(person: Person) -> None:
     """Whatever a version says must once have been written by him."""
     if path := person.any_file():
-        entry = reading.resolve(person.kelp, person.caller, path).entry
-        if entry is None:
-            raise Surprise(f"{path} is not there")
-        for version in versioning.list_versions(person.kelp, person.caller, entry.id):
+        for version in versioning.list_versions(person.kelp, person.caller, person.entry_id(path)):
             try:
                 data = b"".join(versioning.open_version(person.kelp, person.caller, version.uuid).chunks())
             except NotFound:  # it was one too many, and expired while we looked

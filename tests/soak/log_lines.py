@@ -10,7 +10,7 @@ _HARMLESS = ("DEBUG", "INFO")
 
 # Lines that come in good order, each with its reason.
 EXPECTED: dict[str, str] = {
-    r"vfs\.operations\.contents: .*: reading from the NAS": "it was evicted: that is what the NAS is for",
+    r"vfs\.operations\.opening: cache: .*: reading from the NAS$": "it was evicted: that is what the NAS is for",
     r": planned anew$": "a file was written again while it was on its way to the NAS",
 }
 _EXPECTED = re.compile("|".join(f"(?:{pattern})" for pattern in EXPECTED), re.MULTILINE)

@@ -16,7 +16,7 @@ from tests.crash.ledger import Body, Node, Tree
 from tests.server_process import ServerProcess
 from tests.soak.documents import Document, Path
 from vfs.core import Kelp
-from vfs.operations import access
+from vfs.operations import access, reading
 
 MIB = 1 << 20
 _SIZES = (0, 200, 4096, 4096, 30_000, 65_536, 65_537, 300_000, MIB, 3 * MIB)
@@ -41,7 +41,7 @@ class Spell:
 
 
 class Person:
-    """`tree`: what he has, None for a folder. `trashed`: what he deleted, by its path. For one thread at a time."""
+    """`tree`: what he has, None for a folder. `trashed`: what he deleted, by the entry's id. For one thread."""
 
     def __init__(self, servers: Sequence[ServerProcess], kelp: Kelp, number: int, seed: int) -> None:
         """`kelp` is for what a drive face cannot ask for: trash and versions, as the command line does."""
@@ -49,7 +49,7 @@ class Person:
         self.kelp, self.caller = kelp, access.system_caller(kelp, "rest")
         self.home: Path = (f"person {number}",)
         self.tree: dict[Path, Document | None] = {}
-        self.trashed: dict[Path, dict[Path, Document | None]] = {}
+        self.trashed: dict[int, dict[Path, Document | None]] = {}
         self.written: set[Body] = set()
         self.wrong: list[str] = []
         self.did: Counter[str] = Counter()
@@ -118,8 +118,15 @@ class Person:
         self.hang(target, self.take(source))
 
     def delete(self, path: Path) -> None:
+        entry_id = self.entry_id(path)
         self.ask("DELETE", path, 204)
-        self.trashed[path] = self.take(path)
+        self.trashed[entry_id] = self.take(path)
+
+    def entry_id(self, path: Path) -> int:
+        found = reading.resolve(self.kelp, self.caller, path).entry
+        if found is None:
+            raise Surprise(f"{path} is not there")
+        return found.id
 
     def require_bytes(self, what: str, found: bytes, expected: bytes) -> None:
         if found != expected:
