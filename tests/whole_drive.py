@@ -91,6 +91,7 @@ def all_rows(drive: MirrorDrive, *, loaded: bool = False) -> Rows:
     `loaded`: as they shall be in a drive that was made of this one. Its leases have run out, and the cache lacks what
     nobody can reach.
     """
+    drive.kelp.holds.flush()  # what was read is written now, not in the middle of something
     found: Rows = {}
     kept = reachable(drive) if loaded else set()
     with drive.kelp.database.scan() as tx:

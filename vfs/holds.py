@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 import secrets
 import socket
@@ -21,6 +22,8 @@ from dataclasses import dataclass
 from vfs.errors import KelpError
 
 log = logging.getLogger(__name__)
+
+EVERYTHING = "*"  # held in the place of a content: nothing is freed at all (a dump); evicted it may be
 
 _MOST_READS = 65_536  # noted reads that wait to be written; what comes beyond is not counted
 _MOST_AT_ONCE = 1000  # objects whose reads are written in one commit: others wait for it
@@ -105,8 +108,9 @@ class Holds:
         return len(self._held)
 
     def flush(self) -> None:
-        """Tell everything now, however young. Raises what `publish` raises."""
+        """Tell everything now, however young, and what was told before once more. Raises what `publish` raises."""
         with self._telling:
+            self._renewed = -math.inf
             self._tell(time.monotonic(), age=0.0, statistics=True)
 
     def close(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from vfs.holds import EVERYTHING
+
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
@@ -12,7 +14,8 @@ if TYPE_CHECKING:
 _REFERRED = """(
     EXISTS (SELECT 1 FROM entries e WHERE e.content_id = contents.id AND e.state <> 'DELETED')
  OR EXISTS (SELECT 1 FROM versions v WHERE v.content_id = contents.id AND v.state <> 'purged'))"""
-_READ = "EXISTS (SELECT 1 FROM reader_leases r WHERE r.content_id = contents.id AND r.expires_ns > :now)"
+_READ = f"""EXISTS (SELECT 1 FROM reader_leases r
+                  WHERE r.content_id IN (contents.id, '{EVERYTHING}') AND r.expires_ns > :now)"""
 _PENDING = "status IN ('PENDING', 'EVICTING', 'SYNCING', 'ERROR') AND status = 'PENDING'"  # as the index has it
 
 

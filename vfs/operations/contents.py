@@ -117,7 +117,7 @@ def write_to_nas(kelp: Kelp, content: Content, path: str, mtime_ns: int) -> NasF
     """Copy a content to a new file on the NAS, verified and fsynced there. Raises as `Reader.chunks`."""
     if not content.checksum:
         content = learning.learn(kelp, content.id)
-    chunks = Reader(kelp, content).chunks()
+    chunks = Reader(kelp, content, counted=False).chunks()
     return kelp.nas.write(path, chunks, content.size, content.checksum, mtime_ns=mtime_ns, parents=True)
 
 

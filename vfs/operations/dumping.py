@@ -1,7 +1,8 @@
 """The whole drive as one stream: every row of one snapshot, then the objects of its contents (see `dump_format`).
 
-A server may go on meanwhile: contents are immutable, so objects are read after the snapshot has ended. What was freed
-by then is told. Whatever the size of the drive, a few MiB of rows or `_BATCH_BYTES` of objects are in memory.
+A server may go on meanwhile: contents are immutable, so objects are read after the snapshot has ended, and nothing is
+freed until then. What is gone all the same is told. Whatever the size of the drive, a few MiB of rows or `_BATCH_BYTES`
+of objects are in memory.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from blake3 import blake3
 
 from vfs.core import Kelp
 from vfs.errors import ContentCorrupt, KelpError, NasFault, ObjectMissing, StoreUnavailable
+from vfs.holds import EVERYTHING
 from vfs.metadata import transfer
 from vfs.metadata.database import Tx
 from vfs.metadata.transfer import Stored
@@ -63,7 +65,8 @@ def dump(
     made = datetime.now(UTC)
     writer = Writer(write, int(made.timestamp()))
     dumped = Dumped()
-    with tempfile.TemporaryFile(dir=kelp.settings.data) as spool:
+    with kelp.holds.hold(EVERYTHING), tempfile.TemporaryFile(dir=kelp.settings.data) as spool:
+        kelp.holds.flush()
         with kelp.database.scan() as tx:
             transfer.be_patient(tx)
             total = sum(transfer.count(tx, table) for table in transfer.table_names())

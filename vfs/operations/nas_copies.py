@@ -44,7 +44,7 @@ def read(kelp: Kelp, content: Content, verifier: Verifier, wanted: ByteRange, of
                 _READS.inc()
                 return
             except (ObjectMissing, ContentCorrupt, NasFault) as error:
-                fault = error
+                fault = error.with_traceback(None)  # this frame keeps it: it must not keep the frame
                 if isinstance(error, ContentCorrupt):
                     _CORRUPT.inc()
         if _copies(kelp, content.id) == copies and not any(copy.moving for copy in copies):

@@ -54,9 +54,11 @@ class Reader:
     the next part is on its way while one is sent: asked for, it fills the buffers of its connection.
     """
 
-    def __init__(self, kelp: Kelp, content: Content) -> None:
+    def __init__(self, kelp: Kelp, content: Content, *, counted: bool = True) -> None:
+        """`counted`: somebody wants to see it, so that it is worth keeping in the cache."""
         self._kelp = kelp
         self._content = content
+        self._counted = counted
         self._hold: Hold | None = kelp.holds.hold(content.id) if content.size > SMALL else None  # the first stream's
         self._away: StoreUnavailable | None = None  # what the cache said when it was away: then the NAS is asked first
         self.size = content.size
@@ -131,7 +133,8 @@ class Reader:
         After the NAS failed the cache is asked once more: it may have come back there, and left the NAS meanwhile.
         """
         at, stop = wanted.range
-        failed_at, nas_fault = -1, None
+        failed_at = -1
+        nas_fault: KelpError | None = None
         fault: KelpError | None = self._away
         while True:
             if fault is None:
@@ -141,7 +144,7 @@ class Reader:
                         yield piece
                     break
                 except _CACHE_FAULTS as error:
-                    fault, ahead = self._noticed(error), None
+                    fault, ahead = self._noticed(_bare(error)), None
                 if nas_fault is not None and at == failed_at:
                     raise self._verdict(wanted, fault, nas_fault) from nas_fault
             try:
@@ -150,8 +153,9 @@ class Reader:
                     yield piece
                 break
             except _NAS_FAULTS as error:
-                failed_at, nas_fault, fault = at, error, None
-        self._kelp.holds.note_read(wanted.part.key)
+                failed_at, nas_fault, fault = at, _bare(error), None
+        if self._counted:
+            self._kelp.holds.note_read(wanted.part.key)
         if verifier.learned:
             restoring.learn_blocks(self._kelp, wanted.part, verifier.learned)
 
@@ -207,6 +211,11 @@ class Reader:
                 return StoreUnavailable("the content has just been freed", retry_after=1)
         restoring.lost(kelp, content, wanted.number)
         return ContentLost(f"the content is good in neither the cache nor the NAS: {fault}; {nas_fault}")
+
+
+def _bare(error: KelpError) -> KelpError:
+    """Without the frames it came through: kept by one of them, it would keep their open streams till who knows when."""
+    return error.with_traceback(None)
 
 
 def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -287,9 +290,23 @@ def test_a_hold_ends_with_its_reader(drive: Drive) -> None:
     rot_nas(drive, "f", PART_SIZE)
     drive.kelp = replace(drive.kelp, background=nothing())
     reader = contents.Reader(drive.kelp, content)
-    with pytest.raises(ContentLost):
-        b"".join(reader.chunks())
-    assert holds.count == 0, "failed"
+    gc.disable()
+    try:
+        with pytest.raises(ContentLost):
+            b"".join(reader.chunks())
+        assert holds.count == 0, "failed"
+        assert open_files(drive) == [], "nothing waits for the garbage collector"
+    finally:
+        gc.enable()
+
+
+def open_files(drive: Drive) -> list[str]:
+    """Of the NAS and of a cache folder, in this process."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return [path for path in found if path.startswith((f"{drive.nas}/", f"{drive.nas.parent}/cache/"))]
 
 
 # --- any range, any damage -----------------------------------------------------------------------------------------
