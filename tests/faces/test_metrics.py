@@ -20,11 +20,10 @@ from dav_provider.app import make_app
 from tests import engines
 from tests.server_process import ServerProcess, server_process
 from vfs.bootstrap import build
-from vfs.errors import ConfigurationError, StoreUnavailable
+from vfs.errors import ConfigurationError, NasDown, StoreUnavailable
 from vfs.model import Place, Role
-from vfs.operations import access, alerts, nas_state, writing
+from vfs.operations import access, alerts, cache_limits, nas_health, nas_outage, writing
 from vfs.operations.alerts import AlertKind
-from vfs.operations.nas_state import NasState
 from vfs.settings import Server, Telemetry
 
 Numbers = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -141,8 +140,10 @@ def test_it_tells_of_the_backlog_alerts_locks_and_leases(asked: Asked) -> None:
     assert number(before, "mirror_oldest_seconds") == number(before, "mirror_backlog_bytes") == 0
     caller = access.system_caller(kelp, "dav")
     writing.put_file(kelp, caller, Place(1, "secret plan.txt"), [b"x" * 1000])
-    alerts.open_(kelp, AlertKind.NAS_SLOW, "slow")
-    nas_state.write(kelp, NasState(False, "ESTALE", 1))
+    alerts.open_(kelp, AlertKind.QUEUE_AWAY, "away")
+    cache_limits.look(kelp)
+    nas_health.check(kelp)
+    nas_outage.declare(kelp, NasDown("gone", "ESTALE"))
     with kelp.database.write() as tx:
         tx.reading.publish("host:1:a", ["some content"], kelp.clock.now_ns() + 10**12)
         tx.reading.publish("host:1:b", ["another"], kelp.clock.now_ns() - 1)
@@ -150,8 +151,11 @@ def test_it_tells_of_the_backlog_alerts_locks_and_leases(asked: Asked) -> None:
     assert number(numbers, "mirror_backlog_entries", status="pending") == 1
     assert number(numbers, "mirror_backlog_bytes") == 1000
     assert 0 < (number(numbers, "mirror_oldest_seconds") or 0) < 60
-    assert number(numbers, "alerts_open", kind="NAS_SLOW", severity="error") == 1
-    assert number(numbers, "nas_up") == 0
+    assert number(numbers, "alerts_open", kind="QUEUE_AWAY", severity="error") == 1
+    assert number(numbers, "nas_state", state="down") == 1 and number(numbers, "nas_state", state="healthy") == 0
+    assert (number(numbers, "nas_latency_seconds") or 0) > 0
+    assert number(numbers, "cache_bytes", share="dirty") == 1000
+    assert number(numbers, "cache_objects") == 1
     assert number(numbers, "reader_leases") == 1
     assert number(numbers, "dav_locks") == 0
     assert number(numbers, "processes", kind="server") == 1
@@ -235,7 +239,8 @@ def test_each_process_tells_for_all_and_one_that_dies_is_not_forgotten(tmp_path:
         server.wait_ready()
         until(lambda: number(scrape(server), "processes", kind="server") == 2)
         assert number(scrape(server), "responses_total", method="PUT", status="2xx") == 30
-        assert len(list((server.data / "metrics").iterdir())) <= 3
+        living = sum(value for (name, _), value in scrape(server).items() if name == "kelp_processes")
+        assert len(list((server.data / "metrics").iterdir())) <= living + 1
 
 
 def _children(pid: int) -> set[int]:
@@ -247,8 +252,8 @@ def _kill(pid: int) -> None:
 
 
 def test_settings_are_refused_before_anything_is_made(tmp_path: Path) -> None:
-    server = ServerProcess(tmp_path, "--processes", "2", telemetry_metrics_for="everybody")
+    server = ServerProcess(tmp_path, "--processes", "2", worker=False, telemetry_metrics_for="everybody")
     server.start()
     assert server.process.wait(30) == 1
     assert "telemetry.metrics_for" in server.log_text()
-    assert not server.data.exists()
+    assert not (server.data / "metrics").exists()

@@ -15,11 +15,13 @@ from vfs.core import Kelp
 from vfs.counts import Counting
 from vfs.metadata.figures import Figures
 from vfs.metrics import Gauge
-from vfs.operations import nas_state
+from vfs.operations import cache_limits, nas_health, nas_state
 from vfs.operations.looks import PATIENCE, Look
+from vfs.operations.nas_health import Feeling
 
 _REST = 20.0  # times as long as it took nothing is asked again: at most 5 % of a connection
 _SECOND = 1_000_000_000
+_NOBODY_KNOWS = 1 << 50  # what a store says that cannot tell how large its disk is (S3)
 
 
 class Page:
@@ -67,14 +69,33 @@ def _about(kelp: Kelp) -> Gauge:
 
 def _of_database(kelp: Kelp) -> Iterator[Gauge]:
     """Raises StoreUnavailable."""
+    yield from _of_mirror(kelp)
+    yield from _of_nas(kelp)
     now = kelp.clock.now_ns()
     with kelp.database.scan() as tx:
         figures = Figures(tx)
-        waiting, alerts = figures.waiting(), figures.open_alerts()
-        size, locks, leases = tx.events.backlog_bytes(), figures.locks(now), tx.reading.count(now)
-        uploads, unsettled, carriers = figures.uploads(), figures.unsettled(), figures.carriers(now)
-        free = tx.accounts.value("nas_free")
-    state = nas_state.read(kelp)
+        alerts, locks, leases = figures.open_alerts(), figures.locks(now), tx.reading.count(now)
+        uploads, unsettled = figures.uploads(), figures.unsettled()
+    yield Gauge("alerts_open", "Alerts that are not over", alerts, ("kind", "severity"))
+    yield Gauge.of("reader_leases", "Contents that are noted as being read", leases)
+    yield Gauge.of("dav_locks", "Locks that clients hold", locks)
+    yield Gauge.of("uploads_open", "Multipart uploads under way", uploads)
+    statuses = {status.lower(): unsettled.get(status, 0) for status in ("PENDING", "EVICTING", "SYNCING", "ERROR")}
+    yield Gauge.by("status", "cache_unsettled_objects", "Objects of the cache in a passing state, or bad", statuses)
+    holds = cache_limits.known(kelp)
+    if holds is not None:
+        shares = {"clean": holds.clean, "dirty": holds.dirty, "pending": holds.pending, "evicting": holds.evicting}
+        text = "What the cache holds: clean, the NAS has it too; dirty, only the cache has it; on their way out"
+        yield Gauge.by("share", "cache_bytes", text, shares)
+        yield Gauge.of("cache_objects", "Objects in the cache", holds.objects)
+        yield Gauge.of("cache_limit_bytes", "What the clean share may be; none: any size", holds.limit)
+
+
+def _of_mirror(kelp: Kelp) -> Iterator[Gauge]:
+    now = kelp.clock.now_ns()
+    with kelp.database.scan() as tx:
+        figures = Figures(tx)
+        waiting, size, carriers = figures.waiting(), tx.events.backlog_bytes(), figures.carriers(now)
     age = 0.0 if waiting.oldest_ns is None else max(0.0, (now - waiting.oldest_ns) / _SECOND)
     backlog = {"pending": waiting.pending, "processing": waiting.processing, "failed": waiting.failed}
     yield Gauge.of("mirror_oldest_seconds", "Age of the oldest change that the NAS lacks; 0: there is none", age)
@@ -82,19 +103,27 @@ def _of_database(kelp: Kelp) -> Iterator[Gauge]:
     yield Gauge.of("mirror_backlog_bytes", "Bytes of files that only the cache has, on their way to the NAS", size)
     yield Gauge.of("mirror_retried_entries", "Entries of the backlog whose carrying failed before", waiting.retried)
     yield Gauge.of("mirror_at_work_entries", "Entries that are being carried just now", carriers)
-    yield Gauge.of("nas_up", "Whether the NAS works", float(state.up))
+
+
+def _of_nas(kelp: Kelp) -> Iterator[Gauge]:
+    """As others noted it: nobody waits for the NAS here."""
+    health, state = nas_health.read(kelp), nas_state.read(kelp)
+    feelings = {each.value: float(each is health.feeling) for each in Feeling}
+    yield Gauge.by("state", "nas_state", "1 for how the NAS is: healthy, slow, down, or unknown yet", feelings)
     yield Gauge.of("nas_full", "Whether it is down for want of space", float(state.full))
-    yield Gauge.of("nas_free_bytes", "Free space of the NAS, as last measured", float(free) if free else None)
-    yield Gauge("alerts_open", "Alerts that are not over", alerts, ("kind", "severity"))
-    yield Gauge.of("reader_leases", "Contents that are noted as being read", leases)
-    yield Gauge.of("dav_locks", "Locks that clients hold", locks)
-    yield Gauge.of("uploads_open", "Multipart uploads under way", uploads)
-    statuses = {status.lower(): unsettled.get(status, 0) for status in ("PENDING", "EVICTING", "SYNCING", "ERROR")}
-    yield Gauge.by("status", "cache_unsettled_objects", "Objects of the cache in a passing state, or bad", statuses)
+    last = health.last
+    yield Gauge.of(
+        "nas_latency_seconds", "What a small file took there, when last tried", last.seconds if last else None
+    )
+    room = health.capacity
+    yield Gauge.of("nas_total_bytes", "Size of the NAS", room.total if room else None)
+    yield Gauge.of("nas_free_bytes", "Free space of the NAS, as last measured", room.free if room else None)
 
 
 def _of_cache(kelp: Kelp) -> Iterator[Gauge]:
     """Raises StoreUnavailable."""
-    usage = kelp.cache.usage()
-    yield Gauge.of("cache_disk_total_bytes", "Size of the disk that holds the cache", usage.total)
-    yield Gauge.of("cache_disk_free_bytes", "What may still be written there", usage.free)
+    usage, hard = kelp.cache.usage(), cache_limits.hard_limit(kelp)
+    known = usage.total < _NOBODY_KNOWS
+    yield Gauge.of("cache_disk_total_bytes", "Size of the disk that holds the cache", usage.total if known else None)
+    yield Gauge.of("cache_disk_free_bytes", "What may still be written there", usage.free if known else None)
+    yield Gauge.of("cache_hard_limit_bytes", "What the dirty share may be; none: until the store is full", hard)
