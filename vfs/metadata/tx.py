@@ -22,10 +22,12 @@ from vfs.metadata.holdings import Holdings
 from vfs.metadata.leases import Leases
 from vfs.metadata.locks import Locks
 from vfs.metadata.mirror import Mirror
+from vfs.metadata.pins import Pins
 from vfs.metadata.properties import Properties
 from vfs.metadata.pruning import Pruning
 from vfs.metadata.reading import Reading
 from vfs.metadata.restoring import Restoring
+from vfs.metadata.upload_sessions import UploadSessions
 from vfs.metadata.verifying import Verifying
 from vfs.metadata.versions import Versions
 
@@ -198,6 +200,10 @@ class Tx(abc.ABC):
         return Locks(self)
 
     @cached_property
+    def pins(self) -> Pins:
+        return Pins(self)
+
+    @cached_property
     def properties(self) -> Properties:
         return Properties(self)
 
@@ -212,6 +218,10 @@ class Tx(abc.ABC):
     @cached_property
     def alerts(self) -> Alerts:
         return Alerts(self)
+
+    @cached_property
+    def uploads(self) -> UploadSessions:
+        return UploadSessions(self)
 
     @cached_property
     def pruning(self) -> Pruning:

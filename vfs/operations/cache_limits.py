@@ -184,6 +184,13 @@ def look(kelp: Kelp) -> Done:
     return Done()
 
 
+def refresh(kelp: Kelp) -> Holdings:
+    """Add up now, for all who want to know."""
+    found = measure(kelp)
+    _write(kelp, found)
+    return found
+
+
 def _settle(kelp: Kelp, base: int) -> None:
     """What is told to be free (quota) follows the account."""
     with kelp.database.read() as tx:
