@@ -104,7 +104,7 @@ class Verifying:
             [{"key": part.key, "checksum": part.checksum, "blocks": part.blocks} for part in parts],
         )
 
-    def seen_on_nas(self, copies: Sequence[tuple[NasCopy, str]], now_ns: int) -> None:
+    def seen_on_nas(self, copies: Sequence[tuple[NasCopy | Held, str]], now_ns: int) -> None:
         """These files were read whole and found to have that content."""
         entries = sorted((copy.entry_id, id) for copy, id in copies if copy.version is None)
         self._tx.many(
@@ -169,6 +169,41 @@ class Verifying:
                   UNION SELECT nas_path FROM versions
                   WHERE COALESCE(nas_parent_id, 1) = :folder AND nas_path IN ({marks})"""
         return {row[0] for row in self._tx.all(sql, folder=folder_id, **values)}
+
+    # --- the scrub, which goes round and round ---
+
+    def unlearned(self, after: str, limit: int) -> list[Content]:
+        """Contents of adopted files that nobody has read yet, in the order of their ids."""
+        sql = """SELECT id FROM contents WHERE checksum = '' AND id > :after AND freeing_ns IS NULL
+                 ORDER BY id LIMIT :limit"""
+        found = [self._tx.contents.get(row[0]) for row in self._tx.all(sql, after=after, limit=limit)]
+        return [content for content in found if content is not None]
+
+    def cached_after(self, key: str, limit: int) -> list[Found]:
+        sql = f"{_FOUND} WHERE key > :key AND status = 'AVAILABLE' AND checksum <> '' ORDER BY key LIMIT :limit"
+        return [Found(*row) for row in self._tx.all(sql, key=key, limit=limit)]
+
+    def files_after(self, entry_id: int, limit: int) -> list[Held]:
+        """Files of the tree and of the trash."""
+        sql = f"""{_HELD} WHERE e.id > :id AND e.kind = 'file' AND e.state <> 'DELETED' AND e.nas_name IS NOT NULL
+                  AND c.checksum <> '' ORDER BY e.id LIMIT :limit"""
+        return [Held(*row) for row in self._tx.all(sql, id=entry_id, limit=limit)]
+
+    def versions_after(self, uuid: str, limit: int) -> list[Held]:
+        sql = f"""{_HELD_VERSION} WHERE v.uuid > :uuid AND v.state = 'kept' AND v.nas_path IS NOT NULL
+                  AND c.checksum <> '' ORDER BY v.uuid LIMIT :limit"""
+        return [Held(*row) for row in self._tx.all(sql, uuid=uuid, limit=limit)]
+
+    def seen_in_cache(self, keys: Sequence[str], now_ns: int) -> None:
+        """These objects were read whole and found right."""
+        sql = "UPDATE objects SET verified_ns = :now WHERE key = :key AND status = 'AVAILABLE'"
+        self._tx.many(sql, [{"now": now_ns, "key": key} for key in sorted(keys)])
+
+    def lost_and_gone(self) -> list[str]:
+        """Subjects of open alerts about lost contents that nobody needs any more."""
+        sql = """SELECT subject FROM alerts a WHERE kind = 'CONTENT_LOST' AND closed_ns IS NULL AND subject <> ''
+                 AND NOT EXISTS (SELECT 1 FROM contents c WHERE c.id = a.subject)"""
+        return [row[0] for row in self._tx.all(sql)]
 
     # --- repairs ---
 

@@ -74,6 +74,11 @@ def make_durably(folder: Path, mode: int = 0o777) -> None:
         sync_folder(path.parent)
 
 
+def forget(fd: int) -> None:
+    """Let the machine drop what it has of an open file in memory, as far as that is on the disk already."""
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 class Pieces(Iterator[bytes]):
     """Bytes `start` … `stop`-1 of an open file, PIECE_SIZE at a time.
 

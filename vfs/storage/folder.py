@@ -21,7 +21,7 @@ from blake3 import blake3
 
 from vfs.errors import ConfigurationError, ObjectMissing
 from vfs.model import ByteRange, Stored
-from vfs.storage.files import Pieces, make_durably, span, sync_folder, write_all
+from vfs.storage.files import Pieces, forget, make_durably, span, sync_folder, write_all
 from vfs.storage.object_store import ObjectInfo, Usage, check_key, is_key, object_faults
 
 _FOLDERS = tuple(f"{number:02x}" for number in range(256))
@@ -96,6 +96,14 @@ class FolderObjectStore:
         with self._faults("disk"):
             disk = os.statvfs(self._objects)
         return Usage(disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize)
+
+    def forget(self, name: str) -> None:
+        with suppress(OSError):
+            fd = os.open(self._path(name), _OLD)
+            try:
+                forget(fd)
+            finally:
+                os.close(fd)
 
     def close(self) -> None:
         """Nothing is held between two calls."""

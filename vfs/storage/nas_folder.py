@@ -13,10 +13,10 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from vfs.errors import ContentCorrupt, NasFault, ObjectMissing
+from vfs.errors import ContentCorrupt, KelpError, NasFault, ObjectMissing
 from vfs.model import ByteRange
 from vfs.storage import beneath, renaming
-from vfs.storage.files import Pieces, no_progress, set_time, span, write_all
+from vfs.storage.files import Pieces, forget, no_progress, set_time, span, write_all
 from vfs.storage.nas_listing import Listing, Survey, info_of, inode_of
 from vfs.storage.nas_marker import MarkedRoot, PlainRoot
 from vfs.storage.nas_store import (
@@ -199,6 +199,14 @@ class FolderNasStore:
                 except OSError as error:
                     if error.errno not in _NO_FOLDER_SYNC:  # these do it on the server, unasked
                         raise
+
+    def forget(self, name: str) -> None:
+        with suppress(OSError, KelpError), self._parent(name) as (folder, last):
+            fd, _ = beneath.open_file(folder, last)
+            try:
+                forget(fd)
+            finally:
+                os.close(fd)
 
     def usage(self) -> Usage:
         with self._faults("space"):

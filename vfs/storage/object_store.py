@@ -12,7 +12,7 @@ import errno
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from vfs.errors import AlreadyExists, KelpError, NoSpace, ObjectMissing, StoreUnavailable
 from vfs.model import ByteRange, Stored
@@ -81,6 +81,15 @@ class ObjectStore(Protocol):
 
     def close(self) -> None:
         """Let go of connections that rest. Reads under way go on, and a later call opens new ones."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A store, of either side, whose bytes this machine keeps in memory when they were read or written."""
+
+    def forget(self, name: str) -> None:
+        """Let go of what is in memory of one object or file: the next read comes from the disk. Never raises."""
         ...
 
 

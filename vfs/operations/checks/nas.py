@@ -18,14 +18,11 @@ from vfs.metadata.verifying import Held
 from vfs.model import ROOT_ID
 from vfs.nas_model import PRIVATE, TRASH
 from vfs.operations import repairing
+from vfs.operations.checks import recorded
 from vfs.operations.checks.findings import Look
 from vfs.storage.nas_store import NasListed
 
 _PAGE = 500
-
-_MISSING = "missing on the NAS"
-_CORRUPT = "corrupt on the NAS"
-_CHANGED = "changed on the NAS"  # by somebody else
 
 
 def look(look: Look) -> int:
@@ -100,58 +97,29 @@ class _Walk:
 
     def _judge(self, held: Held, path: str | None) -> None:
         """`path`: where it should be by what was read so far; None: look it up."""
-        if path is not None and self._wrong(held, path) is None:
+        verify = self._has_its_bytes if self._look.deep else None
+        if path is not None and recorded.wrong(self._kelp, held, path, verify) is None:
             return
-        for _ in range(3):  # what the mirror moves meanwhile is looked at in its new place
-            with self._kelp.database.read() as tx:
-                now = tx.verifying.held(held.entry_id, held.version)
-                place = tx.verifying.place(held.entry_id, held.version) if now else None
-            if now is None or place is None or (place[1] and not self._look.mirrored):
-                return
-            wrong = self._wrong(now, place[0])
-            if wrong is None:
-                return
-            with self._kelp.database.read() as tx:
-                same = (tx.verifying.held(held.entry_id, held.version), tx.verifying.place(held.entry_id, held.version))
-            if same == (now, place):
-                self._tell(now, place[0], *wrong)
-                return
+        found = recorded.certainly_wrong(self._kelp, held, verify, beside_jobs=not self._look.mirrored)
+        if found is not None:
+            self._tell(*found)
 
-    def _tell(self, held: Held, path: str, kind: str, detail: str) -> None:
+    def _tell(self, held: Held, path: str, wrong: recorded.Wrong) -> None:
         repair = None
-        if held.kind == "folder" and kind == _MISSING:
+        if held.kind == "folder" and wrong.kind == recorded.MISSING:
             repair = partial(repairing.make_folder, self._kelp, path)
-        elif kind in (_MISSING, _CORRUPT):
+        elif wrong.kind in (recorded.MISSING, recorded.CORRUPT):
             repair = partial(repairing.write_again, self._kelp, held, path)
-        if self._look.found(kind, path, detail, repair) or held.kind != "file":
+        if self._look.found(wrong.kind, path, wrong.detail, repair) or held.kind != "file":
             return
         if held.content_id is not None and not repairing.has_other_source(self._kelp, held):
             self._look.found("content that is lost: bad on the NAS and not in the cache", held.content_id, path)
 
-    def _wrong(self, held: Held, path: str) -> tuple[str, str] | None:
-        if held.kind == "file" and held.content_id is None:
-            return None  # given up: the mirror writes it anew
-        info = self._kelp.nas.stat(path)
-        if info is None:
-            return _MISSING, held.kind
-        if info.kind != held.kind:
-            return "something else on the NAS", f"{info.kind} instead of {held.kind}"
-        if held.kind != "file":
-            return None
-        same_time = held.mtime_ns in (None, info.mtime_ns)
-        if info.size != held.size:
-            return "of another size on the NAS", f"{info.size} instead of {held.size} bytes"
-        if held.checksum == "" and not same_time:
-            return _CHANGED, "since it was adopted"
-        if self._look.deep and held.checksum and self._checksum(path) != held.checksum:
-            return (_CORRUPT if same_time else _CHANGED), f"{held.size} bytes"
-        return None
-
-    def _checksum(self, path: str) -> str | None:
+    def _has_its_bytes(self, held: Held, path: str) -> bool:
         try:
-            return self._kelp.nas.checksum(path)
+            return self._kelp.nas.checksum(path) == held.checksum
         except (ObjectMissing, ContentCorrupt, NasFault):
-            return None
+            return False
 
     def _foreign(self, folder_id: int, path: str) -> None:
         """What is in a folder on the NAS without being recorded, Kelp's own folder excepted."""
