@@ -8,6 +8,7 @@ import click
 
 from cli.display import duration_in_words, say, show_json, show_rows, size_in_words, time_in_words
 from cli.drive import on_drive
+from cli.nas_scan import scan
 from vfs.core import Kelp
 from vfs.operations import nas_health, nas_state
 from vfs.operations.nas_health import Feeling, Health
@@ -19,6 +20,9 @@ _json = click.option("--json", "as_json", is_flag=True, help="answer in JSON")
 @click.group("nas")
 def nas() -> None:
     """Look after the NAS: its health, what was changed there, and trees from before Kelp."""
+
+
+nas.add_command(scan)
 
 
 @nas.command("health")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import kelp as command_line
+from jobs.jobs_lock import JobsLock
 from vfs import bootstrap
 from vfs.core import Kelp
 from vfs.crypto.certificates import read_facts
@@ -306,3 +308,41 @@ def test_a_nas_that_is_away_is_down(drive: Kelp, run: Run, tmp_path: Path) -> No
     assert answer.code == 1 and json.loads(answer.out)["state"] == "down"
     (tmp_path / "aside").rename(marker)
     assert run("nas", "health", "--now").code == 0
+
+
+def test_scan_tells_and_takes_in(drive: Kelp, run: Run, someone: Caller, tmp_path: Path) -> None:
+    assert json.loads(run("nas", "scan", "--json").out) == {"looked": 0, "found": []}
+    (tmp_path / "data" / "nas" / "new").write_bytes(b"by somebody else")
+    told = run("nas", "scan")
+    assert (told.code, told.rows[0][:2]) == (1, ["new", "new"])
+    taken = run("nas", "scan", "--take-in", "--json")
+    assert taken.code == 0 and json.loads(taken.out)["found"][0]["done"]
+    assert shown(drive, someone) == ["new"]
+    assert run("nas", "scan", "/").out == "1 looked at\n"
+    assert "no folder /missing" in run("nas", "scan", "/missing").err
+
+
+def test_adopt_and_recover(run: Run, tmp_path: Path) -> None:
+    nas = tmp_path / "nas"
+    (nas / "folder").mkdir(parents=True)
+    (nas / "folder" / "file").write_bytes(b"from before")
+    (nas / "link").symlink_to("x")
+    assert "1 files and 1 folders" in run("nas", "adopt", "--nas", str(nas), "--dry-run").out
+    assert not (tmp_path / "data").exists()
+    adopted = run("nas", "adopt", "--nas", str(nas))
+    assert adopted.code == 0 and "link" in adopted.out
+    assert "already" in run("nas", "adopt", "--nas", str(nas)).err
+    assert "files already" in run("nas", "recover", "--nas", str(nas)).err
+    shutil.rmtree(tmp_path / "data")
+    assert "kelp nas recover" in run("nas", "adopt", "--nas", str(nas)).err
+    assert run("nas", "recover", "--nas", str(nas)).code == 0
+    assert "no admin yet" in run("trash", "list", "--nas", str(nas)).err
+
+
+def test_adopt_waits_for_no_server(drive: Kelp, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "nas").mkdir()
+    (tmp_path / "nas" / "file").write_bytes(b"from before")
+    with closing(JobsLock(drive.settings)) as lock:
+        assert lock.take_alone()
+        answer = run("nas", "adopt", "--nas", str(tmp_path / "nas"))
+    assert answer.code == 1 and "a server of this drive is running" in answer.err

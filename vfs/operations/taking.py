@@ -84,7 +84,7 @@ def keys(kelp: Kelp, found: Found) -> tuple[str, str]:
 def insert(kelp: Kelp, tx: Tx, found: list[Found]) -> None:
     """Rows for all of these. Their keys are free."""
     now = kelp.clock.now_ns()
-    entries = [_entry(kelp, each, now) for each in found]
+    entries = [entry_row(kelp, each, now) for each in found]
     files = [entry for entry in entries if entry["kind"] == Kind.FILE]
     contents = [content_row(str(entry["content_id"]), each_size(entry), now) for entry in files]
     parts = [part for entry in files for part in part_rows(str(entry["content_id"]), each_size(entry))]
@@ -111,7 +111,8 @@ def part_rows(id: str, size: int) -> Iterator[Row]:
         yield {"id": id, "n": n, "key": key, "size": min(PART_SIZE, size - at), "alone": size <= PART_SIZE}
 
 
-def _entry(kelp: Kelp, found: Found, now_ns: int) -> Row:
+def entry_row(kelp: Kelp, found: Found, now_ns: int) -> Row:
+    """Its columns; the id is None unless it is known."""
     name_key, nas_key = keys(kelp, found)
     desired = found.nas_name.rpartition("/")[2]
     is_file, info = found.kind is Kind.FILE, found.info
