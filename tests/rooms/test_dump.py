@@ -194,7 +194,8 @@ def test_contents_that_share_objects(full: MirrorDrive, place: Place, shared: by
     full.put("two", b"another" * 2_000_000)
     with full.kelp.database.write() as tx:
         tx.run(
-            "UPDATE contents SET size = :size, checksum = :checksum WHERE id = :id",
+            "UPDATE contents SET size = :size, checksum = :checksum, parts = :parts WHERE id = :id",
+            parts=2 + len(_objects_of(full, "one")),
             size=14_000_000 + len(shared),
             checksum=blake3(b"another" * 2_000_000 + shared).hexdigest(),
             id=full.entry("two").content_id,
