@@ -16,7 +16,7 @@ from vfs.core import Kelp
 from vfs.errors import NasDown
 from vfs.model import Done
 from vfs.nas_model import TEMPORARY, Job, Secure, Write, WriteVersion
-from vfs.operations import claiming, mirroring
+from vfs.operations import claiming, mirroring, recording
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Worker:
             at, fault = _settled(self._kelp, job)
             log.info("entry %s was left by a dead worker: settled", job.situation.entry_id)
             result = at.result(done=False)
-            mirroring.record(self._kelp, [] if fault else [result], [(result, fault)] if fault else [])
+            recording.record(self._kelp, [] if fault else [result], [(result, fault)] if fault else [])
         self._held = ()
         return len(jobs)
 
@@ -177,7 +177,7 @@ def _record(kelp: Kelp, batch: _Batch) -> int:
     except NasDown:
         mirroring.abandon(kelp, [at.job for at in every])
         raise
-    mirroring.record(
+    recording.record(
         kelp,
         [at.result(done=True) for at in batch.finished] + [at.result(done=False) for at in batch.vanished],
         [(at.result(done=False), message) for at, message in batch.failed],

@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from jobs import version_steps
 from jobs.footing import Progress, Vanished, drop_empty, fence, is_ours, is_own, leave, put_aside, rename
+from vfs import metrics
 from vfs.core import Kelp
 from vfs.errors import NasFault, NoSpace, ObjectMissing, StoreUnavailable
 from vfs.nas_model import (
@@ -99,6 +100,7 @@ def _write(kelp: Kelp, step: Write, at: Progress) -> None:
         _make_way(kelp, target, at)
         rename(kelp, step.temp, target)
     at.touched(target)
+    metrics.MIRRORED_BYTES.inc(written.size)
     at.recorded = Recorded(step.spot, content.id, written.size, written.mtime_ns, written.inode, at.recorded.note)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jobs.footing import Progress, fence, holds, is_ours, is_own, leave, put_aside, rename
+from vfs import metrics
 from vfs.core import Kelp
 from vfs.errors import NasFault, ObjectMissing
 from vfs.nas_model import DropVersion, Keep, MoveVersion, Recorded, WriteVersion, is_private
@@ -57,7 +58,8 @@ def write(kelp: Kelp, step: WriteVersion, at: Progress) -> None:
     target = at.job.path(step.target)
     if not holds(kelp, target, content):
         kelp.nas.remove(step.temp)
-        contents.write_to_nas(kelp, content, step.temp, step.mtime_ns)
+        written = contents.write_to_nas(kelp, content, step.temp, step.mtime_ns)
+        metrics.MIRRORED_BYTES.inc(written.size)
         fence(kelp, at)
         if is_private(step.target):
             kelp.nas.move(step.temp, target, replace=True, parents=True)

@@ -179,6 +179,30 @@ class Events:
             now=now_ns,
         )
 
+    # --- what would wait for ever ---
+
+    def is_open(self, entry_id: int) -> bool:
+        """Some event of the entry is not carried: it waits, is at work, or FAILED."""
+        sql = f"SELECT 1 FROM sync_events WHERE aggregate_id = :id AND {_OPEN} LIMIT 1"
+        return self._tx.one(sql, id=entry_id) is not None
+
+    def any_scheduled_after(self, when_ns: int) -> bool:
+        sql = f"SELECT 1 FROM sync_events WHERE {_OPEN} AND status = 'PENDING' AND scheduled_ns > :when LIMIT 1"
+        return self._tx.one(sql, when=when_ns) is not None
+
+    def schedule_now(self, after_ns: int, now_ns: int) -> int:
+        """What is scheduled beyond `after_ns` is due now; how many."""
+        return self._tx.count(
+            f"""UPDATE sync_events SET scheduled_ns = :now
+                WHERE {_OPEN} AND status = 'PENDING' AND scheduled_ns > :after""",
+            now=now_ns,
+            after=after_ns,
+        )
+
+    def any_failed(self) -> bool:
+        sql = f"SELECT 1 FROM sync_events WHERE {_OPEN} AND status = 'FAILED' LIMIT 1"
+        return self._tx.one(sql) is not None
+
     def expedite(self, entry_id: int, now_ns: int) -> None:
         """A change that waited (litter) is due now."""
         sql = """UPDATE sync_events SET scheduled_ns = :now, litter = FALSE

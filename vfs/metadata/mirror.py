@@ -136,6 +136,33 @@ class Mirror:
             root=ROOT_ID,
         )
 
+    def forgotten(self, changed_before_ns: int, limit: int) -> list[tuple[int, str]]:
+        """(id, kind) of entries for which no event is open, though the NAS is recorded to have something else than it
+        shall have, or they say that a change is under way. What was changed a moment ago is left out.
+
+        Looks at every entry: for a scan.
+        """
+        rows = self._tx.all(
+            """SELECT e.id, e.kind FROM entries e LEFT JOIN entries p ON p.id = e.parent_id
+               LEFT JOIN entries n ON n.id = e.nas_parent_id
+               WHERE e.parent_id IS NOT NULL AND (
+                   e.nas_status = 'SYNCING'
+                OR e.state = 'ACTIVE' AND p.state <> 'DELETED' AND (
+                       e.nas_name IS DISTINCT FROM e.nas_desired_name OR e.nas_parent_id IS DISTINCT FROM e.parent_id
+                    OR e.nas_content_id IS DISTINCT FROM e.content_id)
+                OR e.state = 'TRASHED' AND (e.nas_name IS NULL OR e.nas_name NOT LIKE '.trash/%')
+                OR e.state = 'DELETED' AND e.nas_name IS NOT NULL AND n.state <> 'DELETED'
+                OR e.state <> 'DELETED' AND p.state <> 'DELETED' AND EXISTS (
+                       SELECT 1 FROM versions v WHERE v.entry_id = e.id AND v.state = 'kept' AND v.nas_path IS NULL))
+               AND NOT EXISTS (SELECT 1 FROM sync_events s WHERE s.aggregate_id = e.id
+                               AND s.status IN ('PENDING', 'PROCESSING', 'FAILED'))
+               AND NOT EXISTS (SELECT 1 FROM sync_events s WHERE s.aggregate_id = e.id AND s.processed_ns > :before)
+               LIMIT :limit""",
+            before=changed_before_ns,
+            limit=limit,
+        )
+        return [(row[0], row[1]) for row in rows]
+
     def on_nas(self) -> list[tuple[int, int | None, str, str, str | None, int | None]]:
         """Everything recorded on the NAS: id, nas_parent_id, nas_name, kind, content id, size."""
         return self._tx.all(

@@ -18,7 +18,7 @@ from vfs.bootstrap import build
 from vfs.core import SystemClock
 from vfs.errors import StoreUnavailable
 from vfs.model import Place
-from vfs.operations import backlog, mirroring, writing
+from vfs.operations import backlog, mirroring, recording, writing
 from vfs.operations.backlog import Waited
 
 QUICK = {"mirror_sweep": 0.05, "mirror_probe": 0.05}
@@ -123,7 +123,8 @@ def test_a_database_that_does_not_answer_once_stops_nothing(
     live: MirrorDrive, monkeypatch: pytest.MonkeyPatch, question: str
 ) -> None:
     """Neither the thread, nor what it had claimed: that is settled though nothing else is due."""
-    real, failed = getattr(mirroring, question), threading.Event()
+    asked = recording if question == "record" else mirroring
+    real, failed = getattr(asked, question), threading.Event()
 
     def silent_once(*arguments: Any, **options: Any) -> Any:
         if failed.is_set() or not threading.current_thread().name.startswith("kelp-mirror-"):
@@ -131,7 +132,7 @@ def test_a_database_that_does_not_answer_once_stops_nothing(
         failed.set()
         raise StoreUnavailable("the database did not answer")
 
-    monkeypatch.setattr(mirroring, question, silent_once)
+    monkeypatch.setattr(asked, question, silent_once)
     live.put("a")
     with running(live):
         assert failed.wait(10)

@@ -28,7 +28,7 @@ from tests.mirror_drive import MirrorDrive, TestClock
 from tests.services.redis import OwnRedis, missing, redis_server
 from vfs.core import Kelp, NoQueue, SystemClock
 from vfs.errors import StoreUnavailable
-from vfs.operations import backlog, duties, mirroring
+from vfs.operations import backlog, duties, mirroring, recording
 from vfs.operations.backlog import Waited
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "")
@@ -279,7 +279,8 @@ def test_a_database_that_does_not_answer_once_stops_nothing(
     live: Callable[..., MirrorDrive], monkeypatch: pytest.MonkeyPatch, question: str
 ) -> None:
     """Nor what had been claimed: that is settled though nothing else is due."""
-    real, failed = getattr(mirroring, question), threading.Event()
+    asked = recording if question == "record" else mirroring
+    real, failed = getattr(asked, question), threading.Event()
 
     def silent_once(*arguments: Any, **options: Any) -> Any:
         if failed.is_set() or threading.current_thread().name != "kelp-mirror":
@@ -288,7 +289,7 @@ def test_a_database_that_does_not_answer_once_stops_nothing(
         raise StoreUnavailable("the database did not answer")
 
     drive = live(BY_SWEEP)
-    monkeypatch.setattr(mirroring, question, silent_once)
+    monkeypatch.setattr(asked, question, silent_once)
     drive.put("a")
     with working(drive.kelp):
         assert failed.wait(PATIENCE)

@@ -1,0 +1,115 @@
+"""What a job did on the NAS becomes what is recorded: the second of its two commits (design §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vfs import metrics, trace
+from vfs.core import Kelp
+from vfs.metadata.database import Tx
+from vfs.metadata.retrying import retried
+from vfs.model import EventType, Kind
+from vfs.nas_model import Job, Remove, Result
+from vfs.operations import alerts
+from vfs.operations.alerts import AlertKind
+from vfs.operations.mirroring import SECOND
+
+_CACHE_AWAY = 5 * SECOND  # so long what needs its bytes rests
+
+
+@retried
+def record(
+    kelp: Kelp,
+    results: Sequence[Result],
+    failures: Sequence[tuple[Result, str]] = (),
+    waiting: Sequence[Result] = (),
+) -> None:
+    """One commit for what was done: places, versions, events; leases are given back.
+
+    `failures`: entries that failed by a fault of their own, with the message; the next try is scheduled, or
+    after the last the event is FAILED and the entry's NAS status ERROR. `waiting`: could not be done because the cache
+    is away; their turn comes again in a few seconds, however often.
+    """
+    with kelp.database.write() as tx:
+        tx.lock_mirror()
+        tx.lock_tree()
+        every = [*results, *(failed for failed, _ in failures), *waiting]
+        tx.lock_rows(ids := [result.job.situation.entry_id for result in every])
+        seen = _Seen(tx.leases.alive([result.job.fence for result in every]), tx.mirror.recorded(ids))
+        now = kelp.clock.now_ns()
+        for result in results:
+            if _record_one(kelp, tx, seen, result) and result.done and result.job.final:
+                tx.after_commit(metrics.MIRRORED.labels("done").inc)
+                tx.events.cover(result.job.situation.entry_id, result.job.situation.event_id, now)
+            else:
+                tx.after_commit(metrics.MIRRORED.labels("put_off").inc)
+                tx.events.put_off(result.job.situation.entry_id, now)
+            tx.leases.release(result.job.fence)
+        for result, message in failures:
+            _record_one(kelp, tx, seen, result)
+            _fail(kelp, tx, result.job, message, now)
+            tx.leases.release(result.job.fence)
+        for result in waiting:
+            _record_one(kelp, tx, seen, result)
+            tx.after_commit(metrics.MIRRORED.labels("put_off").inc)
+            tx.events.put_off(result.job.situation.entry_id, now + _CACHE_AWAY)
+            tx.leases.release(result.job.fence)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Read once for a batch, under the locks: fences that are still alive, and what the rows say of the NAS."""
+
+    fences: set[int]
+    rows: dict[int, tuple[int | None, str | None, str | None]]
+
+
+def _record_one(kelp: Kelp, tx: Tx, seen: _Seen, result: Result) -> bool:
+    """False when somebody else took over, or the row no longer says what the plan was made from."""
+    situation = result.job.situation
+    if result.job.fence not in seen.fences:
+        return False
+    if situation.kind == Kind.FOLDER and situation.recorded.spot is not None and result.recorded.spot is None:
+        _record_gone(kelp, tx, result.job)
+        seen.rows = tx.mirror.recorded([*seen.rows])
+    for uuid, seen_there in result.versions.items():
+        tx.versions.record(uuid, seen_there, kelp.nas.properties.folds_case)
+    if result.recorded == situation.recorded:
+        return True
+    spot = situation.recorded.spot
+    planned = (spot.parent_id if spot else None, spot.name if spot else None, situation.recorded.content_id)
+    if seen.rows.get(situation.entry_id) != planned:
+        return False
+    tx.mirror.record(situation.entry_id, result.recorded, kelp.nas.properties.folds_case)
+    return True
+
+
+def _record_gone(kelp: Kelp, tx: Tx, job: Job) -> None:
+    """A folder is not on the NAS any more: nor is what was in it. Unless Kelp removed it, all of that is due again."""
+    folder_id = job.situation.entry_id
+    if not any(isinstance(step, Remove) for step in job.steps):
+        now = kelp.clock.now_ns()
+        for id, kind in tx.mirror.recorded_below(folder_id):
+            tx.events.add(
+                id, kind, EventType.SYNC, source=None, target=None,
+                trace_id=trace.current(), now_ns=now, scheduled_ns=now, litter=False,
+            )  # fmt: skip
+    tx.mirror.unrecord_below(folder_id)
+
+
+def _fail(kelp: Kelp, tx: Tx, job: Job, message: str, now_ns: int) -> None:
+    """The next try is scheduled; after the last an admin is told: one alert for all entries, with the newest reason."""
+    entry_id = job.situation.entry_id
+    delays = kelp.settings.mirror.retries
+    tried = tx.events.retries(entry_id)
+    if tried < len(delays):
+        tx.after_commit(metrics.MIRROR_RETRIES.inc)
+        tx.after_commit(metrics.MIRRORED.labels("retried").inc)
+        tx.events.retry_later(entry_id, now_ns + int(delays[tried] * SECOND), message)
+        return
+    tx.after_commit(metrics.MIRRORED.labels("failed").inc)
+    tx.events.fail(entry_id, tx.events.newest(entry_id) or 0, message, now_ns)
+    path = "/" + "/".join(tx.entries.path(entry_id))
+    hint = "`kelp status` counts them, `kelp sync retry --all` tries them again"
+    alerts.open_in(kelp, tx, AlertKind.MIRROR_FAILED, f"not carried to the NAS: {path}: {message}; {hint}")
