@@ -78,6 +78,10 @@ class Alerts:
         last_ns = self._tx.one(sql, kind=kind)[0]
         return last_ns is not None and last_ns < since_ns
 
+    def open_subjects(self, kind: str) -> list[str]:
+        sql = "SELECT subject FROM alerts WHERE kind = :kind AND closed_ns IS NULL"
+        return [row[0] for row in self._tx.all(sql, kind=kind)]
+
     def listing(self, limit: int, *, only_open: bool) -> list[tuple[Any, ...]]:
         """(uuid, kind, subject, severity, message, count, opened_ns, last_ns, closed_ns), newest first."""
         return self._tx.all(

@@ -87,8 +87,12 @@ class Contents:
         return [row[0] for row in self._tx.all(sql, id=id, entry=entry_id)]
 
     def unknown(self, keys: list[str]) -> list[str]:
-        """Those object keys that no row names."""
+        """Those object keys that no row names, nor an upload whose parts have not gone."""
         marks = ", ".join(f":k{n}" for n in range(len(keys)))
         values = {f"k{n}": key for n, key in enumerate(keys)}
         known = {row[0] for row in self._tx.all(f"SELECT key FROM objects WHERE key IN ({marks})", **values)}
-        return [key for key in keys if key not in known]
+        prefixes = {f"k{n}": key.partition(".")[0] for n, key in enumerate(keys)}
+        sql = f"""SELECT content_id FROM upload_sessions WHERE content_id IN ({marks})
+                  AND status <> 'COMPLETED' AND cleaned_ns IS NULL"""
+        uploads = {row[0] for row in self._tx.all(sql, **prefixes)}
+        return [key for key in keys if key not in known and key.partition(".")[0] not in uploads]
