@@ -21,6 +21,7 @@ from vfs.core import Kelp
 from vfs.errors import KelpError, NasDown
 from vfs.model import Done
 from vfs.operations import (
+    away,
     cache_limits,
     evicting,
     expiring,
@@ -29,7 +30,12 @@ from vfs.operations import (
     nas_health,
     nas_state,
     orphans,
+    pinning,
     purging,
+    restoring,
+    scrubbing,
+    session_expiry,
+    stuck,
     telling,
 )
 from vfs.settings import Settings
@@ -88,19 +94,28 @@ def _nas_health(kelp: Kelp) -> Done:
 BATCHES: tuple[Batch, ...] = (
     Batch("nas-health", "files written to the NAS", Group.NAS, lambda each: each.nas.health, _nas_health, first=1),
     Batch("waiting", "bytes that wait counted", Group.QUICK, 5, nas_state.count_waiting),
-    Batch("evict", "objects evicted", Group.EVICTING, 2, evicting.run, first=2),
+    Batch("evict", "objects evicted", Group.EVICTING, 0.5, evicting.run, first=2),
     Batch("cache", "", Group.EVICTING, 10, cache_limits.look, first=1),
+    Batch("pins", "objects of pinned files restored", Group.EVICTING, _MINUTE, pinning.warm_pinned, first=10),
+    Batch("restores", "restores and leases of the dead given up", Group.SLOW, _MINUTE, restoring.give_up_stale),
     Batch("tidy", "temporary files removed from the NAS", Group.NAS, 6 * _HOUR, mirror.tidy, frees=True, first=0),
+    Batch("cache-away", "", Group.TELLING, 15, away.look_at_cache),
+    Batch("queue-away", "", Group.TELLING, 15, away.look_at_queue),
     Batch("telling", "alerts told", Group.TELLING, 5, telling.tell),
+    Batch("scrub", "things verified", Group.SCRUB, 5, scrubbing.run),
+    Batch("failed", "", Group.QUICK, 10, stuck.end_alert),
+    Batch("stuck", "changes queued again that nobody would have carried", Group.SLOW, 10 * _MINUTE, stuck.queue_again),
     Batch("trash", "trash items expired", Group.SLOW, _MINUTE, expiring.expire_trash, frees=True),
     Batch("versions", "versions expired", Group.SLOW, _MINUTE, expiring.expire_versions, frees=True),
     Batch("below", "rows below purged folders", Group.SLOW, _MINUTE, purging.spread_deletion, frees=True),
     Batch("free", "objects freed", Group.SLOW, _MINUTE, freeing.free_contents, frees=True),
     Batch("orphans", "orphans removed", Group.SLOW, _MINUTE, orphans.remove_orphans, frees=True),
+    Batch("uploads", "expired uploads cleaned up", Group.SLOW, _HOUR, session_expiry.expire, frees=True),
     Batch("names", "names forgotten", Group.SLOW, 10 * _MINUTE, expiring.forget_names, frees=True),
     Batch("deleted", "rows of deleted entries dropped", Group.SLOW, _HOUR, purging.forget_deleted, frees=True),
     Batch("history", "rows of history dropped", Group.SLOW, _HOUR, history.forget_history, frees=True),
     Batch("events", "rows of finished changes dropped", Group.SLOW, _HOUR, history.forget_events, frees=True),
+    Batch("upload-rows", "rows of ended uploads dropped", Group.SLOW, _HOUR, session_expiry.forget, frees=True),
     Batch("alerts", "rows of alerts dropped", Group.SLOW, _HOUR, history.forget_alerts, frees=True),
 )
 
