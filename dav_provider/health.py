@@ -15,10 +15,12 @@ from vfs import turns
 from vfs.core import Kelp, QueueState
 from vfs.operations import readiness
 from vfs.operations.looks import PATIENCE, Look
-from vfs.operations.nas_state import NasState
+from vfs.operations.nas_health import Feeling
+from vfs.operations.readiness import State
 
 HEALTHY, READY = "/healthz", "/readyz"
 _AWAY = "away"
+_REST = 20.0  # times as long as it took the state of the drive is not asked again
 
 
 class Health:
@@ -26,6 +28,7 @@ class Health:
         self._kelp = kelp
         self._database = Look("database", partial(readiness.ask_database, kelp))
         self._cache = Look("cache", partial(readiness.ask_cache, kelp))
+        self._state = Look("state of the drive", partial(readiness.ask_state, kelp), rest=_REST, tells=False)
 
     def answer(self, path: str, method: str) -> Answer:
         if path == HEALTHY:
@@ -36,31 +39,53 @@ class Health:
 
     def _readiness(self) -> Answer:
         until = time.monotonic() + PATIENCE
-        self._database.begin()
-        self._cache.begin()
+        for look in (self._database, self._cache, self._state):
+            look.begin()
         with turns.waiting():
-            known, cache = self._database.result(until), self._cache.result(until)
+            database, cache = self._database.result(until), self._cache.result(until)
+            state = self._state.result(until)
         parts = {
-            "database": "ok" if known else _AWAY,
+            "database": "ok" if database else _AWAY,
             "cache": "ok" if cache else _AWAY,
             "queue": _queue_in_words(self._kelp.queue.state()),
-            "nas": _nas_in_words(known[0].nas) if known else "unknown",
-            "backlog": known[0].waiting if known else None,
+            **(_in_words(state[0]) if state else _UNKNOWN),
         }
         headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
-        ready = known is not None and cache is not None
+        ready = database is not None and cache is not None
         if not ready:
             headers.append(("Retry-After", "5"))
         return Answer(200 if ready else 503, headers, json.dumps(parts, ensure_ascii=False).encode() + b"\n")
+
+
+_UNKNOWN: dict[str, object] = {
+    "nas": "unknown", "backlog": None, "backlogSeconds": None, "failed": None,
+    "cacheRoom": "unknown", "nasRoom": "unknown", "jobs": "unknown", "alerts": None,
+}  # fmt: skip
+
+
+def _in_words(state: State) -> dict[str, object]:
+    return {
+        "nas": _nas_in_words(state),
+        "backlog": state.waiting.pending + state.waiting.processing,
+        "backlogSeconds": state.oldest_seconds,
+        "failed": state.waiting.failed,
+        "cacheRoom": state.cache_room,
+        "nasRoom": state.nas_room,
+        "jobs": f"nobody runs them since {_time(state.silent_ns)}" if state.silent_ns else "running",
+        "alerts": state.alerts,
+    }
 
 
 def _queue_in_words(state: QueueState) -> str:
     return f"away since {_time(state.since_ns)} (changes wait in the database)" if state.away else "ok"
 
 
-def _nas_in_words(state: NasState) -> str:
+def _nas_in_words(state: State) -> str:
     """Without the reason, which names folders and files of people: `kelp status` tells it."""
-    return "up" if state.up else f"down since {_time(state.since_ns)}{' (full)' if state.full else ''}"
+    feeling, since = state.health.feeling, _time(state.health.since_ns)
+    if feeling is Feeling.DOWN:
+        return f"down since {since}{' (full)' if state.nas_room == 'full' else ''}"
+    return f"slow since {since}" if feeling is Feeling.SLOW else "up"
 
 
 def _time(ns: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,10 +18,10 @@ from dav_provider.app import make_app
 from tests import engines
 from vfs.bootstrap import build
 from vfs.core import Kelp, QueueState
-from vfs.errors import StoreUnavailable
+from vfs.errors import NasDown, StoreUnavailable
 from vfs.model import Place, Role
-from vfs.operations import access, nas_state, writing
-from vfs.operations.nas_state import NasState
+from vfs.operations import access, alerts, nas_health, nas_outage, writing
+from vfs.operations.alerts import AlertKind
 
 
 class Part:
@@ -96,7 +97,11 @@ def hanging(part: Part) -> Iterator[None]:
 def test_a_drive_that_works(asked: Asked) -> None:
     status, headers, body = asked.ask()
     assert status == 200 and headers["Content-Type"] == "application/json"
-    assert json.loads(body) == {"database": "ok", "cache": "ok", "queue": "ok", "nas": "up", "backlog": 0}
+    assert json.loads(body) == {
+        "database": "ok", "cache": "ok", "queue": "ok", "nas": "up",
+        "backlog": 0, "backlogSeconds": 0, "failed": 0,
+        "cacheRoom": "ok", "nasRoom": "ok", "jobs": "running", "alerts": 0,
+    }  # fmt: skip
     assert asked.ask("HEAD") == (200, headers, b"")
     assert asked.ask(path="/readyz?from=balancer")[0] == 200
     assert asked.ask("PUT")[0] == 405
@@ -113,15 +118,32 @@ def test_the_backlog_is_told(asked: Asked) -> None:
     caller = access.system_caller(asked.kelp, "dav")
     for name in "abc":
         writing.put_file(asked.kelp, caller, Place(1, name), [b"x"])
-    assert asked.facts()[1]["backlog"] == 3
+    facts = asked.facts()[1]
+    assert facts["backlog"] == 3 and 0 <= facts["backlogSeconds"] < 60
+
+
+def test_the_daily_life_of_the_drive_is_told(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """… and makes it not ready in no case: files can be had and given all the same."""
+    alerts.open_(asked.kelp, AlertKind.CACHE_NEARLY_FULL, "Salaries.xlsx")
+    nas_health.check(asked.kelp)
+    later = asked.kelp.clock.now_ns() + 600 * 1_000_000_000
+    monkeypatch.setattr(type(asked.kelp.clock), "now_ns", lambda self: later)
+    status, facts = asked.facts()
+    assert (status, facts["cacheRoom"], facts["alerts"]) == (200, "nearly full", 1)
+    assert facts["jobs"].startswith("nobody runs them since 20")
+    nas_outage.declare(asked.kelp, NasDown("NAS: Salaries/May.xlsx: No space left", "ENOSPC"))
+    status, facts = asked.facts()
+    assert (status, facts["nasRoom"]) == (200, "full") and facts["nas"].endswith("(full)")
+    assert "Salaries" not in json.dumps(facts)
 
 
 def test_without_nas_or_queue_changes_are_taken(asked: Asked) -> None:
-    nas_state.write(asked.kelp, NasState(False, "NAS: Salaries/May.xlsx: Stale file handle", 1_700_000_000_000_000_000))
+    nas_outage.declare(asked.kelp, NasDown("NAS: Salaries/May.xlsx: Stale file handle", "ESTALE"))
     asked.kelp.queue.now = QueueState("connection refused by 10.1.2.3", 1_700_000_060_000_000_000)  # type: ignore[attr-defined]
     status, facts = asked.facts()
     assert status == 200
-    assert facts["nas"] == "down since 2023-11-14T22:13:20Z"  # no names of files to who is not logged in
+    assert re.fullmatch(r"down since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", facts["nas"])  # and not why, nor of which file
+    assert "Salaries" not in json.dumps(facts)
     assert facts["queue"] == "away since 2023-11-14T22:14:20Z (changes wait in the database)"
 
 

@@ -22,9 +22,14 @@ T = TypeVar("T")
 class Look(Generic[T]):
     """What one part says, asked in a thread of its own, by one at a time."""
 
-    def __init__(self, part: str, ask: Callable[[], T], *, why: str = "ready", rest: float = 0.0) -> None:
-        """`part` and `why` are for the log. `rest`: for how many times as long as it took nobody asks again."""
-        self._part, self._ask, self._why, self._rest = part, ask, why, rest
+    def __init__(
+        self, part: str, ask: Callable[[], T], *, why: str = "ready", rest: float = 0.0, tells: bool = True
+    ) -> None:
+        """`part` and `why` are for the log. `rest`: for how many times as long as it took nobody asks again.
+
+        `tells`: that the part is away is worth a line in the log; what nobody foresaw always is.
+        """
+        self._part, self._ask, self._why, self._rest, self._tells = part, ask, why, rest, tells
         self._changed = threading.Condition()
         self._asked: float | None = None  # monotonic: since when an answer is waited for
         self._fresh_until = float("-inf")
@@ -54,8 +59,8 @@ class Look(Generic[T]):
             with trace.under(trace.new_id(self._why)):
                 seen = (self._ask(),)
         except Exception as error:
-            if not self._told:
-                unforeseen = None if isinstance(error, KelpError) else error
+            unforeseen = None if isinstance(error, KelpError) else error
+            if not self._told and (self._tells or unforeseen):
                 _log.warning("%s: the %s is away: %s", self._why, self._part, error, exc_info=unforeseen)
         finally:
             self._told = seen is None

@@ -31,8 +31,8 @@ class Page:
         self._kelp, self._counting = kelp, counting
         # A look of its own for each: one that hangs hides no other.
         self._looks = {
-            "database": Look("database", lambda: list(_of_database(kelp)), why="metrics", rest=_REST),
-            "cache": Look("cache", lambda: list(_of_cache(kelp)), why="metrics", rest=_REST),
+            "database": Look("database", lambda: list(_of_database(kelp)), why="metrics", rest=_REST, tells=False),
+            "cache": Look("cache", lambda: list(_of_cache(kelp)), why="metrics", rest=_REST, tells=False),
         }
 
     def text(self) -> bytes:
