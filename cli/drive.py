@@ -71,15 +71,20 @@ def on_drive(command: Command) -> Command:
 
 @contextlib.contextmanager
 def opened(settings: Settings) -> Iterator[Kelp]:
-    """The drive of `settings`, which must exist: a mistyped folder must not become a new, empty drive."""
-    database = settings.database.url
-    if database.startswith("sqlite:///") and not Path(database.removeprefix("sqlite:///")).exists():
-        raise ConfigurationError(f"there is no drive in {settings.data}; `kelp serve` makes one, --data names another")
+    """The drive of `settings`, which must exist."""
+    require_drive(settings)
     kelp = bootstrap.build(settings)
     try:
         yield kelp
     finally:
         kelp.close()
+
+
+def require_drive(settings: Settings) -> None:
+    """A mistyped folder must not become a new, empty drive. Raises ConfigurationError."""
+    database = settings.database.url
+    if database.startswith("sqlite:///") and not Path(database.removeprefix("sqlite:///")).exists():
+        raise ConfigurationError(f"there is no drive in {settings.data}; `kelp serve` makes one, --data names another")
 
 
 def operator(kelp: Kelp) -> Caller:

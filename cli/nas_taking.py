@@ -12,11 +12,11 @@ import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cli.display import complain, err, printable, say, size_in_words
-from cli.drive import load_settings, log_option, place_options, set_up_log
+from cli.drive import load_settings, log_option, place_options, require_drive, set_up_log
 from cli.serving import make_private
 from vfs import bootstrap, trace
 from vfs.errors import NasDown, NoSpace, StoreUnavailable
-from vfs.operations import adopting, recovering
+from vfs.operations import adopting, recovering, rehoming
 from vfs.operations.nas_walk import Report, Taken
 from vfs.settings import Settings
 
@@ -30,19 +30,30 @@ def make_commands(alone: Alone) -> tuple[click.Command, ...]:
 
     @click.command("adopt")
     @click.option("--dry-run", is_flag=True, help="only look, and tell what would be left alone")
+    @click.option("--new-root", is_flag=True, help="the NAS of this drive is lost for good, and here is an empty one")
     @place_options
     @log_option("warning")
-    def adopt(dry_run: bool, config: Path | None, data: Path | None, nas: Path | None, log_level: str) -> None:
+    def adopt(
+        dry_run: bool, new_root: bool, config: Path | None, data: Path | None, nas: Path | None, log_level: str
+    ) -> None:
         """Make a drive of a tree that exists already.
 
         Everything below the NAS folder becomes a file or folder of a new drive, where it is and by the name it has:
         nothing is copied, renamed or rewritten. The only thing that is made there is `.kelp/drive.json`, which says
         whose NAS it is. What a drive cannot show is left alone and listed. When it was interrupted, run it again: it
         goes on where it was. Then start `kelp serve`.
+
+        With --new-root a drive that has files already gets an empty folder for its NAS, since the old one is lost: all
+        that the cache has will be written there by `kelp serve`; what only the old NAS had is lost, and listed.
         """
         set_up_log(log_level)
         settings = load_settings(config, data, nas)
+        if dry_run and new_root:
+            raise click.UsageError("--dry-run is for the adoption of a tree")
         with trace.under(trace.new_id("cli")):
+            if new_root:
+                _rehome(settings, alone)
+                return
             if dry_run:
                 with _progress() as report:
                     taken = adopting.look_through(settings, report)
@@ -85,6 +96,18 @@ def make_commands(alone: Alone) -> tuple[click.Command, ...]:
     return (adopt, recover)
 
 
+def _rehome(settings: Settings, alone: Alone) -> None:
+    require_drive(settings)
+    with (
+        alone(settings),
+        _advised("adopt --new-root"),
+        _progress() as report,
+        bootstrap.opened_for_taking(settings, rehoming.begin) as kelp,
+    ):
+        taken = rehoming.rehome(kelp, report)
+    _tell(taken, "will be written to the new NAS by `kelp serve`", "lost")
+
+
 @contextlib.contextmanager
 def _advised(command: str) -> Iterator[None]:
     """What is away or full now may not be later."""
@@ -110,11 +133,11 @@ def _progress() -> Iterator[Report]:
         yield report
 
 
-def _tell(taken: Taken, what: str) -> None:
+def _tell(taken: Taken, what: str, left: str = "left alone") -> None:
     say(f"{taken.files} files and {taken.folders} folders, {size_in_words(taken.bytes)}, {what}")
     if not taken.left_count:
         return
-    say(f"{taken.left_count} left alone:")
+    say(f"{taken.left_count} {left}:")
     shown = taken.left if not sys.stdout.isatty() else taken.left[:_SHOWN]
     for path, why in shown:
         say(f"  {printable(path)}: {why}")

@@ -58,7 +58,10 @@ class Versions:
         return Version(*row) if row else None
 
     def has_content(self, entry_id: int, content_id: str) -> bool:
-        sql = "SELECT 1 FROM versions WHERE entry_id = :entry AND content_id = :content AND state = 'kept'"
+        """It is one of the entry's kept versions already; or it is lost in both stores, and nothing to be kept."""
+        sql = """SELECT 1 FROM versions WHERE entry_id = :entry AND content_id = :content AND state = 'kept'
+                 UNION ALL SELECT 1 FROM objects WHERE status = 'ERROR' AND (key = :content
+                     OR key IN (SELECT object_key FROM file_parts WHERE content_id = :content)) LIMIT 1"""
         return self._tx.one(sql, entry=entry_id, content=content_id) is not None
 
     def expire_beyond(self, entry_id: int, keep: int) -> None:

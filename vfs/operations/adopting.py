@@ -46,6 +46,8 @@ def require_unused(database: Database, settings: Settings, how: str, now_ns: int
 
 def begin(database: Database, settings: Settings, look: Look, now_ns: int) -> None:
     """Mark a drive without files, or find that an adoption goes on. Raises ConfigurationError."""
+    if look.installation is None and look.is_empty:
+        _refuse_empty(database, settings)
     noted = require_unused(database, settings, ADOPT, now_ns)
     with database.read() as tx:
         installation = tx.accounts.value("id") or ""
@@ -60,6 +62,16 @@ def begin(database: Database, settings: Settings, look: Look, now_ns: int) -> No
     if noted is None and look.is_empty:
         raise ConfigurationError(f"{root} is empty: is the NAS mounted? `kelp serve` makes a new drive there")
     mark(database, noted or nas_walk.fresh_mark(ADOPT, str(root)))
+
+
+def _refuse_empty(database: Database, settings: Settings) -> None:
+    """A mount point without its mount looks so, too."""
+    with database.read() as tx:
+        if rows.has_entries(tx) and rows.progress(tx) is None:
+            raise ConfigurationError(
+                f"{settings.nas_root} is empty: is the NAS mounted? When the old one is lost for good, `kelp nas adopt"
+                " --new-root` has this drive written there anew, as far as the cache has it"
+            )
 
 
 def mark(database: Database, noted: dict[str, Any], installation: str = "") -> None:
