@@ -83,7 +83,7 @@ def test_dependencies_are_what_the_product_imports() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
     sections = (field.name for field in fields(Settings) if field.name != "data")
     names = [f"{section}.{field.name}" for section in sections for field in fields(getattr(Settings(), section))]
     assert [name for name in names if f"`{name}`" not in text] == []
