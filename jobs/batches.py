@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from jobs import mirror, outage
@@ -75,7 +75,8 @@ class Batch:
     group: Group
     seconds: float | Callable[[Settings], float]  # between the end of one round and the beginning of the next
     round: Callable[[Kelp], Done]
-    frees: bool = False  # `kelp gc` runs it at once
+    frees: bool = False  # `kelp gc` runs it at once …
+    at_once: Callable[[Kelp], Done] | None = None  # … or this, where a round waits for its time by itself
     first: float = _FIRST  # seconds from the start to the first round, when that is less
 
     def pause(self, settings: Settings) -> float:
@@ -109,7 +110,7 @@ BATCHES: tuple[Batch, ...] = (
     Batch("versions", "versions expired", Group.SLOW, _MINUTE, expiring.expire_versions, frees=True),
     Batch("below", "rows below purged folders", Group.SLOW, _MINUTE, purging.spread_deletion, frees=True),
     Batch("free", "objects freed", Group.SLOW, _MINUTE, freeing.free_contents, frees=True),
-    Batch("orphans", "orphans removed", Group.SLOW, _MINUTE, orphans.remove_orphans, frees=True),
+    Batch("orphans", "orphans removed", Group.SLOW, _MINUTE, orphans.remove_orphans, True, orphans.seek_orphans),
     Batch("uploads", "expired uploads cleaned up", Group.SLOW, _HOUR, session_expiry.expire, frees=True),
     Batch("names", "names forgotten", Group.SLOW, 10 * _MINUTE, expiring.forget_names, frees=True),
     Batch("deleted", "rows of deleted entries dropped", Group.SLOW, _HOUR, purging.forget_deleted, frees=True),
@@ -158,7 +159,7 @@ def run_all(
 
 def free_all(kelp: Kelp, tell: Callable[[str, str, Done | KelpError], object]) -> None:
     """For `kelp gc`: all that frees something, in the order of the table."""
-    freeing = [batch for batch in BATCHES if batch.frees]
+    freeing = [replace(batch, round=batch.at_once or batch.round) for batch in BATCHES if batch.frees]
     run_all(kelp, freeing, lambda batch, outcome: tell(batch.name, batch.did, outcome))
 
 
