@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 # Said beside the status wanted, word for word as in the index `sync_events_due`: without it SQLite does not see that
 # the index has all such rows, and looks at every event there ever was (18 ms at 200,000, several times a second).
 _OPEN = "status IN ('PENDING', 'PROCESSING', 'FAILED')"
+TARGET_DELETED = "TARGET_FOLDER_DELETED"  # how the message of an event begins whose target folder was gone
+# … which is FAILED until a person changes something: not covered by the change that brought the file back home.
+_HOMELESS = f"status = 'FAILED' AND error_message LIKE '{TARGET_DELETED}%'"
 _NOBODYS = "AND NOT EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = sync_events.aggregate_id)"
 
 
@@ -93,8 +96,9 @@ class Events:
     def cover(self, entry_id: int, upto: int, now_ns: int, status: str = "DONE") -> None:
         """The NAS has what events up to `upto` asked for."""
         self._tx.run(
-            """UPDATE sync_events SET status = :status, processed_ns = :now
-               WHERE aggregate_id = :id AND id <= :upto AND status IN ('PENDING', 'PROCESSING', 'FAILED')""",
+            f"""UPDATE sync_events SET status = :status, processed_ns = :now
+               WHERE aggregate_id = :id AND id <= :upto AND status IN ('PENDING', 'PROCESSING', 'FAILED')
+               AND NOT ({_HOMELESS} AND processed_ns >= (SELECT created_ns FROM sync_events WHERE id = :upto))""",
             id=entry_id,
             upto=upto,
             now=now_ns,
@@ -143,6 +147,15 @@ class Events:
         )
         sql = "UPDATE entries SET nas_status = 'ERROR' WHERE id = :id AND active_sync_event_id <= :upto"
         self._tx.run(sql, id=entry_id, upto=upto)
+
+    def came_from(self, entry_id: int) -> str | None:
+        """The path that an entry had before its last move that was not carried."""
+        row = self._tx.one(
+            f"""SELECT source_path FROM sync_events WHERE aggregate_id = :id AND {_OPEN}
+                AND event_type IN ('MOVE', 'RENAME') AND source_path IS NOT NULL ORDER BY id LIMIT 1""",
+            id=entry_id,
+        )
+        return row[0] if row else None
 
     def retry_failed(self, entry_id: int | None, now_ns: int) -> int:
         """FAILED events (of one entry, or all) are due again; how many."""
@@ -200,7 +213,8 @@ class Events:
         )
 
     def any_failed(self) -> bool:
-        sql = f"SELECT 1 FROM sync_events WHERE {_OPEN} AND status = 'FAILED' LIMIT 1"
+        """After its last retry."""
+        sql = f"SELECT 1 FROM sync_events WHERE {_OPEN} AND status = 'FAILED' AND NOT ({_HOMELESS}) LIMIT 1"
         return self._tx.one(sql) is not None
 
     def expedite(self, entry_id: int, now_ns: int) -> None:

@@ -147,8 +147,8 @@ class Mirror:
                LEFT JOIN entries n ON n.id = e.nas_parent_id
                WHERE e.parent_id IS NOT NULL AND (
                    e.nas_status = 'SYNCING'
-                OR e.state = 'ACTIVE' AND p.state <> 'DELETED' AND (
-                       e.nas_name IS DISTINCT FROM e.nas_desired_name OR e.nas_parent_id IS DISTINCT FROM e.parent_id
+                OR e.state = 'ACTIVE' AND p.state IS DISTINCT FROM 'DELETED' AND (
+                       p.id IS NULL OR e.nas_name IS DISTINCT FROM e.nas_desired_name OR e.nas_parent_id IS DISTINCT FROM e.parent_id
                     OR e.nas_content_id IS DISTINCT FROM e.content_id)
                 OR e.state = 'TRASHED' AND (e.nas_name IS NULL OR e.nas_name NOT LIKE '.trash/%')
                 OR e.state = 'DELETED' AND e.nas_name IS NOT NULL AND n.state <> 'DELETED'

@@ -30,7 +30,7 @@ from vfs.nas_model import (
     spots_of,
     version_targets,
 )
-from vfs.operations import protecting
+from vfs.operations import homing, protecting
 from vfs.operations.mirroring import SECOND, make_due, read
 
 _BUSY_NS = SECOND // 5  # how long an entry waits that is in another's way
@@ -61,6 +61,7 @@ class _Claims:
     now_ns: int
     jobs: list[Job] = field(default_factory=list)
     taken: set[int] = field(default_factory=set)
+    homeless: set[int] = field(default_factory=set)
     versions: _VersionsUnderWay | None = None
 
 
@@ -84,6 +85,8 @@ def claim(kelp: Kelp, owner: str, limit: int, planner: Planner) -> tuple[list[Jo
             covered += _claim_several(kelp, tx, claims, due[at : at + limit], limit, planner)
         for entry_id in claims.taken:
             tx.events.start(entry_id)
+    for entry_id in sorted(claims.homeless):
+        homing.bring_home(kelp, entry_id)
     return claims.jobs, covered
 
 
@@ -138,6 +141,9 @@ def _parent_is_there(tx: Tx, claims: _Claims, entry_id: int, wanted: Spot) -> bo
     if tx.mirror.nas_chain(wanted.parent_id) is not None:
         return True
     if wanted.parent_id not in claims.taken:
+        lost = homing.homeless(tx, entry_id)
+        if lost is not None:
+            claims.homeless.add(lost)
         tx.events.expedite(wanted.parent_id, claims.now_ns)
         waiting = tx.events.newest(wanted.parent_id) is not None
         tx.events.put_off(entry_id, claims.now_ns + (_BUSY_NS if waiting else _FAILED_NS))
