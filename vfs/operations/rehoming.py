@@ -85,8 +85,10 @@ class _Rehoming(Walk):
                 alerts.open_in(self.kelp, tx, AlertKind.CONTENT_LOST, message, "the old NAS")
 
     def _in_cache_all_the_same(self, row: Row) -> list[str]:
-        """Objects that an eviction, or a restoring, left in the cache when it was cut short. Should one not be good, its
-        next reader finds out."""
+        """Objects that an eviction, or a restoring, left in the cache when it was cut short.
+
+        Should one not be good, its next reader finds out.
+        """
         with self.kelp.database.read() as tx:
             entry = tx.entries.get(row.id)
             content = tx.contents.get(entry.content_id) if entry is not None and entry.content_id else None
