@@ -17,7 +17,7 @@ from wsgidav.wsgidav_app import WsgiDAVApp
 from dav_provider import connect
 from dav_provider.caller import admit
 from dav_provider.counted import Counted
-from dav_provider.errors import status_of
+from dav_provider.errors import answer_for, status_of
 from dav_provider.forwarding import Front
 from dav_provider.front import FrontProvider
 from dav_provider.health import HEALTHY, READY, Health
@@ -142,7 +142,7 @@ class _Guarded(Iterator[bytes]):
     """The body of a response, and the last place where an error can go.
 
     Before the headers went out an error becomes a plain 500 with the trace id, after that the connection
-    ends early (R3: the client sees it by the length). The traceback goes to the log in both cases.
+    ends early (R3: the client sees it by the length). The traceback of what nobody foresaw goes to the log.
     """
 
     def __init__(
@@ -163,6 +163,9 @@ class _Guarded(Iterator[bytes]):
             except DAVError as error:  # WsgiDAV's own refusals: a method it does not know
                 text = f"{self._request.method} is not supported here"
                 return self._instead(text_answer(error.value, text, ("Allow", ALLOW)), error)
+            except KelpError as error:  # foreseen: a store that fails in the middle, a content that is lost
+                _log.warning("%s %s ended early: %s", self._request.method, self._request.target, error)
+                return self._instead(answer_for(error, self._request), error)
             except Exception as error:
                 return self._instead(_failed(self._request), error)
         self._begun = True

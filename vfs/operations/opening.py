@@ -55,7 +55,7 @@ class Reader:
     """
 
     def __init__(self, kelp: Kelp, content: Content, *, counted: bool = True) -> None:
-        """`counted`: somebody wants to see it, so that it is worth keeping in the cache."""
+        """`counted`: somebody wants to see it, so that it is worth keeping in cache and memory."""
         self._kelp = kelp
         self._content = content
         self._counted = counted
@@ -81,7 +81,7 @@ class Reader:
         whole = kelp.small.get(content.id)
         if whole is None:
             whole = b"".join(_unhurried(self._pieces(0, self.size, kelp.holds.hold(content.id))))
-            if content.checksum:
+            if content.checksum and self._counted:
                 kelp.small.keep(content.id, whole)
         elif whole:
             kelp.holds.note_read(content.parts[0].key)
