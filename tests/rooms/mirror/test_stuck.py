@@ -56,7 +56,8 @@ BREAKAGES = {
     "PROCESSING without a lease": "UPDATE sync_events SET status = 'PROCESSING' WHERE status = 'DONE'",
     "SYNCING without an event": "UPDATE entries SET nas_status = 'SYNCING' WHERE parent_id IS NOT NULL",
     "not where it shall be": "UPDATE entries SET nas_desired_name = name, nas_desired_key = name WHERE name = 'f'",
-    "another content": "UPDATE entries SET content_id = (SELECT content_id FROM entries WHERE name = 'g'), size = 1"
+    "another content": "UPDATE entries SET size = 1, content_id ="
+    " (SELECT content_id FROM entries WHERE name = 'g' AND state = 'ACTIVE')"
     " WHERE name = 'f'",
     "a version that never came": "UPDATE versions SET nas_path = NULL, nas_parent_id = NULL, nas_key = NULL",
     "trashed, but still in the tree": "UPDATE entries SET nas_name = nas_desired_name, nas_key = nas_desired_key,"
