@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
+from cli import status_path
 from cli.display import duration_in_words, say, show_json, show_rows, size_in_words, time_in_words
 from cli.drive import entry_at, on_drive, operator
 from vfs.core import Kelp
-from vfs.model import Caller
-from vfs.operations import backlog, reading
+from vfs.errors import StoreUnavailable
+from vfs.operations import alerts, backlog, cache_limits, nas_health, readiness, reading
 
-_SHOWN_FAILURES = 20
+_SHOWN_FAILURES, _SHOWN_ALERTS = 10, 5  # so that it stays one screen
 
 
 @click.command("status")
@@ -21,13 +22,14 @@ _SHOWN_FAILURES = 20
 @on_drive
 def status(kelp: Kelp, path: str | None, as_json: bool) -> None:
     """Show what is on its way to the NAS, or the state of PATH."""
-    facts = _of_drive(kelp) if path is None else _of_path(kelp, operator(kelp), path)
+    caller = operator(kelp)
+    facts = _of_drive(kelp) if path is None else status_path.facts_of(kelp, caller, entry_at(kelp, caller, path))
     if as_json:
         show_json(facts)
     elif path is None:
-        _show_drive(kelp, facts)
+        _show_drive(facts)
     else:
-        _show_path(facts)
+        status_path.show(kelp, facts)
 
 
 def _of_drive(kelp: Kelp) -> dict[str, Any]:
@@ -46,9 +48,16 @@ def _of_drive(kelp: Kelp) -> dict[str, Any]:
             "up": state.nas_up,
             "reason": state.nas_reason,
             "sinceNs": state.nas_since_ns,
+            **_nas_health(kelp),
         },
         "queue": _queue(kelp),
+        "jobs": _jobs(kelp),
+        "cache": _cache(kelp),
         "space": {"used": usage.used, "free": usage.free},
+        "alerts": [
+            {"kind": each.kind, "subject": each.subject, "severity": each.severity, "message": each.message}
+            for each in alerts.listing(kelp, _SHOWN_ALERTS)
+        ],
         "failures": [
             {
                 "id": event.uuid,
@@ -61,6 +70,33 @@ def _of_drive(kelp: Kelp) -> dict[str, Any]:
             for event in backlog.events(kelp, _SHOWN_FAILURES, "FAILED")
         ],
     }
+
+
+def _nas_health(kelp: Kelp) -> dict[str, Any]:
+    health = nas_health.read(kelp)
+    room = health.capacity
+    return {
+        "state": health.feeling.value,
+        "seconds": health.last.seconds if health.last else None,
+        "free": room.free if room else None,
+        "total": room.total if room else None,
+    }
+
+
+def _jobs(kelp: Kelp) -> dict[str, Any]:
+    """`silentNs`: since when nobody runs them; 0 while somebody does."""
+    return {"silentNs": readiness.silent_since(kelp)}
+
+
+def _cache(kelp: Kelp) -> dict[str, Any] | None:
+    """As last added up; None when nobody did yet, or the cache is away."""
+    try:
+        held, hard = cache_limits.known(kelp), cache_limits.hard_limit(kelp)
+    except StoreUnavailable:
+        return None
+    if held is None:
+        return None
+    return {"onNas": held.clean, "limit": held.limit, "onlyHere": held.dirty, "hardLimit": hard}
 
 
 def _queue(kelp: Kelp) -> dict[str, Any]:
@@ -79,11 +115,16 @@ def _queue(kelp: Kelp) -> dict[str, Any]:
     }
 
 
-def _show_drive(kelp: Kelp, facts: dict[str, Any]) -> None:
-    mirror, nas, space = facts["mirror"], facts["nas"], facts["space"]
-    rows = [("NAS", _nas_in_words(nas)), ("queue", _queue_in_words(facts["queue"]))]
+def _show_drive(facts: dict[str, Any]) -> None:
+    mirror, space = facts["mirror"], facts["space"]
+    rows = [("NAS", _nas_in_words(facts["nas"])), ("queue", _queue_in_words(facts["queue"]))]
+    if facts["jobs"]["silentNs"]:
+        rows.append(("jobs", f"nobody runs them since {time_in_words(facts['jobs']['silentNs'])}"))
     rows += [("waiting", _waiting_in_words(mirror)), ("failed", str(mirror["failed"]))]
+    if facts["cache"] is not None:
+        rows.append(("cache", _cache_in_words(facts["cache"])))
     rows.append(("space", f"{size_in_words(space['used'])} used, {size_in_words(space['free'])} free"))
+    rows += [("alert", f"{each['kind']}: {each['message']}") for each in facts["alerts"]]
     show_rows(("", ""), rows, empty="")
     if facts["failures"]:
         failures = ((each["id"], each["type"], each["path"] or "", each["error"] or "") for each in facts["failures"])
@@ -91,9 +132,18 @@ def _show_drive(kelp: Kelp, facts: dict[str, Any]) -> None:
         show_rows(("id", "change", "path", "error"), failures, empty="")
 
 
+def _cache_in_words(cache: dict[str, Any]) -> str:
+    def of(limit: int | None) -> str:
+        return "" if limit is None else f" of {size_in_words(limit)}"
+
+    there = f"{size_in_words(cache['onNas'])}{of(cache['limit'])} that the NAS has too"
+    return f"{there}, {size_in_words(cache['onlyHere'])}{of(cache['hardLimit'])} that only it has"
+
+
 def _nas_in_words(nas: dict[str, Any]) -> str:
     if nas["up"]:
-        return f"up, {nas['root']}"
+        room = "" if nas["free"] is None else f", {size_in_words(nas['free'])} free"
+        return f"{'slow' if nas['state'] == 'slow' else 'up'}, {nas['root']}{room}"
     return f"down since {time_in_words(nas['sinceNs'])}: {nas['reason']}"
 
 
@@ -114,28 +164,3 @@ def _waiting_in_words(mirror: dict[str, Any]) -> str:
         return "nothing, all is on the NAS"
     oldest = duration_in_words(mirror["oldestSeconds"] or 0)
     return f"{waiting} ({mirror['processing']} at work), {size_in_words(mirror['bytes'])}, the oldest for {oldest}"
-
-
-def _of_path(kelp: Kelp, caller: Caller, path: str) -> dict[str, Any]:
-    entry = entry_at(kelp, caller, path)
-    return {
-        "path": "/" + "/".join(reading.path_of(kelp, entry.id)),
-        "id": entry.uuid,
-        "kind": entry.kind.value,
-        "size": entry.size,
-        "mtimeNs": entry.mtime_ns,
-        "nas": entry.nas_status.value,
-        "locks": [
-            {"user": lock.user_name, "path": "/" + "/".join(where), "expiresNs": lock.expires_ns}
-            for lock, where in reading.locks_on(kelp, entry.id)
-        ],
-    }
-
-
-def _show_path(facts: dict[str, Any]) -> None:
-    rows = [("path", facts["path"]), ("id", facts["id"]), ("kind", facts["kind"])]
-    if facts["kind"] != "folder":
-        rows += [("size", size_in_words(facts["size"])), ("changed", time_in_words(facts["mtimeNs"]))]
-    rows.append(("NAS", facts["nas"]))
-    rows += [("lock", f"{each['user']}, until {time_in_words(each['expiresNs'])}") for each in facts["locks"]]
-    show_rows(("", ""), rows, empty="")

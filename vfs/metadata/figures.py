@@ -32,6 +32,20 @@ class SyncState(NamedTuple):
     message: str | None
 
 
+class LastEvent(NamedTuple):
+    """The newest change of an entry, as the mirror has it."""
+
+    uuid: str
+    event_type: str
+    status: str
+    retries: int
+    error: str | None
+    trace_id: str
+    created_ns: int
+    processed_ns: int | None
+    scheduled_ns: int
+
+
 class Figures:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
@@ -73,6 +87,31 @@ class Figures:
     def carriers(self, now_ns: int) -> int:
         """Entries that a worker is carrying to the NAS just now."""
         return int(self._tx.one("SELECT COUNT(*) FROM mirror_leases WHERE expires_ns > :now", now=now_ns)[0])
+
+    def objects_of(self, content_id: str) -> dict[str, tuple[int, int]]:
+        """How many objects of a content the cache has in each status, and their bytes."""
+        rows = self._tx.all(
+            """SELECT o.status, COUNT(*), COALESCE(SUM(o.size), 0) FROM contents c
+               LEFT JOIN file_parts p ON p.content_id = c.id AND c.parts > 1
+               JOIN objects o ON o.key = COALESCE(p.object_key, c.id) AND c.parts > 0
+               WHERE c.id = :id GROUP BY o.status""",
+            id=content_id,
+        )
+        return {status: (int(count), int(size)) for status, count, size in rows}
+
+    def newest_event(self, entry_id: int) -> LastEvent | None:
+        row = self._tx.one(
+            """SELECT uuid, event_type, status, retry_count, error_message, trace_id, created_ns, processed_ns,
+                      scheduled_ns
+               FROM sync_events WHERE aggregate_id = :id ORDER BY id DESC LIMIT 1""",
+            id=entry_id,
+        )
+        return LastEvent(*row) if row else None
+
+    def readers(self, content_id: str, now_ns: int) -> list[tuple[str, int]]:
+        """(process, until when it is noted) of who reads a content."""
+        sql = "SELECT owner, expires_ns FROM reader_leases WHERE content_id = :id AND expires_ns > :now ORDER BY owner"
+        return [(row[0], row[1]) for row in self._tx.all(sql, id=content_id, now=now_ns)]
 
     def sync_state(self, entry_id: int) -> SyncState:
         return SyncState(*self._tx.one(f"{_SYNC_STATE} WHERE e.id = :id", id=entry_id)[1:])

@@ -61,15 +61,15 @@ def ask_state(kelp: Kelp) -> State:
         waiting,
         0 if waiting.oldest_ns is None else max(0, now - waiting.oldest_ns) // _SECOND,
         health,
-        _silent_since(kelp, health, now),
+        silent_since(kelp, health),
         int(sum(alerts.values())),
         "nearly full" if AlertKind.CACHE_NEARLY_FULL in kinds else "ok",
         "full" if nas_state.read(kelp).full else "nearly full" if AlertKind.NAS_NEARLY_FULL in kinds else "ok",
     )
 
 
-def _silent_since(kelp: Kelp, health: Health, now_ns: int) -> int:
-    """Who runs the jobs looks at the NAS every minute, whatever its state, and notes it."""
-    last = health.last
+def silent_since(kelp: Kelp, health: Health | None = None) -> int:
+    """Since when nobody runs the jobs, 0 while somebody does: he looks at the NAS every minute, however that is."""
+    last = (health or nas_health.read(kelp)).last
     longest = int((_MISSED * kelp.settings.nas.health + 60) * _SECOND)
-    return last.at_ns if last is not None and now_ns - last.at_ns > longest else 0
+    return last.at_ns if last is not None and kelp.clock.now_ns() - last.at_ns > longest else 0
