@@ -51,7 +51,7 @@ def store(kelp: Kelp, chunks: Iterable[bytes], expected: Expected) -> Content:
             part_uploads.put_several(kelp.cache, id, body, parts)
         else:
             part_uploads.put_in_turn(kelp.cache, id, body, parts)
-        checksum, digests = body.verify()
+        checksum, digests = body.verify(parts)
     except BaseException:
         _delete(kelp, parts)
         raise
