@@ -1,7 +1,7 @@
 """Open a content for reading: from the cache, and what that cannot give from the NAS, every byte verified (design §6).
 
 A reader does not look at statuses of objects. It asks the cache by key; what is absent or wrong there it takes from the
-NAS at the same byte, and `restoring` is told in the background.
+NAS at the same byte, and `healing` is told in the background.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vfs.core import Kelp
 from vfs.errors import ContentCorrupt, ContentLost, KelpError, NasFault, ObjectMissing, StoreUnavailable
 from vfs.holds import Hold
 from vfs.model import ByteRange, Content, Part
-from vfs.operations import learning, nas_copies, restoring
+from vfs.operations import healing, learning, nas_copies
 from vfs.operations.learning import NasFileChanged
 from vfs.operations.verified import Verifier, verifier_of
 from vfs.storage.small_contents import SMALL
@@ -157,7 +157,7 @@ class Reader:
         if self._counted:
             self._kelp.holds.note_read(wanted.part.key)
         if verifier.learned:
-            restoring.learn_blocks(self._kelp, wanted.part, verifier.learned)
+            healing.learn_blocks(self._kelp, wanted.part, verifier.learned)
 
     def _from_cache(
         self, verifier: Verifier, wanted: ByteRange, ahead: Iterator[bytes] | None = None
@@ -179,16 +179,16 @@ class Reader:
     def _from_nas(self, verifier: Verifier, wanted: _Wanted, rest: ByteRange, fault: KelpError) -> Iterator[bytes]:
         """What the cache lacks; it comes back there, from these very bytes when they are the whole part."""
         heals = isinstance(fault, _PROVEN) and verifier.is_known
-        tee = restoring.tee(wanted.part) if heals and rest == (0, wanted.part.size) else None
+        tee = healing.tee(wanted.part) if heals and rest == (0, wanted.part.size) else None
         if heals and tee is None:
-            restoring.ask(self._kelp, self._content, wanted.number, fault)
+            healing.ask(self._kelp, self._content, wanted.number, fault)
         try:
             for piece in nas_copies.read(self._kelp, self._content, verifier, rest, wanted.offset):
                 if tee is not None:
                     tee.add(piece)
                 yield piece
             if tee is not None:
-                restoring.ask(self._kelp, self._content, wanted.number, fault, tee)
+                healing.ask(self._kelp, self._content, wanted.number, fault, tee)
                 tee = None
         finally:
             if tee is not None:
@@ -209,7 +209,7 @@ class Reader:
         with kelp.database.read() as tx:
             if not tx.contents.in_use(content.id):
                 return StoreUnavailable("the content has just been freed", retry_after=1)
-        restoring.lost(kelp, content, wanted.number)
+        healing.lost(kelp, content, wanted.number)
         return ContentLost(f"the content is good in neither the cache nor the NAS: {fault}; {nas_fault}")
 
 

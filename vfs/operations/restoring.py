@@ -8,12 +8,9 @@ it leaves SYNCING, which `give_up_stale` ends; a bad object stays where it is un
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import partial
 
 from blake3 import blake3
 
@@ -35,12 +32,9 @@ from vfs.operations import alerts, cache_limits, learning, nas_copies
 from vfs.operations.alerts import AlertKind, Severity
 from vfs.operations.verified import verifier_of
 
-log = logging.getLogger(__name__)
-
 _SECOND = 1_000_000_000
 _STALE_NS = 600 * _SECOND  # the process that restores it must have died
 _QUIET_NS = 3600 * _SECOND  # after which an alert about what was found in the cache is over
-_TEED = 32 * 1024 * 1024  # bytes that readers have put aside for restoring, in the whole process
 _MOST_ALERTS = 20  # of single contents that are lost; the others are counted in one
 _LIMIT = 500
 
@@ -62,84 +56,6 @@ class Restored:
     objects: int = 0
     bytes: int = 0
     left: int = 0
-
-
-# --- what readers ask for: nobody waits -----------------------------------------------------------------------------
-
-
-class Tee:
-    """The verified bytes of a part that a reader goes through, put aside. For one thread at a time."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self.pieces: list[bytes] = []
-
-    def add(self, piece: bytes) -> None:
-        self.pieces.append(piece)
-
-    def drop(self) -> None:
-        """Give the memory back; once is enough."""
-        _teed.give(self._size)
-        self._size = 0
-        self.pieces = []
-
-
-class _Teed:
-    def __init__(self) -> None:
-        self._bytes = 0
-        self._guard = threading.Lock()
-
-    def take(self, size: int) -> bool:
-        with self._guard:
-            if self._bytes + size > _TEED:
-                return False
-            self._bytes += size
-            return True
-
-    def give(self, size: int) -> None:
-        with self._guard:
-            self._bytes -= size
-
-
-_teed = _Teed()
-
-
-def tee(part: Part) -> Tee | None:
-    """For a reader that will have all of a part; None when readers have put enough aside already."""
-    return Tee(part.size) if _teed.take(part.size) else None
-
-
-def ask(kelp: Kelp, content: Content, number: int, fault: KelpError, tee: Tee | None = None) -> None:
-    """The cache did not have part `number` of a content, or has it wrong (`fault`): restore it in the background."""
-    key = content.parts[number].key
-
-    def work() -> None:
-        try:
-            restore_part(kelp, content, number, fault, tee.pieces if tee else None)
-        finally:
-            if tee:
-                tee.drop()
-
-    if not kelp.background.submit(("restore", key), work) and tee:
-        tee.drop()
-
-
-def lost(kelp: Kelp, content: Content, number: int) -> None:
-    """Neither store has part `number` of a content: an admin is told, in the background."""
-    kelp.background.submit(("lost", content.id), partial(_lose, kelp, content, content.parts[number], None))
-
-
-def learn_blocks(kelp: Kelp, part: Part, blocks: bytes) -> None:
-    """A part from before the sums of blocks were kept was read whole: from now on a range of it is enough."""
-
-    def work() -> None:
-        with kelp.database.write(quiet=True) as tx:
-            tx.restoring.learn_blocks(part.key, part.checksum, blocks)
-
-    kelp.background.submit(("blocks", part.key), work)
-
-
-# --- restoring ------------------------------------------------------------------------------------------------------
 
 
 def restore(kelp: Kelp, content: Content) -> Restored:
@@ -191,7 +107,7 @@ def _carry(kelp: Kelp, content: Content, number: int, since_ns: int, pieces: lis
         _put(kelp, part, lambda: pieces if pieces is not None else _from_nas(kelp, content, number))
     except (ObjectMissing, ContentCorrupt) as error:
         metrics.RESTORES.labels("failed").inc()
-        _lose(kelp, content, part, since_ns)
+        lose(kelp, content, part, since_ns)
         raise ContentLost(f"the content is good in neither the cache nor the NAS: {error}") from error
     except BaseException:
         metrics.RESTORES.labels("failed").inc()
@@ -300,7 +216,7 @@ def _end(kelp: Kelp, content: Content, part: Part, since_ns: int) -> bool:
 
 
 @retried
-def _lose(kelp: Kelp, content: Content, part: Part, since_ns: int | None) -> None:
+def lose(kelp: Kelp, content: Content, part: Part, since_ns: int | None) -> None:
     """Nobody has the object: ERROR, and one alert for its content. `since_ns`: this process was restoring it."""
     with kelp.database.read() as tx:
         known = tx.restoring.statuses([part.key]).get(part.key)

@@ -210,6 +210,24 @@ def test_an_adopted_file_must_be_the_one_that_was_adopted(drive: Drive) -> None:
     assert [found[0] for found in alerts(drive)] == ["NAS_FILE_CHANGED"]
 
 
+def test_a_file_that_the_mirror_moves_is_waited_for(drive: Drive) -> None:
+    data = some_bytes(SIZES["many parts"])
+    content = mirrored(drive, "f", data)
+    for part in content.parts:
+        drive.spoil(part.key, None)
+    drive.kelp = replace(drive.kelp, background=nothing())
+    file = nas_file(drive, "f")
+    aside = file.rename(file.with_name("aside"))
+    with pytest.raises(ContentLost):
+        read(drive, "f")
+    lease = "INSERT INTO mirror_leases (entry_id, owner, expires_ns, plan) VALUES (:id, 'me', :now, '[]')"
+    drive.damage(lease, id=drive.entry("f").id, now=drive.clock.now + 10**12)
+    back = threading.Timer(0.4, lambda: aside.rename(file))
+    back.start()
+    assert read(drive, "f") == data
+    back.join()
+
+
 def test_an_emptied_cache_heals_by_use_with_one_alert(drive: Drive) -> None:
     files = {f"f{n}": some_bytes(1000 + n) for n in range(12)} | {"big": some_bytes(SIZES["many parts"])}
     for name, data in files.items():

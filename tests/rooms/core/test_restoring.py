@@ -28,7 +28,7 @@ from vfs.bootstrap import build
 from vfs.core import Kelp
 from vfs.errors import ContentCorrupt, ContentLost, NoSpace, ObjectMissing, StoreUnavailable
 from vfs.model import PART_SIZE, ByteRange, Content, Done
-from vfs.operations import contents, restoring
+from vfs.operations import contents, healing, restoring
 from vfs.operations.restoring import Outcome, Restored
 from vfs.storage.wrappers import FailingObjectStore, Failure, When
 
@@ -220,13 +220,13 @@ def test_of_two_processes_one_restores(drive: Drive, node: Kelp, content: Conten
     assert found == [True] * 16
     assert sorted(keys) == [part.key for part in content.parts]
     assert whole_in_cache(drive, content) == DATA and statuses(drive, content) == {"AVAILABLE"}
-    assert restoring._teed._bytes == 0, "every tee gave its memory back"
+    assert healing._teed._bytes == 0, "every tee gave its memory back"
 
 
 def test_readers_that_put_aside_too_much_are_not_waited_for(
     drive: Drive, content: Content, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restoring, "_TEED", PART_SIZE + 1)
+    monkeypatch.setattr(healing, "_TEED", PART_SIZE + 1)
     lose(drive, content)
     first, second = (contents.Reader(drive.kelp, content).chunks() for _ in range(2))
     got = [next(first)]
@@ -235,4 +235,4 @@ def test_readers_that_put_aside_too_much_are_not_waited_for(
     assert b"".join([*got, *first]) == DATA
     settle(drive)
     assert in_cache(drive, content.parts[2].key) == DATA[2 * PART_SIZE :]
-    assert restoring._teed._bytes == 0
+    assert healing._teed._bytes == 0
