@@ -16,7 +16,6 @@ from vfs.core import Kelp
 from vfs.errors import NasDown, NoSpace
 from vfs.operations import alerts, nas_health, nas_state
 from vfs.operations.nas_health import Feeling
-from vfs.operations.nas_state import NasState
 from vfs.storage.object_store import Usage
 
 MIB = 1024 * 1024
@@ -90,7 +89,7 @@ def test_an_idle_drive_finds_an_outage(drive: Drive) -> None:
         raise NasDown("NAS: gone", "ESTALE")
 
     nas.before = gone
-    batch = next(each for each in batches.BATCHES if each.name == "NAS health")
+    batch = next(each for each in batches.BATCHES if each.name == "nas-health")
     with pytest.raises(NasDown):
         batches.run(kelp, batch)
     assert not outage.is_up(kelp)
@@ -139,7 +138,7 @@ def test_a_nas_that_is_away_or_that_others_filled_is_an_outage(drive: Drive) -> 
     nas_state.require_room(kelp, 45 * MIB)
     nas.free = 300 * MIB
     nas_state.measure(kelp)
-    nas_state.write(kelp, NasState(False, "full", kelp.clock.now_ns(), full=True))
+    outage.declare(kelp, NasDown("the NAS is full", "ENOSPC"))
     nas_state.require_room(kelp, 45 * MIB)
 
 

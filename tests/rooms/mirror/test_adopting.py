@@ -200,18 +200,19 @@ def test_of_two_at_once_one_finds_out(folder: Path, monkeypatch: pytest.MonkeyPa
         assert drive.shown() == drive.raw_nas()
 
 
-def test_what_cannot_be_adopted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_what_cannot_be_adopted(folder: Path) -> None:
     with pytest.raises(ConfigurationError, match="is empty"):
         adopt(folder)
     make(folder / "nas", TREE)
     adopt(folder)
     with pytest.raises(ConfigurationError, match="files already"):
         adopt(folder)
-    other = tmp_path_factory.mktemp("other")
-    with pytest.raises(ConfigurationError, match="another installation"):
-        adopt(other, nas_root=folder / "nas")
     with pytest.raises(ConfigurationError, match="cannot open"):
-        adopt(other, nas_root=folder / "missing")
+        adopt(folder / "other", nas_root=folder / "missing")
+    marker = folder / "nas" / ".kelp" / "drive.json"
+    marker.write_text(marker.read_text().replace('"installation": "', '"installation": "another-'))
+    with pytest.raises(ConfigurationError, match="another installation"):
+        adopt(folder / "other", nas_root=folder / "nas")
 
 
 def test_a_first_start_on_a_tree_says_how(folder: Path) -> None:
