@@ -242,3 +242,27 @@ def test_what_cannot_be_recovered(tmp_path: Path, drive_in: Callable[..., Mirror
     (copy / ".kelp" / "drive.json").write_text("nonsense")
     with pytest.raises(ConfigurationError, match="cannot be understood"):
         recover(tmp_path / "new", copy)
+
+
+def test_adopted_files_of_which_every_registration_stays(tmp_path: Path, drive_in: Callable[..., MirrorDrive]) -> None:
+    """keep-dated: the first content keeps its place and name, until a rename stamps all of them."""
+    dated = {"drive_duplicates": "keep-dated"}
+    with closing(adopted.opened(tmp_path / "old", {"x.txt": b"1", "b": None}, **dated)) as old:
+        old.read("x.txt")
+        for text in (b"2", b"3"):
+            old.pass_time(70)
+            old.put("x.txt", text)
+            old.settle_down()
+        old.move("x.txt", "b/x.txt")
+        old.settle_down()
+        assert (old.root / "b" / "x.txt").read_bytes() == b"1"
+        old.move("b/x.txt", "b/y.txt")
+        old.settle_down()
+        on_nas = old.raw_nas()
+        assert on_nas[f"b/{adopted.STAMP}__y.txt"] == b"1" and len(on_nas) == 4
+        nas = old.root
+    assert recover(tmp_path / "new", nas, **dated).left == []
+    new = drive_in("new", nas_root=nas, **dated)
+    assert (new.read("b/y.txt"), new.versions("b/y.txt")) == (b"3", [b"2", b"1"])
+    new.settle_down()
+    assert new.raw_nas() == on_nas
