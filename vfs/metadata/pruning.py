@@ -56,10 +56,10 @@ class Pruning:
         )
 
     def versions_due(self, replaced_before_ns: int, limit: int) -> list[tuple[str, int]]:
-        """(uuid, size) of kept versions that were replaced before then."""
+        """(uuid, size) of kept versions that were replaced before then; not of registrations that stay on the NAS."""
         return self._tx.all(
-            f"""SELECT uuid, size FROM versions WHERE {_UNSETTLED} AND state = 'kept' AND replaced_ns < :before
-                ORDER BY replaced_ns LIMIT :limit""",
+            f"""SELECT uuid, size FROM versions WHERE {_UNSETTLED} AND state = 'kept' AND stamp IS NULL
+                AND replaced_ns < :before ORDER BY replaced_ns LIMIT :limit""",
             before=replaced_before_ns,
             limit=limit,
         )
@@ -71,13 +71,13 @@ class Pruning:
 
     def versions_on_nas(self, limit: int) -> list[int]:
         """Files with expired versions on the NAS and no job under way."""
-        rows = self._tx.all(
-            f"""SELECT DISTINCT v.entry_id FROM versions v JOIN entries e ON e.id = v.entry_id
+        rows = self._tx.all(  # not DISTINCT: SQLite then goes through all versions, by another index
+            f"""SELECT v.entry_id FROM versions v JOIN entries e ON e.id = v.entry_id
                 WHERE v.{_UNSETTLED} AND v.state = 'expired' AND v.nas_path IS NOT NULL
                 AND e.active_sync_event_id IS NULL LIMIT :limit""",
             limit=limit,
         )
-        return [row[0] for row in rows]
+        return sorted({row[0] for row in rows})
 
     def expire_versions(self, uuids: Sequence[str]) -> None:
         sql = "UPDATE versions SET state = 'expired' WHERE uuid = :uuid AND state = 'kept'"

@@ -36,7 +36,7 @@ def expire_trash(kelp: Kelp) -> Done:
 def expire_versions(kelp: Kelp) -> Done:
     """Versions replaced longer ago than `versions.keep_days`; those that the NAS has then leave it by the mirror.
 
-    Where every registration stays ("keep-dated"), only what was expired otherwise goes: its file was deleted.
+    Where every registration stays ("keep-dated"), only what expired otherwise goes: its file was deleted.
     """
     before = kelp.clock.now_ns() - kelp.settings.versions.keep_days * _DAY
     with kelp.database.scan() as tx:

@@ -126,6 +126,7 @@ versions = sa.Table(
     sa.Index(
         "versions_unsettled",
         "state",
+        "stamp",
         "replaced_ns",
         sqlite_where=sa.text("state IN ('kept', 'expired')"),
         postgresql_where=sa.text("state IN ('kept', 'expired')"),

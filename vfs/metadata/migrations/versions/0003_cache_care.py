@@ -99,7 +99,7 @@ def _versions() -> None:
     op.create_index(
         "versions_unsettled",
         "versions",
-        ["state", "replaced_ns"],
+        ["state", "stamp", "replaced_ns"],
         unique=False,
         sqlite_where=sa.text("state IN ('kept', 'expired')"),
         postgresql_where=sa.text("state IN ('kept', 'expired')"),
