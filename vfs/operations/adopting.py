@@ -59,9 +59,14 @@ def begin(database: Database, settings: Settings, look: Look, now_ns: int) -> No
         )
     if noted is None and look.installation == installation:
         raise ConfigurationError(f"{root} belongs to this drive already: `kelp serve` shows it")
-    if noted is None and look.is_empty:
+    if look.installation is None and (look.is_empty or was_claimed(noted)):
         raise ConfigurationError(f"{root} is empty: is the NAS mounted? `kelp serve` makes a new drive there")
     mark(database, noted or nas_walk.fresh_mark(ADOPT, str(root)))
+
+
+def was_claimed(noted: dict[str, Any] | None) -> bool:
+    """An earlier run has made rows, and so has marked the root before: without its marker it is another."""
+    return noted is not None and (noted["at"] > 0 or noted["taken"] != nas_walk.fresh_mark("", "")["taken"])
 
 
 def _refuse_empty(database: Database, settings: Settings) -> None:

@@ -43,6 +43,9 @@ def begin(database: Database, settings: Settings, look: Look, now_ns: int) -> No
             f"{root} holds no .kelp/drive.json: Kelp has not written it, or it is not mounted; `kelp nas adopt` makes a"
             " drive of any tree"
         )
+    with database.read() as tx:
+        if noted is not None and tx.accounts.value("id") != look.installation:
+            raise ConfigurationError(f"{root} is not the NAS of which a part is recovered already")
     if not look.installation:
         raise ConfigurationError(
             f"{root}/.kelp/drive.json cannot be understood: put back a copy, or remove it and adopt"

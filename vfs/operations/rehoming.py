@@ -15,7 +15,7 @@ from vfs.metadata.database import Database, Tx
 from vfs.metadata.rehoming import Row
 from vfs.model import EventType, Kind, State
 from vfs.operations import alerts, nas_walk
-from vfs.operations.adopting import mark
+from vfs.operations.adopting import mark, was_claimed
 from vfs.operations.alerts import AlertKind
 from vfs.operations.nas_walk import Report, Taken, Walk, no_report
 from vfs.settings import Settings
@@ -45,6 +45,8 @@ def begin(database: Database, settings: Settings, look: Look, now_ns: int) -> No
         if busy > now_ns:
             raise ConfigurationError("a server of this drive is running, or was killed a moment ago: stop it first")
         noted = nas_walk.fresh_mark(REHOME, str(root))
+    elif look.installation is None and was_claimed(noted):
+        raise ConfigurationError(f"{root} is not what was begun with: is the NAS mounted?")
     mark(database, noted)
 
 

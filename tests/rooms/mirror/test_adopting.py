@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -187,6 +188,22 @@ def test_killed_in_a_wide_folder(folder: Path, monkeypatch: pytest.MonkeyPatch, 
         assert drive.shown() == {path: drive.raw_nas()[path] for path in drive.raw_nas() if path != "wide/link"}
 
 
+def test_an_unmounted_nas_is_not_gone_on_with(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nas_walk, "_BATCH", 3)
+    make(folder / "nas", TREE)
+    assert adopted.die_in_survey(folder, 3)
+    (folder / "nas").rename(folder / "mounted elsewhere")
+    (folder / "nas").mkdir()
+    for tree in ({}, {"of the mount point": b"?"}):
+        make(folder / "nas", tree)
+        with pytest.raises(ConfigurationError, match="is the NAS mounted"):
+            adopt(folder)
+        assert not (folder / "nas" / ".kelp").exists()
+    shutil.rmtree(folder / "nas")
+    (folder / "mounted elsewhere").rename(folder / "nas")
+    assert adopt(folder).files == 46
+
+
 def test_of_two_at_once_one_finds_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nas_walk, "_BATCH", 3)
     make(folder / "nas", TREE)
@@ -201,7 +218,7 @@ def test_of_two_at_once_one_finds_out(folder: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_what_cannot_be_adopted(folder: Path) -> None:
-    with pytest.raises(ConfigurationError, match="is empty"):
+    with pytest.raises(ConfigurationError, match="is the NAS mounted"):
         adopt(folder)
     make(folder / "nas", TREE)
     adopt(folder)
