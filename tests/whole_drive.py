@@ -85,11 +85,11 @@ def _die_at_work(drive: MirrorDrive) -> None:
     drive.nas.calm()
 
 
-def all_rows(drive: MirrorDrive, *, loaded: bool = False) -> Rows:
+def all_rows(drive: MirrorDrive, *, loaded: bool = False, same_cache: bool = False) -> Rows:
     """Every row of every table, as both engines would have it, in order.
 
     `loaded`: as they shall be in a drive that was made of this one. Its leases have run out, and the cache lacks what
-    nobody can reach.
+    nobody can reach, unless it is the `same_cache`.
     """
     drive.kelp.holds.flush()  # what was read is written now, not in the middle of something
     found: Rows = {}
@@ -107,7 +107,7 @@ def all_rows(drive: MirrorDrive, *, loaded: bool = False) -> Rows:
                 row.update({name: bool(row[name]) for name in flags if row[name] is not None})
                 if loaded and table.name == "mirror_leases":
                     row["expires_ns"] = 0
-                if loaded and table.name == "objects" and row["key"] not in kept:
+                if loaded and not same_cache and table.name == "objects" and row["key"] not in kept:
                     row["status"] = "MISSING"
             found[table.name] = sorted((list(row.values()) for row in named), key=repr)
     return found

@@ -60,9 +60,9 @@ def opened(place: Place, old: MirrorDrive) -> closing[MirrorDrive]:
     )
 
 
-def require_alike(old: MirrorDrive, place: Place) -> None:
+def require_alike(old: MirrorDrive, place: Place, *, same_cache: bool = False) -> None:
     """The new drive has all of the old one, and is sound; then the mirror goes on where it was."""
-    rows, objects = all_rows(old, loaded=True), contents(old)
+    rows, objects = all_rows(old, loaded=True, same_cache=same_cache), contents(old)
     with opened(place, old) as new:
         assert all_rows(new) == rows
         assert contents(new) == objects
@@ -436,7 +436,7 @@ def test_the_same_cache(full: MirrorDrive, tmp_path: Path) -> None:
         same["cache_secret_key"] = settings.cache.secret_key
         done = load_into(place(**same), dump, same_cache=True)
         assert done.kept >= len(before)
-        require_alike(full, lambda **more: place(**{**same, **more}))
+        require_alike(full, lambda **more: place(**{**same, **more}), same_cache=True)
 
 
 # --- interrupted ---

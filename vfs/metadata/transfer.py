@@ -219,6 +219,12 @@ def mark_stored(tx: Tx, keys: Iterable[str]) -> None:
     tx.many("UPDATE objects SET status = 'AVAILABLE' WHERE key = :key", [{"key": key} for key in keys])
 
 
+def mark_found(tx: Tx, objects: Iterable[tuple[str, int]]) -> None:
+    """These (key, size) are in the cache; whoever reads them verifies their bytes."""
+    sql = "UPDATE objects SET status = 'AVAILABLE' WHERE key = :key AND size = :size AND status = 'MISSING'"
+    tx.many(sql, [{"key": key, "size": size} for key, size in objects])
+
+
 def _binary(table: str) -> list[int]:
     found = schema.metadata.tables[table].columns
     return [n for n, each in enumerate(found) if isinstance(each.type, sa.LargeBinary)]

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, BinaryIO
 
 from blake3 import blake3
@@ -101,6 +102,8 @@ def load(
                 break
             work.take_object(member, total, writers)
         work.store_batch(writers)
+    if same_cache:
+        work.keep_the_rest()
     work.finish(document(member), member.digest)
     return work.loaded
 
@@ -233,6 +236,13 @@ class _Load:
         if (stored.size, stored.checksum) != (len(data), blake3(data).hexdigest()):
             self._cache.delete(key)
             raise StoreUnavailable(f"the cache took other bytes for object {key}")
+
+    def keep_the_rest(self) -> None:
+        """What the cache holds and the dump left out, since the NAS has it or nobody can reach it, is there too."""
+        listed = self._cache.list()
+        while infos := list(islice(listed, _BATCH)):
+            with self._change() as tx:
+                transfer.mark_found(tx, [(info.key, info.size) for info in infos])
 
     # --- the end ---
 
