@@ -8,14 +8,27 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from jobs import outage, settling, steps
 from jobs.footing import LostLease, Progress, Vanished
 from jobs.plan import plan
-from vfs import trace
 from vfs.core import Kelp
 from vfs.errors import NasDown
 from vfs.model import Done
-from vfs.nas_model import TEMPORARY, Job, Secure, Write, WriteVersion
+
+from jobs import outage, settling, steps
+from vfs import trace
+from vfs.nas_model import (
+    TEMPORARY,
+    DropVersion,
+    Job,
+    MakeFolder,
+    Move,
+    MoveVersion,
+    Remove,
+    Secure,
+    Step,
+    Write,
+    WriteVersion,
+)
 from vfs.operations import claiming, mirroring, recording
 
 log = logging.getLogger(__name__)
@@ -106,6 +119,13 @@ def drain(kelp: Kelp, owner: str, stop: Callable[[], bool] = lambda: False) -> i
         worker.give_back()
 
 
+# The seeds' names of what is done there.
+_SPANS: dict[type[Step], str] = {
+    Write: "nas.upload", WriteVersion: "nas.upload", Move: "nas.move", MoveVersion: "nas.move",
+    Remove: "nas.delete", DropVersion: "nas.delete", MakeFolder: "nas.mkdir",
+}  # fmt: skip
+
+
 @dataclass
 class _Batch:
     """How far the jobs of a batch came."""
@@ -136,9 +156,10 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
             if time.monotonic() - verified > _VERIFY_SECONDS:
                 kelp.nas.verify()
                 verified = time.monotonic()
-            with trace.under(f"mirror-{job.situation.entry_id}-{job.fence}"):
+            with trace.under(job.trace_id or f"mirror-{job.situation.entry_id}-{job.fence}"):
                 for step in job.steps:
-                    steps.run(kelp, step, at)
+                    with trace.span(_SPANS.get(type(step), "nas.step"), entry=job.situation.entry_id, fence=job.fence):
+                        steps.run(kelp, step, at)
             batch.finished.append(at)
         except LostLease as error:
             log.warning("%s is another worker's now", error)

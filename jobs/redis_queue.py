@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -21,10 +21,11 @@ from redis.retry import Retry
 from rq import Queue, worker_registration
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
-
 from vfs.core import QueueState
 from vfs.errors import ConfigurationError
 from vfs.settings import Queue as QueueSettings
+
+from vfs import trace
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +177,7 @@ class RedisQueue:
         waiting = [nudge for nudge in later if statuses[nudge] in (None, JobStatus.FAILED.encode())]
         self._put(fresh[: max(0, _QUEUED - queued)], waiting[: max(0, _DELAYED - delayed)])
 
-    def _put(self, now: Iterable[Nudge], later: Iterable[Nudge]) -> None:
+    def _put(self, now: Sequence[Nudge], later: Sequence[Nudge]) -> None:
         with self._client.pipeline() as pipeline:
             for nudge in now:
                 self._queue.enqueue_job(self._job(nudge, JobStatus.QUEUED), pipeline=pipeline)
@@ -185,7 +186,9 @@ class RedisQueue:
                 when = datetime.fromtimestamp(nudge.not_before_ns // _SECOND + 1, UTC)
                 self._queue.schedule_job(self._job(nudge, JobStatus.SCHEDULED), when, pipeline=pipeline)
             if len(pipeline):
-                pipeline.execute()
+                asked = next(iter((*now, *later)))  # of several, the first stands for all
+                with trace.under(asked.trace_id), trace.span("redis.queue_add", jobs=len(pipeline)):
+                    pipeline.execute()
             else:
                 prove(self._client, self._name)
 

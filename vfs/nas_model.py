@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from vfs import names
 from vfs.model import Kind
+
+from vfs import names
 
 TRASH = ".trash"
 PRIVATE = ".kelp"
@@ -173,6 +174,7 @@ class Job:
     steps: tuple[Step, ...]
     places: Mapping[int, str]
     final: bool = True  # reaches the desired state; False when it only clears a name for another
+    trace_id: str = ""  # of the request that asked for the newest change it carries
 
     def path(self, spot: Spot) -> str:
         folder = self.places[spot.parent_id]

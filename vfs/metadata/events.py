@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vfs.model import EventType, Kind
@@ -76,6 +77,13 @@ class Events:
         sql = "SELECT MAX(id) FROM sync_events WHERE aggregate_id = :id AND status IN ('PENDING', 'PROCESSING')"
         row = self._tx.one(sql, id=entry_id)
         return row[0] if row else None
+
+    def traces(self, event_ids: Sequence[int]) -> dict[int, str]:
+        """Trace ids of the requests that made these events."""
+        marks = ", ".join(f":i{n}" for n in range(len(event_ids)))
+        values: dict[str, object] = {f"i{n}": id for n, id in enumerate(event_ids)}
+        rows = self._tx.all(f"SELECT id, trace_id FROM sync_events WHERE id IN ({marks})", **values)
+        return {row[0]: row[1] for row in rows}
 
     def oldest(self, entry_id: int) -> int | None:
         """The oldest event of an entry that is not carried yet."""

@@ -8,14 +8,16 @@ free, or not possible yet, waits a moment and uses up no retry.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from vfs import names
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import ROOT_ID, Kind
+from vfs.operations.mirroring import SECOND, make_due, read
+
+from vfs import names
 from vfs.nas_model import (
     TEMPORARY,
     TRASH,
@@ -31,7 +33,6 @@ from vfs.nas_model import (
     version_targets,
 )
 from vfs.operations import homing, protecting
-from vfs.operations.mirroring import SECOND, make_due, read
 
 _BUSY_NS = SECOND // 5  # how long an entry waits that is in another's way
 _FAILED_NS = 5 * SECOND  # … or below a folder that could not be made
@@ -85,9 +86,10 @@ def claim(kelp: Kelp, owner: str, limit: int, planner: Planner) -> tuple[list[Jo
             covered += _claim_several(kelp, tx, claims, due[at : at + limit], limit, planner)
         for entry_id in claims.taken:
             tx.events.start(entry_id)
+        traces = tx.events.traces([job.situation.event_id for job in claims.jobs]) if claims.jobs else {}
     for entry_id in sorted(claims.homeless):
         homing.bring_home(kelp, entry_id)
-    return claims.jobs, covered
+    return [replace(job, trace_id=traces.get(job.situation.event_id, "")) for job in claims.jobs], covered
 
 
 def _claim_several(kelp: Kelp, tx: Tx, claims: _Claims, entry_ids: list[int], limit: int, planner: Planner) -> int:

@@ -19,6 +19,8 @@ from vfs.sinks.mail import MailSink
 from vfs.sinks.notice import Notice, Sink, Untold
 from vfs.sinks.webhook import WebhookSink
 
+from vfs import trace
+
 log = logging.getLogger(__name__)
 
 _SECOND = 1_000_000_000
@@ -79,7 +81,8 @@ def _tell(sink: Sink, rows: Sequence[Row]) -> int:
     for first in range(0, len(rows), sink.at_once):
         some = rows[first : first + sink.at_once]
         try:
-            sink.send([_notice(sink, row) for row in some])
+            with trace.under(some[0].trace_id), trace.span("alert.send", sink=sink.name, alerts=len(some)):
+                sink.send([_notice(sink, row) for row in some])
         except Untold as error:
             level = logging.WARNING if any(row.tries == 0 for row in some) else logging.DEBUG
             log.log(level, "alerts cannot be told by %s: %s", sink.name, error)
