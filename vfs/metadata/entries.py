@@ -250,21 +250,6 @@ class Entries:
                  WHERE e.id = :id AND v.state = 'kept' LIMIT 1"""
         return self._tx.one(sql, id=id) is not None
 
-    def left_below_deleted(self, limit: int) -> list[int]:
-        """ACTIVE rows directly in a DELETED folder."""
-        sql = """SELECT e.id FROM entries p JOIN entries e ON e.parent_id = p.id
-                 WHERE p.state = 'DELETED' AND e.state = 'ACTIVE' LIMIT :limit"""
-        return [row[0] for row in self._tx.all(sql, limit=limit)]
-
-    def delete_below_deleted(self, ids: list[int]) -> None:
-        """Mark these DELETED, unless one was moved or restored out of its folder since it was found."""
-        self._tx.many(
-            """UPDATE entries SET state = 'DELETED', version = version + 1
-               WHERE id = :id AND state = 'ACTIVE'
-               AND EXISTS (SELECT 1 FROM entries p WHERE p.id = entries.parent_id AND p.state = 'DELETED')""",
-            [{"id": id} for id in ids],
-        )
-
     def used_bytes(self) -> int:
         return int(self._tx.one("SELECT COALESCE(SUM(size), 0) FROM entries WHERE state <> 'DELETED'")[0])
 
@@ -294,10 +279,6 @@ class Entries:
         sql = "SELECT entry_id, shown_mtime, left_ns FROM name_memory WHERE parent_id = :folder AND name_key = :key"
         row: tuple[int, int, int] | None = self._tx.one(sql, folder=folder_id, key=key)
         return row
-
-    def forget_names(self, before_ns: int) -> int:
-        """Memories of names that were left before then; how many."""
-        return self._tx.count("DELETE FROM name_memory WHERE left_ns < :before", before=before_ns)
 
     def settle_name(self, folder_id: int, key: str) -> None:
         """Whoever had the name has no claim on it any more; the time it showed stays remembered."""

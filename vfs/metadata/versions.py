@@ -136,31 +136,3 @@ class Versions:
             one=gone,
             other=there,
         )
-
-    def expire_before(self, replaced_before_ns: int, limit: int) -> int:
-        return self._tx.count(
-            """UPDATE versions SET state = 'expired' WHERE uuid IN (
-                   SELECT uuid FROM versions WHERE state = 'kept' AND stamp IS NULL AND replaced_ns < :before
-                   LIMIT :limit)""",
-            before=replaced_before_ns,
-            limit=limit,
-        )
-
-    def purge_unmirrored(self) -> None:
-        """Expired versions that never came to the NAS have nothing to leave there."""
-        self._tx.run("UPDATE versions SET state = 'purged' WHERE state = 'expired' AND nas_path IS NULL")
-
-    def to_leave_nas(self, limit: int) -> list[int]:
-        """Files with expired versions on the NAS and no job under way."""
-        rows = self._tx.all(
-            """SELECT DISTINCT v.entry_id FROM versions v JOIN entries e ON e.id = v.entry_id
-               WHERE v.state = 'expired' AND v.nas_path IS NOT NULL AND e.active_sync_event_id IS NULL LIMIT :limit""",
-            limit=limit,
-        )
-        return [row[0] for row in rows]
-
-    def expire_of_deleted(self) -> None:
-        self._tx.run(
-            """UPDATE versions SET state = 'expired' WHERE state = 'kept'
-               AND EXISTS (SELECT 1 FROM entries e WHERE e.id = entry_id AND e.state = 'DELETED')"""
-        )

@@ -84,7 +84,7 @@ def test_registrations_do_not_expire(dated: MirrorDrive) -> None:
     overwrite(dated, "f", b"1", b"2")
     dated.settle_down()
     with dated.kelp.database.write() as tx:
-        assert tx.versions.expire_before(dated.clock.now_ns() + 400 * 86_400 * 10**9, 100) == 0
+        assert tx.pruning.versions_due(dated.clock.now_ns() + 400 * 86_400 * 10**9, 100) == []
     check(dated)
     assert registered(dated)["f"] == [b"1", b"2"]
 
@@ -274,3 +274,30 @@ def test_a_registration_deleted_on_the_nas_is_written_anew_when_it_moves(dated: 
     dated.move("f", "g")
     check(dated)
     assert registered(dated)["g"] == [b"first", b"second"]
+
+
+@pytest.mark.parametrize("who", ["the file", "its version"])
+def test_two_that_chose_one_name_at_the_same_time(dated: MirrorDrive, who: str) -> None:
+    """PostgreSQL cannot forbid it between files and versions: the one that comes second takes another second."""
+    overwrite(dated, "f", b"1", b"2")
+    dated.settle_down()
+    taken = min(dated.raw_nas())
+    dated.put("g", b"3")
+    if who == "its version":
+        dated.pass_time(10)
+        dated.put("g", b"4")
+    stamp, table, key = taken.split("__")[0], "versions", "entry_id"
+    if who == "the file":
+        table, key = "entries", "id"
+    with dated.kelp.database.write() as tx:
+        column = "stamp" if table == "versions" else "nas_stamp"
+        tx.run(
+            f"""UPDATE {table} SET {column} = :stamp, nas_desired_name = :name, nas_desired_key = :name
+                WHERE {key} = :id""",
+            stamp=stamp, name=taken, id=dated.entry("g").id,
+        )  # fmt: skip
+    dated.settle_down()
+    dated.check()
+    expected = [b"1", b"2", b"3"] + ([b"4"] if who == "its version" else [])
+    assert sorted(content or b"" for content in dated.raw_nas().values()) == expected
+    assert (dated.root / taken).read_bytes() == b"1"
