@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from jobs import outage, settling, steps
 from jobs.footing import LostLease, Progress, Vanished
 from jobs.plan import plan
+from vfs import trace
 from vfs.core import Kelp
 from vfs.errors import NasDown
 from vfs.model import Done
-
-from jobs import outage, settling, steps
-from vfs import trace
 from vfs.nas_model import (
     TEMPORARY,
     DropVersion,

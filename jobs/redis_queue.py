@@ -21,11 +21,11 @@ from redis.retry import Retry
 from rq import Queue, worker_registration
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
+
+from vfs import trace
 from vfs.core import QueueState
 from vfs.errors import ConfigurationError
 from vfs.settings import Queue as QueueSettings
-
-from vfs import trace
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from vfs.model import Kind
-
 from vfs import names
+from vfs.model import Kind
 
 TRASH = ".trash"
 PRIVATE = ".kelp"

@@ -11,13 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from vfs import names
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import ROOT_ID, Kind
-from vfs.operations.mirroring import SECOND, make_due, read
-
-from vfs import names
 from vfs.nas_model import (
     TEMPORARY,
     TRASH,
@@ -33,6 +31,7 @@ from vfs.nas_model import (
     version_targets,
 )
 from vfs.operations import homing, protecting
+from vfs.operations.mirroring import SECOND, make_due, read
 
 _BUSY_NS = SECOND // 5  # how long an entry waits that is in another's way
 _FAILED_NS = 5 * SECOND  # … or below a folder that could not be made

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from vfs import trace
 from vfs.core import Kelp
 from vfs.metadata.alerts import Untold as Row
 from vfs.metadata.retrying import retried
@@ -18,8 +19,6 @@ from vfs.settings import Alerts
 from vfs.sinks.mail import MailSink
 from vfs.sinks.notice import Notice, Sink, Untold
 from vfs.sinks.webhook import WebhookSink
-
-from vfs import trace
 
 log = logging.getLogger(__name__)
 
