@@ -170,6 +170,17 @@ def place_versions(kelp: Kelp, tx: Tx, entry_id: int) -> None:
             )
 
 
+def choose_nas_names(kelp: Kelp, tx: Tx, entry_id: int) -> None:
+    """The names that an entry and its older contents shall have on the NAS are chosen anew, as far as others have
+    them."""
+    entry = tx.entries.get(entry_id)
+    if entry is None or entry.parent_id is None or entry.state != State.ACTIVE:
+        return
+    place = relocated_place(kelp, tx, entry, entry.parent_id, entry.name)
+    tx.entries.update(entry_id, **place)
+    place_versions(kelp, tx, entry_id)
+
+
 def succeed(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, new_id: int, new_uuid: str, now_ns: int) -> bool:
     """A file that fills a name left a moment ago on a drive face takes over the document (spec §6, versions).
 

@@ -7,11 +7,10 @@ free, or not possible yet, waits a moment and uses up no retry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from vfs import names
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
@@ -26,30 +25,18 @@ from vfs.nas_model import (
     Spot,
     Step,
     dump_steps,
-    load_steps,
     spots_of,
     version_targets,
 )
-from vfs.operations import homing, protecting
+from vfs.operations import changes, homing, protecting
 from vfs.operations.mirroring import SECOND, make_due, read
+from vfs.operations.under_way import VersionsUnderWay, key_of
 
 _BUSY_NS = SECOND // 5  # how long an entry waits that is in another's way
 _FAILED_NS = 5 * SECOND  # … or below a folder that could not be made
 _READ_NS = 5 * SECOND  # … or is to leave its place while somebody reads it (spec §5)
 
 Planner = Callable[[Situation, int], list[Step]]
-
-
-@dataclass(slots=True)
-class _VersionsUnderWay:
-    """Which versions the plans of all leases are about, and the places (parent id, NAS key) where they come."""
-
-    uuids: set[str] = field(default_factory=set)
-    places: set[tuple[int, str]] = field(default_factory=set)
-
-    def add(self, kelp: Kelp, steps: Sequence[Step]) -> None:
-        self.uuids |= _versions_in(steps)
-        self.places |= {(spot.parent_id, _key(kelp, spot)) for spot in version_targets(steps)}
 
 
 @dataclass(slots=True)
@@ -62,7 +49,7 @@ class _Claims:
     jobs: list[Job] = field(default_factory=list)
     taken: set[int] = field(default_factory=set)
     homeless: set[int] = field(default_factory=set)
-    versions: _VersionsUnderWay | None = None
+    versions: VersionsUnderWay | None = None
 
 
 @retried
@@ -160,14 +147,6 @@ def _is_read(tx: Tx, claims: _Claims, situation: Situation) -> bool:
     return leaves and tx.reading.leased(content_id, claims.now_ns)
 
 
-def _key(kelp: Kelp, spot: Spot) -> str:
-    return names.nas_key(spot.name, kelp.nas.properties.folds_case)
-
-
-def _versions_in(steps: Sequence[Step]) -> set[str]:
-    return {uuid for step in steps if (uuid := getattr(step, "version", None)) is not None}
-
-
 def _obstacle(kelp: Kelp, tx: Tx, situation: Situation, steps: list[Step]) -> tuple[int, str | None] | None:
     """Who is in the way: the holder of a name that the entry or a version (its uuid) of it shall have, or what leads to
     its spot and is still inside the entry."""
@@ -176,7 +155,7 @@ def _obstacle(kelp: Kelp, tx: Tx, situation: Situation, steps: list[Step]) -> tu
     if wanted is not None and wanted != situation.recorded.spot:
         targets.add(wanted)
     for target in sorted(targets):
-        holder = tx.mirror.holder(target, _key(kelp, target), entry_id)
+        holder = tx.mirror.holder(target, key_of(kelp, target), entry_id)
         if holder is not None:
             return holder
     if wanted is None or wanted == situation.recorded.spot or situation.kind != Kind.FOLDER:
@@ -196,13 +175,17 @@ def _move_aside(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, holder: int,
     if tx.leases.held(holder):
         tx.events.put_off(entry_id, claims.now_ns + _BUSY_NS)
         return
-    make_due(tx, holder, claims.now_ns)
     situation = read(kelp, tx, holder, 0)
     source = situation.recorded.spot
     if version is not None:
         source = next((v.spot for v in situation.versions if v.uuid == version), None)
     if source is None:
         return
+    if source in _rightful(situation):  # two changes at once chose one name, and this one comes second
+        changes.choose_nas_names(kelp, tx, entry_id)
+        tx.events.put_off(entry_id, claims.now_ns + _BUSY_NS)
+        return
+    make_due(tx, holder, claims.now_ns)
 
     def aside(fence: int) -> list[Step]:
         if version is None:
@@ -210,6 +193,11 @@ def _move_aside(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, holder: int,
         return [MoveVersion(version, source, Spot(ROOT_ID, f"{TEMPORARY}/held-{version}-{fence}"))]
 
     _take(kelp, tx, claims, situation, aside, final=False, instead_of=entry_id)
+
+
+def _rightful(situation: Situation) -> set[Spot | None]:
+    """Where the entry and its versions shall be."""
+    return {situation.desired.spot, *(version.wanted for version in situation.versions)} - {None}
 
 
 def _secure_before(tx: Tx, claims: _Claims, situation: Situation, steps: list[Step]) -> tuple[str, ...] | None:
@@ -249,7 +237,7 @@ def _take(
     # Compared by the oldest change of each, which gives one order for all: no two entries wait for each other.
     oldest = tx.events.oldest(entry_id)
     target = situation.desired.spot if final else None
-    goal = (target.parent_id, _key(kelp, target)) if target is not None else None
+    goal = (target.parent_id, key_of(kelp, target)) if target is not None else None
     tx.foresee(partial(tx.leases.blocked, sorted(shared), exclusive))
     if goal is not None:
         tx.foresee(partial(tx.leases.heads_for, *goal))
@@ -288,10 +276,7 @@ def _is_aimed_at(kelp: Kelp, tx: Tx, claims: _Claims, steps: list[Step], goal: t
     if goal is not None and tx.leases.heads_for(*goal):
         return True
     if claims.versions is None:
-        claims.versions = _VersionsUnderWay()
-        for plan in tx.leases.plans_with_versions():
-            claims.versions.add(kelp, load_steps(plan))
-    if goal in claims.versions.places or not claims.versions.uuids.isdisjoint(_versions_in(steps)):
+        claims.versions = VersionsUnderWay.of_all_leases(kelp, tx)
+    if goal in claims.versions.places or claims.versions.meets(kelp, steps):
         return True
-    targets = {(spot.parent_id, _key(kelp, spot)) for spot in version_targets(steps)}
-    return not targets.isdisjoint(claims.versions.places) or any(tx.leases.heads_for(*each) for each in targets)
+    return any(tx.leases.heads_for(spot.parent_id, key_of(kelp, spot)) for spot in version_targets(steps))
