@@ -11,7 +11,7 @@ import logging
 
 from vfs import trace
 from vfs.core import Kelp
-from vfs.errors import ContentCorrupt, ContentLost, KelpError
+from vfs.errors import ContentCorrupt, ContentLost, KelpError, ObjectMissing
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.metadata.verifying import Held
@@ -47,6 +47,15 @@ def replace_object(kelp: Kelp, key: str, fault: KelpError = _DOUBTED) -> bool:
         return False
     # Without room in the cache it is as if it had been evicted.
     return outcome in (Outcome.PRESENT, Outcome.RESTORED) or (outcome is Outcome.NO_ROOM and on_nas)
+
+
+def is_gone(kelp: Kelp, key: str) -> bool:
+    """For orphans, which `orphans` removes: by the clock of the store, since an upload may be under way."""
+    try:
+        kelp.cache.stat(key)
+    except ObjectMissing:
+        return True
+    return False
 
 
 # --- the NAS, from the cache ------------------------------------------------------------------------
@@ -129,15 +138,3 @@ def has_other_source(kelp: Kelp, held: Held) -> bool:
     with kelp.database.read() as tx:
         others = [copy for copy in tx.verifying.copies(held.content_id) if copy[:2] != (held.entry_id, held.version)]
         return bool(others) or tx.contents.cached(held.content_id)
-
-
-# --- both -------------------------------------------------------------------------------------------
-
-
-def remove_orphan(kelp: Kelp, key: str) -> bool:
-    """Looked at again in a write transaction: nobody can commit a content with this object while it goes."""
-    with kelp.database.write() as tx:
-        tx.lock_tree(exclusive=True)
-        if tx.contents.unknown([key]):
-            kelp.cache.delete(key)
-    return True

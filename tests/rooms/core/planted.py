@@ -168,7 +168,7 @@ def add_old_object(drive: Drive, key: str = "orphan") -> None:
     if known is None or key not in drive.objects():
         drive.kelp.cache.put(key, [b"x"])
     path = next((drive.kelp.settings.data / "cache").rglob(key))
-    os.utime(path, ns=(drive.clock.now - 3700 * 10**9,) * 2)
+    os.utime(path, ns=(drive.clock.now - 2 * HOUR_NS,) * 2)
 
 
 @dataclass(frozen=True)

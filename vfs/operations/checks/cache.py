@@ -14,11 +14,12 @@ from blake3 import blake3
 from vfs.core import Kelp
 from vfs.errors import ContentCorrupt, ObjectMissing, StoreUnavailable
 from vfs.metadata.verifying import Found
-from vfs.operations import repairing
+from vfs.operations import orphans, repairing
 from vfs.operations.checks.findings import Look
 from vfs.storage.object_store import ObjectInfo
 
 _PAGE = 500  # rows, and orphans looked at together
+_MISSING = "object missing in the cache"
 _YOUNG_NS = 3600 * 1_000_000_000  # an object younger than an hour may belong to an upload under way (design §3)
 
 
@@ -33,18 +34,18 @@ def look(look: Look) -> int:
 
 def _look(look: Look) -> int:
     there = _Listing(look.kelp.cache.list())
-    orphans = _Orphans(look)
+    unknown = _Unknown(look)
     after, more = "", True
     while more:
         with look.kelp.database.read() as tx:
             rows = tx.verifying.objects_after(after, _PAGE)
         for row in rows:
-            orphans.add(there.before(row.key))
+            unknown.add(there.before(row.key))
             _judge(look, row, there.take(row.key))
         after, more = (rows[-1].key, True) if rows else (after, False)
         look.progress("cache", there.count)
-    orphans.add(there.before(None))
-    orphans.settle()
+    unknown.add(there.before(None))
+    unknown.settle()
     return there.count
 
 
@@ -82,14 +83,15 @@ def _judge(look: Look, row: Found, info: ObjectInfo | None) -> None:
     elif row.status == "AVAILABLE":
         wrong = _wrong(look, row, info)
         if wrong is not None and _is_still(look.kelp, row):
-            look.found(*wrong, repair=partial(repairing.replace_object, look.kelp, row.key))
+            fault = ObjectMissing(wrong[0]) if wrong[0] == _MISSING else ContentCorrupt(wrong[0])
+            look.found(*wrong, repair=partial(repairing.replace_object, look.kelp, row.key, fault))
 
 
 def _wrong(look: Look, row: Found, info: ObjectInfo | None) -> tuple[str, str, str] | None:
     try:
         size = info.size if info is not None else look.kelp.cache.stat(row.key)  # it may have come since it was listed
     except ObjectMissing:
-        return "object missing in the cache", row.key, f"{row.size} bytes"
+        return _MISSING, row.key, f"{row.size} bytes"
     if size != row.size:
         return "object of another size", row.key, f"{size} instead of {row.size} bytes"
     if look.deep and row.checksum and _checksum(look.kelp, row.key) != row.checksum:
@@ -112,12 +114,13 @@ def _checksum(kelp: Kelp, key: str) -> str | None:
     return digest.hexdigest()
 
 
-class _Orphans:
+class _Unknown:
     """Objects that no row names."""
 
     def __init__(self, look: Look) -> None:
         self._look = look
         self._waiting: list[ObjectInfo] = []
+        self._sought = False
 
     def add(self, infos: Iterator[ObjectInfo]) -> None:
         for info in infos:
@@ -133,7 +136,10 @@ class _Orphans:
             return
         with self._look.kelp.database.read() as tx:
             unknown = set(tx.contents.unknown([info.key for info in waiting]))
+        if unknown and self._look.repairs and not self._sought:
+            self._sought = True
+            orphans.seek_orphans(self._look.kelp)
         for info in waiting:
             if info.key in unknown:
-                repair = partial(repairing.remove_orphan, self._look.kelp, info.key)
+                repair = partial(repairing.is_gone, self._look.kelp, info.key)
                 self._look.found("orphan in the cache", info.key, f"{info.size} bytes", repair)
