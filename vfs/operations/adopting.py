@@ -60,7 +60,8 @@ def begin(database: Database, settings: Settings, look: Look, now_ns: int) -> No
     if noted is None and look.installation == installation:
         raise ConfigurationError(f"{root} belongs to this drive already: `kelp serve` shows it")
     if look.installation is None and (look.is_empty or was_claimed(noted)):
-        raise ConfigurationError(f"{root} is empty: is the NAS mounted? `kelp serve` makes a new drive there")
+        found = "is empty" if look.is_empty else "is not what this adoption began with"
+        raise ConfigurationError(f"{root} {found}: is the NAS mounted? `kelp serve` makes a new drive of an empty one")
     mark(database, noted or nas_walk.fresh_mark(ADOPT, str(root)))
 
 

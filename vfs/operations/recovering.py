@@ -7,22 +7,20 @@ cache still has it, nobody knows under which name.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from urllib.parse import unquote
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import ConfigurationError, InvalidName, NasFault, ObjectMissing
+from vfs.errors import ConfigurationError
 from vfs.metadata import taking as rows
 from vfs.metadata.database import Database, Tx
 from vfs.model import ROOT_ID, State
-from vfs.nas_model import FOREIGN, NAMES, TEMPORARY, TRASH, VERSIONS
+from vfs.nas_model import FOREIGN, TEMPORARY, TRASH, VERSIONS
 from vfs.operations import changes, nas_walk, taking
 from vfs.operations.adopting import mark, require_unused
+from vfs.operations.nas_names import Notes, survey, time_of, unescaped, unprefixed, unstamp, usable
 from vfs.operations.nas_walk import Report, Taken, Walk, below, no_report
 from vfs.operations.taking import Found
 from vfs.settings import Settings
@@ -67,55 +65,6 @@ def recover(kelp: Kelp, report: Report = no_report) -> Taken:
     return walk.taken
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Of `.kelp/names/{id}`: the full name of an entry. `folder`: where it was when that was noted; None: not told."""
-
-    id: int
-    name: str
-    nas_name: str
-    folder: str | None
-    text: str
-
-
-class Notes:
-    """All of `.kelp/names`, by NAS name. Folders move without their notes, so where it was is only a hint."""
-
-    def __init__(self, kelp: Kelp) -> None:
-        self._by_name: dict[str, list[Note]] = {}
-        self.greatest = 0
-        for name, info in _survey(kelp, NAMES):
-            if name.isdigit() and info.kind == "file" and info.size <= _NOTE_SIZE:
-                note = _read_note(kelp, int(name))
-                self.greatest = max(self.greatest, int(name))
-                if note is not None:
-                    self._by_name.setdefault(note.nas_name, []).append(note)
-
-    def find(self, folder: str, nas_name: str) -> Note | None:
-        found = self._by_name.get(nas_name, [])
-        exact = [note for note in found if note.folder == folder]
-        return exact[0] if len(exact) == 1 else found[0] if len(found) == 1 else None
-
-
-def _read_note(kelp: Kelp, id: int) -> Note | None:
-    try:
-        text = b"".join(kelp.nas.read(f"{NAMES}/{id}")).decode()
-        told = json.loads(text)
-        folder = told.get("folder")
-        names.check_segment(told["name"])
-        return Note(id, told["name"], str(told["nas_name"]), None if folder is None else str(folder), text)
-    except (ObjectMissing, NasFault, InvalidName, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _survey(kelp: Kelp, path: str) -> Iterator[NasSeen]:
-    """What a folder of Kelp's own holds; nothing when it is not there."""
-    try:
-        yield from kelp.nas.survey(path)
-    except (ObjectMissing, NasFault):
-        return
-
-
 class Recovery(Walk):
     """A walk that undoes what the mirror does with names."""
 
@@ -126,7 +75,7 @@ class Recovery(Walk):
         self._refused = kelp.nas.properties.refused | frozenset(kelp.settings.nas.refused)
         with self.change() as tx:
             # Rows whose names are noted get their old ids; those of all others must not meet them.
-            versions = (int(seen.name) for seen in _survey(kelp, VERSIONS) if seen.name.isdigit())
+            versions = (int(seen.name) for seen in survey(kelp, VERSIONS) if seen.name.isdigit())
             last = rows.last_id(tx)
             rows.number_from(tx, max(self._notes.greatest, last, *versions, 1))
             self._used |= rows.ids_upto(tx, self._notes.greatest)
@@ -140,7 +89,7 @@ class Recovery(Walk):
         name, info = seen
         note = self._notes.find(path, name)
         if info.kind == "folder":
-            plain = note.name if note else _unprefixed(name, at_root=parent_id == ROOT_ID)
+            plain = note.name if note else unprefixed(name, at_root=parent_id == ROOT_ID)
             return Found(parent_id, name, info, plain)
         id = None
         if note is not None and note.id not in self._used:
@@ -151,15 +100,8 @@ class Recovery(Walk):
         if stamped is None or (note is not None and note.name == name):
             return Found(parent_id, name, info, note.name if note else name, id=id, note=text)
         stamp, rest = stamped
-        shown = note.name if note else _usable(self._unescaped(rest), rest)
+        shown = note.name if note else usable(unescaped(rest, self._refused), rest)
         return Found(parent_id, name, info, shown, stamp, time_of(stamp), id=id, note=text)
-
-    def _unescaped(self, name: str) -> str:
-        """%XX is undone where the settings name characters that this NAS refuses."""
-        if not self._refused or "%" not in name:
-            return name
-        plain = unquote(name, errors="strict") if _is_decodable(name) else name
-        return plain if names.escape(plain, self._refused) == name else name
 
     def _newest_first(self, found: Iterator[NasSeen]) -> Iterable[NasSeen]:
         """Where every registration stays a file (keep-dated), the newest one is the file, the others its versions."""
@@ -179,13 +121,13 @@ class Recovery(Walk):
 
     def take_trash(self) -> None:
         """`.trash/{stamp}__{uuid}/{name}`: items whose original place nobody knows any more; they expire anew."""
-        for seen in _survey(self.kelp, TRASH):
+        for seen in survey(self.kelp, TRASH):
             item = unstamp(seen.name)
             path = f"{TRASH}/{seen.name}"
             if item is None or seen.info.kind != "folder" or not _is_uuid(item[1]):
                 self.taken.leave(path, "no item of the trash")
                 continue
-            inside = list(_survey(self.kelp, path))
+            inside = list(survey(self.kelp, path))
             for number, thing in enumerate(inside):
                 judged = taking.refusal(thing.name, thing.info) or self._found(ROOT_ID, path, thing)
                 if isinstance(judged, str) or number:
@@ -216,9 +158,9 @@ class Recovery(Walk):
 
     def take_versions(self) -> None:
         """Those whose file is known, by its old id, which a note told; the others are left where they are."""
-        for seen in _survey(self.kelp, VERSIONS):
+        for seen in survey(self.kelp, VERSIONS):
             path = f"{VERSIONS}/{seen.name}"
-            files = sorted(_survey(self.kelp, path)) if seen.info.kind == "folder" else [seen]
+            files = sorted(survey(self.kelp, path)) if seen.info.kind == "folder" else [seen]
             if not (seen.name.isdigit() and self._is_file(int(seen.name))):
                 self.taken.leave(path, f"{len(files)} older contents of a file that nobody can tell")
                 continue
@@ -257,7 +199,7 @@ class Recovery(Walk):
 
     def put_aside_unfinished(self) -> None:
         """What the mirror had moved out of somebody's way when the database was lost is nobody's now, and kept."""
-        for seen in list(_survey(self.kelp, TEMPORARY)):
+        for seen in list(survey(self.kelp, TEMPORARY)):
             if seen.name.startswith("held-"):
                 aside = f"{FOREIGN}/recovered/{seen.name}"
                 self.kelp.nas.move(f"{TEMPORARY}/{seen.name}", aside, parents=True)
@@ -269,41 +211,6 @@ class Seen:
     parent_id: int
     path: str
     info: NasInfo
-
-
-def unstamp(nas_name: str) -> tuple[str, str] | None:
-    """(stamp, what follows) of `YYYYMMDDHHMMSS__…`; None for any other name."""
-    stamp, rest = nas_name[:14], nas_name[16:]
-    return (stamp, rest) if names.looks_stamped(nas_name) and rest and time_of(stamp) is not None else None
-
-
-def time_of(stamp: str) -> int | None:
-    """Nanoseconds since 1970 of YYYYMMDDHHMMSS (UTC); None for what is no time."""
-    try:
-        return int(datetime.strptime(stamp, "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()) * changes.SECOND
-    except ValueError:
-        return None
-
-
-def _unprefixed(name: str, *, at_root: bool) -> str:
-    plain = name.removeprefix("_")
-    prefixed = plain != name and (names.looks_stamped(plain) or (at_root and names.is_reserved_at_root(plain)))
-    return plain if prefixed else name
-
-
-def _usable(name: str, otherwise: str) -> str:
-    try:
-        return names.check_segment(name)
-    except InvalidName:
-        return otherwise
-
-
-def _is_decodable(name: str) -> bool:
-    try:
-        unquote(name, errors="strict")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _trashed(found: Found, path: str, entry_uuid: str) -> Found:

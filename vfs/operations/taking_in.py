@@ -23,7 +23,7 @@ from vfs.model import Caller, Entry, EventType, Kind, State
 from vfs.nas_model import Recorded, Spot
 from vfs.operations import changes, scanning, taking, trashing
 from vfs.operations.guard import Standing
-from vfs.operations.recovering import unstamp
+from vfs.operations.nas_names import unstamp
 from vfs.operations.scanning import Difference, Finding
 from vfs.operations.taking import Found
 
