@@ -5,6 +5,7 @@
 # make bench-production   speed on PostgreSQL, S3 and Redis beside the embedded drive
 # make crash    500 rounds of killing the server at random moments; each part of a production drive away for 30 s
 # make soak     an hour of people at work, then what was wrong and what grew (SOAK_SECONDS=, see tests/soak)
+# make outages  the NAS away in every way for two minutes under load, and what clients feel of it (as root)
 # make clean    remove what these made, except data
 
 VENV := .venv
@@ -17,7 +18,7 @@ JOBS ?= 2
 CRASH_ROUNDS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help drive test check bench bench-production crash soak clean
+.PHONY: help drive test check bench bench-production crash soak outages clean
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
@@ -47,7 +48,7 @@ PYTEST := $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder 
 # Twice: embedded, then on PostgreSQL, S3 and Redis (tests/engines.py), which the tests start themselves. The second
 # run is what could tell the engines apart: all that changes a drive, by any way in, and all that kills one.
 ON_PRODUCTION := tests/contracts tests/rooms/core tests/rooms/mirror tests/rooms/test_put_rollback.py tests/stateful \
-	tests/crash tests/faces tests/soak
+	tests/crash tests/faces tests/outages tests/soak
 # The faces without what is about HTTP before it reaches a drive, memory, the machine's own disks, or tools, and without
 # what brings its own engines.
 NOT_ON_PRODUCTION := $(addprefix --ignore=tests/faces/test_,bench.py behind_nginx.py connect.py doctor.py \
@@ -75,6 +76,10 @@ crash: $(VENV)/.tests-ready
 
 soak: $(VENV)/.tests-ready
 	$(PYTHON) -m tests.soak
+
+outages: $(VENV)/.tests-ready
+	@scripts/install-test-tools
+	$(PYTHON) -m tests.outages
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

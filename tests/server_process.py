@@ -56,6 +56,10 @@ class ServerProcess:
     def start(self) -> None:
         """Start without waiting for it to answer."""
         self._process = self._launch(self._under, "serve", "--port", str(self.port), *self._arguments)
+        self.start_worker()
+
+    def start_worker(self) -> None:
+        """Where there is to be one, and none is running."""
         if self._has_worker and (self._worker is None or self._worker.poll() is not None):
             self._worker = self._launch((), "worker")
 
