@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from blake3 import blake3
 
+from tests.adopted import unlearn
 from tests.mirror_drive import MirrorDrive
 from tests.whole_drive import BIG, TARGETS, all_rows, contents, dumped, fill, load_into, new_place
 from vfs import bootstrap
@@ -173,6 +174,18 @@ def test_what_the_cache_lost_comes_from_the_nas(full: MirrorDrive, place: Place,
         assert all_rows(new) == rows
         assert new.read("big") == BIG
         new.check(mirrored=False)
+
+
+def test_what_was_adopted_and_never_read_stays_on_the_nas(full: MirrorDrive, place: Place) -> None:
+    for path in ("big", "younger/nested/deeper/text"):
+        content_id = full.entry(path).content_id
+        assert content_id is not None
+        unlearn(full.kelp, content_id)
+    out = io.BytesIO()
+    assert dumping.dump(full.kelp, out.write).absent == 0
+    assert load_into(place(), out.getvalue()).absent == 0
+    with opened(place, full) as new:
+        assert new.read("big") == BIG and new.read("younger/nested/deeper/text") == b"deep"
 
 
 def test_what_is_nowhere_is_told(full: MirrorDrive, place: Place) -> None:

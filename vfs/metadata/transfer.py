@@ -121,9 +121,10 @@ _MIRRORED = """(
 def objects(tx: Tx, *, only_unmirrored: bool) -> Iterator[Stored]:
     """Every object of every reachable content; with `only_unmirrored` not of those that the NAS is recorded to hold.
 
-    One that several contents share comes for each of them.
+    One that several contents share comes for each of them. Adopted files that nobody has read yet are left on the NAS:
+    nothing could tell whether what was carried is right.
     """
-    wanted = f"{_REACHABLE}{f' AND NOT {_MIRRORED}' if only_unmirrored else ''}"
+    wanted = f"o.checksum <> '' AND {_REACHABLE}{f' AND NOT {_MIRRORED}' if only_unmirrored else ''}"
     whole = f"""SELECT o.key, o.size, o.checksum, c.id, c.size FROM objects o JOIN contents c ON c.id = o.key
                 WHERE c.parts = 1 AND {wanted} ORDER BY o.key"""
     for key, size, checksum, id, content_size in tx.each(whole):

@@ -169,7 +169,8 @@ class Reader:
         _FROM_CACHE.inc()
 
     def _noticed(self, fault: KelpError) -> KelpError:
-        log.warning("%s: reading from the NAS", fault)
+        evicted = isinstance(fault, ObjectMissing)  # every day's work; what was lost is an alert, see `restoring`
+        log.log(logging.DEBUG if evicted else logging.WARNING, "%s: reading from the NAS", fault)
         if isinstance(fault, StoreUnavailable):
             self._away = fault
         elif isinstance(fault, ContentCorrupt):
