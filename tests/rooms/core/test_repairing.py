@@ -89,6 +89,24 @@ def test_a_folder_that_is_gone_comes_back_with_all_that_was_in_it(sound: Drive) 
     assert planted.nas_file(sound, "in").read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_older_registration_in_the_tree(drive_with: Any, gone: bool) -> None:
+    drive: Drive = drive_with(drive_duplicates="keep-dated")
+    for data in (b"first", b"second"):
+        drive.put("doc", data)
+        drive.clock.advance(100)
+    drive.mirror()
+    first, _ = sorted(drive.nas.glob("*__doc"))
+    drive.damaged = True
+    if gone:
+        first.unlink()
+    else:
+        planted.rot(first)
+    assert repair(drive) == ["missing on the NAS" if gone else "corrupt on the NAS"]
+    require_sound(drive)
+    assert [path.read_bytes() for path in sorted(drive.nas.glob("*__doc"))] == [b"first", b"second"]
+
+
 def test_what_only_a_copy_on_the_nas_has_comes_from_there(sound: Drive) -> None:
     evict(sound, "long")
     sound.damaged = True
