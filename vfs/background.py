@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 _THREADS = 2
 _MOST = 256  # actions that wait
-_CLOSING = 10.0  # seconds that `close` waits for what runs
+_CLOSING = 5.0  # seconds that `close` waits for what runs
 
 
 class Background:
