@@ -105,7 +105,8 @@ class Pruning:
 
     def unspread(self, limit: int) -> list[int]:
         """DELETED entries for which what is below them, and their versions, have still to follow."""
-        sql = f"SELECT id FROM entries WHERE {_GONE} AND deleted_ns IS NULL ORDER BY id LIMIT :limit"
+        # In the order of the index: for that of ids alone, PostgreSQL goes through all entries (1.1 s at a million).
+        sql = f"SELECT id FROM entries WHERE {_GONE} AND deleted_ns IS NULL ORDER BY deleted_ns, id LIMIT :limit"
         return [row[0] for row in self._tx.all(sql, limit=limit)]
 
     def active_below(self, ids: Sequence[int], limit: int) -> list[int]:
