@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import kelp as command_line
+from jobs import mirror
 from jobs.jobs_lock import JobsLock
 from vfs import bootstrap
 from vfs.core import Kelp
@@ -251,6 +252,25 @@ def test_check(run: Run, tmp_path: Path) -> None:
     assert answer.code == 1
     assert len(json.loads(answer.out)["problems"]) == 1
     assert len(run("check").rows) == 1
+
+
+def test_check_repairs_what_one_side_has_good(run: Run, tmp_path: Path) -> None:
+    with closing(bootstrap.build(Settings.load(data=tmp_path / "data"))) as drive:
+        access.add_user(drive, "admin", PASSWORD, Role.ADMIN)
+        caller = access.authenticate(drive, "admin", PASSWORD, face="rest")
+        put(drive, caller, "a.txt", b"whole")
+        assert mirror.drain(drive, "test")
+        put(drive, caller, "b.txt", b"nowhere else")
+    stored = {file.stat().st_size: file for file in (tmp_path / "data" / "cache").rglob("*") if file.is_file()}
+    stored[5].write_bytes(b"wrong")
+    answer = run("check", "--repair")
+    assert answer.code == 0 and answer.rows[0][:2] == ["repaired", "object corrupt"]
+    assert stored[5].read_bytes() == b"whole" and run("check").code == 0
+    stored[12].write_bytes(b"nobody's now")
+    answer = run("check", "--repair", "--json")
+    assert answer.code == 1 and json.loads(answer.out)["repaired"] == []
+    assert run("check", "--repair").rows[0][0] == "left"
+    assert run("check", "--shallow").code == 1, "it is known to be lost"
 
 
 def test_tables_are_for_people_and_tabs_for_programs(
