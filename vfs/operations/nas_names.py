@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from urllib.parse import unquote
 from vfs import names
 from vfs.core import Kelp
 from vfs.errors import InvalidName, NasFault, ObjectMissing
+from vfs.model import ROOT_ID
 from vfs.nas_model import NAMES
 from vfs.operations import changes
 from vfs.storage.nas_store import NasSeen
@@ -36,9 +38,10 @@ class Notes:
         self._by_name: dict[str, list[Note]] = {}
         self.greatest = 0
         for name, info in survey(kelp, NAMES):
-            if name.isdigit() and info.kind == "file" and info.size <= _NOTE_SIZE:
-                note = _read_note(kelp, int(name))
-                self.greatest = max(self.greatest, int(name))
+            id = number_of(name)
+            if id is not None and info.kind == "file" and info.size <= _NOTE_SIZE:
+                note = _read_note(kelp, id)
+                self.greatest = max(self.greatest, id)
                 if note is not None:
                     self._by_name.setdefault(note.nas_name, []).append(note)
 
@@ -46,6 +49,12 @@ class Notes:
         found = self._by_name.get(nas_name, [])
         exact = [note for note in found if note.folder == folder]
         return exact[0] if len(exact) == 1 else found[0] if len(found) == 1 else None
+
+
+def number_of(name: str) -> int | None:
+    """The id of an entry, after which Kelp called something; None for what somebody else called so."""
+    id = int(name) if re.fullmatch(r"[1-9][0-9]{0,15}", name) else 0
+    return id if id > ROOT_ID else None
 
 
 def _read_note(kelp: Kelp, id: int) -> Note | None:

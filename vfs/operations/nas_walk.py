@@ -88,7 +88,7 @@ class Walk:
         self.taken = Taken(**{**noted["taken"], "left": [(path, why) for path, why in noted["taken"]["left"]]})
         self._at = int(noted["at"])  # the last folder that is done
         self.batch: list[Found] = []
-        self._twins: list[tuple[Found, str]] = []  # and the NAS name of who has its name
+        self.twins: list[tuple[Found, str]] = []  # and the NAS name of who has its name
         self._paths: dict[int, str] = {}  # of the folders that the batch is of
         self._keys: dict[tuple[int, str], str] = {}  # (folder, key) → NAS name that has it in this batch
         self._begun: set[int] = set()  # folders of which a part is committed
@@ -110,7 +110,7 @@ class Walk:
     def _next(self) -> list[tuple[int, str]]:
         with self.kelp.database.scan() as tx:
             found = rows.next_folders(tx, self._at, _AHEAD)
-        if found or not (self.batch or self._twins):
+        if found or not (self.batch or self.twins):
             return found
         self.flush()
         return self._next()
@@ -139,14 +139,14 @@ class Walk:
 
     @property
     def is_full(self) -> bool:
-        return len(self.batch) + len(self._twins) >= _BATCH
+        return len(self.batch) + len(self.twins) >= _BATCH
 
     def add(self, found: Found) -> None:
         """Into the batch, unless something there has its name."""
         if found.is_named:
             for key in (wanted := taking.keys(self.kelp, found)):
                 if (found.parent_id, key) in self._keys:
-                    self._twins.append((found, self._keys[found.parent_id, key]))
+                    self.twins.append((found, self._keys[found.parent_id, key]))
                     return
             self._keys |= {(found.parent_id, key): found.nas_name for key in wanted}
         self.batch.append(found)
@@ -166,10 +166,10 @@ class Walk:
                 self.taken.count(found)
             taking.insert(self.kelp, tx, batch)
             self.inserted(tx, batch)
-            for found, other in self._twins:
+            for found, other in self.twins:
                 self.take_twin(tx, found, other)
             self._ask_for_notes(tx, [found for found in batch if taking.needs_note(found)])
-        self.batch, self._twins, self._keys, self._paths, self._begun = [], [], {}, {}, set()
+        self.batch, self.twins, self._keys, self._paths, self._begun = [], [], {}, {}, set()
         self._report(self.taken)
 
     def inserted(self, tx: Tx, batch: list[Found]) -> None:
@@ -185,7 +185,7 @@ class Walk:
             if not names:
                 kept.append(found)
             elif found.nas_name not in names:
-                self._twins.append((found, min(names)))
+                self.twins.append((found, min(names)))
         return kept
 
     def _ask_for_notes(self, tx: Tx, found: list[Found]) -> None:

@@ -20,7 +20,7 @@ from vfs.model import ROOT_ID, State
 from vfs.nas_model import FOREIGN, TEMPORARY, TRASH, VERSIONS
 from vfs.operations import changes, nas_walk, taking
 from vfs.operations.adopting import mark, require_unused
-from vfs.operations.nas_names import Notes, survey, time_of, unescaped, unprefixed, unstamp, usable
+from vfs.operations.nas_names import Notes, number_of, survey, time_of, unescaped, unprefixed, unstamp, usable
 from vfs.operations.nas_walk import Report, Taken, Walk, below, no_report
 from vfs.operations.taking import Found
 from vfs.settings import Settings
@@ -75,7 +75,7 @@ class Recovery(Walk):
         self._refused = kelp.nas.properties.refused | frozenset(kelp.settings.nas.refused)
         with self.change() as tx:
             # Rows whose names are noted get their old ids; those of all others must not meet them.
-            versions = (int(seen.name) for seen in survey(kelp, VERSIONS) if seen.name.isdigit())
+            versions = (number_of(seen.name) or 0 for seen in survey(kelp, VERSIONS))
             last = rows.last_id(tx)
             rows.number_from(tx, max(self._notes.greatest, last, *versions, 1))
             self._used |= rows.ids_upto(tx, self._notes.greatest)
@@ -113,8 +113,9 @@ class Recovery(Walk):
         if found.stamp is None or owner is None or owner.is_folder or found.info.kind != "file":
             super().take_twin(tx, found, other)
         elif found.nas_name not in rows.version_paths(tx, owner.id):
-            key = names.nas_key(found.nas_name, self.kelp.nas.properties.folds_case)
-            own: dict[str, object] = {"stamp": found.stamp, "nas_desired_name": found.nas_name, "nas_desired_key": key}
+            last = found.nas_name.rpartition("/")[2]
+            key = names.nas_key(last, self.kelp.nas.properties.folds_case)
+            own: dict[str, object] = {"stamp": found.stamp, "nas_desired_name": last, "nas_desired_key": key}
             self._add_version(tx, owner.id, found.stamp, Seen(found.parent_id, found.nas_name, found.info), own)
 
     # --- the trash ---
@@ -127,18 +128,27 @@ class Recovery(Walk):
             if item is None or seen.info.kind != "folder" or not _is_uuid(item[1]):
                 self.taken.leave(path, "no item of the trash")
                 continue
-            inside = list(survey(self.kelp, path))
-            for number, thing in enumerate(inside):
-                judged = taking.refusal(thing.name, thing.info) or self._found(ROOT_ID, path, thing)
-                if isinstance(judged, str) or number:
-                    self.taken.leave(
-                        below(path, thing.name), str(judged) if not number else "a second thing in the item"
-                    )
-                    continue
-                self.add(_trashed(judged, path, item[1]))
+            self._take_item(path, item[1])
             if self.is_full:
                 self._flush_trash()
         self._flush_trash()
+
+    def _take_item(self, path: str, entry_uuid: str) -> None:
+        """One file or folder; older registrations of the file may be beside it (keep-dated)."""
+        first: Found | None = None
+        for thing in self._newest_first(survey(self.kelp, path)):
+            refused = taking.refusal(thing.name, thing.info)
+            if refused:
+                self.taken.leave(below(path, thing.name), refused)
+                continue
+            found = _trashed(self._found(ROOT_ID, path, thing), path, entry_uuid)
+            if first is None:
+                first = found
+                self.add(found)
+            elif found.name == first.name:
+                self.twins.append((found, first.nas_name))
+            else:
+                self.taken.leave(found.nas_name, "a second thing in an item of the trash")
 
     def _flush_trash(self) -> None:
         with self.kelp.database.read() as tx:
@@ -161,16 +171,17 @@ class Recovery(Walk):
         for seen in survey(self.kelp, VERSIONS):
             path = f"{VERSIONS}/{seen.name}"
             files = sorted(survey(self.kelp, path)) if seen.info.kind == "folder" else [seen]
-            if not (seen.name.isdigit() and self._is_file(int(seen.name))):
+            id = number_of(seen.name)
+            if id is None or not self._is_file(id):
                 self.taken.leave(path, f"{len(files)} older contents of a file that nobody can tell")
                 continue
             with self.change() as tx:
-                there = rows.version_paths(tx, int(seen.name))
+                there = rows.version_paths(tx, id)
                 for name, info in files:
                     inner = f"{path}/{name}"
                     stamp = name.partition("~")[0]
                     if inner not in there and info.kind == "file" and time_of(stamp) is not None:
-                        self._add_version(tx, int(seen.name), stamp, Seen(ROOT_ID, inner, info), {})
+                        self._add_version(tx, id, stamp, Seen(ROOT_ID, inner, info), {})
 
     def _is_file(self, id: int) -> bool:
         """A file that a note told to be this one."""

@@ -261,8 +261,14 @@ def test_adopted_files_of_which_every_registration_stays(tmp_path: Path, drive_i
         on_nas = old.raw_nas()
         assert on_nas[f"b/{adopted.STAMP}__y.txt"] == b"1" and len(on_nas) == 4
         nas = old.root
+        uuid = old.trash("b/y.txt")
+        old.settle_down()
+        assert len([path for path in old.raw_nas(private=True) if path.startswith(".trash/") and "y.txt" in path]) == 3
     assert recover(tmp_path / "new", nas, **dated).left == []
     new = drive_in("new", nas_root=nas, **dated)
-    assert (new.read("b/y.txt"), new.versions("b/y.txt")) == (b"3", [b"2", b"1"])
+    new.restore(uuid)
     new.settle_down()
-    assert new.raw_nas() == on_nas
+    assert (new.read("y.txt"), new.versions("y.txt")) == (b"3", [b"2", b"1"])
+    assert {path: content for path, content in new.raw_nas().items() if content} == {
+        path.removeprefix("b/"): content for path, content in on_nas.items() if content
+    }
