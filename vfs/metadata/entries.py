@@ -233,6 +233,22 @@ class Entries:
                  AND e.parent_id = :folder AND e.state = 'ACTIVE' LIMIT 1"""
         return self._tx.one(sql, folder=folder_id, key=nas_key, but=but, version=but_version) is not None
 
+    def nas_names_taken(self, folder_id: int, nas_keys: Sequence[str], entry_id: int) -> set[str]:
+        """Those of these NAS names that entries of the folder have, or older contents of others than `entry_id`."""
+        taken: set[str] = set()
+        for at in range(0, len(nas_keys), _MOST_MARKS):
+            piece = nas_keys[at : at + _MOST_MARKS]
+            marks = ", ".join(f":k{n}" for n in range(len(piece)))
+            values: dict[str, object] = {f"k{n}": key for n, key in enumerate(piece)}
+            sql = f"""SELECT nas_desired_key FROM entries
+                      WHERE parent_id = :folder AND nas_desired_key IN ({marks}) AND state = 'ACTIVE'
+                      UNION ALL
+                      SELECT v.nas_desired_key FROM versions v JOIN entries e ON e.id = v.entry_id
+                      WHERE v.nas_desired_key IN ({marks}) AND v.state = 'kept' AND v.entry_id <> :entry
+                      AND e.parent_id = :folder AND e.state = 'ACTIVE'"""
+            taken |= {row[0] for row in self._tx.all(sql, folder=folder_id, entry=entry_id, **values)}
+        return taken
+
     def placing(self, id: int) -> tuple[str | None, bool, int, str]:
         """nas_stamp, born_litter, registered_ns, nas_desired_name of a row."""
         sql = "SELECT nas_stamp, born_litter, registered_ns, nas_desired_name FROM entries WHERE id = :id"

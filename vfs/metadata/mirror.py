@@ -148,7 +148,8 @@ class Mirror:
                WHERE e.parent_id IS NOT NULL AND (
                    e.nas_status = 'SYNCING'
                 OR e.state = 'ACTIVE' AND p.state IS DISTINCT FROM 'DELETED' AND (
-                       p.id IS NULL OR e.nas_name IS DISTINCT FROM e.nas_desired_name OR e.nas_parent_id IS DISTINCT FROM e.parent_id
+                       p.id IS NULL OR e.nas_name IS DISTINCT FROM e.nas_desired_name
+                    OR e.nas_parent_id IS DISTINCT FROM e.parent_id
                     OR e.nas_content_id IS DISTINCT FROM e.content_id)
                 OR e.state = 'TRASHED' AND (e.nas_name IS NULL OR e.nas_name NOT LIKE '.trash/%')
                 OR e.state = 'DELETED' AND e.nas_name IS NOT NULL AND n.state <> 'DELETED'
@@ -276,13 +277,14 @@ class Mirror:
         return [row[0] for row in rows]
 
     def places_of(self, content_id: str, but: int) -> list[tuple[int, int]]:
-        """(entry, nas_parent_id) of the places recorded to have a content: files of other entries, and versions."""
+        """(entry, nas_parent_id) of the places recorded to have a content: files of other entries, their versions, and
+        its own kept ones."""
         return self._tx.all(
             """SELECT id, nas_parent_id FROM entries
                WHERE nas_content_id = :content AND nas_name IS NOT NULL AND id <> :but
                UNION ALL
                SELECT entry_id, nas_parent_id FROM versions
-               WHERE content_id = :content AND nas_path IS NOT NULL AND entry_id <> :but""",
+               WHERE content_id = :content AND nas_path IS NOT NULL AND (entry_id <> :but OR state = 'kept')""",
             content=content_id,
             but=but,
         )

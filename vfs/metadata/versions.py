@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from vfs import names
@@ -92,20 +93,28 @@ class Versions:
             id=entry_id,
         )
 
-    def place(self, uuid: str, stamp: str, nas_name: str, nas_key: str) -> None:
-        """The name that its file in the tree shall have."""
-        sql = "UPDATE versions SET stamp = :stamp, nas_desired_name = :name, nas_desired_key = :key WHERE uuid = :uuid"
-        self._tx.run(sql, uuid=uuid, stamp=stamp, name=nas_name, key=nas_key)
+    def place(self, places: Iterable[tuple[str, str, str, str]]) -> None:
+        """The names that their files in the tree shall have: (uuid, stamp, name, key) of each."""
+        self._tx.many(
+            "UPDATE versions SET stamp = :stamp, nas_desired_name = :name, nas_desired_key = :key WHERE uuid = :uuid",
+            [{"uuid": uuid, "stamp": stamp, "name": name, "key": key} for uuid, stamp, name, key in places],
+        )
 
     # --- what the NAS has of them ---
 
     def on_nas(self, entry_id: int) -> list[tuple[Any, ...]]:
         """(uuid, state, content id, created_ns, desired name, nas_parent_id, nas_path, size, mtime_ns, inode) of
-        versions not purged, oldest first."""
+        versions not purged, oldest first. Those in the tree that are where they shall be are left out: there can be
+        thousands."""
         return self._tx.all(
-            """SELECT uuid, state, content_id, created_ns, nas_desired_name,
-                      nas_parent_id, nas_path, nas_size, nas_mtime_ns, nas_inode FROM versions
-               WHERE entry_id = :id AND state <> 'purged' ORDER BY replaced_ns, uuid""",
+            """SELECT v.uuid, v.state, v.content_id, v.created_ns, v.nas_desired_name,
+                      v.nas_parent_id, v.nas_path, v.nas_size, v.nas_mtime_ns, v.nas_inode
+               FROM versions v JOIN entries e ON e.id = v.entry_id
+               WHERE v.entry_id = :id AND v.state <> 'purged'
+               AND NOT (v.state = 'kept' AND v.nas_desired_name IS NOT NULL AND e.state = 'ACTIVE'
+                        AND v.nas_parent_id IS NOT DISTINCT FROM e.parent_id
+                        AND v.nas_path IS NOT DISTINCT FROM v.nas_desired_name)
+               ORDER BY v.replaced_ns, v.uuid""",
             id=entry_id,
         )
 

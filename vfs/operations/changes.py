@@ -158,16 +158,26 @@ def place_versions(kelp: Kelp, tx: Tx, entry_id: int) -> None:
     entry = tx.entries.get(entry_id) if kept else None
     if entry is None or entry.parent_id is None:
         return
-    refused = kelp.nas.properties.refused | frozenset(kelp.settings.nas.refused)
-    for version, stamp, nas_name, nas_key in kept:
-        adopted = nas_name if nas_name == names.escape(entry.name, refused) else None
-        place = nas_place(
-            kelp, tx, entry.parent_id, entry.name, entry.kind, (0, version), stamp, adopted=adopted, version=version
-        )
-        if place["nas_desired_key"] != nas_key or place["nas_desired_name"] != nas_name:
-            tx.versions.place(
-                version, str(place["nas_stamp"] or stamp), str(place["nas_desired_name"]), str(place["nas_desired_key"])
-            )
+    properties = kelp.nas.properties
+    refused = properties.refused | frozenset(kelp.settings.nas.refused)
+    plain = names.escape(entry.name, refused)
+    wanted: dict[str, tuple[str, str, str, str]] = {}
+    clashing = []
+    for version, stamp, nas_name, _ in kept:
+        name = nas_name if nas_name == plain else names.nas_file_name(stamp, entry.name, version, refused)
+        key = names.nas_key(name, properties.folds_case)
+        if key in wanted:
+            clashing.append((version, stamp))
+        else:
+            wanted[key] = (version, stamp, name, key)
+    for key in tx.entries.nas_names_taken(entry.parent_id, list(wanted), entry_id):
+        clashing.append(wanted.pop(key)[:2])
+    before = set(kept)
+    tx.versions.place(place for place in wanted.values() if place not in before)
+    for version, stamp in clashing:
+        place = nas_place(kelp, tx, entry.parent_id, entry.name, entry.kind, (0, version), stamp, version=version)
+        chosen = (place["nas_stamp"], place["nas_desired_name"], place["nas_desired_key"])
+        tx.versions.place([(version, *map(str, chosen))])  # type: ignore[list-item]  # three of them
 
 
 def choose_nas_names(kelp: Kelp, tx: Tx, entry_id: int) -> None:

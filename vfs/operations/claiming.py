@@ -178,10 +178,10 @@ def _move_aside(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, holder: int,
     situation = read(kelp, tx, holder, 0)
     source = situation.recorded.spot
     if version is not None:
-        source = next((v.spot for v in situation.versions if v.uuid == version), None)
-    if source is None:
+        source = next((v.spot for v in situation.versions if v.uuid == version), None)  # None: in place
+    if source is None and version is None:
         return
-    if source in _rightful(situation):  # two changes at once chose one name, and this one comes second
+    if source is None or source in _rightful(situation):  # two changes at once chose one name: this one comes second
         changes.choose_nas_names(kelp, tx, entry_id)
         tx.events.put_off(entry_id, claims.now_ns + _BUSY_NS)
         return
