@@ -96,7 +96,8 @@ class ServerProcess:
         """SIGTERM; it must end by itself, in order."""
         for process in self.processes():
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=30) == 0, self.log_text()[-3000:]
+            code = process.wait(timeout=30)
+            assert code == 0, f"it ended with {code}:\n{self.log_text()[-3000:]}"
 
     def processes(self) -> list[subprocess.Popen[bytes]]:
         """The server, and the worker where there is one."""

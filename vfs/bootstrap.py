@@ -16,7 +16,7 @@ from vfs.core import Clock, JobQueue, Kelp, NoQueue, SystemClock
 from vfs.crypto.attempts import Attempts
 from vfs.crypto.passwords import Passwords
 from vfs.errors import ConfigurationError, NasDown, StoreUnavailable
-from vfs.escrow import Allowance, Ample, Escrow
+from vfs.escrow import Allowance, Ample, Escrow, Seen
 from vfs.holds import Holds, News
 from vfs.metadata import taking, transfer
 from vfs.metadata.database import Database
@@ -91,6 +91,7 @@ def build(
             escrow=Escrow(),
             allowance=Allowance(),
             nas_ample=Ample(),
+            within_limits=Seen(),
             close=close,
         )
     except BaseException:

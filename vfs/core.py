@@ -10,7 +10,7 @@ from typing import Protocol
 from vfs.background import Background
 from vfs.crypto.attempts import Attempts
 from vfs.crypto.passwords import Passwords
-from vfs.escrow import Allowance, Ample, Escrow
+from vfs.escrow import Allowance, Ample, Escrow, Seen
 from vfs.holds import Holds
 from vfs.metadata.database import Database
 from vfs.settings import Settings
@@ -74,4 +74,5 @@ class Kelp:
     escrow: Escrow  # bytes that this process may bring in
     allowance: Allowance  # … and that its restores may bring back
     nas_ample: Ample  # the NAS had room a moment ago
+    within_limits: Seen  # the cache was, as far as this process saw
     close: Callable[[], None]

@@ -139,3 +139,9 @@ class Ample:
             return False
         self._left -= size  # what is lost when two do it at once is less than what a second brings
         return self._left >= 0
+
+
+class Seen:
+    """The version of the database in which this process last looked whether anything must leave the cache."""
+
+    version: int | str | None = None

@@ -176,6 +176,7 @@ def _write(kelp: Kelp, found: Holdings) -> None:
 def look(kelp: Kelp) -> Done:
     """A batch: how full the cache is, for all who want to know, and an alert when it nearly is."""
     before = known(kelp)
+    kelp.within_limits.version = None  # others may have filled the cache's disk
     if is_due(kelp, before):
         found, base = _measure(kelp)
         note(kelp, found, before)

@@ -36,6 +36,7 @@ _SLACK = 0.05  # seconds beyond those in which all readers have published
 _ABANDONED_NS = 300 * _SECOND  # who has not ended by then has died
 _MINE = 120.0  # seconds after which nothing of what was marked is touched any more: another may have taken it over
 _ABSURD_NS = 3600 * _SECOND
+_ROUNDS = 20  # of one run: more may come in than goes, for a while
 _LONGEST_SEARCH = 2.0  # seconds; a vain search is repeated after so many times as long as what adds up
 _THREADS = 4  # that look at files of the NAS
 
@@ -55,20 +56,32 @@ def run(kelp: Kelp) -> Done:
     if not nas_outage.is_up(kelp):
         return Done()
     done = _go_on(kelp)
-    noted = cache_limits.known(kelp)
-    if not cache_limits.is_due(kelp, noted):
-        return done
-    found = cache_limits.measure(kelp)
-    cache_limits.note(kelp, found, noted)
-    if found.limit is None or found.clean + found.pending <= found.limit * _BEGIN:
-        return done
+    for _ in range(_ROUNDS):
+        noted, version = cache_limits.known(kelp), kelp.database.version()
+        if version is not None and version == kelp.within_limits.version:
+            break
+        if not cache_limits.is_due(kelp, noted):
+            break
+        found = cache_limits.measure(kelp)
+        cache_limits.note(kelp, found, noted)
+        if found.limit is None or found.clean + found.pending <= found.limit * _BEGIN:
+            kelp.within_limits.version = version
+            break
+        evicted = _evict_beyond(kelp, found)
+        done = Done(done.count + evicted.count, done.bytes + evicted.bytes)
+    return done
+
+
+def _evict_beyond(kelp: Kelp, found: Holdings) -> Done:
+    """What `found` says is too much."""
     began = time.monotonic()
-    evicted = evict(kelp, _to_go(found, freeing.delete_pending(kelp)))
+    wanted = _to_go(found, freeing.delete_pending(kelp))
+    evicted = evict(kelp, wanted)
     after = cache_limits.measure(kelp)
-    if after.limit is not None and after.clean > after.limit:  # no more may go: not looked for again so soon
+    if evicted.bytes < wanted:  # no more may go: not looked for again so soon
         after = replace(after, took=after.took + min(time.monotonic() - began, _LONGEST_SEARCH))
     cache_limits.note(kelp, after, None)
-    return Done(done.count + evicted.count, done.bytes + evicted.bytes)
+    return evicted
 
 
 def _to_go(found: Holdings, pending: Done) -> int:
