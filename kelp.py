@@ -48,7 +48,7 @@ from cli.serving import end, make_private, require_free, serve_until, stop_on_si
 from dav_provider.app import check_settings, make_app
 from dav_provider.http_server import make_server
 from dav_provider.recording import Recorder
-from jobs import batches, diagnosing, redis_queue, runner
+from jobs import batches, diagnosing, numbers, redis_queue, runner
 from jobs import worker as queue_worker
 from jobs.jobs_lock import JobsLock
 from jobs.queue import InProcessQueue
@@ -158,7 +158,10 @@ def _serve(
 
 def _work(settings: Settings, stop: threading.Event, ready: Callable[[], None]) -> None:
     """One process of `kelp worker` until `stop`."""
-    with _drive(settings, "worker") as kelp, counts.shared(settings.data / "metrics", "worker"):
+    with contextlib.ExitStack() as undo:
+        kelp = undo.enter_context(_drive(settings, "worker"))
+        counting = undo.enter_context(counts.shared(settings.data / "metrics", "worker"))
+        undo.enter_context(numbers.shown(kelp, counting))
         queue_worker.run(kelp, stop, ready)
 
 

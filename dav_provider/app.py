@@ -21,7 +21,7 @@ from dav_provider.errors import answer_for, status_of
 from dav_provider.forwarding import Front
 from dav_provider.front import FrontProvider
 from dav_provider.health import HEALTHY, READY, Health
-from dav_provider.metrics_page import METRICS, MetricsPage, allowed
+from dav_provider.metrics_page import METRICS, MetricsPage
 from dav_provider.paths import MOUNT, MOUNT_HREF
 from dav_provider.provider import ALLOW, REQUEST_KEY, START_KEY, KelpProvider
 from dav_provider.request import Answer, Environ, Headers, Request, StartResponse, WsgiApp, close, send, text_answer
@@ -30,6 +30,7 @@ from vfs.core import Kelp
 from vfs.counts import Counting
 from vfs.errors import KelpError
 from vfs.operations import reading
+from vfs.operations.onlookers import Onlookers
 from vfs.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ _DIRECT = frozenset(("OPTIONS", "GET", "HEAD", "PUT", "PROPFIND", "LOCK", "UNLOC
 def check_settings(settings: Settings) -> None:
     """Raises ConfigurationError for what `make_app` would refuse."""
     Front.of(settings.server)
-    allowed(settings.telemetry.metrics_for)
+    Onlookers(settings.telemetry)
 
 
 def make_app(kelp: Kelp, counting: Counting | None = None) -> WsgiApp:

@@ -6,21 +6,16 @@ else a proxy on this machine would show the page to the world.
 
 from __future__ import annotations
 
-import ipaddress
-from typing import TypeAlias
-
 from dav_provider.caller import admit
-from dav_provider.forwarding import parse_address
 from dav_provider.request import Answer, Request, text_answer
 from vfs import metrics
 from vfs.core import Kelp
 from vfs.counts import Counting
-from vfs.errors import ConfigurationError
 from vfs.model import Role
 from vfs.operations.measuring import Page
+from vfs.operations.onlookers import Onlookers
 
 METRICS = "/metrics"
-_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class MetricsPage:
@@ -28,7 +23,7 @@ class MetricsPage:
         """Raises ConfigurationError for an address in the settings that is none."""
         self._kelp = kelp
         self._page = Page(kelp, counting)
-        self._allowed = allowed(kelp.settings.telemetry.metrics_for)
+        self._onlookers = Onlookers(kelp.settings.telemetry)
 
     def answer(self, request: Request) -> Answer:
         if request.method not in ("GET", "HEAD"):
@@ -38,22 +33,9 @@ class MetricsPage:
         )
 
     def _refusal(self, request: Request) -> Answer | None:
-        if is_among(request.client_address, self._allowed):
+        if self._onlookers.include(request.client_address):
             return None
         refused = admit(self._kelp, request)
         if refused is None and request.caller.role != Role.ADMIN:
             return text_answer(403, "Only administrators may see this.")
         return refused
-
-
-def allowed(entries: tuple[str, ...]) -> tuple[_Network, ...]:
-    """Raises ConfigurationError."""
-    try:
-        return tuple(ipaddress.ip_network(entry) for entry in entries)
-    except ValueError as error:
-        raise ConfigurationError(f"wrong value for telemetry.metrics_for: {error}") from error
-
-
-def is_among(address: str | None, networks: tuple[_Network, ...]) -> bool:
-    ip = parse_address(address) if address else None
-    return ip is not None and any(ip in network for network in networks)

@@ -174,6 +174,7 @@ class Log:
 class Telemetry:
     endpoint: str = ""  # of an OpenTelemetry collector, OTLP over HTTP: http://host:4318
     metrics_for: tuple[str, ...] = ("127.0.0.0/8", "::1/128")  # addresses that may read /metrics without a log-in
+    worker_port: int = 0  # where `kelp worker` serves /metrics too, on a machine without a server; 0: nowhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,8 +331,9 @@ def _completed(settings: Settings) -> Settings:
     database = settings.database.url or f"sqlite:///{data / 'kelp.db'}"
     cache = settings.cache.url or str(data / "cache")
     server = settings.server
-    if not 0 <= server.port <= 65535:
-        raise ConfigurationError(f"wrong value for server.port: {server.port}")
+    for name, port in (("server.port", server.port), ("telemetry.worker_port", settings.telemetry.worker_port)):
+        if not 0 <= port <= 65535:
+            raise ConfigurationError(f"wrong value for {name}: {port}")
     _check_least(settings)
     _check_words(settings)
     if (server.tls_cert is None) != (server.tls_key is None):

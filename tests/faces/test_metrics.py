@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -257,3 +259,30 @@ def test_settings_are_refused_before_anything_is_made(tmp_path: Path) -> None:
     assert server.process.wait(30) == 1
     assert "telemetry.metrics_for" in server.log_text()
     assert not (server.data / "metrics").exists()
+
+
+@pytest.mark.skipif(engines.CHOSEN.queue != "redis", reason="only there are workers")
+def test_workers_are_seen_beside_the_server_and_on_a_port_of_their_own(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with server_process(tmp_path, telemetry_worker_port=port) as server:
+        put(server, "a.txt")
+        until(lambda: (number(scrape(server), "mirrored_total", outcome="done") or 0) >= 1)
+        assert number(scrape(server), "processes", kind="worker") == 2
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+            connection.request("GET", "/metrics")
+            numbers = parsed(connection.getresponse().read().decode())
+        assert (number(numbers, "mirrored_total", outcome="done") or 0) >= 1
+        assert (number(numbers, "processes", kind="server") or 0) >= 1
+    with server_process(tmp_path / "b", telemetry_worker_port=port, telemetry_metrics_for="192.0.2.1") as server:
+        until(lambda: _status(port) == 403)
+
+
+def _status(port: int) -> int:
+    try:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().status
+    except OSError:
+        return 0
