@@ -37,12 +37,14 @@ _STAGES = ("cache", "files", "versions", "rest")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the scrub is. Counts are of this round; `after` and `part` tell where in the stage it goes on."""
+    """How far the scrub is. Counts are of this round; `after` tells where in the stage it goes on, and `part` how much
+    of the content `within`, of the file that comes next, was read."""
 
     round_ns: int = 0  # when it began
     stage: str = "rest"
     after: str = ""
     part: int = 0
+    within: str = ""
     things: int = 0  # objects, and files on the NAS
     bytes: int = 0
     repaired: int = 0
@@ -222,28 +224,33 @@ def _file(turn: _Turn, held: Held, name: str) -> None:
     the rest of it does not matter."""
     with turn.kelp.database.read() as tx:
         content = tx.contents.get(held.content_id or "")
-    parts = len(content.parts) if content else 0
-    while content is not None:
-        verdict = verifying.on_nas(turn.kelp, held, content, turn.at.part, turn.pace)
-        if verdict is not Verdict.RIGHT or turn.at.part + 1 >= parts:
-            if verdict is Verdict.RIGHT:
-                turn.files.append((held, content.id))
+    if content is None:
+        _done(turn, Verdict.UNDER_WAY, name)
+        return
+    if turn.at.within != content.id:
+        turn.at = replace(turn.at, within=content.id, part=0)
+    offset = sum(part.size for part in content.parts[: turn.at.part])
+    for part in content.parts[turn.at.part :] or (None,):
+        verdict = verifying.on_nas(turn.kelp, held, part, offset, turn.pace)
+        if verdict is not Verdict.RIGHT:
             _done(turn, verdict, name)
             return
+        offset += part.size if part else 0
         turn.at = replace(turn.at, part=turn.at.part + 1)
-        if turn.is_over():
+        if turn.is_over() and turn.at.part < len(content.parts):
             return
-    _done(turn, Verdict.UNDER_WAY, name)
+    turn.files.append((held, content.id))
+    _done(turn, Verdict.RIGHT, name)
 
 
 def _done(turn: _Turn, verdict: Verdict, name: str) -> None:
     turn.count(verdict)
-    turn.at = replace(turn.at, after=name, part=0, things=turn.at.things + 1)
+    turn.at = replace(turn.at, after=name, part=0, within="", things=turn.at.things + 1)
 
 
 def _next_stage(turn: _Turn) -> None:
     stage = _STAGES[_STAGES.index(turn.at.stage) + 1]
-    turn.at = replace(turn.at, stage=stage, after="", part=0)
+    turn.at = replace(turn.at, stage=stage, after="", part=0, within="")
     if stage == "rest":
         turn.at = replace(turn.at, ended_ns=turn.kelp.clock.now_ns())
 

@@ -18,7 +18,7 @@ from vfs import metrics
 from vfs.core import Kelp
 from vfs.errors import ContentCorrupt, KelpError, NasDown, NasFault, ObjectMissing, StoreUnavailable
 from vfs.metadata.verifying import Found, Held
-from vfs.model import ByteRange, Content
+from vfs.model import ByteRange, Part
 from vfs.operations import learning, repairing
 from vfs.operations.checks import recorded
 from vfs.storage.object_store import Remembering
@@ -90,15 +90,15 @@ def _repaired(repair: Callable[[], bool]) -> Verdict:
         return Verdict.LEFT
 
 
-def on_nas(kelp: Kelp, held: Held, content: Content, part: int, pace: Pace) -> Verdict:
-    """One part of a file on the NAS. Raises NasDown, StoreUnavailable."""
+def on_nas(kelp: Kelp, held: Held, part: Part | None, offset: int, pace: Pace) -> Verdict:
+    """One part (None: it is empty) of a file on the NAS, which begins at `offset`. Raises NasDown, StoreUnavailable."""
     place = _place(kelp, held)
     if place is None:
         return Verdict.UNDER_WAY
-    verify = partial(_has_part, kelp, content, part, pace)
+    verify = partial(_has_part, kelp, part, offset, pace)
     if recorded.wrong(kelp, held, place, verify) is None:
         return Verdict.RIGHT
-    found = recorded.certainly_wrong(kelp, held, partial(_has_part, kelp, content, part, Pace(float("inf"))))
+    found = recorded.certainly_wrong(kelp, held, partial(_has_part, kelp, part, offset, Pace(float("inf"))))
     if found is None:
         return Verdict.UNDER_WAY
     now, path, wrong = found
@@ -119,11 +119,9 @@ def _place(kelp: Kelp, held: Held) -> str | None:
         return place[0]
 
 
-def _has_part(kelp: Kelp, content: Content, number: int, pace: Pace, _: Held, path: str) -> bool:
-    if not content.parts:
+def _has_part(kelp: Kelp, part: Part | None, offset: int, pace: Pace, _: Held, path: str) -> bool:
+    if part is None:
         return True
-    part = content.parts[number]
-    offset = sum(each.size for each in content.parts[:number])
     try:
         with _Afresh(kelp.nas, path):
             pieces = kelp.nas.read(path, ByteRange(offset, offset + part.size))

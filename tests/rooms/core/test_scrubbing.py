@@ -243,6 +243,23 @@ def test_it_goes_on_where_it_was(sound: Drive) -> None:
     assert (at.things, at.bytes) == (whole.things, whole.bytes) and len(seen) > whole.things
 
 
+def test_a_file_that_changes_between_two_turns_is_read_from_its_beginning(sound: Drive) -> None:
+    sound.put("many", os.urandom(2 * PART_SIZE + 5))
+    sound.mirror()
+    scrub(sound)
+    sound.clock.advance(16 * DAY)
+    while scrubbing.progress(sound.kelp).part == 0:
+        scrubbing.run(sound.kelp, 0.0001, now=Ticking().now)
+    data = os.urandom(2 * PART_SIZE + 6)
+    sound.put("many", data)
+    sound.mirror()
+    sound.damaged = True
+    planted.rot(planted.nas_file(sound, "many"))
+    scrubbing.run(sound.kelp)
+    assert scrubbing.progress(sound.kelp).repaired == 1
+    require_sound(sound)
+
+
 class Ticking(Watch):
     def now(self) -> float:
         self.at += 0.00004
