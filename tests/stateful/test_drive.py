@@ -99,12 +99,15 @@ class DriveMachine(PeopleAtWork):
             shutil.rmtree(self.folder)
 
     def _expected(self) -> Iterable[tuple[Path, bytes | None]]:
-        """Where registrations stay, the older ones of a file lie beside it."""
+        """Where registrations stay, the older ones of a file lie beside it; not those of litter."""
+        with self.kelp.database.read() as tx:
+            in_tree = {row[0] for row in tx.all("SELECT uuid FROM versions WHERE stamp IS NOT NULL")}
         for path, node in self.model.tree.items():
             yield path, node.content
-            if self.settings_of_drive and node.content is not None:
+            if node.content is not None:
                 for version in versioning.list_versions(self.kelp, self.users[0], self.entry_id(path)):
-                    yield path, b"".join(versioning.open_version(self.kelp, self.users[0], version.uuid).chunks())
+                    if version.uuid in in_tree:
+                        yield path, b"".join(versioning.open_version(self.kelp, self.users[0], version.uuid).chunks())
 
     def _nas(self) -> list[tuple[Path, bool, bytes]]:
         """What people see on the NAS, in the model's terms."""
