@@ -275,6 +275,7 @@ def test_workers_are_seen_beside_the_server_and_on_a_port_of_their_own(tmp_path:
             numbers = parsed(connection.getresponse().read().decode())
         assert (number(numbers, "mirrored_total", outcome="done") or 0) >= 1
         assert (number(numbers, "processes", kind="server") or 0) >= 1
+    (tmp_path / "b").mkdir()
     with server_process(tmp_path / "b", telemetry_worker_port=port, telemetry_metrics_for="192.0.2.1") as server:
         until(lambda: _status(port) == 403)
 
