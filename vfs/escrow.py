@@ -14,6 +14,7 @@ import threading
 import time
 
 LIFETIME = 120.0  # seconds until the database counts a grant as void
+_TAKERS = 4  # processes that may restore a large object at the same time
 RELIABLE = 60.0  # … and while its process may rely on it: a commit that began by then has ended long before that
 
 
@@ -111,11 +112,12 @@ class Allowance:
         self._untouched = False
 
     def take(self, size: int, stamp: tuple[int, int], room: int, most: int) -> bool:
-        """At the look `stamp` there was `room`; of that this process may use `most`, or a single larger object."""
+        """At the look `stamp` there was `room`; of that this process may use `most`, or a single object that is larger,
+        but not so large that several processes which do so could not."""
         with self._guard:
             if stamp != self._stamp:
                 self._stamp, self._left, self._untouched = stamp, min(room, most), True
-            if size > self._left and not (self._untouched and size <= room):
+            if size > self._left and not (self._untouched and size <= room // _TAKERS):
                 return False
             self._left -= size
             self._untouched = False

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 _AT_ONCE = 4  # files that are restored at the same time
 _AHEAD = 32  # … or wait for it
 _PAGE = 1000
+_TRIES = 20  # each brings a share of the cache's limit, or finds somebody else at work on the same objects
 _IN_A_ROUND = 200  # contents of pinned files that one round of the batch brings back
 _NAMED = 1000  # files that could not be restored are told by name, up to so many
 
@@ -107,7 +108,7 @@ def warm(kelp: Kelp, entries: list[Entry], report: Report = lambda _: None) -> W
     running: dict[Future[Restored], Stored] = {}
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="warm") as threads:
         for file in _files(kelp, entries):
-            running[threads.submit(_bring, kelp, file.content_id)] = file
+            running[threads.submit(_bring, kelp, file)] = file
             if len(running) >= _AHEAD:
                 _collect(running, warmed, report)
             if warmed.stopped:
@@ -143,11 +144,15 @@ def _files_in(kelp: Kelp, folder_id: int) -> Iterator[Stored]:
         after = page[-1].entry_id
 
 
-def _bring(kelp: Kelp, content_id: str) -> Restored:
-    done = _restore(kelp, content_id)
-    if done.left:
-        cache_limits.refresh(kelp)  # since the last look others may have made room, and so may this process
-        again = _restore(kelp, content_id)
+def _bring(kelp: Kelp, file: Stored) -> Restored:
+    done = _restore(kelp, file.content_id)
+    for _ in range(_TRIES):
+        if not done.left:
+            break
+        held = cache_limits.refresh(kelp)  # the share of this process begins anew
+        if held.limit is not None and held.limit - held.clean < file.size - done.bytes:
+            break
+        again = _restore(kelp, file.content_id)
         done = Restored(done.objects + again.objects, done.bytes + again.bytes, again.left)
     return done
 

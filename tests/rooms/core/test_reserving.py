@@ -246,6 +246,6 @@ def test_restores_stay_within_the_limit(drive_with: Opened) -> None:
     with drive.kelp.database.write() as tx:
         tx.run("UPDATE objects SET status = 'MISSING'")
     cache_limits.look(drive.kelp)
-    assert cache_limits.room_for(drive.kelp, 500 * KIB)  # one that is larger than a share
-    assert not cache_limits.room_for(drive.kelp, 500 * KIB)
+    assert cache_limits.room_for(drive.kelp, 200 * KIB)  # one that is larger than a share
+    assert not cache_limits.room_for(drive.kelp, 200 * KIB)
     drive.damaged = True
