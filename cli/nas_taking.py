@@ -27,7 +27,10 @@ _SHOWN = 20  # of what was left alone
 
 def make_commands(alone: Alone) -> tuple[click.Command, ...]:
     """`alone`: a block during which no server of the drive runs on this machine. Raises ConfigurationError."""
+    return (_make_adopt(alone), _make_recover(alone))
 
+
+def _make_adopt(alone: Alone) -> click.Command:
     @click.command("adopt")
     @click.option("--dry-run", is_flag=True, help="only look, and tell what would be left alone")
     @click.option("--new-root", is_flag=True, help="the NAS of this drive is lost for good, and here is an empty one")
@@ -69,6 +72,10 @@ def make_commands(alone: Alone) -> tuple[click.Command, ...]:
                 taken = adopting.adopt(kelp, report)
         _tell(taken, "are in the drive now; `kelp serve` shows them")
 
+    return adopt
+
+
+def _make_recover(alone: Alone) -> click.Command:
     @click.command("recover")
     @place_options
     @log_option("warning")
@@ -93,7 +100,7 @@ def make_commands(alone: Alone) -> tuple[click.Command, ...]:
             taken = recovering.recover(kelp, report)
         _tell(taken, "are in the drive again; `kelp serve` shows them")
 
-    return (adopt, recover)
+    return recover
 
 
 def _rehome(settings: Settings, alone: Alone) -> None:
