@@ -137,8 +137,9 @@ def keep_version(
     age_ns = -1 if written_ns is None else now_ns - written_ns  # below zero also after the clock was set back
     soon = user_id == caller.user_id and 0 <= age_ns < _SAME_SAVE_NS
     # Who writes into a file registers its content, however often; a name that is filled again is told of once.
-    again = tx.versions.has_content(owner_id, old.content_id) if not dated or owner_id != old.id else False
-    if again or (soon and not dated):
+    if soon and not dated:
+        return
+    if not (dated and owner_id == old.id) and tx.versions.has_content(owner_id, old.content_id):
         return
     created_ns = written_ns if written_ns is not None else old.created_ns
     place = None
