@@ -26,6 +26,12 @@ class Rule:
 _HAS_EVENT = """EXISTS (SELECT 1 FROM sync_events s
     WHERE s.aggregate_id = e.id AND s.status IN ('PENDING', 'PROCESSING'))"""
 _NO_LEASE = "NOT EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = aggregate_id)"
+# Deleted, itself or with a folder above it, whose other rows a batch has not marked yet: the first that is not ACTIVE.
+_GONE = """EXISTS (
+    WITH RECURSIVE up(parent_id, state) AS (
+        SELECT e.parent_id, e.state
+        UNION ALL SELECT a.parent_id, a.state FROM entries a JOIN up ON a.id = up.parent_id WHERE up.state = 'ACTIVE')
+    SELECT 1 FROM up WHERE up.state = 'DELETED')"""
 _TRASHED = "SELECT id FROM entries WHERE state = 'TRASHED'"
 _NOT_ACTIVE = "SELECT id FROM entries WHERE state <> 'ACTIVE'"
 _UNUSED = """status <> 'PENDING' AND NOT EXISTS (SELECT 1 FROM file_parts p WHERE p.object_key = key)
@@ -110,7 +116,7 @@ _CONTENTS = (
     ),
     Rule(
         "content that is lost: neither whole in the cache nor recorded on the NAS",
-        """SELECT c.id, c.size FROM contents c
+        f"""SELECT c.id, c.size FROM contents c
            WHERE c.parts > 0
            AND c.parts <> CASE c.parts
                WHEN 1 THEN (SELECT COUNT(*) FROM objects o WHERE o.key = c.id AND o.status = 'AVAILABLE')
@@ -118,8 +124,9 @@ _CONTENTS = (
                      WHERE p.content_id = c.id AND o.status = 'AVAILABLE') END
            AND NOT EXISTS (SELECT 1 FROM entries e WHERE e.nas_content_id = c.id AND e.nas_name IS NOT NULL)
            AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.content_id = c.id AND v.nas_path IS NOT NULL)
-           AND (EXISTS (SELECT 1 FROM entries e WHERE e.content_id = c.id AND e.state <> 'DELETED')
-                OR EXISTS (SELECT 1 FROM versions v WHERE v.content_id = c.id AND v.state = 'kept'))""",
+           AND (EXISTS (SELECT 1 FROM entries e WHERE e.content_id = c.id AND NOT {_GONE})
+                OR EXISTS (SELECT 1 FROM versions v JOIN entries e ON e.id = v.entry_id
+                           WHERE v.content_id = c.id AND v.state = 'kept' AND NOT {_GONE}))""",
     ),
     Rule(
         "object that no content has",

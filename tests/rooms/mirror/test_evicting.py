@@ -255,6 +255,15 @@ def test_without_obstacles_it_goes(prepared: MirrorDrive) -> None:
     assert prepared.read("f/a") == body("f/a")
 
 
+def test_what_went_with_its_folder_is_not_missed(prepared: MirrorDrive) -> None:
+    """Its row is marked a minute later; neither store has it any more."""
+    evict_all(prepared)
+    prepared.purge(prepared.trash("f"))
+    prepared.settle_down()
+    assert "a" not in in_cache(prepared)
+    prepared.check()
+
+
 def test_nothing_goes_while_the_nas_is_down(drive: MirrorDrive) -> None:
     fill(drive, *"abcdefghijkl")
     nas_outage.declare(drive.kelp, NasDown("the NAS is away", "EIO"))
