@@ -132,8 +132,8 @@ class SoakDrive:
     def _unreachable_bytes(self) -> int:
         """Of contents that neither an entry that could come back nor a version shows."""
         sql = """WITH RECURSIVE alive(id) AS (
-                     SELECT id FROM entries WHERE parent_id IS NULL
-                     UNION ALL SELECT e.id FROM entries e JOIN alive a ON e.parent_id = a.id WHERE e.state <> 'DELETED')
+                     SELECT id FROM entries WHERE parent_id IS NULL OR state = 'TRASHED'
+                     UNION SELECT e.id FROM entries e JOIN alive a ON e.parent_id = a.id WHERE e.state <> 'DELETED')
                  SELECT COALESCE(SUM(o.size), 0) FROM objects o LEFT JOIN file_parts p ON p.object_key = o.key
                  WHERE o.status <> 'MISSING' AND COALESCE(p.content_id, o.key) NOT IN (
                      SELECT content_id FROM entries JOIN alive ON alive.id = entries.id WHERE content_id IS NOT NULL

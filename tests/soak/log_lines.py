@@ -11,6 +11,8 @@ _HARMLESS = ("DEBUG", "INFO")
 # Lines that come in good order, each with its reason.
 EXPECTED: dict[str, str] = {
     r"vfs\.operations\.opening: cache: .*: reading from the NAS$": "it was evicted: that is what the NAS is for",
+    r"jobs\.mirror: entry \d+: the file is on its way on the NAS$": "another job moves what this one reads: it waits",
+    r"jobs\.mirror: entry \d+: a content that is needed elsewhere is not in the cache yet": "it is restored first",
     r": planned anew$": "a file was written again while it was on its way to the NAS",
 }
 _EXPECTED = re.compile("|".join(f"(?:{pattern})" for pattern in EXPECTED), re.MULTILINE)

@@ -18,6 +18,7 @@ from tests.soak.report import Report, latencies
 from tests.soak.watching import Watch, grown, slope
 
 _LONGEST_REQUEST = 120.0  # seconds until a person who hangs is given up
+_HURRY = 4  # times as fast until it is warm: what is kept in memory up to a bound shall have reached it by then
 _SLOPE = 5.0  # MiB per hour that memory may grow (the issue's)
 
 
@@ -56,7 +57,10 @@ def soak(plan: Plan, folder: Path, say: Callable[[str], object] = lambda line: N
             for person in people:
                 person.arrive()
             while watch.now < plan.seconds and not report.wrong:
-                _work(people, plan, min(plan.check, max(plan.seconds - watch.now, 1)))
+                is_warm = watch.now >= plan.warm
+                until = plan.seconds if is_warm else min(plan.warm, plan.seconds)
+                pause = plan.pause if is_warm else plan.pause / _HURRY
+                _work(people, Spell(threading.Event(), pause), min(plan.check, max(until - watch.now, 1)))
                 say(f"{watch.now:5.0f} s: {sum(p.did.total() for p in people)} things done; now everybody rests")
                 report.wrong += _look(drive, people)
                 report.sizes.append({"second": int(watch.now), **drive.sizes()})
@@ -73,16 +77,14 @@ def soak(plan: Plan, folder: Path, say: Callable[[str], object] = lambda line: N
     return report
 
 
-def _work(people: list[Person], plan: Plan, seconds: float) -> None:
-    stop = threading.Event()
-    spell = Spell(stop, plan.pause)
+def _work(people: list[Person], spell: Spell, seconds: float) -> None:
     threads = [threading.Thread(target=person.work, args=(HABITS, spell), daemon=True) for person in people]
     for thread in threads:
         thread.start()
     until = time.monotonic() + seconds
     while time.monotonic() < until and not any(person.wrong for person in people):
         time.sleep(0.2)
-    stop.set()
+    spell.stop.set()
     for thread in threads:
         thread.join(_LONGEST_REQUEST)
     for person, thread in zip(people, threads, strict=True):

@@ -110,6 +110,7 @@ class OneAtWork(RuleBasedStateMachine):
     @precondition(lambda self: self.tree)
     @rule(data=st.data())
     def copy(self, data: st.DataObject) -> None:
+        """Also over a file. What has the same content is what the mirror has to be careful with."""
         source = data.draw(st.sampled_from(list(self.tree)))
         is_file, depth = self.tree[source] is not None, max(map(len, self.below(source)))
         name = data.draw(st.sampled_from(NAMES if is_file else FOLDERS))
@@ -120,12 +121,16 @@ class OneAtWork(RuleBasedStateMachine):
         self.hang(target, self.below(source))
 
     @precondition(lambda self: self.tree)
-    @rule(data=st.data())
-    def remove(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), for_good=st.booleans())
+    def remove(self, data: st.DataObject, for_good: bool) -> None:
         path = data.draw(st.sampled_from(list(self.tree)))
         entry = self.drive.entry("/".join(path))
-        self.drive.trash("/".join(path))
-        self.trash[entry.id] = Item(path, self.take(path))
+        uuid = self.drive.trash("/".join(path))
+        tree = self.take(path)
+        if for_good:
+            self.drive.purge(uuid)
+        else:
+            self.trash[entry.id] = Item(path, tree)
 
     @precondition(lambda self: self.trash)
     @rule(data=st.data())

@@ -25,14 +25,14 @@ from vfs.errors import KelpError, NasDown, ObjectMissing
 from vfs.model import Content
 from vfs.operations import backlog, checking, evicting, incoming, mirroring, nas_copies, opening, versioning
 
-_EXAMPLES = int(os.environ.get("KELP_CARE_EXAMPLES", "50"))
+_EXAMPLES = int(os.environ.get("KELP_CARE_EXAMPLES", "60"))
 _STEPS = int(os.environ.get("KELP_CARE_STEPS", "40"))
 _BREAKS = st.sampled_from(("down before", "down after", "dead before", "dead after"))
 
 # What anybody can reach: contents of living rows, seen through their ancestors, and of kept versions; oldest first.
 _REACHABLE = """WITH RECURSIVE alive(id) AS (
-        SELECT id FROM entries WHERE parent_id IS NULL
-        UNION ALL SELECT e.id FROM entries e JOIN alive a ON e.parent_id = a.id WHERE e.state <> 'DELETED')
+        SELECT id FROM entries WHERE parent_id IS NULL OR state = 'TRASHED'
+        UNION SELECT e.id FROM entries e JOIN alive a ON e.parent_id = a.id WHERE e.state <> 'DELETED')
     SELECT id FROM contents WHERE id IN (
         SELECT e.content_id FROM entries e JOIN alive ON alive.id = e.id
         UNION SELECT v.content_id FROM versions v JOIN alive ON alive.id = v.entry_id WHERE v.state = 'kept')
@@ -48,19 +48,37 @@ class CareMachine(OneAtWork):
 
     # --- the mirror
 
-    @rule(batch=st.sampled_from((1, 2, 32)), rounds=st.integers(1, 4))
-    def mirror_some(self, batch: int, rounds: int) -> None:
-        left = iter(range(rounds))
+    @rule(batch=st.sampled_from((1, 2, 32)), looks=st.integers(3, 12), turned=st.booleans())
+    def mirror_some(self, batch: int, looks: int, turned: bool) -> None:
+        """Until it has looked so often whether it is to stop: once for each batch, and for each entry of it."""
+        left = iter(range(looks))
+        if turned:
+            self._turn_round()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(mirror, "BATCH", batch)
             mirror.drain(self.kelp, "worker", stop=lambda: next(left, None) is None)
 
+    def _turn_round(self) -> None:
+        """The newest change is due first: what is carried when is of no importance."""
+        now = self.drive.clock.now_ns()
+        with self.kelp.database.write() as tx:
+            for number, (id,) in enumerate(tx.all("SELECT id FROM sync_events WHERE status = 'PENDING' ORDER BY id")):
+                tx.run("UPDATE sync_events SET scheduled_ns = :at WHERE id = :id", at=now - number * 1000, id=id)
+
+    @rule()
+    def all_is_on_the_nas_alone(self) -> None:
+        """Everyday life of a drive whose cache is small, and where every loss would show."""
+        self.the_nas_comes_back()
+        self.drive.settle_down()
+        evicting.evict(self.kelp, 1_000_000)
+
     @rule(calls=st.integers(1, 30), error=_BREAKS)
     def mirror_until_it_breaks(self, calls: int, error: str) -> None:
-        if not self.away:
-            with self._breaking(calls, error):
-                mirror.drain(self.kelp, "worker")
-            mirroring.renew(self.kelp, "worker")
+        if self.away:
+            self.the_nas_comes_back()
+        with self._breaking(calls, error):
+            mirror.drain(self.kelp, "worker")
+        mirroring.renew(self.kelp, "worker")
 
     @rule()
     def the_nas_is_looked_at(self) -> None:
