@@ -94,8 +94,8 @@ class Commits:
         return getattr(self._inner, name)
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Tx]:
-        with self._inner.write() as tx:
+    def write(self, quiet: bool = False) -> Iterator[Tx]:
+        with self._inner.write(quiet) as tx:
             yield tx
             self._countdown.point("before a commit")
         self._countdown.point("after a commit")
