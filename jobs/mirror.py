@@ -132,11 +132,12 @@ class _Batch:
     finished: list[Progress] = field(default_factory=list)
     vanished: list[Progress] = field(default_factory=list)  # planned anew
     waiting: list[Progress] = field(default_factory=list)  # for the cache
+    behind: list[Progress] = field(default_factory=list)  # not tried, since one of the batch waits for the cache
     failed: list[tuple[Progress, str]] = field(default_factory=list)
 
     @property
     def every(self) -> list[Progress]:
-        return [*self.finished, *self.vanished, *self.waiting, *(at for at, _ in self.failed)]
+        return [*self.finished, *self.vanished, *self.waiting, *self.behind, *(at for at, _ in self.failed)]
 
 
 def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
@@ -149,7 +150,7 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
             break
         at = Progress.of(job)
         if batch.waiting and _needs_cache(job):  # each would wait as long as the first did
-            batch.waiting.append(at)
+            batch.behind.append(at)
             continue
         try:
             if time.monotonic() - verified > _VERIFY_SECONDS:
@@ -202,6 +203,7 @@ def _record(kelp: Kelp, batch: _Batch) -> int:
         [at.result(done=True) for at in batch.finished] + [at.result(done=False) for at in batch.vanished],
         [(at.result(done=False), message) for at, message in batch.failed],
         [at.result(done=False) for at in batch.waiting],
+        [at.result(done=False) for at in batch.behind],
     )
     return len(batch.finished)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from blake3 import blake3
@@ -16,6 +17,7 @@ from jobs.footing import Progress, Vanished, drop_empty, fence, is_ours, is_own,
 from vfs import metrics
 from vfs.core import Kelp
 from vfs.errors import NasFault, NoSpace, ObjectMissing, StoreUnavailable
+from vfs.model import Kind
 from vfs.nas_model import (
     NAMES,
     TEMPORARY,
@@ -155,15 +157,31 @@ def _note(kelp: Kelp, step: Note, at: Progress) -> None:
     at.recorded = replace(at.recorded, note=step.text)
 
 
-def _secure(kelp: Kelp, step: Secure, _at: Progress) -> None:
-    """Looked at in the cache itself, and brought back from the NAS where it is not there."""
-    for content_id in step.contents:
+def _secure(kelp: Kelp, step: Secure, at: Progress) -> None:
+    """Read in the cache itself, and brought back from the NAS where it is not there, or is bad."""
+    lacking = (content_id for content_id in step.elsewhere if not _is_elsewhere(kelp, content_id, at))
+    for content_id in chain(step.contents, lacking):
         try:
-            left = restoring.restore(kelp, mirroring.content_of(kelp, content_id)).left
+            left = restoring.restore(kelp, mirroring.content_of(kelp, content_id), doubted=True).left
         except NoSpace as error:
             raise StoreUnavailable(f"a content that is needed elsewhere has no room in the cache: {error}") from error
         if left:
             raise StoreUnavailable("a content that is needed elsewhere is not in the cache yet, and its file must go")
+
+
+def _is_elsewhere(kelp: Kelp, content_id: str, at: Progress) -> bool:
+    """A file that these steps leave alone looks as it was recorded."""
+    entry_id, spot = at.job.situation.entry_id, at.job.situation.recorded.spot
+    inside = f"{at.job.path(spot)}/" if spot is not None and at.job.situation.kind == Kind.FOLDER else None
+    dropped = {step.version for step in at.job.steps if isinstance(step, DropVersion)}
+    for copy in mirroring.copies_of(kelp, content_id):
+        own = copy.entry_id == entry_id and (copy.version is None or copy.version in dropped)
+        if own or (inside is not None and copy.path.startswith(inside)):
+            continue
+        info = kelp.nas.stat(copy.path)
+        if info is not None and (info.kind, info.size, info.mtime_ns) == ("file", copy.size, copy.mtime_ns):
+            return True
+    return False
 
 
 _RUN: dict[type, Callable[[Kelp, Any, Progress], None]] = {

@@ -159,9 +159,13 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Secure:
-    """These contents are, or are brought, whole into the cache: the next steps destroy what the NAS has of them."""
+    """These contents are, or are brought, whole into the cache: the next steps destroy what the NAS has of them.
+
+    `elsewhere`: contents of which another file on the NAS is as it was recorded, or else the same.
+    """
 
     contents: tuple[str, ...]
+    elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,4 +260,4 @@ def load_steps(text: str) -> list[Step]:
 def _value(key: str, value: Any) -> Any:
     if key in _SPOTS:
         return Spot(*value)
-    return tuple(value) if key == "contents" else value
+    return tuple(value) if key in ("contents", "elsewhere") else value

@@ -30,6 +30,7 @@ from vfs.nas_model import (
 )
 from vfs.operations import changes, homing, protecting
 from vfs.operations.mirroring import SECOND, make_due, read
+from vfs.operations.protecting import Protection
 from vfs.operations.under_way import VersionsUnderWay, key_of
 
 _BUSY_NS = SECOND // 5  # how long an entry waits that is in another's way
@@ -118,9 +119,9 @@ def _claim_one(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, planner: Plan
     if obstacle is not None:
         _move_aside(kelp, tx, claims, entry_id, *obstacle)
         return False
-    secure = _secure_before(tx, claims, situation, steps)
-    if secure is not None:
-        _take(kelp, tx, claims, situation, lambda fence: protecting.secured(planner(situation, fence), secure))
+    protection = _secure_before(tx, claims, situation, steps)
+    if protection is not None:
+        _take(kelp, tx, claims, situation, lambda fence: protecting.secured(planner(situation, fence), protection))
     return False
 
 
@@ -200,16 +201,16 @@ def _rightful(situation: Situation) -> set[Spot | None]:
     return {situation.desired.spot, *(version.wanted for version in situation.versions)} - {None}
 
 
-def _secure_before(tx: Tx, claims: _Claims, situation: Situation, steps: list[Step]) -> tuple[str, ...] | None:
-    """Contents that must be in the cache before these steps; None when others must be carried first, and are due now:
-    what is recorded inside a folder but does not go with it, and those who need the only copy of a content."""
+def _secure_before(tx: Tx, claims: _Claims, situation: Situation, steps: list[Step]) -> Protection | None:
+    """What must be somewhere else before these steps; None when others must be carried first, and are due now: what is
+    recorded inside a folder but does not go with it, and those who need the only copy of a content."""
     staying: list[int] = []
     if situation.kind == Kind.FOLDER and situation.desired.spot is None:
         staying = tx.mirror.stays_below(situation.entry_id)
     if not staying:
         protection = protecting.look(tx, situation, steps)
         if not protection.first:
-            return protection.secure
+            return protection
         staying = list(protection.first)
     for id in staying:
         make_due(tx, id, claims.now_ns)

@@ -14,6 +14,7 @@ from vfs.core import Kelp
 from vfs.errors import ObjectMissing
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
+from vfs.metadata.verifying import NasCopy
 from vfs.model import ROOT_ID, Content, EventType, Kind, State
 from vfs.nas_model import (
     TEMPORARY,
@@ -123,6 +124,12 @@ def content_of(kelp: Kelp, content_id: str) -> Content:
     if content is None:
         raise ObjectMissing(f"content {content_id} is unknown")
     return content
+
+
+def copies_of(kelp: Kelp, content_id: str) -> list[NasCopy]:
+    """Files on the NAS that are recorded to have a content."""
+    with kelp.database.read() as tx:
+        return tx.verifying.copies(content_id)
 
 
 def tree_of(kelp: Kelp, folder_id: int) -> list[tuple[str, str, int | None, int | None, int | None]]:

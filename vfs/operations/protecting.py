@@ -3,7 +3,8 @@
 Contents are shared, and the cache may have lost or evicted what the NAS has. So before a file there is replaced or
 deleted, each other reachable content that lives in it is whole in the cache, or elsewhere on the NAS, recorded, where
 nobody is at work; else those who need it are carried first, or its objects are restored first. Asked inside the claim,
-under the mirror's lock, as eviction asks the reverse: what one relies on the other sees.
+under the mirror's lock, as eviction asks the reverse: what one relies on the other sees. What was recorded is proved
+by looking, before the first step (`Secure`).
 """
 
 from __future__ import annotations
@@ -18,34 +19,38 @@ from vfs.nas_model import DropVersion, Keep, Remove, Secure, Situation, Step, Wr
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """`secure`: contents that must be whole in the cache before the plan goes on. `first`: entries to be carried
-    before; until then the plan waits."""
+    """`secure`: contents that must be whole in the cache before the plan goes on; `elsewhere`: or in another file on
+    the NAS. `first`: entries to be carried before; until then the plan waits."""
 
     secure: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
     first: tuple[int, ...] = ()
 
 
 def look(tx: Tx, situation: Situation, steps: Iterable[Step]) -> Protection:
     """What must be done before these steps of an entry."""
     secure: list[str] = []
+    elsewhere: list[str] = []
     first: set[int] = set()
     for content_id in _destroyed(tx, situation, list(steps)):
         needers = _reachable(tx, tx.mirror.needers(content_id, situation.entry_id), situation)
-        if not needers or _is_elsewhere(tx, content_id, situation):
+        if not needers:
             continue
-        if tx.contents.cached(content_id) or not all(_can_go(tx, id) for id in needers):
+        if _is_elsewhere(tx, content_id, situation):
+            elsewhere.append(content_id)
+        elif tx.contents.cached(content_id) or not all(_can_go(tx, id) for id in needers):
             secure.append(content_id)
         else:
             first |= set(needers)
-    return Protection(tuple(secure), tuple(sorted(first)))
+    return Protection(tuple(secure), tuple(elsewhere), tuple(sorted(first)))
 
 
-def secured(steps: list[Step], contents: tuple[str, ...]) -> list[Step]:
-    """The steps, with a look at the cache right before the first that destroys something."""
-    if not contents:
+def secured(steps: list[Step], protection: Protection) -> list[Step]:
+    """The steps, after a look at the cache and the NAS: first of all, while everything is where it is recorded to be,
+    since what the cache lacks is read from there. The leases of the job keep eviction away from then on."""
+    if not protection.secure and not protection.elsewhere:
         return steps
-    at = next(n for n, step in enumerate(steps) if _destroys(step))
-    return [*steps[:at], Secure(contents), *steps[at:]]
+    return [Secure(protection.secure, protection.elsewhere), *steps]
 
 
 def _destroys(step: Step) -> bool:

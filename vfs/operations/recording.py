@@ -16,6 +16,7 @@ from vfs.operations.alerts import AlertKind
 from vfs.operations.mirroring import SECOND
 
 _CACHE_AWAY = 5 * SECOND  # so long what needs its bytes rests
+_BEFORE = 1000  # nanoseconds: in this order
 
 
 @retried
@@ -24,17 +25,19 @@ def record(
     results: Sequence[Result],
     failures: Sequence[tuple[Result, str]] = (),
     waiting: Sequence[Result] = (),
+    behind: Sequence[Result] = (),
 ) -> None:
     """One commit for what was done: places, versions, events; leases are given back.
 
     `failures`: entries that failed by a fault of their own, with the message; the next try is scheduled, or
     after the last the event is FAILED and the entry's NAS status ERROR. `waiting`: could not be done because the cache
-    is away; their turn comes again in a few seconds, however often.
+    is away; their turn comes again in a few seconds, however often. `behind`: came after such a one and were not tried;
+    then they go before it, in their order, since it may be that only its bytes cannot be had.
     """
     with kelp.database.write() as tx:
         tx.lock_mirror()
         tx.lock_tree()
-        every = [*results, *(failed for failed, _ in failures), *waiting]
+        every = [*results, *(failed for failed, _ in failures), *waiting, *behind]
         tx.lock_rows(ids := [result.job.situation.entry_id for result in every])
         seen = _Seen(tx.leases.alive([result.job.fence for result in every]), tx.mirror.recorded(ids))
         now = kelp.clock.now_ns()
@@ -50,10 +53,10 @@ def record(
             _record_one(kelp, tx, seen, result)
             _fail(kelp, tx, result.job, message, now)
             tx.leases.release(result.job.fence)
-        for result in waiting:
+        for before, result in enumerate([*waiting, *reversed(behind)]):
             _record_one(kelp, tx, seen, result)
             tx.after_commit(metrics.MIRRORED.labels("put_off").inc)
-            tx.events.put_off(result.job.situation.entry_id, now + _CACHE_AWAY)
+            tx.events.put_off(result.job.situation.entry_id, now + _CACHE_AWAY - before * _BEFORE)
             tx.leases.release(result.job.fence)
 
 

@@ -40,6 +40,7 @@ _LIMIT = 500
 
 _AVAILABLE, _MISSING, _SYNCING = StoreStatus.AVAILABLE, StoreStatus.MISSING, StoreStatus.SYNCING
 _RESTORABLE = (StoreStatus.MISSING, StoreStatus.ERROR)
+_DOUBTED = ContentCorrupt("to be read again")
 
 
 class Outcome(Enum):
@@ -58,16 +59,17 @@ class Restored:
     left: int = 0
 
 
-def restore(kelp: Kelp, content: Content) -> Restored:
+def restore(kelp: Kelp, content: Content, *, doubted: bool = False) -> Restored:
     """See that all objects of a content are in the cache, and bring back those that are not, in the foreground.
 
+    `doubted`: what is there is read, and replaced when it is bad.
     Raises ContentLost, NoSpace, StoreUnavailable, NasDown, and NasFileChanged for an adopted file.
     """
     if not content.checksum:
         content = learning.learn(kelp, content.id)
     objects = size = left = 0
     for number, part in enumerate(content.parts):
-        outcome = restore_part(kelp, content, number, _look(kelp, part))
+        outcome = restore_part(kelp, content, number, _look(kelp, part) or (_DOUBTED if doubted else None))
         objects += outcome is Outcome.RESTORED
         size += part.size if outcome is Outcome.RESTORED else 0
         left += outcome in (Outcome.BUSY, Outcome.NO_ROOM)

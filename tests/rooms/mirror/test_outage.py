@@ -15,8 +15,9 @@ import pytest
 from jobs import batches, outage
 from tests.mirror_drive import MirrorDrive
 from tests.mirror_drive import StagedNas as Staged
+from tests.rooms.mirror.test_only_copies import evict
 from tests.small_disk import mount, unmount
-from vfs.errors import NasDown, StoreUnavailable
+from vfs.errors import NasDown, NasFault, StoreUnavailable
 from vfs.operations import backlog, contents, mirroring
 
 MIB = 1024 * 1024
@@ -285,3 +286,27 @@ def test_a_process_that_starts_while_the_nas_is_away(open_drive: Callable[..., M
     back(drive)
     drive.check_mirrored()
     assert drive.on_nas() == {"a": b"a", "b": b"b"}
+
+
+def test_files_whose_bytes_cannot_be_had_hold_up_no_others(drive: MirrorDrive) -> None:
+    """One file of the NAS cannot be read, and the cache has not what is in it: that is no cache that is away."""
+    for name in ("a", "b"):
+        drive.put(name, name.encode())
+    drive.settle_down()
+    evict(drive, "a", "b")
+    for name in ("a", "b"):
+        drive.copy(name, f"{name}-copy")
+    drive.put("new", b"only in the cache")
+    bad = {drive.nas_path(name).name for name in ("a", "b")}
+
+    def fail(method: str, arguments: tuple[Any, ...]) -> None:
+        if method == "read" and arguments[0] in bad:
+            raise NasFault("a bad place of the disk")
+
+    drive.nas.before = fail
+    for _ in range(4):
+        drive.drain()
+        drive.pass_time(6)
+    assert set(drive.on_nas()) == {"a", "b", "new"}
+    drive.nas.calm()
+    drive.check_mirrored()
