@@ -22,6 +22,7 @@ from vfs.operations import duties, mirroring, nas_outage, nas_state
 log = logging.getLogger(__name__)
 
 _HEARTBEAT = 5.0  # seconds
+_STALLS = 0.5  # seconds between two looks whether the NAS hangs: a stall and this are to be less than 15 (spec §5)
 
 
 class Schedule:
@@ -72,10 +73,14 @@ class Schedule:
             log.exception("%s failed", what)
 
     def _heartbeat(self) -> None:
-        while not self._stopping.wait(_HEARTBEAT):
+        renewed = time.monotonic()
+        while not self._stopping.wait(_STALLS):
+            self.guarded("heartbeat", self._tell_of_stalls)
+            if time.monotonic() - renewed < _HEARTBEAT:
+                continue
+            renewed = time.monotonic()
             if self._works():  # a commit makes all processes forget what they have in memory
                 self.guarded("heartbeat", lambda: mirroring.renew(self._kelp, self.owner))
-            self.guarded("heartbeat", self._tell_of_stalls)
 
     def _tell_of_stalls(self) -> None:
         """Once of each: where another machine still reaches the NAS, it says at once that it is up."""

@@ -130,7 +130,7 @@ class Mirror:
     workers: int = 2
     lease: float = 30.0  # seconds a job may be silent before another takes over
     probe: float = 5.0  # seconds between two looks at a NAS that is down
-    stall: float = 15.0  # seconds without progress after which the NAS counts as down
+    stall: float = 14.0  # seconds without progress after which the NAS counts as down
     sweep: float = 1.0  # seconds between two looks for changes that nobody queued
 
 

@@ -301,6 +301,12 @@ class Entries:
         sql = "UPDATE name_memory SET entry_id = 0 WHERE parent_id = :folder AND name_key = :key"
         self._tx.run(sql, folder=folder_id, key=key)
 
+    def settle_names_of(self, id: int) -> None:
+        """The entry has no claim on names it left in the folder that it was in."""
+        sql = """UPDATE name_memory SET entry_id = 0 WHERE entry_id = :id
+                 AND parent_id = (SELECT parent_id FROM entries WHERE id = :id)"""
+        self._tx.run(sql, id=id)
+
     # --- trash ---
 
     def put_in_trash(self, id: int, path: str, now_ns: int, expires_ns: int, user_id: int) -> None:

@@ -208,18 +208,29 @@ def succeed(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, new_id: int, new
     old = tx.entries.get(memory[0])
     if old is None or old.kind != Kind.FILE:
         return False
-    inherit(kelp, tx, caller, old, new_id, new_uuid, now_ns)
+    inherit(kelp, tx, caller, old, new_id, new_uuid, now_ns, keep=_is_whole(tx, old))
     return True
 
 
-def inherit(kelp: Kelp, tx: Tx, caller: Caller, old: Entry, new_id: int, new_uuid: str, now_ns: int) -> None:
-    """Entry `new_id` gets the versions, history and public uuid of `old`, whose content becomes its newest version."""
+def _is_whole(tx: Tx, old: Entry) -> bool:
+    """Its content can be handed on. What is deleted for good nobody needs: the NAS may have lost it by now, and when it
+    had left the cache before, so has everybody. Eviction takes nothing that only such rows have."""
+    gone = any(state == State.DELETED for _, state, _ in tx.entries.ancestors(old.id))
+    return not gone or (old.content_id is not None and tx.contents.cached(old.content_id))
+
+
+def inherit(
+    kelp: Kelp, tx: Tx, caller: Caller, old: Entry, new_id: int, new_uuid: str, now_ns: int, *, keep: bool = True
+) -> None:
+    """Entry `new_id` gets the versions, history and public uuid of `old`, whose content becomes its newest version,
+    unless it is not to be kept."""
     spare = str(uuid.uuid4())
     tx.entries.update(old.id, uuid=spare, succeeded_by=new_id)
     tx.entries.update(new_id, uuid=old.uuid)
     tx.versions.hand_over(old.id, new_id)
     tx.run("UPDATE file_events SET entry_id = :new WHERE entry_id = :old", new=new_id, old=old.id)
-    keep_version(kelp, tx, caller, old, new_id, now_ns)
+    if keep:
+        keep_version(kelp, tx, caller, old, new_id, now_ns)
     place_versions(kelp, tx, new_id)
     if old.state == State.TRASHED:  # its place in the NAS's trash is named after the uuid
         announce(kelp, tx, caller, old.id, old.kind, EventType.TRASH, now_ns, what="replaced")

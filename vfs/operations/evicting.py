@@ -211,19 +211,21 @@ def _proved(kelp: Kelp, copies: Mapping[str, Sequence[Copy]]) -> set[str]:
     except NasDown as error:
         log.warning("nothing is evicted: %s", error)
         return set()
-    changed = [copies[id][0].path for id, proved in zip(copies, seen, strict=True) if not proved and copies[id]]
+    changed = [copies[id][0].path for id, proved in zip(copies, seen, strict=True) if proved is False]
     if changed:
         _tell(kelp, changed)
     return {id for id, proved in zip(copies, seen, strict=True) if proved}
 
 
-def _is_proved(kelp: Kelp, content_id: str, copies: Sequence[Copy]) -> bool:
-    """Raises NasDown."""
+def _is_proved(kelp: Kelp, content_id: str, copies: Sequence[Copy]) -> bool | None:
+    """None: not just now, since the mirror is about to move it, or a folder above it. Raises NasDown."""
     if any(_is_as_recorded(kelp, copy) for copy in copies):
         return True
-    with kelp.database.read() as tx:  # the mirror may have moved it, or a folder above it
-        moved = tx.evicting.copies([content_id]).get(content_id, [])
-    return any(_is_as_recorded(kelp, copy) for copy in moved if copy not in copies)
+    with kelp.database.read() as tx:
+        now = tx.evicting.copies([content_id]).get(content_id, [])
+    if any(_is_as_recorded(kelp, copy) for copy in now):
+        return True
+    return False if any(copy in copies for copy in now) else None
 
 
 def _is_as_recorded(kelp: Kelp, copy: Copy) -> bool:

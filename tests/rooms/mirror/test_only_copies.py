@@ -13,7 +13,7 @@ from tests.mirror_drive import CHANGING, Killed, MirrorDrive
 from tests.rooms.mirror.test_versions import nas_versions
 from vfs.errors import NasFault
 from vfs.model import OnConflict
-from vfs.operations import purging, versioning
+from vfs.operations import purging, trashing, versioning
 from vfs.storage.small_contents import SmallContents
 
 
@@ -339,3 +339,31 @@ def test_killed_at_every_point(drive: MirrorDrive, change: str, when: str) -> No
             assert number > 2
             return
     raise AssertionError("it never came to an end")
+
+
+def test_what_was_purged_and_evicted_is_nobodys_version(drive: MirrorDrive) -> None:
+    """A name that is filled again within a minute takes over the document; not one that nobody has any more."""
+    drive.put("b", b"x" * 100)
+    drive.pass_time(6)
+    drive.settle_down()
+    evict(drive, "b")
+    item = drive.trash("b")
+    drive.settle_down()
+    with drive.kelp.database.read() as tx:
+        old = tx.entries.by_uuid(item)
+    assert old is not None
+    with drive.kelp.database.write() as tx:  # by the mirror, not by hand: its name is not settled
+        trashing.mark_deleted(drive.kelp, tx, drive.caller, None, old, drive.clock.now_ns())
+    drive.settle_down()
+    drive.put("b", b"new")
+    drive.settle_down()
+    assert drive.versions("b") == []
+    drive.check()
+
+
+def test_what_was_purged_by_hand_is_no_version_of_the_next(drive: MirrorDrive) -> None:
+    drive.put("b", b"x" * 100)
+    drive.pass_time(6)
+    drive.purge(drive.trash("b"))
+    drive.put("b", b"new")
+    assert drive.versions("b") == []
