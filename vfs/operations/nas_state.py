@@ -117,7 +117,8 @@ def _tell(kelp: Kelp, found: Capacity) -> None:
         with kelp.database.read() as tx:
             if tx.alerts.is_open(AlertKind.NAS_NEARLY_FULL, ""):
                 return
-        message = f"{max(room, 0) // _MIB} MiB of {found.total // _MIB} MiB are left on the NAS: make room there"
+        # No exact number: it would be an old one for as long as the alert lasts.
+        message = f"less than {scarce // _MIB} MiB of {found.total // _MIB} MiB are left on the NAS: make room there"
         alerts.open_(kelp, AlertKind.NAS_NEARLY_FULL, message, severity=Severity.WARNING)
     elif room >= scarce * _AT_EASE:
         alerts.close(kelp, AlertKind.NAS_NEARLY_FULL, f"{room // _MIB} MiB are left on the NAS")
@@ -134,9 +135,21 @@ def _capacity_and_state(tx: Tx) -> tuple[Capacity | None, bool]:
 
 
 def free_bytes(kelp: Kelp, unknown: int) -> int:
-    """As last measured; `unknown` when it never was."""
-    known = capacity(kelp)
-    return unknown if known is None else known.free
+    """What may still be written; `unknown` when it was never measured, or while the cache takes what comes."""
+    room = _room(kelp, *kelp.database.recall("nas_capacity", _capacity_and_state))
+    return unknown if room is None else max(room, 0)
+
+
+def _room(kelp: Kelp, known: Capacity | None, up: bool) -> int | None:
+    """Bytes that Kelp may still fill; None where it is not for Kelp to say.
+
+    What Kelp carries takes whole blocks, so it ends somewhat below the reserve: that is still its own doing. Only far
+    below it was somebody else.
+    """
+    reserve = kelp.settings.nas.reserve
+    if known is None or not up or known.free <= reserve // 2:
+        return None
+    return known.free - reserve - known.waiting
 
 
 def require_room(kelp: Kelp, size: int) -> None:
@@ -146,9 +159,9 @@ def require_room(kelp: Kelp, size: int) -> None:
     comes, up to its own limit (spec §5). Raises NoSpace.
     """
     known, up = kelp.database.recall("nas_capacity", _capacity_and_state)
-    if known is None or not size or not up or known.free <= kelp.settings.nas.reserve:
+    room = _room(kelp, known, up)
+    if known is None or room is None or not size:
         return
-    room = known.free - kelp.settings.nas.reserve - known.waiting
     if room - size < _TIGHT:
         # What came since it was measured; what was carried since then is on the NAS, and was waiting when measured.
         with kelp.database.read() as tx:

@@ -111,7 +111,7 @@ def _message(notices: Sequence[Notice], sender: str, recipients: Sequence[str]) 
     message["Date"] = formatdate()
     message["Message-ID"] = make_msgid(domain=host)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834 §5: nobody's holiday notice comes back
-    message.set_content(_body(notices, host))
+    message.set_content(_body(notices, socket.gethostname()))  # as the webhook and the log name it
     return message
 
 

@@ -133,13 +133,24 @@ def test_a_nas_that_is_away_or_that_others_filled_is_an_outage(drive: Drive) -> 
     nas_state.measure(kelp)
     with pytest.raises(NoSpace):
         nas_state.require_room(kelp, 45 * MIB)
-    nas.free = 255 * MIB
+    assert nas_state.free_bytes(kelp, 0) == 44 * MIB
+    nas.free = 128 * MIB
     nas_state.measure(kelp)
     nas_state.require_room(kelp, 45 * MIB)
+    assert nas_state.free_bytes(kelp, 7 * MIB) == 7 * MIB  # as much as the cache takes
     nas.free = 300 * MIB
     nas_state.measure(kelp)
     outage.declare(kelp, NasDown("the NAS is full", "ENOSPC"))
     nas_state.require_room(kelp, 45 * MIB)
+
+
+def test_kelp_does_not_go_on_below_the_reserve_that_it_has_reached_itself(drive: Drive) -> None:
+    """Small files take whole blocks: with the last of them less than the reserve is free."""
+    kelp, _ = sized(drive, 255 * MIB)
+    nas_state.measure(kelp)
+    with pytest.raises(NoSpace):
+        nas_state.require_room(kelp, 1)
+    assert nas_state.free_bytes(kelp, MIB) == 0
 
 
 def test_what_was_carried_since_the_measure_is_not_counted_as_free(drive: Drive) -> None:
