@@ -99,6 +99,7 @@ BATCHES: tuple[Batch, ...] = (
     Batch("cache", "", Group.EVICTING, 10, cache_limits.look, first=1),
     Batch("pins", "objects of pinned files restored", Group.EVICTING, _MINUTE, pinning.warm_pinned, first=10),
     Batch("restores", "restores and leases of the dead given up", Group.SLOW, _MINUTE, restoring.give_up_stale),
+    Batch("found-again", "lost objects that the cache has after all", Group.SLOW, _MINUTE, restoring.find_again),
     Batch("tidy", "temporary files removed from the NAS", Group.NAS, 6 * _HOUR, mirror.tidy, frees=True, first=0),
     Batch("cache-away", "", Group.TELLING, 15, away.look_at_cache),
     Batch("queue-away", "", Group.TELLING, 15, away.look_at_queue),

@@ -201,11 +201,11 @@ def test_a_lease_of_a_process_that_died_runs_out(kelp: Kelp) -> None:
         tx.reading.publish("dead:1:x", ["b"], now + 20)
     with kelp.database.read() as tx:
         assert tx.reading.leased_among(["a", "b"], now) == {"a", "b"}
-        assert tx.reading.leased_among(["a", "b"], now + 10) == {"b"} and tx.reading.any_expired(now + 10)
+        assert tx.reading.leased_among(["a", "b"], now + 10) == {"b"} and tx.reading.any_expired(now + 10, now + 1000)
     with kelp.database.write(quiet=True) as tx:
-        assert tx.reading.forget_expired(now + 10) == 1
+        assert tx.reading.forget_expired(now + 10, now + 1000) == 1
         tx.reading.release("dead:1:x", ["b"])
-        assert not tx.reading.any_expired(now + 30)
+        assert not tx.reading.any_expired(now + 30, now + 1000)
 
 
 def test_reads_are_written_with_their_order(kelp: Kelp) -> None:

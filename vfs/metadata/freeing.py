@@ -16,6 +16,12 @@ _REFERRED = """(
  OR EXISTS (SELECT 1 FROM versions v WHERE v.content_id = contents.id AND v.state <> 'purged'))"""
 _READ = f"""EXISTS (SELECT 1 FROM reader_leases r
                   WHERE r.content_id IN (contents.id, '{EVERYTHING}') AND r.expires_ns > :now)"""
+# Some content that has the object `o` is nowhere on the NAS, as far as is recorded.
+_ONLY_HERE = """EXISTS (
+    SELECT 1 FROM (SELECT c.id FROM contents c WHERE c.id = o.key AND c.parts = 1
+                   UNION ALL SELECT p.content_id FROM file_parts p WHERE p.object_key = o.key) h
+    WHERE NOT EXISTS (SELECT 1 FROM entries e WHERE e.nas_content_id = h.id AND e.nas_name IS NOT NULL)
+    AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.content_id = h.id AND v.nas_path IS NOT NULL))"""
 _PENDING = "status IN ('PENDING', 'EVICTING', 'SYNCING', 'ERROR') AND status = 'PENDING'"  # as the index has it
 
 
@@ -101,10 +107,11 @@ class Freeing:
     # --- orphans: objects that nobody knows ---
 
     def orphans(self, keys: Sequence[str]) -> list[str]:
-        """Those keys that no row names, nor an upload under way; and those whose row says that they are not there."""
+        """Those keys that no row names, nor an upload under way; and those whose row says that they are not there, when
+        the NAS has what they hold: else they may be all there is (the cache's disk was not mounted for a while)."""
         known: set[str] = set()
         marks, values = _marks(keys)
-        sql = f"SELECT key FROM objects WHERE key IN ({marks}) AND status <> 'MISSING'"
+        sql = f"SELECT key FROM objects o WHERE key IN ({marks}) AND (status <> 'MISSING' OR {_ONLY_HERE})"
         known.update(row[0] for row in self._tx.all(sql, **values))
         prefixes = sorted({key.partition(".")[0] for key in keys})
         marks, values = _marks(prefixes)

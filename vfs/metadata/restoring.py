@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
 _AT_ONCE = 500  # values in one statement
+_UNSETTLED = "status IN ('PENDING', 'EVICTING', 'SYNCING', 'ERROR')"  # as the index has it
 
 
 class Restoring:
@@ -38,12 +39,17 @@ class Restoring:
             key=key, old=old, new=new, now=now_ns, since=since_ns,
         ) == 1  # fmt: skip
 
-    def stale(self, before_ns: int, limit: int) -> list[tuple[str, int]]:
-        """(key, since when) of objects that somebody began to restore so long ago."""
-        sql = (
-            "SELECT key, status_ns FROM objects WHERE status = 'SYNCING' AND status_ns < :before ORDER BY key LIMIT :n"
-        )
-        return [(row[0], row[1]) for row in self._tx.all(sql, before=before_ns, n=limit)]
+    def is_since(self, key: str, status: StoreStatus, since_ns: int) -> bool:
+        """It has this status since then."""
+        sql = "SELECT 1 FROM objects WHERE key = :key AND status = :status AND status_ns = :since"
+        return self._tx.one(sql, key=key, status=status, since=since_ns) is not None
+
+    def stale(self, status: StoreStatus, before_ns: int, absurd_ns: int, limit: int) -> list[tuple[str, int]]:
+        """(key, since when) of objects that have a status for so long, or since a time that is yet to come."""
+        sql = f"""SELECT key, status_ns FROM objects WHERE {_UNSETTLED} AND status = :status
+                  AND (status_ns < :before OR status_ns > :absurd) ORDER BY status_ns, key LIMIT :n"""
+        rows = self._tx.all(sql, status=status, before=before_ns, absurd=absurd_ns, n=limit)
+        return [(row[0], row[1]) for row in rows]
 
     def none_in_error(self, content_id: str) -> bool:
         sql = """SELECT 1 FROM contents c LEFT JOIN file_parts p ON p.content_id = c.id

@@ -8,6 +8,7 @@ it leaves SYNCING, which `give_up_stale` ends; a bad object stays where it is un
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -34,6 +35,8 @@ from vfs.operations.verified import verifier_of
 
 _SECOND = 1_000_000_000
 _STALE_NS = 600 * _SECOND  # the process that restores it must have died
+_ABSURD_NS = 3600 * _SECOND  # so far ahead of now is no time that a right clock told
+_SEARCH = 10.0  # seconds in which objects that were given up are looked for, once in _STALE_NS
 _QUIET_NS = 3600 * _SECOND  # after which an alert about what was found in the cache is over
 _MOST_ALERTS = 20  # of single contents that are lost; the others are counted in one
 _LIMIT = 500
@@ -106,7 +109,7 @@ def restore_part(
 def _carry(kelp: Kelp, content: Content, number: int, since_ns: int, pieces: list[bytes] | None) -> Outcome:
     part = content.parts[number]
     try:
-        _put(kelp, part, lambda: pieces if pieces is not None else _from_nas(kelp, content, number))
+        _put(kelp, part, since_ns, lambda: pieces if pieces is not None else _from_nas(kelp, content, number))
     except (ObjectMissing, ContentCorrupt) as error:
         metrics.RESTORES.labels("failed").inc()
         lose(kelp, content, part, since_ns)
@@ -123,7 +126,7 @@ def _carry(kelp: Kelp, content: Content, number: int, since_ns: int, pieces: lis
     return Outcome.RESTORED
 
 
-def _put(kelp: Kelp, part: Part, read: Callable[[], list[bytes]]) -> None:
+def _put(kelp: Kelp, part: Part, since_ns: int, read: Callable[[], list[bytes]]) -> None:
     """Raises ContentCorrupt, ObjectMissing (of the NAS), NasFault as StoreUnavailable, NoSpace, StoreUnavailable."""
     if _is_good(kelp, part):  # it never left, or who restored it died before he could say so
         return
@@ -133,7 +136,10 @@ def _put(kelp: Kelp, part: Part, read: Callable[[], list[bytes]]) -> None:
         raise StoreUnavailable(f"cannot be had from the NAS: {error}") from error
     try:
         stored = kelp.cache.put(part.key, pieces)
-    except AlreadyExists:  # what is there is bad
+    except AlreadyExists:  # what is there is bad; unless this process was given up, and another one put it there
+        with kelp.database.read() as tx:
+            if not tx.restoring.is_since(part.key, _SYNCING, since_ns):
+                return
         kelp.cache.delete(part.key)
         stored = kelp.cache.put(part.key, pieces)
     if (stored.size, stored.checksum) != (part.size, part.checksum):
@@ -207,10 +213,10 @@ def _switch(
 
 
 @retried
-def _end(kelp: Kelp, content: Content, part: Part, since_ns: int) -> bool:
+def _end(kelp: Kelp, content: Content, part: Part, since_ns: int, old: StoreStatus = _SYNCING) -> bool:
     """It is in the cache; False when somebody gave this up meanwhile."""
     with kelp.database.write() as tx:
-        if not tx.restoring.switch(part.key, _SYNCING, _AVAILABLE, kelp.clock.now_ns(), since_ns):
+        if not tx.restoring.switch(part.key, old, _AVAILABLE, kelp.clock.now_ns(), since_ns):
             return False
         if tx.alerts.is_open(AlertKind.CONTENT_LOST, content.id) and tx.restoring.none_in_error(content.id):
             alerts.close_in(kelp, tx, AlertKind.CONTENT_LOST, "it was found again on the NAS", content.id)
@@ -219,7 +225,10 @@ def _end(kelp: Kelp, content: Content, part: Part, since_ns: int) -> bool:
 
 @retried
 def lose(kelp: Kelp, content: Content, part: Part, since_ns: int | None) -> None:
-    """Nobody has the object: ERROR, and one alert for its content. `since_ns`: this process was restoring it."""
+    """Nobody has the object: ERROR, and one alert for its content. `since_ns`: this process was restoring it; else it
+    may have come back since somebody saw that, and is looked at again."""
+    if since_ns is None and _is_good(kelp, part):
+        return
     with kelp.database.read() as tx:
         known = tx.restoring.statuses([part.key]).get(part.key)
         told = tx.alerts.is_open(AlertKind.CONTENT_LOST, content.id) or tx.alerts.is_open(AlertKind.CONTENT_LOST, "")
@@ -246,9 +255,10 @@ def _tell_lost(kelp: Kelp, tx: Tx, content: Content) -> None:
 def give_up_stale(kelp: Kelp) -> Done:
     """What a process left that died: objects being restored go back to MISSING, leases of its readers end."""
     now = kelp.clock.now_ns()
+    absurd = now + _ABSURD_NS
     with kelp.database.read() as tx:
-        stale = tx.restoring.stale(now - _STALE_NS, _LIMIT)
-        expired = tx.reading.any_expired(now)
+        stale = tx.restoring.stale(_SYNCING, now - _STALE_NS, absurd, _LIMIT)
+        expired = tx.reading.any_expired(now, absurd)
         quiet = [
             kind
             for kind in (AlertKind.CACHE_EMPTIED, AlertKind.CONTENT_REPAIRED)
@@ -257,7 +267,37 @@ def give_up_stale(kelp: Kelp) -> Done:
     count = sum(_switch(kelp, key, _SYNCING, _MISSING, since_ns) for key, since_ns in stale)
     if expired:
         with kelp.database.write(quiet=True) as tx:
-            count += tx.reading.forget_expired(now)
+            count += tx.reading.forget_expired(now, absurd)
     for kind in quiet:
         alerts.close(kelp, kind, "nothing more of the kind was found for an hour")
     return Done(count)
+
+
+def find_again(kelp: Kelp) -> Done:
+    """A batch: objects that were given up, that the cache has after all, are AVAILABLE (its disk was not mounted)."""
+    now, until = kelp.clock.now_ns(), time.monotonic() + _SEARCH
+    with kelp.database.read() as tx:
+        lost = tx.restoring.stale(StoreStatus.ERROR, now - _STALE_NS, now + _ABSURD_NS, _LIMIT)
+    count = 0
+    vain = []
+    for key, since_ns in lost:
+        with kelp.database.read() as tx:
+            content = tx.verifying.content_with(key)
+        part = next((part for part in content.parts if part.key == key), None) if content else None
+        if content is None or part is None or not _is_good(kelp, part):
+            vain.append((key, since_ns))
+        else:
+            count += _end(kelp, content, part, since_ns, StoreStatus.ERROR)
+        if time.monotonic() >= until:
+            break
+    if vain:
+        _not_yet(kelp, vain)
+    return Done(count)
+
+
+@retried
+def _not_yet(kelp: Kelp, lost: list[tuple[str, int]]) -> None:
+    """Looked for in vain: the others come first, next time."""
+    with kelp.database.write(quiet=True) as tx:
+        for key, since_ns in sorted(lost):
+            tx.restoring.switch(key, StoreStatus.ERROR, StoreStatus.ERROR, kelp.clock.now_ns(), since_ns)

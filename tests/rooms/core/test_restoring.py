@@ -101,6 +101,69 @@ def test_who_was_given_up_does_not_say_that_it_is_there(drive: Drive, content: C
     assert restoring.restore_part(drive.kelp, content, 0, None) is Outcome.RESTORED, "what is there is good"
 
 
+def test_who_was_given_up_does_not_delete_what_another_brought(drive: Drive, content: Content) -> None:
+    """It would be gone for good, were this one to die then: the mirror relies on what is AVAILABLE."""
+    lose(drive, content)
+    set_status(drive, "MISSING")
+    deleted: list[str] = []
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(drive.kelp.cache, name)
+
+        def put(self, key: str, chunks: Any) -> Any:
+            drive.clock.advance(700)
+            restoring.give_up_stale(drive.kelp)
+            assert restoring.restore_part(drive.kelp, content, 0, None) is Outcome.RESTORED
+            return drive.kelp.cache.put(key, chunks)
+
+        def delete(self, key: str) -> None:
+            deleted.append(key)
+            drive.kelp.cache.delete(key)
+
+    slow = replace(drive.kelp, cache=Slow())  # type: ignore[arg-type]
+    assert restoring.restore_part(slow, content, 0, None) is Outcome.BUSY
+    assert deleted == []
+
+
+def test_what_began_by_a_clock_that_was_ahead_is_given_up(drive: Drive, content: Content) -> None:
+    ahead = drive.clock.now + 365 * 86400 * 10**9
+    lose(drive, content)
+    set_status(drive, "SYNCING", ahead)
+    with drive.kelp.database.write(quiet=True) as tx:
+        tx.reading.publish("dead:1:x", [content.id], ahead)
+    assert restoring.give_up_stale(drive.kelp) == Done(4)
+    assert statuses(drive, content) == {"MISSING"}
+    with drive.kelp.database.read() as tx:
+        assert not tx.reading.leased(content.id, drive.clock.now)
+
+
+def test_what_was_given_up_is_found_again(drive: Drive) -> None:
+    """The cache's disk was not mounted: what only it has is not lost, and becomes a version when it is replaced."""
+    drive.put("f", b"only here")
+    content = content_of(drive, "f")
+    lose(drive, content)
+    with pytest.raises(ContentLost):
+        restoring.restore(drive.kelp, content)
+    assert statuses(drive, content) == {"ERROR"} and len(alerts(drive)) > 0
+    drive.clock.advance(601)
+    assert restoring.find_again(drive.kelp) == Done()
+    drive.spoil(content.id, b"only here")
+    assert restoring.find_again(drive.kelp) == Done(), "not so soon again"
+    drive.clock.advance(601)
+    assert restoring.find_again(drive.kelp) == Done(1)
+    assert statuses(drive, content) == {"AVAILABLE"}
+    assert [kind for kind, _, _ in alerts(drive)] == ["CACHE_EMPTIED"]
+    drive.put("f", b"newer")
+    assert drive.versions("f") == [b"only here"]
+
+
+def test_what_came_back_before_it_was_told_is_not_lost(drive: Drive, content: Content) -> None:
+    drive.damage("UPDATE entries SET nas_content_id = NULL")
+    restoring.lose(drive.kelp, content, content.parts[0], None)
+    assert statuses(drive, content) == {"AVAILABLE"} and alerts(drive) == []
+
+
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), NoSpace("full"), RuntimeError("unheard of")])
 @pytest.mark.parametrize("when", [When.BEFORE, When.MIDSTREAM])
 def test_a_failure_leaves_it_missing(drive: Drive, content: Content, error: Exception, when: When) -> None:

@@ -172,6 +172,21 @@ def test_an_object_whose_row_says_missing_goes(drive: MirrorDrive) -> None:
 
 
 @pytest.mark.engine(cache="folder", reason="sets the time of its files")
+def test_an_object_that_only_the_cache_has_stays_whatever_its_row_says(drive: MirrorDrive) -> None:
+    """Its disk was not mounted when somebody looked, and the cache was full, or who looked died."""
+    drive.put("a", body("a"))
+    _sql(drive, "UPDATE objects SET status = 'MISSING'")
+    then = time.time() - 7200
+    for file in (drive.settings.data / "cache").rglob("*"):
+        os.utime(file, (then, then))
+    assert orphans.remove_orphans(drive.kelp).count == 0
+    assert objects_of(drive) == {drive.entry("a").content_id}
+    drive.settle_down()
+    assert orphans.seek_orphans(drive.kelp).count == 1, "now the NAS has it"
+    drive.check_mirrored()
+
+
+@pytest.mark.engine(cache="folder", reason="sets the time of its files")
 def test_parts_of_an_upload_under_way_are_no_orphans(drive: MirrorDrive) -> None:
     for status in ("UPLOADING", "EXPIRED"):
         drive.kelp.cache.put(f"{status}-id.000001", [b"part"])
