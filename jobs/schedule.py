@@ -22,6 +22,7 @@ from vfs.operations import duties, mirroring, nas_outage, nas_state
 log = logging.getLogger(__name__)
 
 _HEARTBEAT = 5.0  # seconds
+_AGAIN = 5.0  # seconds until the database is asked again that did not answer
 _STALLS = 0.5  # seconds between two looks whether the NAS hangs: a stall and this are to be less than 15 (spec §5)
 
 
@@ -110,12 +111,26 @@ class Schedule:
         rounds = Rounds(self._kelp, group)
         duty = duties.Duty(self._kelp, f"batches-{group}", self.owner, group.look, alone=self._alone)
 
-        def is_ours() -> bool:
-            if group.needs_nas and nas_outage.is_away(self._kelp):
-                self.guarded(f"batches-{group}", duty.lay_down)  # other machines reach the NAS
-                return False
-            return not self._stopping.is_set() and duty.has()
+        pause = 0.0
 
-        while not self._stopping.wait(min(rounds.seconds_to_wait(), group.look) if is_ours() else group.look):
+        def is_ours() -> bool:
+            nonlocal pause
+            pause = group.look
+            try:
+                if group.needs_nas and nas_outage.is_away(self._kelp):
+                    duty.lay_down()  # other machines reach the NAS
+                    return False
+                ours = not self._stopping.is_set() and duty.has()
+            except KelpError as error:  # nobody can say whose it is; the thread goes on
+                log.debug("batches-%s: %s", group, error)
+                pause = min(pause, _AGAIN)
+                return False
+            if ours:
+                pause = min(pause, rounds.seconds_to_wait())
+            return ours
+
+        is_ours()
+        while not self._stopping.wait(pause):
             rounds.run_due(is_ours)
+            is_ours()
         self.guarded(f"batches-{group}", duty.lay_down)
