@@ -220,6 +220,7 @@ def through(nodes: Nodes, tmp_path: Path) -> Iterator[tuple[Forwarder, Drive]]:
     """A server of the drive whose connections go over a wire that can lose things."""
     with forwarder(nodes.url) as wire:
         drive = open_drive(wire.url, tmp_path, nodes.a.clock)
+        drive.put("before", b"1")  # with the first file comes a grant of bytes, in a commit of its own
         yield wire, drive
         drive.kelp.close()
 
