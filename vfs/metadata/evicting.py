@@ -119,14 +119,15 @@ class Evicting:
         return found
 
     def copies(self, content_ids: Iterable[str]) -> dict[str, list[Copy]]:
-        """Content → its files on the NAS, of entries and kept versions, that no job of the mirror is about to move."""
+        """Content → its files on the NAS, of entries and kept versions, that no job of the mirror works on or moves."""
         rows = list(self._recorded(sorted(set(content_ids))))
         ways = self._ways({row[3] for row in rows})
         busy = {row[0] for row in self._tx.all("SELECT entry_id FROM path_leases WHERE exclusive")}
+        at_work = {row[0] for row in self._tx.all("SELECT entry_id FROM mirror_leases")}
         found: dict[str, list[Copy]] = {}
         for content_id, entry_id, version, parent_id, name, size, mtime_ns, inode in rows:
             chain, path = ways.get(parent_id, ((), None))
-            if path is not None and busy.isdisjoint((*chain, entry_id)):
+            if path is not None and entry_id not in at_work and busy.isdisjoint(chain):
                 whole = f"{path}/{name}" if path else name
                 copy = Copy(content_id, entry_id, version, whole, size, mtime_ns, inode)
                 found.setdefault(content_id, []).append(copy)

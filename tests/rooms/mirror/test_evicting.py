@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from jobs import steps
+from jobs.plan import plan
 from tests.mirror_drive import SECOND, MirrorDrive
 from vfs.errors import NasDown
-from vfs.operations import cache_limits, evicting, nas_outage
+from vfs.operations import alerts, cache_limits, claiming, evicting, nas_outage
 
 SIZE = 1024
 Opened = Callable[..., MirrorDrive]
@@ -282,6 +284,26 @@ def test_a_file_that_moved_meanwhile_on_the_nas_is_found(
     monkeypatch.setattr(evicting.time, "sleep", move)
     assert evict_all(prepared) == set()
     assert prepared.read("g/a") == body("f/a")
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_what_the_mirror_is_just_moving_is_no_change_by_others(
+    prepared: MirrorDrive, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has been renamed on the NAS, and that is not recorded yet."""
+
+    def move(_seconds: float) -> None:
+        source, target = ("f/a", "f/A") if what == "file" else ("f", "g")
+        prepared.move(source, target)
+        claims, _ = claiming.claim(prepared.kelp, "somebody", 32, plan)
+        for job in claims:
+            at = steps.Progress.of(job)
+            for step in job.steps:
+                steps.run(prepared.kelp, step, at)
+
+    monkeypatch.setattr(evicting.time, "sleep", move)
+    evict_all(prepared)
+    assert alerts.listing(prepared.kelp) == []
 
 
 def test_a_nas_that_numbers_its_files_anew(prepared: MirrorDrive) -> None:
