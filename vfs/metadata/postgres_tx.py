@@ -136,6 +136,15 @@ class PostgresTx(Tx):
     def lock_mirror(self) -> None:
         self._lock(_MIRROR, "")
 
+    def is_being_shared(self, content_id: str) -> bool:
+        """A row that refers to it (a foreign key) locks it, from when it is written to its commit."""
+        found = self.one(
+            """WITH free AS (SELECT id FROM contents WHERE id = :id FOR UPDATE SKIP LOCKED)
+               SELECT EXISTS (SELECT 1 FROM contents WHERE id = :id) AND NOT EXISTS (SELECT 1 FROM free)""",
+            id=content_id,
+        )
+        return bool(found[0])
+
     def lock_grants(self) -> None:
         self._lock(_GRANTS, "")
 

@@ -133,6 +133,10 @@ class Tx(abc.ABC):
     def lock_mirror(self) -> None:  # noqa: B027
         """First in every change of the mirror's leases: one process at a time decides who carries what."""
 
+    def is_being_shared(self, content_id: str) -> bool:
+        """A change under way, which nobody sees yet, refers to this content; none begins to until this one ends."""
+        return False  # SQLite has one change at a time
+
     def lock_grants(self) -> None:  # noqa: B027
         """First in every change of what processes may bring into the cache."""
 

@@ -209,7 +209,7 @@ def _secure_before(tx: Tx, claims: _Claims, situation: Situation, steps: list[St
         staying = tx.mirror.stays_below(situation.entry_id)
     if not staying:
         protection = protecting.look(tx, situation, steps)
-        if not protection.first:
+        if not protection.first and not protection.unclear:
             return protection
         staying = list(protection.first)
     for id in staying:

@@ -20,11 +20,13 @@ from vfs.nas_model import DropVersion, Keep, Remove, Secure, Situation, Step, Wr
 @dataclass(frozen=True, slots=True)
 class Protection:
     """`secure`: contents that must be whole in the cache before the plan goes on; `elsewhere`: or in another file on
-    the NAS. `first`: entries to be carried before; until then the plan waits."""
+    the NAS. `first`: entries to be carried before; until then the plan waits. `unclear`: it waits too, for a change
+    that is not committed yet and shares such a content (a copy of a large folder, on PostgreSQL)."""
 
     secure: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
     first: tuple[int, ...] = ()
+    unclear: bool = False
 
 
 def look(tx: Tx, situation: Situation, steps: Iterable[Step]) -> Protection:
@@ -32,9 +34,11 @@ def look(tx: Tx, situation: Situation, steps: Iterable[Step]) -> Protection:
     secure: list[str] = []
     elsewhere: list[str] = []
     first: set[int] = set()
+    unclear = False
     for content_id in _destroyed(tx, situation, list(steps)):
         needers = _reachable(tx, tx.mirror.needers(content_id, situation.entry_id), situation)
         if not needers:
+            unclear = unclear or tx.is_being_shared(content_id)
             continue
         if _is_elsewhere(tx, content_id, situation):
             elsewhere.append(content_id)
@@ -42,7 +46,7 @@ def look(tx: Tx, situation: Situation, steps: Iterable[Step]) -> Protection:
             secure.append(content_id)
         else:
             first |= set(needers)
-    return Protection(tuple(secure), tuple(elsewhere), tuple(sorted(first)))
+    return Protection(tuple(secure), tuple(elsewhere), tuple(sorted(first)), unclear)
 
 
 def secured(steps: list[Step], protection: Protection) -> list[Step]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
+from dataclasses import replace
 from functools import partial
 
 from jobs import mirror
 from jobs.plan import plan
 from tests.rooms.core.drive import Drive
+from tests.rooms.mirror.test_only_copies import Forgetful
 from tests.rooms.postgresql.racing import Nodes, outcome, race, raw
+from tests.rooms.postgresql.test_waiting import listing_held
 from vfs.errors import KelpError
 from vfs.model import OnConflict
 from vfs.nas_model import Job
@@ -94,3 +98,27 @@ def test_workers_of_two_servers_keep_up_with_people(nodes: Nodes) -> None:
     assert found == [None] * 4
     refused = {type(error).__name__ for error in errors}
     assert refused <= {"NotFound", "AlreadyExists", "ParentNotFound", "WrongKind", "CircularMove"}, refused
+
+
+def test_a_copy_that_is_not_committed_keeps_the_only_file_on_the_nas(nodes: Nodes) -> None:
+    """The copy of a folder takes so long that a file in it is saved over meanwhile, and its mirror job comes first."""
+    for one in (nodes.a, nodes.b):
+        one.kelp = replace(one.kelp, small=Forgetful())
+    nodes.a.folder("f")
+    key = nodes.a.put("f/x", b"only on the NAS").content_id or ""
+    nodes.a.mirror()
+    with nodes.a.kelp.database.write() as tx:
+        tx.run("UPDATE objects SET status = 'MISSING' WHERE key = :key", key=key)
+        now = nodes.a.clock.now_ns()  # saved over soon after it was written: nothing is kept of it
+        tx.run("UPDATE entries SET content_ns = :now WHERE content_id = :key", key=key, now=now)
+    nodes.a.kelp.cache.delete(key)
+    with race(nodes.url) as at_once, contextlib.ExitStack() as last_lock:
+        last_lock.enter_context(listing_held(nodes.url))
+        copy = at_once.start_waiting(nodes.a.copy, "f", "g")
+        nodes.b.put("f/x", b"saved over")
+        mirror.drain(nodes.b.kelp, "second")
+        last_lock.close()
+        assert not isinstance(outcome(copy), BaseException)
+    assert nodes.a.versions("f/x") == []
+    nodes.a.mirror()
+    assert nodes.a.read("g/x") == b"only on the NAS" and nodes.a.read("f/x") == b"saved over"
