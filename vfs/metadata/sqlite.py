@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import sqlite3
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,7 +84,7 @@ class SqliteEngine:
             raise ConfigurationError("the URL of a SQLite database names its file: sqlite:////path/kelp.db")
         self._file = Path(url.database).resolve()  # through links, as SQLite does: what stands beside it is shared
         self._spare: list[sa.PoolProxiedConnection] = []
-        self._leased: weakref.WeakSet[sa.PoolProxiedConnection] = weakref.WeakSet()
+        self._closed = False
         self._engine = sa.create_engine(
             url,
             pool_size=64,  # a thread that ends gives its connections back; opening one costs 1 ms
@@ -103,9 +102,11 @@ class SqliteEngine:
         self._writing = GroupCommit(lambda: self._connection(), self._changes)
 
     def close(self) -> None:
-        for pooled in list(self._leased):
-            pooled.close()
-        self._spare = []
+        """What a thread is at just now is closed by that thread: SQLite crashes when it is taken away from under it."""
+        self._closed = True
+        with contextlib.suppress(IndexError):
+            while True:
+                self._spare.pop().close()
         self._engine.dispose()
         self._changes.close()
 
@@ -156,13 +157,14 @@ class SqliteEngine:
             with _translated():
                 yield pooled.driver_connection  # type: ignore[misc]
         finally:
-            spare.append(pooled)
+            if self._closed:
+                pooled.invalidate()
+            else:
+                spare.append(pooled)
 
     def _lease(self) -> sa.PoolProxiedConnection:
         with _translated():
-            pooled = self._engine.raw_connection()
-        self._leased.add(pooled)
-        return pooled
+            return self._engine.raw_connection()
 
     def _migrate(self) -> None:
         with self._connection() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ _AT_ONCE = 4  # files that are restored at the same time
 _AHEAD = 32  # … or wait for it
 _PAGE = 1000
 _TRIES = 20  # each brings a share of the cache's limit, or finds somebody else at work on the same objects
+_VAIN = 3  # … of them one after the other without anything brought: there is no room
+_FULL = 1.0  # seconds for which that holds for other files
 _IN_A_ROUND = 200  # contents of pinned files that one round of the batch brings back
 _NAMED = 1000  # files that could not be restored are told by name, up to so many
 
@@ -106,16 +109,19 @@ def warm(kelp: Kelp, entries: list[Entry], report: Report = lambda _: None) -> W
             files, size = tx.pins.count_below(entry.id)
             warmed.all_files, warmed.all_bytes = warmed.all_files + files, warmed.all_bytes + size
     running: dict[Future[Restored], Stored] = {}
+    room = _Room()
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="warm") as threads:
-        for file in _files(kelp, entries):
-            running[threads.submit(_bring, kelp, file)] = file
-            if len(running) >= _AHEAD:
+        try:
+            for file in _files(kelp, entries):
+                running[threads.submit(_bring, kelp, file, room)] = file
+                if len(running) >= _AHEAD:
+                    _collect(running, warmed, report)
+                if warmed.stopped:
+                    break
+            while running and not warmed.stopped:
                 _collect(running, warmed, report)
-            if warmed.stopped:
-                threads.shutdown(cancel_futures=True)
-                return warmed
-        while running:
-            _collect(running, warmed, report)
+        finally:  # with Ctrl-C, too: only what is being brought is waited for
+            threads.shutdown(cancel_futures=True)
     return warmed
 
 
@@ -144,17 +150,39 @@ def _files_in(kelp: Kelp, folder_id: int) -> Iterator[Stored]:
         after = page[-1].entry_id
 
 
-def _bring(kelp: Kelp, file: Stored) -> Restored:
+def _bring(kelp: Kelp, file: Stored, room: _Room) -> Restored:
     done = _restore(kelp, file.content_id)
+    vain = 0
     for _ in range(_TRIES):
-        if not done.left:
-            break
-        held = cache_limits.refresh(kelp)  # the share of this process begins anew
-        if held.limit is not None and held.limit - held.clean < file.size - done.bytes:
+        if not done.left or not room.is_there(kelp, file.size - done.bytes):
             break
         again = _restore(kelp, file.content_id)
         done = Restored(done.objects + again.objects, done.bytes + again.bytes, again.left)
+        vain = 0 if again.objects else vain + 1
+        if vain == _VAIN:
+            room.refused(file.size - done.bytes)
+            break
     return done
+
+
+class _Room:
+    """Adds up what the cache holds, with which the share of this process begins anew; but when it was full a moment
+    ago, not for each of thousands of files."""
+
+    def __init__(self) -> None:
+        self._size, self._until = 0, 0.0
+
+    def is_there(self, kelp: Kelp, size: int) -> bool:
+        if size >= self._size and time.monotonic() < self._until:
+            return False
+        held = cache_limits.refresh(kelp)
+        if held.limit is None or held.limit - held.clean >= size:
+            return True
+        self.refused(size)
+        return False
+
+    def refused(self, size: int) -> None:
+        self._size, self._until = size, time.monotonic() + _FULL
 
 
 def _restore(kelp: Kelp, content_id: str) -> Restored:

@@ -103,6 +103,36 @@ def test_warm_respects_the_limit(open_drive: Opened) -> None:
     assert cache_limits.measure(drive.kelp).clean == warmed.files * SIZE
 
 
+def test_warming_into_a_full_cache_does_not_add_it_up_for_each_file(
+    open_drive: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = open_drive(cache_limit=str(10 * SIZE), cache_publish=0.01)
+    for number in range(60):
+        drive.put(f"{number:03}", bytes(SIZE))
+    drive.settle_down()
+    evict_all(drive)
+    refreshed: list[int] = []
+    refresh = cache_limits.refresh
+    monkeypatch.setattr(cache_limits, "refresh", lambda kelp: refreshed.append(1) or refresh(kelp))  # type: ignore[func-returns-value]
+    warmed = pinning.warm(drive.kelp, [drive.entry("")])
+    assert warmed.failed >= 40
+    assert len(refreshed) < 40
+
+
+def test_an_interrupted_warming_does_not_begin_what_waits(drive: MirrorDrive) -> None:
+    for number in range(60):
+        drive.put(f"{number:03}", bytes(SIZE))
+    drive.settle_down()
+    evict_all(drive)
+
+    def interrupt(warmed: pinning.Warmed) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pinning.warm(drive.kelp, [drive.entry("")], interrupt)
+    assert len(in_cache(drive)) < 50
+
+
 def test_warm_without_the_nas(drive: MirrorDrive) -> None:
     evict_all(drive)
     drive.nas_path("f/b").unlink()
