@@ -162,7 +162,11 @@ def _secure(kelp: Kelp, step: Secure, at: Progress) -> None:
     lacking = (content_id for content_id in step.elsewhere if not _is_elsewhere(kelp, content_id, at))
     for content_id in chain(step.contents, lacking):
         try:
-            left = restoring.restore(kelp, mirroring.content_of(kelp, content_id), doubted=True).left
+            content = mirroring.content_of(kelp, content_id)
+            left = restoring.restore(
+                kelp, content
+            ).left  # room may come bit by bit; what is there is read once, at last
+            left = left or restoring.restore(kelp, content, doubted=True).left
         except NoSpace as error:
             raise StoreUnavailable(f"a content that is needed elsewhere has no room in the cache: {error}") from error
         if left:

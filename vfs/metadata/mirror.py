@@ -181,12 +181,6 @@ class Mirror:
         found = ((self.nas_chain(parent_id), name) for parent_id, name in places)
         return [f"{chain[1]}/{name}" if chain[1] else name for chain, name in found if chain is not None]
 
-    def has_still(self, id: int) -> bool:
-        """The NAS is recorded to have the content of a file, and no job has the file or a folder above it."""
-        (_, _, _, _, _, _, content_id, _, _, parent_id, name, nas_content_id, *_) = self.row(id)
-        chain = self.nas_chain(parent_id) if name is not None and nas_content_id == content_id else None
-        return chain is not None and not self._tx.leases.held(id) and not self._tx.leases.blocked(chain[0], [])
-
     def waits_to_move(self, folder_ids: list[int], before_event: int) -> bool:
         """One of these folders has an older change of its own place: it goes first, else steady writing below it
         would keep it from ever moving."""

@@ -208,19 +208,17 @@ def succeed(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, new_id: int, new
     old = tx.entries.get(memory[0])
     if old is None or old.kind != Kind.FILE:
         return False
-    inherit(kelp, tx, caller, old, new_id, new_uuid, now_ns, keep=_is_whole(tx, old))
+    # What gives way in this very change is where it was, and the mirror sees who needs it before it goes from the NAS.
+    gives_way = here.entry is not None and here.entry.id == old.id
+    inherit(kelp, tx, caller, old, new_id, new_uuid, now_ns, keep=gives_way or _is_whole(tx, old))
     return True
 
 
 def _is_whole(tx: Tx, old: Entry) -> bool:
     """Its content can be handed on. What is deleted for good nobody needs: the NAS may have lost it by now, and when it
-    had left the cache before, so has everybody. Eviction takes nothing that only such rows have. What gives way in this
-    very change is still where it was on the NAS, and the mirror sees who needs it before it goes."""
-    tx.lock_rows([old.id])  # against a claim: who looks after it sees what this change makes of it
+    had left the cache before, so has everybody. Eviction takes nothing that only such rows have."""
     gone = any(state == State.DELETED for _, state, _ in tx.entries.ancestors(old.id))
-    if not gone:
-        return True
-    return old.content_id is not None and (tx.contents.cached(old.content_id) or tx.mirror.has_still(old.id))
+    return not gone or (old.content_id is not None and tx.contents.cached(old.content_id))
 
 
 def inherit(

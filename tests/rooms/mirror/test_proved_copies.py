@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from tests.mirror_drive import MirrorDrive
+from tests.mirror_drive import MirrorDrive, Pause
 from tests.rooms.mirror.test_only_copies import Forgetful, all_good, evict, put_off
 from vfs.model import OnConflict
 
@@ -109,3 +110,23 @@ def test_a_folder_goes_though_the_cache_has_lost_what_is_needed_of_it(drive: Mir
     assert drive.on_nas() == {} and drive.read("g") == A
     drive.pass_time(60)
     all_good(drive, g=A)
+
+
+def test_an_evicted_document_is_saved_over_while_its_folder_moves_on_the_nas(drive: MirrorDrive) -> None:
+    """What gives way to a safe save is its version, whatever the mirror has under way."""
+    drive.mkdir("a")
+    drive.put("a/d", A)
+    drive.settle_down()
+    drive.pass_time(100)
+    evict(drive, "a/d")
+    drive.move("a", "b")
+    drive.nas.before = pause = Pause(lambda method, _: method == "move")
+    worker = threading.Thread(target=drive.drain)
+    worker.start()
+    pause.wait()
+    drive.put("b/new", b"B")
+    drive.move("b/new", "b/d", OnConflict.OVERWRITE)
+    pause.resume()
+    worker.join()
+    drive.check_mirrored()
+    assert drive.read("b/d") == b"B" and drive.versions("b/d") == [A]
