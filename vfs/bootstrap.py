@@ -60,27 +60,25 @@ def build(
     database = Database(
         settings.database.url, connections=settings.database.connections, timeout=settings.database.timeout
     )
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(database.close)
         if not unfinished:
             _require_whole(database)
         store = cache or _open_cache(settings)
         if trace.is_followed():
             store = TracedObjectStore(store)
+        undo.callback(store.close)
         clock = clock or SystemClock()
         holds = Holds(partial(_publish, database, clock), settings.cache.publish, settings.cache.lease)
+        undo.callback(holds.close)
         background = Background()
-
-        def close() -> None:
-            background.close()
-            holds.close()
-            store.close()
-            database.close()
-
+        undo.callback(background.close)
+        nas = nas or (_claim_nas if unfinished else _open_nas)(settings, database)
         return Kelp(
             settings=settings,
             database=database,
             cache=store,
-            nas=nas or (_claim_nas if unfinished else _open_nas)(settings, database),
+            nas=nas,
             queue=queue or NoQueue(),
             passwords=Passwords(settings.auth.remember_seconds),
             small=SmallContents(),
@@ -92,11 +90,8 @@ def build(
             allowance=Allowance(),
             nas_ample=Ample(),
             within_limits=Seen(),
-            close=close,
+            close=undo.pop_all().close,
         )
-    except BaseException:
-        database.close()
-        raise
 
 
 @contextlib.contextmanager
@@ -158,10 +153,13 @@ def _open_cache(settings: Settings) -> ObjectStore:
     if not (cache.access_key and cache.secret_key):
         raise ConfigurationError("a cache in S3 needs cache.access_key and cache.secret_key")
     store = S3ObjectStore(S3Address.parse(cache.url), cache.access_key, cache.secret_key, cache.timeout)
-    try:
-        store.prepare()
-    except StoreUnavailable as error:
-        log.warning("the cache is not there, reads and writes fail until it is: %s", error)
+    with contextlib.ExitStack() as undo:
+        undo.callback(store.close)
+        try:
+            store.prepare()
+        except StoreUnavailable as error:
+            log.warning("the cache is not there, reads and writes fail until it is: %s", error)
+        undo.pop_all()
     return RetryingObjectStore(store)
 
 
