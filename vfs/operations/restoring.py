@@ -173,6 +173,9 @@ def _is_good(kelp: Kelp, part: Part) -> bool:
             digest.update(piece)
     except (ObjectMissing, ContentCorrupt):
         return False
+    except StoreUnavailable:
+        kelp.cache.stat(part.key)  # raises again, unless only its bytes cannot be had: a bad place of the disk
+        return False
     return digest.hexdigest() == part.checksum
 
 

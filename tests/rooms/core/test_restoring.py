@@ -158,6 +158,40 @@ def test_what_was_given_up_is_found_again(drive: Drive) -> None:
     assert drive.versions("f") == [b"only here"]
 
 
+def test_what_cannot_be_read_is_replaced(drive: Drive, content: Content) -> None:
+    """A bad place of the disk; but not when all of the cache is away."""
+    bad = content.parts[0].key
+    away = False
+
+    class Bad:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(drive.kelp.cache, name)
+
+        def get(self, key: str, byte_range: ByteRange | None = None) -> Iterator[bytes]:
+            if key == bad:
+                raise StoreUnavailable("EIO")
+            return drive.kelp.cache.get(key, byte_range)
+
+        def stat(self, key: str) -> int:
+            if away:
+                raise StoreUnavailable("EIO")
+            return drive.kelp.cache.stat(key)
+
+        def delete(self, key: str) -> None:
+            nonlocal bad
+            bad = ""
+            drive.kelp.cache.delete(key)
+
+    kelp = replace(drive.kelp, cache=Bad())  # type: ignore[arg-type]
+    away = True
+    with pytest.raises(StoreUnavailable):
+        restoring.restore_part(kelp, content, 0, ContentCorrupt("seen"))
+    away = False
+    assert statuses(drive, content) == {"AVAILABLE"}
+    assert restoring.restore_part(kelp, content, 0, ContentCorrupt("seen")) is Outcome.RESTORED
+    assert bad == "" and whole_in_cache(drive, content) == DATA
+
+
 def test_what_came_back_before_it_was_told_is_not_lost(drive: Drive, content: Content) -> None:
     drive.damage("UPDATE entries SET nas_content_id = NULL")
     restoring.lose(drive.kelp, content, content.parts[0], None)
