@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from vfs.metadata import on_the_way
 from vfs.model import Content
+from vfs.nas_model import Spot
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
@@ -66,8 +68,11 @@ class Verifying:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
 
-    def copies(self, content_id: str) -> list[NasCopy]:
-        """Where the NAS is recorded to have a content: in files of the tree, then in versions."""
+    def copies(self, content_id: str, *, planned: bool = False) -> list[NasCopy]:
+        """Where the NAS is recorded to have a content: in files of the tree, then in versions.
+
+        `planned`: of those that the mirror is moving also where they may be by now.
+        """
         rows = self._tx.all(
             """SELECT id, NULL, nas_parent_id, nas_name, nas_size, nas_mtime_ns FROM entries
                WHERE nas_content_id = :id AND nas_name IS NOT NULL
@@ -81,7 +86,11 @@ class Verifying:
             chain = self._tx.mirror.nas_chain(parent_id)
             if chain is not None:
                 path = f"{chain[1]}/{name}" if chain[1] else name
-                found.append(NasCopy(entry_id, version, path, size, mtime_ns, self.is_moving(entry_id, chain[0])))
+                moving = self.is_moving(entry_id, chain[0])
+                found.append(NasCopy(entry_id, version, path, size, mtime_ns, moving))
+                if planned and moving:
+                    elsewhere = on_the_way.paths(self._tx, entry_id, Spot(parent_id, name), chain[0])
+                    found += [NasCopy(entry_id, version, path, size, mtime_ns, True) for path in elsewhere]
         return found
 
     def is_moving(self, entry_id: int, folder_ids: Sequence[int]) -> bool:

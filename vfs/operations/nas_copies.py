@@ -45,7 +45,7 @@ def read(kelp: Kelp, content: Content, verifier: Verifier, wanted: ByteRange, of
                 return
             except (ObjectMissing, ContentCorrupt, NasFault) as error:
                 fault = error.with_traceback(None)  # this frame keeps it: it must not keep the frame
-                if isinstance(error, ContentCorrupt):
+                if isinstance(error, ContentCorrupt) and not copy.moving:  # else another file may be there by now
                     _CORRUPT.inc()
         if _copies(kelp, content.id) == copies and not any(copy.moving for copy in copies):
             raise fault
@@ -56,7 +56,7 @@ def read(kelp: Kelp, content: Content, verifier: Verifier, wanted: ByteRange, of
 
 def _copies(kelp: Kelp, content_id: str) -> list[NasCopy]:
     with kelp.database.read() as tx:
-        return tx.verifying.copies(content_id)
+        return tx.verifying.copies(content_id, planned=True)
 
 
 def _read(

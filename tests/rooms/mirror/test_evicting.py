@@ -12,7 +12,7 @@ from jobs import steps
 from jobs.plan import plan
 from tests.mirror_drive import SECOND, MirrorDrive
 from vfs.errors import NasDown
-from vfs.operations import alerts, cache_limits, claiming, evicting, nas_outage
+from vfs.operations import alerts, cache_limits, claiming, evicting, nas_copies, nas_outage, opening
 
 SIZE = 1024
 Opened = Callable[..., MirrorDrive]
@@ -304,6 +304,36 @@ def test_what_the_mirror_is_just_moving_is_no_change_by_others(
     monkeypatch.setattr(evicting.time, "sleep", move)
     evict_all(prepared)
     assert alerts.listing(prepared.kelp) == []
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "both", "overwritten"])
+def test_what_the_mirror_has_moved_and_not_recorded_is_read(
+    prepared: MirrorDrive, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker may be at a large file of the same batch, or dead."""
+
+    def no_waiting(_seconds: float) -> None:
+        pytest.fail("it waits for the record")
+
+    evict_all(prepared)
+    content_id = prepared.entry("f/a").content_id
+    with prepared.kelp.database.read() as tx:
+        content = tx.contents.get(str(content_id))
+    assert content is not None
+    if what in ("file", "both"):
+        prepared.move("f/a", "f/A")
+    if what in ("folder", "both"):
+        prepared.move("f", "g")
+    if what == "overwritten":
+        prepared.pass_time(70)
+        prepared.put("f/a", b"new")
+    claims, _ = claiming.claim(prepared.kelp, "somebody", 32, plan)
+    for job in claims:
+        at = steps.Progress.of(job)
+        for step in job.steps:
+            steps.run(prepared.kelp, step, at)
+    monkeypatch.setattr(nas_copies.time, "sleep", no_waiting)
+    assert b"".join(opening.Reader(prepared.kelp, content).chunks()) == body("f/a")
 
 
 def test_a_nas_that_numbers_its_files_anew(prepared: MirrorDrive) -> None:
