@@ -265,6 +265,8 @@ def _convert(key: str, value: object, hint: typing.Any) -> object:
             return value if isinstance(value, bool) else _WORDS[str(value).strip().lower()]
         if hint is Amount:
             return Amount.parse(value)
+        if key.replace("_", ".", 1) in _SIZES and isinstance(value, str):
+            return _size(value)
         if isinstance(value, bool) or (hint is int and isinstance(value, float)):
             raise TypeError
         if hint is str and not isinstance(value, str | Path):
@@ -276,7 +278,24 @@ def _convert(key: str, value: object, hint: typing.Any) -> object:
             return tuple(float(part) for part in parts)  # type: ignore[attr-defined]
         return hint(value)
     except (KeyError, ValueError, TypeError) as error:
-        raise ConfigurationError(f"wrong value for {key.replace('_', '.', 1)}: {value!r}") from error
+        name = key.replace("_", ".", 1)
+        like = "500 GiB, 60 % or none" if hint is Amount else "500 MiB" if name in _SIZES else ""
+        advice = f", it must be like {like}" if like else ""
+        raise ConfigurationError(f"wrong value for {name}: {value!r}{advice}") from error
+
+
+_SIZES = ("cache.reserve", "nas.reserve", "scrub.rate")
+
+
+def _size(value: str) -> int:
+    """Bytes of "256 MiB". Raises ValueError."""
+    try:
+        return int(value)  # a negative one is refused with the others that are too small
+    except ValueError:
+        size = Amount.parse(value).bytes
+        if size is None:
+            raise
+        return size
 
 
 def _word(value: object) -> str:

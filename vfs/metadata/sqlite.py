@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -95,6 +96,8 @@ class SqliteEngine:
         sa.event.listen(self._engine, "connect", _set_pragmas)
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # passwords are in it; what SQLite puts beside it takes its mode
+                os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             self._migrate()
             self._changes = ChangeCount(self._file.with_suffix(".changes"), like=self._file)
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
