@@ -41,13 +41,18 @@ class Freeing:
             [{"id": id, "now": now_ns} for id in sorted(ids)],
         )
 
-    def any_wanted_again(self) -> bool:
-        sql = f"SELECT 1 FROM contents WHERE freeing_ns IS NOT NULL AND {_REFERRED} LIMIT 1"
-        return self._tx.one(sql) is not None
+    def any_to_take_back(self, absurd_ns: int) -> bool:
+        sql = f"""SELECT 1 FROM contents WHERE freeing_ns IS NOT NULL AND (freeing_ns > :absurd OR {_REFERRED})
+                  LIMIT 1"""
+        return self._tx.one(sql, absurd=absurd_ns) is not None
 
-    def take_back(self) -> None:
-        """Marked, and referred to again."""
-        self._tx.run(f"UPDATE contents SET freeing_ns = NULL WHERE freeing_ns IS NOT NULL AND {_REFERRED}")
+    def take_back(self, absurd_ns: int) -> None:
+        """Marked, and referred to again; or marked by a clock that was wrong, since its time is beyond `absurd_ns`."""
+        self._tx.run(
+            f"""UPDATE contents SET freeing_ns = NULL
+                WHERE freeing_ns IS NOT NULL AND (freeing_ns > :absurd OR {_REFERRED})""",
+            absurd=absurd_ns,
+        )
 
     def freeable(self, before_ns: int, now_ns: int, after: tuple[int, str], limit: int) -> list[tuple[int, str]]:
         """(since when, id) of contents marked before `before_ns`, that nothing refers to and nobody reads."""

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _SECOND = 1_000_000_000
 _GRACE_NS = 60 * _SECOND  # younger contents are not looked at
+_ABSURD_NS = 3600 * _SECOND  # so far ahead is no time but of a clock that was wrong
 _AT_ONCE = 200  # contents, or objects, of one transaction
 _SHARE = 50  # the search, which looks at every content, takes at most one of so many seconds
 _LONGEST_PAUSE_NS = 600 * _SECOND  # … but comes once in so long
@@ -36,8 +37,8 @@ def free_contents(kelp: Kelp) -> Done:
     """A batch: free what no row can reach, until nothing is due; objects and bytes that went."""
     _mark_unreferred(kelp)
     with kelp.database.read() as tx:
-        wanted = tx.freeing.any_wanted_again()
-    if wanted:
+        wrong = tx.freeing.any_to_take_back(kelp.clock.now_ns() + _ABSURD_NS)
+    if wrong:
         _take_back(kelp)
     for ids in _freeable(kelp):
         _forget(kelp, ids)
@@ -95,7 +96,7 @@ def _mark(kelp: Kelp, ids: Sequence[str]) -> None:
 @retried
 def _take_back(kelp: Kelp) -> None:
     with kelp.database.write(quiet=True) as tx:
-        tx.freeing.take_back()
+        tx.freeing.take_back(kelp.clock.now_ns() + _ABSURD_NS)
 
 
 # --- second phase ---

@@ -39,14 +39,13 @@ class Root:
 
     def __init__(self, path: Path) -> None:
         """Open `path`; here, and only here, symlinks are followed: it is what the administrator wrote."""
-        self.fd = -1
         self.fd = -1  # `__del__` runs also when the next line fails
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.identity = identity(os.fstat(self.fd))
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # at the interpreter's end there is no `os`
         if self.fd >= 0:
-            os.close(self.fd)
+            close(self.fd)
 
     def descend(self, segments: Segments, *, make: bool = False, progress: Callable[[], None] = lambda: None) -> int:
         """A new descriptor of the folder, for the caller to close; with `make`, missing folders are made durably.

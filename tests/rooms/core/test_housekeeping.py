@@ -102,6 +102,19 @@ def test_contents_are_freed_in_two_phases(drive: Drive) -> None:
     assert freeing.free_contents(drive.kelp).count == 1 and keys(drive) == set()
 
 
+def test_what_a_clock_that_was_ahead_marked_is_freed_all_the_same(drive: Drive) -> None:
+    drive.put("x.tmp", b"gone")
+    drive.remove("x.tmp")
+    drive.mirror()
+    drive.clock.advance(86_400)
+    freeing.free_contents(drive.kelp)  # marked, a day ahead
+    drive.clock.advance(-86_400)
+    for _ in range(3):
+        drive.clock.advance(700)
+        freeing.free_contents(drive.kelp)
+    assert keys(drive) == set()
+
+
 def test_what_is_referred_to_again_is_taken_back(drive: Drive) -> None:
     drive.put("a", b"bytes")
     drive.clock.advance(30)
