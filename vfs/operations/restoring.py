@@ -9,7 +9,7 @@ it leaves SYNCING, which `give_up_stale` ends; a bad object stays where it is un
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -28,10 +28,10 @@ from vfs.errors import (
 )
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
-from vfs.model import ByteRange, Content, Done, Part, StoreStatus
+from vfs.model import BLOCK_SIZE, ByteRange, Content, Done, Part, StoreStatus
 from vfs.operations import alerts, cache_limits, learning, nas_copies
 from vfs.operations.alerts import AlertKind, Severity
-from vfs.operations.verified import verifier_of
+from vfs.operations.verified import Verifier, verifier_of
 
 _SECOND = 1_000_000_000
 _STALE_NS = 600 * _SECOND  # the process that restores it must have died
@@ -150,7 +150,24 @@ def _put(kelp: Kelp, part: Part, since_ns: int, read: Callable[[], list[bytes]])
 def _from_nas(kelp: Kelp, content: Content, number: int) -> list[bytes]:
     part = content.parts[number]
     offset = sum(each.size for each in content.parts[:number])
-    return list(nas_copies.read(kelp, content, verifier_of(kelp, part), ByteRange(0, part.size), offset))
+    verifier = verifier_of(kelp, part)
+    try:
+        return list(nas_copies.read(kelp, content, verifier, ByteRange(0, part.size), offset))
+    except ContentCorrupt:
+        if verifier.span(ByteRange(0, 1)).stop == part.size:  # one block; or nobody knows which of them is bad
+            raise
+    return list(_put_together(kelp, content, verifier, offset))
+
+
+def _put_together(kelp: Kelp, content: Content, verifier: Verifier, offset: int) -> Iterator[bytes]:
+    """Each block from the store that has it good. Raises ContentCorrupt when none has."""
+    part = verifier.part
+    for at in range(0, part.size, BLOCK_SIZE):
+        block = ByteRange(at, min(at + BLOCK_SIZE, part.size))
+        try:
+            yield from [*verifier.pieces(kelp.cache.get(part.key, block), block, "cache")]
+        except (ObjectMissing, ContentCorrupt, StoreUnavailable):
+            yield from nas_copies.read(kelp, content, verifier, block, offset)
 
 
 def _look(kelp: Kelp, part: Part) -> KelpError | None:

@@ -222,6 +222,15 @@ def test_what_the_nas_has_wrong_is_never_restored(drive: Drive, content: Content
     assert alerts(drive) == [("CONTENT_LOST", content.id, 1)]
 
 
+def test_what_each_store_has_good_is_put_together(drive: Drive, content: Content) -> None:
+    rot_cache(drive, content, 10)
+    rot_nas(drive, "f", content.parts[0].size - 10)
+    assert restoring.restore_part(drive.kelp, content, 0, ContentCorrupt("cache: bad")) is Outcome.RESTORED
+    rot_nas(drive, "f", content.parts[0].size - 10)  # as it was
+    assert in_cache(drive, content.parts[0].key) == DATA[: content.parts[0].size]
+    drive.damaged = False
+
+
 def test_many_lost_contents_are_few_alerts(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restoring, "_MOST_ALERTS", 3)
     for n in range(8):
