@@ -37,7 +37,7 @@ def scan(kelp: Kelp, path: str, take_in: bool, restore: bool, as_json: bool) -> 
     segments = [segment for segment in path.split("/") if segment]
     with _progress() as report:
         found = scanning.scan(kelp, segments, report=lambda so_far: report(so_far.looked, None))
-        wanted = found.findings if take_in else _missing(found) if restore else []
+        wanted = _differing(found) if take_in else _missing(found) if restore else []
         outcomes = []
         if wanted:
             outcomes = taking_in.take_in(
@@ -48,8 +48,13 @@ def scan(kelp: Kelp, path: str, take_in: bool, restore: bool, as_json: bool) -> 
         show_json({"looked": found.looked, "found": [_facts(each, done.get(each.path)) for each in found.findings]})
     else:
         _show(found, done)
-    if any(not outcome.done for outcome in outcomes) or len(outcomes) < len(found.findings):
+    if any(not outcome.done for outcome in outcomes) or len(outcomes) < len(_differing(found)):
         raise click.exceptions.Exit(1)
+
+
+def _differing(found: Scan) -> list[Finding]:
+    """What can be settled; a symlink in an adopted tree is told of, and stays as it is."""
+    return [each for each in found.findings if each.what is not scanning.Difference.LEFT_ALONE]
 
 
 def _missing(found: Scan) -> list[Finding]:

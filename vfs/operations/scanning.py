@@ -33,6 +33,7 @@ class Difference(StrEnum):
     MISSING = "missing"
     MOVED = "moved"
     OTHER_KIND = "of another kind"
+    LEFT_ALONE = "left alone"  # no drive can show it: a symlink, a name that is no text …
     RENUMBERED = "renumbered"  # same size, same time, another inode: put back from a backup, or another mount
 
 
@@ -125,7 +126,8 @@ class _Look:
         inner = below(path, seen.name)
         why = taking.refusal(seen.name, seen.info) or ""
         is_folder = seen.info.kind == "folder"
-        self._add(Finding(Difference.NEW, inner, folder_id, seen.name, info=seen.info, is_folder=is_folder, why=why))
+        what = Difference.LEFT_ALONE if why else Difference.NEW
+        self._add(Finding(what, inner, folder_id, seen.name, info=seen.info, is_folder=is_folder, why=why))
         if is_folder and not why:
             for each in _survey(self._kelp, inner):
                 self._unknown(0, inner, each, set())
@@ -193,7 +195,7 @@ def is_free_to_take(kelp: Kelp, tx: Tx, finding: Finding) -> bool:
         key = names.nas_key(finding.nas_name, kelp.nas.properties.folds_case)
         if not rows.is_free(tx, Spot(finding.folder_id, finding.nas_name), key, finding.id):
             return False
-    if finding.what is Difference.NEW:
+    if finding.what in (Difference.NEW, Difference.LEFT_ALONE):
         return True
     there = rows.entry(tx, finding.id)
     if there is None or there.busy:

@@ -30,7 +30,7 @@ from vfs.operations.taking import Found
 _BATCH = 100  # findings of one commit
 _ORDER = (
     Difference.RENUMBERED, Difference.NEW, Difference.MOVED, Difference.CHANGED, Difference.MISSING,
-    Difference.OTHER_KIND,
+    Difference.OTHER_KIND, Difference.LEFT_ALONE,
 )  # fmt: skip
 
 
@@ -269,6 +269,7 @@ class _TakingIn:
 
 _TAKE: dict[Difference, Callable[[_TakingIn, Tx, Finding, dict[str, int]], None]] = {
     Difference.NEW: _TakingIn._new,
+    Difference.LEFT_ALONE: _TakingIn._new,  # which says why not
     Difference.CHANGED: _TakingIn._changed,
     Difference.MOVED: _TakingIn._moved,
     Difference.MISSING: _TakingIn._missing,
