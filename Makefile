@@ -46,9 +46,10 @@ check: $(VENV)/.tests-ready
 PYTEST := $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -rs
 
 # Twice: embedded, then on PostgreSQL, S3 and Redis (tests/engines.py), which the tests start themselves. The second
-# run is what could tell the engines apart: all that changes a drive, by any way in, and all that kills one.
+# run is what could tell the engines apart: all that changes a drive, by any way in, and all that kills one. Outages and
+# the short soak run embedded; on the others by KELP_TEST_ENGINES=production make outages, … make soak.
 ON_PRODUCTION := tests/contracts tests/rooms/core tests/rooms/mirror tests/rooms/test_put_rollback.py tests/stateful \
-	tests/crash tests/faces tests/outages tests/soak
+	tests/crash tests/faces
 # The faces without what is about HTTP before it reaches a drive, memory, the machine's own disks, or tools, and without
 # what brings its own engines.
 NOT_ON_PRODUCTION := $(addprefix --ignore=tests/faces/test_,bench.py behind_nginx.py connect.py doctor.py \
@@ -72,7 +73,7 @@ bench-production: $(VENV)/.tests-ready
 	$(PYTHON) -m bench.production
 
 crash: $(VENV)/.tests-ready
-	KELP_CRASH_ROUNDS=$(CRASH_ROUNDS) KELP_OUTAGE_SECONDS=30 $(PYTHON) -m pytest tests/crash -rs --timeout 0
+	KELP_CRASH_ROUNDS=$(CRASH_ROUNDS) KELP_CRASH_STRIDE=1 KELP_OUTAGE_SECONDS=30 $(PYTHON) -m pytest tests/crash -rs --timeout 0
 
 soak: $(VENV)/.tests-ready
 	$(PYTHON) -m tests.soak
