@@ -61,9 +61,21 @@ from vfs.settings import Settings
 _log = logging.getLogger("kelp")
 _INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
 _GROUPS = (
-    status.status, sync.sync, users.user, locks.locks, trash.trash, versions.versions, check.check, tls.tls,
-    nas.nas, dump.dump, dump.load, doctor.make_command(diagnosing.check_queue), alerts.alerts,
-    gc.make_command(batches.free_all), cache.cache,
+    status.status,
+    sync.sync,
+    users.user,
+    locks.locks,
+    trash.trash,
+    versions.versions,
+    check.check,
+    tls.tls,
+    nas.nas,
+    dump.dump,
+    dump.load,
+    doctor.make_command(diagnosing.check_queue),
+    alerts.alerts,
+    gc.make_command(batches.free_all),
+    cache.cache,
 )
 
 
