@@ -6,6 +6,7 @@
 # make crash    500 rounds of killing the server at random moments; each part of a production drive away for 30 s
 # make soak     an hour of people at work, then what was wrong and what grew (SOAK_SECONDS=, see tests/soak)
 # make outages  the NAS away in every way for two minutes under load, and what clients feel of it (as root)
+# make lock     take the newest version of every package (constraints.txt)
 # make clean    remove what these made, except data
 
 VENV := .venv
@@ -18,17 +19,17 @@ JOBS ?= 2
 CRASH_ROUNDS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help drive test check bench bench-production crash soak outages clean
+.PHONY: help drive test check bench bench-production crash soak outages lock clean
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
 
-# The stamps say for which pyproject.toml the environment was filled.
-$(VENV)/.drive-ready: pyproject.toml
+# The stamps say for which versions of these the environment was filled.
+$(VENV)/.drive-ready: pyproject.toml constraints.txt
 	@scripts/make-venv
 	@touch $@
 
-$(VENV)/.tests-ready: pyproject.toml
+$(VENV)/.tests-ready: pyproject.toml constraints.txt
 	@scripts/make-venv dev
 	@touch $@ $(VENV)/.drive-ready
 
@@ -81,6 +82,9 @@ soak: $(VENV)/.tests-ready
 outages: $(VENV)/.tests-ready
 	@scripts/install-test-tools
 	$(PYTHON) -m tests.outages
+
+lock:
+	scripts/lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

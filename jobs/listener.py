@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from redis import RedisError
 from rq import Queue, SimpleWorker, worker_registration
 from rq.exceptions import DequeueTimeout, DeserializationError, InvalidJobOperation
+from rq.executions import Execution
 from rq.group import Group
 from rq.job import Job
 from rq.registry import StartedJobRegistry
@@ -103,7 +104,7 @@ class Listener(SimpleWorker):
     def connection_timeout(self) -> float:  # type: ignore[override]  # RQ raises the client's to this
         return SILENCE + _WAIT
 
-    def get_heartbeat_ttl(self, job: Job) -> int:
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return _ALIVE
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
@@ -146,33 +147,37 @@ class Listener(SimpleWorker):
             self.execute_job(job, self.queues[0])
         finally:
             self._job = None
+            self.executions.clear()  # RQ leaves one there when Redis goes away meanwhile
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Nothing that a job does comes here (`QueueWorker` sees to it): RQ could not read it, or Redis went away."""
         level = logging.DEBUG if isinstance(exc_info[1], RedisError) else logging.WARNING
         log.log(level, "job %s: %s", job.id, exc_info[1])
 
-    def handle_job_success(self, job: Job, queue: Queue, started_job_registry: StartedJobRegistry) -> None:
+    def handle_job_success(
+        self, job: Job, queue: Queue, started_job_registry: StartedJobRegistry, execution: Execution
+    ) -> None:
         """A job that Redis has forgotten meanwhile (flushed, or empty after a restart) did not fail by that."""
         try:
-            super().handle_job_success(job, queue, started_job_registry)
+            super().handle_job_success(job, queue, started_job_registry, execution)
         except InvalidJobOperation:
             log.debug("job %s was forgotten while it ran", job.id)
             with self.connection.pipeline() as pipeline:
-                self.cleanup_execution(job, pipeline)
+                self.cleanup_execution(job, pipeline, execution)
                 pipeline.delete(job.key)  # RQ has just put a time there, and nothing else
                 pipeline.execute()
 
     def beat(self) -> None:
         """Say that this worker lives, and its job with it. All of it each time: Redis may have been flushed."""
-        job, execution = self._job, self.execution
+        job, executions = self._job, tuple(self.executions.values())
         with self._beating, self.connection.pipeline() as pipeline:
             self.last_heartbeat = now()
             pipeline.hset(self.key, mapping=self.serialize())
             pipeline.expire(self.key, _ALIVE)
             worker_registration.register(self, pipeline)
-            if job is not None and execution is not None:
-                execution.heartbeat(job.started_job_registry, _ALIVE, pipeline)
+            if job is not None:
+                for execution in executions:
+                    execution.heartbeat(job.started_job_registry, _ALIVE, pipeline)
             pipeline.execute()
 
     def schedule(self) -> None:
