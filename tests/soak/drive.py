@@ -41,7 +41,7 @@ class SoakDrive:
     def __init__(self, server: ServerProcess, kelp: Kelp) -> None:
         self.server, self.kelp = server, kelp
         self._told = 0  # characters of the log
-        self.processes_at_start = self.processes()
+        self._first: dict[int, str] = {}  # … of its processes
 
     def processes(self) -> dict[int, str]:
         """Ids of all that run now, with what each is: those that serve, and who watches over them."""
@@ -51,6 +51,12 @@ class SoakDrive:
             found[process.pid] = f"{role} supervisor" if below else role
             found.update(dict.fromkeys(below, role))
         return found
+
+    def replaced(self) -> list[str]:
+        """Whether other processes run than at the first call, when all of them have surely been started."""
+        now = self.processes()
+        self._first = self._first or now
+        return [] if now == self._first else [f"processes were replaced: {self._first} became {now}"]
 
     def new_log_lines(self) -> list[str]:
         """Those that nobody expects, since the last call."""
