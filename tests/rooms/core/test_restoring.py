@@ -92,7 +92,8 @@ def test_who_was_given_up_does_not_say_that_it_is_there(drive: Drive, content: C
 
         def put(self, key: str, chunks: Any) -> Any:
             drive.clock.advance(700)
-            assert restoring.give_up_stale(drive.kelp) == Done(1)
+            restoring.give_up_stale(drive.kelp)  # on a busy machine the lease of the restore has expired, too
+            assert statuses(drive, content) == {"MISSING"}
             return drive.kelp.cache.put(key, chunks)
 
     slow = replace(drive.kelp, cache=Slow())  # type: ignore[arg-type]
