@@ -343,3 +343,23 @@ def test_readers_that_put_aside_too_much_are_not_waited_for(
     settle(drive)
     assert in_cache(drive, content.parts[2].key) == DATA[2 * PART_SIZE :]
     assert healing._teed._bytes == 0
+
+
+def test_a_tee_whose_restore_had_no_turn_gives_its_memory_back(drive: Drive, content: Content) -> None:
+    busy, over = threading.Semaphore(0), threading.Event()
+
+    def wait() -> None:
+        busy.release()
+        over.wait(30)
+
+    number = 0
+    while drive.kelp.background.submit(("busy", number), wait) and busy.acquire(timeout=1):
+        number += 1
+    before = healing._teed._bytes
+    healing.ask(drive.kelp, content, 0, GONE, healing.tee(content.parts[0]))
+    assert healing._teed._bytes == before + content.parts[0].size
+    over_at_last = threading.Timer(0.5, over.set)
+    over_at_last.start()
+    drive.kelp.background.close()
+    over_at_last.join()
+    assert healing._teed._bytes == before
