@@ -16,7 +16,7 @@ import pytest
 
 from tests import engines
 
-SHARE = int(os.environ.get("KELP_TEST_SHARE", "1"))
+SHARE = int(os.environ.get("KELP_TEST_SHARE") or 1)
 _COSTLY = tuple(
     f"tests/{name}.py"
     for name in (
