@@ -145,16 +145,15 @@ class Mirror:
         """
         rows = self._tx.all(
             """SELECT e.id, e.kind FROM entries e LEFT JOIN entries p ON p.id = e.parent_id
-               LEFT JOIN entries n ON n.id = e.nas_parent_id
                WHERE e.parent_id IS NOT NULL AND (
                    e.nas_status = 'SYNCING'
-                OR e.state = 'ACTIVE' AND p.state IS DISTINCT FROM 'DELETED' AND (
+                OR e.state = 'ACTIVE' AND (
                        p.id IS NULL OR e.nas_name IS DISTINCT FROM e.nas_desired_name
                     OR e.nas_parent_id IS DISTINCT FROM e.parent_id
                     OR e.nas_content_id IS DISTINCT FROM e.content_id)
                 OR e.state = 'TRASHED' AND (e.nas_name IS NULL OR e.nas_name NOT LIKE '.trash/%')
-                OR e.state = 'DELETED' AND e.nas_name IS NOT NULL AND n.state <> 'DELETED'
-                OR e.state <> 'DELETED' AND p.state <> 'DELETED' AND EXISTS (
+                OR e.state = 'DELETED' AND e.nas_name IS NOT NULL
+                OR e.state <> 'DELETED' AND EXISTS (
                        SELECT 1 FROM versions v WHERE v.entry_id = e.id AND v.state = 'kept' AND v.nas_path IS NULL))
                AND NOT EXISTS (SELECT 1 FROM sync_events s WHERE s.aggregate_id = e.id
                                AND s.status IN ('PENDING', 'PROCESSING', 'FAILED'))
