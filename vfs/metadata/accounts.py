@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from vfs.metadata.lists import listed
 from vfs.model import Level, Role, User
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ class Accounts:
 
     def grants_on(self, folder_ids: Sequence[int], user_id: int) -> list[tuple[int, bool, Level]]:
         """(folder id, is the user's own, level) of grants that concern the user, on these folders."""
-        marks = ", ".join(f":i{n}" for n in range(len(folder_ids)))
-        values = {f"i{n}": id for n, id in enumerate(folder_ids)}
+        marks, values = listed(folder_ids)
         rows = self._tx.all(
             f"""SELECT folder_id, user_id IS NOT NULL, level FROM grants
                 WHERE folder_id IN ({marks}) AND (user_id = :user

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vfs import names
+from vfs.metadata.lists import listed
 from vfs.model import ROOT_ID, Kind
 from vfs.nas_model import Recorded, Spot
 
@@ -87,8 +88,7 @@ class Mirror:
 
     def recorded(self, ids: Sequence[int]) -> dict[int, tuple[int | None, str | None, str | None]]:
         """(nas_parent_id, nas_name, nas_content_id) of these rows, which are locked."""
-        marks = ", ".join(f":i{n}" for n in range(len(ids))) or "NULL"
-        values = {f"i{n}": id for n, id in enumerate(ids)}
+        marks, values = listed(ids)
         sql = f"SELECT id, nas_parent_id, nas_name, nas_content_id FROM entries WHERE id IN ({marks})"
         return {row[0]: (row[1], row[2], row[3]) for row in self._tx.all(sql, **values)}
 
@@ -190,8 +190,7 @@ class Mirror:
     def waits_to_move(self, folder_ids: list[int], before_event: int) -> bool:
         """One of these folders has an older change of its own place: it goes first, else steady writing below it
         would keep it from ever moving."""
-        marks = ", ".join(f":i{n}" for n in range(len(folder_ids)))
-        values = {f"i{n}": id for n, id in enumerate(folder_ids)}
+        marks, values = listed(folder_ids)
         sql = f"""SELECT 1 FROM entries e JOIN sync_events s ON s.aggregate_id = e.id
                   WHERE e.id IN ({marks}) AND e.state = 'ACTIVE'
                   AND s.status = 'PENDING' AND NOT s.litter AND s.id < :before
