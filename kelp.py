@@ -48,6 +48,7 @@ from cli.serving import end, make_private, require_free, serve_until, stop_on_si
 from dav_provider.app import check_settings, make_app
 from dav_provider.http_server import make_server
 from dav_provider.recording import Recorder
+from http_api.app import make_api
 from jobs import batches, diagnosing, numbers, redis_queue, runner
 from jobs import worker as queue_worker
 from jobs.jobs_lock import JobsLock
@@ -157,7 +158,8 @@ def _serve(
     """One process of a drive until `stop`. `opened` is called with the port as soon as clients may connect."""
     with contextlib.ExitStack() as undo:
         kelp = undo.enter_context(_drive(settings, "server"))
-        app = make_app(kelp, undo.enter_context(counts.shared(settings.data / "metrics", "server")))
+        counting = undo.enter_context(counts.shared(settings.data / "metrics", "server"))
+        app = make_app(kelp, counting, make_api(kelp))
         app = recorder.around(app) if recorder else app
         server = make_server(settings, app)
         server.open()

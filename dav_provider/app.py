@@ -24,7 +24,18 @@ from dav_provider.health import HEALTHY, READY, Health
 from dav_provider.metrics_page import METRICS, MetricsPage
 from dav_provider.paths import MOUNT, MOUNT_HREF
 from dav_provider.provider import ALLOW, REQUEST_KEY, START_KEY, KelpProvider
-from dav_provider.request import Answer, Environ, Headers, Request, StartResponse, WsgiApp, close, send, text_answer
+from dav_provider.request import (
+    Answer,
+    Environ,
+    Headers,
+    Request,
+    StartResponse,
+    WsgiApp,
+    close,
+    peer_of,
+    send,
+    text_answer,
+)
 from vfs import trace
 from vfs.core import Kelp
 from vfs.counts import Counting
@@ -35,6 +46,7 @@ from vfs.settings import Settings
 
 _log = logging.getLogger(__name__)
 _MOUNT_PATH = MOUNT_HREF.rstrip("/")
+_API, _PEER = "/api/", "kelp.peer"
 _DIRECT = frozenset(("OPTIONS", "GET", "HEAD", "PUT", "PROPFIND", "LOCK", "UNLOCK", "COPY", "MOVE"))
 
 
@@ -44,10 +56,11 @@ def check_settings(settings: Settings) -> None:
     Onlookers(settings.telemetry)
 
 
-def make_app(kelp: Kelp, counting: Counting | None = None) -> WsgiApp:
+def make_app(kelp: Kelp, counting: Counting | None = None, api: WsgiApp | None = None) -> WsgiApp:
     """The drive at `/dav/`, a small folder above it for clients that probe `/`, `/connect`, and what monitors ask.
 
-    `counting`: what the processes that share a port count together. Raises ConfigurationError for wrong settings of
+    `counting`: what the processes that share a port count together. `api`: who answers below `/api/`; it gets the
+    client of the connection as `kelp.peer`. Raises ConfigurationError for wrong settings of
     what is in front of it, or of who may look at it.
     """
     in_front = Front.of(kelp.settings.server)
@@ -60,6 +73,9 @@ def make_app(kelp: Kelp, counting: Counting | None = None) -> WsgiApp:
         tells = about_us.get((environ.get("REQUEST_URI") or environ["PATH_INFO"]).partition("?")[0])
         if tells is not None:
             return send(tells(environ), method, start_response)
+        if api is not None and environ["PATH_INFO"].startswith(_API):
+            environ[_PEER] = peer_of(environ, in_front)
+            return api(environ, start_response)
         counted = Counted(method)
         try:
             request = Request(environ, counted.trace_id, in_front)

@@ -15,7 +15,7 @@ from dav_provider.http_body import Body, SizedBody
 from dav_provider.if_header import IfHeader, parse_if
 from dav_provider.paths import Segments, host_name, parse_target
 from vfs.errors import InvalidRequest
-from vfs.model import Caller
+from vfs.model import Caller, Peer
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
@@ -63,6 +63,10 @@ class Request:
         """Whether the client is on this machine, so that its password crosses no network."""
         return self._origin.local if self._origin is not None else is_loopback(self.remote_address)
 
+    @property
+    def peer(self) -> Peer:
+        return Peer(self.remote_address, self.secure, self.local)
+
     def header(self, name: str) -> str | None:
         """A header's value, one character per byte as WSGI gives it; None when it was not sent."""
         return self._environ.get("HTTP_" + name.upper().replace("-", "_"))
@@ -106,6 +110,16 @@ class Request:
         if self._origin is not None:
             names |= self._origin.hosts
         return frozenset(filter(None, names))
+
+
+def peer_of(environ: Environ, front: Front | None) -> Peer:
+    """The client of a request that is not ours to answer."""
+    origin = front.origin(environ) if front is not None else None
+    secure = environ.get("wsgi.url_scheme") == "https"
+    address: str = environ.get("REMOTE_ADDR", "")
+    if origin is None:
+        return Peer(address, secure, is_loopback(address))
+    return Peer(origin.address, secure if origin.secure is None else origin.secure, origin.local)
 
 
 @dataclass(frozen=True, slots=True)

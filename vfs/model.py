@@ -200,6 +200,15 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """The client of a network connection, as far as trusted proxies tell who it is."""
+
+    address: str
+    secure: bool  # TLS all the way
+    local: bool  # on this machine: what it sends crosses no network
+
+
+@dataclass(frozen=True, slots=True)
 class Expected:
     """What the client announced about a body; a difference raises UploadIncomplete."""
 

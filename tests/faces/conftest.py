@@ -14,6 +14,7 @@ import pytest
 
 from dav_provider.app import make_app
 from dav_provider.http_server import make_server
+from http_api.app import make_api
 from tests import engines
 from vfs.bootstrap import build
 from vfs.core import Kelp
@@ -75,7 +76,7 @@ def serve(folder: Path, **overrides: object) -> Iterator[ServedDrive]:
     access.add_user(kelp, "admin", "correct horse", Role.ADMIN)
     access.add_user(kelp, "other", "correct horse", Role.EDITOR)
     access.add_user(kelp, "viewer", "correct horse", Role.VIEWER)
-    server = make_server(settings, make_app(kelp))
+    server = make_server(settings, make_app(kelp, api=make_api(kelp)))
     server.open()
     serving = threading.Thread(target=server.start, name="served drive")
     serving.start()

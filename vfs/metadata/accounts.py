@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,9 @@ class Accounts:
 
     def insert(self, name: str, key: str, password_hash: str, role: Role, now_ns: int) -> int:
         return self._tx.insert(
-            """INSERT INTO users (name, name_key, password_hash, role, created_ns)
-               VALUES (:name, :key, :hash, :role, :now) RETURNING id""",
+            """INSERT INTO users (uuid, name, name_key, password_hash, role, created_ns)
+               VALUES (:uuid, :name, :key, :hash, :role, :now) RETURNING id""",
+            uuid=str(uuid.uuid4()),
             name=name,
             key=key,
             hash=password_hash,
@@ -75,7 +77,9 @@ class Accounts:
 
     def grant(self, folder_id: int, user_id: int | None, group_id: int | None, level: Level) -> None:
         self._tx.run(
-            "INSERT INTO grants (folder_id, user_id, group_id, level) VALUES (:folder, :user, :group, :level)",
+            """INSERT INTO grants (uuid, folder_id, user_id, group_id, level)
+               VALUES (:uuid, :folder, :user, :group, :level)""",
+            uuid=str(uuid.uuid4()),
             folder=folder_id,
             user=user_id,
             group=group_id,

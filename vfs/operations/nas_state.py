@@ -51,10 +51,10 @@ class Capacity:
 
 def read(kelp: Kelp) -> NasState:
     with kelp.database.read() as tx:
-        return _state(tx)
+        return read_in(tx)
 
 
-def _state(tx: Tx) -> NasState:
+def read_in(tx: Tx) -> NasState:
     return parse(tx.accounts.value("nas"))
 
 
@@ -131,7 +131,7 @@ def capacity(kelp: Kelp) -> Capacity | None:
 
 def _capacity_and_state(tx: Tx) -> tuple[Capacity | None, bool]:
     value = tx.accounts.value("nas_capacity")
-    return Capacity(**json.loads(value)) if value else None, _state(tx).up
+    return Capacity(**json.loads(value)) if value else None, read_in(tx).up
 
 
 def free_bytes(kelp: Kelp, unknown: int) -> int:

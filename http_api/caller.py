@@ -1,0 +1,36 @@
+"""Who asks, and whether this route is for him."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from falcon import Request
+
+from http_api.routing import Route
+from vfs.core import Kelp
+from vfs.errors import Forbidden
+from vfs.model import Caller, Peer, Role
+from vfs.operations import admission
+
+_ASYNC = "respond-async"  # RFC 7240 §4.1
+_SAFE = frozenset(("GET", "HEAD"))
+
+
+def of(kelp: Kelp, request: Request, route: Route, trace_id: str) -> Caller:
+    """Raises Unauthenticated, TooManyAttempts, Forbidden."""
+    peer: Peer = request.env["kelp.peer"]
+    if request.method not in _SAFE:
+        _refuse_other_sites(request)
+    caller = admission.admit(kelp, request.get_header("Authorization"), peer, face="rest", trace_id=trace_id)
+    if route.admin and caller.role is not Role.ADMIN:
+        raise Forbidden("only an admin may do this")
+    wishes = {wish.strip().lower() for wish in (request.get_header("Prefer") or "").split(",")}
+    token = (request.get_header("Lock-Token") or "").strip().strip("<>")
+    tokens = frozenset((token,)) if token else frozenset[str]()
+    return replace(caller, tokens=tokens, refuse_while_syncing=_ASYNC not in wishes)
+
+
+def _refuse_other_sites(request: Request) -> None:
+    """A browser that knows the password sends it along with what any page asks of us; it says from where."""
+    if request.get_header("Sec-Fetch-Site") in ("cross-site", "same-site"):
+        raise Forbidden("a page of another site may not change anything here")

@@ -1,0 +1,118 @@
+"""A route of the API, as data: what the application answers by, and what the OpenAPI document is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
+
+from falcon import Request
+from pydantic import BaseModel, ValidationError
+
+from http_api.models import Model
+from vfs.core import Kelp
+from vfs.errors import InvalidRequest
+from vfs.model import Caller
+
+M = TypeVar("M", bound=BaseModel)
+_MOST_JSON = 1024 * 1024  # bytes of a body in JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request, for a handler. `ids` are what stands in the path for `{name}`."""
+
+    kelp: Kelp
+    caller: Caller
+    request: Request
+    ids: Mapping[str, str]
+
+    def body(self, model: type[M]) -> M:
+        """The JSON body. Raises InvalidRequest, in one line, for what does not fit the model; UploadIncomplete."""
+        return _valid(model, self._json())
+
+    def query(self, model: type[M]) -> M:
+        """The query string. Raises InvalidRequest."""
+        try:
+            return model.model_validate(dict(self.request.params))
+        except ValidationError as error:
+            raise InvalidRequest(_in_one_line(error)) from error
+
+    @property
+    def stream(self) -> Any:
+        """The body as it comes: `read(size)`, which raises UploadIncomplete where it is cut."""
+        return self.request.env["wsgi.input"]
+
+    def _json(self) -> bytes:
+        read, pieces, size = self.stream.read, [], 0
+        while piece := read(64 * 1024):
+            pieces.append(piece)
+            size += len(piece)
+            if size > _MOST_JSON:
+                raise InvalidRequest("the body is too long")
+        return b"".join(pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A model as JSON; or, with None, no body at all."""
+
+    model: Model | None
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """Bytes. `length` where it is known; without it the answer is sent in chunks."""
+
+    pieces: Iterable[bytes]
+    headers: tuple[tuple[str, str], ...]
+    status: int = 200
+    length: int | None = None
+
+
+Handler: TypeAlias = Callable[[Ask], "Reply | Streamed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`path` is below `/api`, such as `/files/{id}/rename`.
+
+    `noun` ("file", "folder", "") says what is not found, or is in the way, when the core only says so of an entry.
+    `target`: a missing folder is the one that something goes to. `accepts` and `gives` are media types other than
+    JSON. `codes`: the errors (http_api/errors.py) that it may answer with, beside those that every route has.
+    `trace` is how its trace ids begin (spec §14). `admin`: for admins only.
+    """
+
+    method: str
+    path: str
+    do: Handler
+    summary: str
+    tag: str
+    noun: str = ""
+    target: bool = False
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    accepts: tuple[str, ...] = ()
+    answer: type[BaseModel] | None = None
+    gives: tuple[str, ...] = ()
+    status: int = 200
+    also: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)  # other successes
+    codes: tuple[str, ...] = ()
+    trace: str = "api"
+    admin: bool = False
+    scope: str = ""  # what a token needs: read, write, admin; "": read for GET and HEAD, else write
+
+
+def _valid(model: type[M], text: bytes) -> M:
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        raise InvalidRequest(_in_one_line(error)) from error
+
+
+def _in_one_line(error: ValidationError) -> str:
+    """Where it is wrong and why, without what the client sent: it may be long, or secret."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in found[:5])

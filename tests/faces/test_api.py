@@ -1,0 +1,52 @@
+"""The REST face as a whole: who is let in, what errors look like, and the document that describes it."""
+
+from __future__ import annotations
+
+import json
+
+from tests.faces.conftest import ServedDrive
+
+
+def test_a_file_put_by_webdav_is_shown_by_its_id(shared_drive: ServedDrive) -> None:
+    shared_drive.ask("PUT", "/dav/shown.txt", b"content")
+    entry = shared_drive.kelp.database.recall(("x",), lambda tx: tx.entries.child(1, "shown.txt"))
+    assert entry is not None
+    reply = shared_drive.ask("GET", f"/api/files/{entry.uuid}")
+    assert reply.status == 200
+    shown = json.loads(reply.body)["file"]
+    assert shown["name"] == "shown.txt"
+    assert shown["path"] == "/shown.txt"
+    assert shown["folderId"] is None
+    assert shown["storageStatus"]["cache"] == "AVAILABLE"
+
+
+def test_the_root_is_a_folder(shared_drive: ServedDrive) -> None:
+    folder = json.loads(shared_drive.ask("GET", "/api/folders/root").body)["folder"]
+    assert folder["id"] is None
+    assert folder["parentId"] is None
+
+
+def test_what_is_not_there(shared_drive: ServedDrive) -> None:
+    reply = shared_drive.ask("GET", "/api/files/nobody", Accept_Language="ko")
+    assert reply.status == 404
+    body = json.loads(reply.body)
+    assert body["error"] == "FILE_NOT_FOUND"
+    assert body["message"] == "파일이 존재하지 않습니다."
+    assert body["traceId"] == reply.headers["x-request-id"]
+
+
+def test_a_path_and_a_method_that_nobody_has(shared_drive: ServedDrive) -> None:
+    assert json.loads(shared_drive.ask("GET", "/api/nothing").body)["error"] == "NOT_FOUND"
+    assert json.loads(shared_drive.ask("PATCH", "/api/files/x").body)["error"] == "METHOD_NOT_ALLOWED"
+
+
+def test_nobody_is_let_in_without_a_password(shared_drive: ServedDrive) -> None:
+    reply = shared_drive.ask("GET", "/api/folders/root", Authorization="Basic eDp5")
+    assert reply.status == 401
+    assert reply.headers["www-authenticate"].startswith("Basic")
+
+
+def test_the_document(shared_drive: ServedDrive) -> None:
+    document = json.loads(shared_drive.ask("GET", "/api/openapi.json", Authorization="").body)
+    assert document["openapi"] == "3.1.0"
+    assert "/api/files/{id}" in document["paths"]
