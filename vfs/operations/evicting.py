@@ -150,7 +150,8 @@ def _mark(kelp: Kelp, keys: Sequence[str]) -> _Marked | None:
         sizes = tx.evicting.still_may_go(keys, now)
         holders = tx.evicting.holders(list(sizes))
         there = tx.evicting.copies(id for ids in holders.values() for id in ids)
-        may_go = [key for key in sizes if all(there.get(id) for id in holders[key])]
+        # Whoever had it may have been purged since the statement before: then it is freed, which is not ours to do.
+        may_go = [key for key in sizes if key in holders and all(there.get(id) for id in holders[key])]
         marked = tx.evicting.mark(may_go, now)
     if not marked:
         return None
