@@ -124,6 +124,12 @@ class Drive:
 
 
 @dataclass(frozen=True, slots=True)
+class Upload:
+    multipart_threshold: int = 100 * 1024 * 1024  # bytes of a file that REST takes in one request; more comes in parts
+    part_limit: int = 1024 * 1024 * 1024  # bytes of one part
+
+
+@dataclass(frozen=True, slots=True)
 class Mirror:
     delay: float = 60.0  # seconds that litter lives before it is carried to the NAS (spec §5)
     retries: tuple[float, ...] = (5.0, 10.0, 20.0)  # seconds before each further try
@@ -188,6 +194,7 @@ class Settings:
     queue: Queue = field(default_factory=Queue)
     nas: Nas = field(default_factory=Nas)
     drive: Drive = field(default_factory=Drive)
+    upload: Upload = field(default_factory=Upload)
     mirror: Mirror = field(default_factory=Mirror)
     versions: Versions = field(default_factory=Versions)
     trash: Trash = field(default_factory=Trash)
@@ -284,7 +291,7 @@ def _convert(key: str, value: object, hint: typing.Any) -> object:
         raise ConfigurationError(f"wrong value for {name}: {value!r}{advice}") from error
 
 
-_SIZES = ("cache.reserve", "nas.reserve", "scrub.rate")
+_SIZES = ("cache.reserve", "nas.reserve", "scrub.rate", "upload.multipart_threshold", "upload.part_limit")
 
 
 def _size(value: str) -> int:
@@ -307,6 +314,7 @@ def _word(value: object) -> str:
 _SOON = 0.01  # seconds; a loop without a pause would take a core for itself
 _LEAST: dict[str, float] = {
     **dict.fromkeys(("server.threads", "mirror.workers", "database.connections"), 1),
+    **dict.fromkeys(("upload.multipart_threshold", "upload.part_limit"), 1),
     **dict.fromkeys(("mirror.lease", "mirror.probe", "mirror.stall", "mirror.sweep", "queue.sweep"), _SOON),
     **dict.fromkeys(("database.timeout", "cache.timeout", "cache.publish", "cache.lease"), _SOON),
     **dict.fromkeys(("nas.health", "nas.slow"), _SOON),
