@@ -1,6 +1,6 @@
 """The WSGI application: our layers around WsgiDAV. It knows nothing of the server.
 
-catch-all and trace id → authentication → KelpProvider | FrontProvider, for the methods that clients repeat directly
+trace id → the door (addresses that may not come) → catch-all → authentication → KelpProvider | FrontProvider, for the methods that clients repeat directly
 and for the others by WsgiDAV, whose routing costs as much as a small GET (200 µs → 110 µs without it).
 """
 
@@ -14,7 +14,7 @@ from wsgidav.dav_error import DAVError
 from wsgidav.request_resolver import RequestResolver
 from wsgidav.wsgidav_app import WsgiDAVApp
 
-from dav_provider import connect
+from dav_provider import connect, door
 from dav_provider.caller import admit
 from dav_provider.counted import Counted
 from dav_provider.errors import answer_for, status_of
@@ -31,7 +31,6 @@ from dav_provider.request import (
     Request,
     StartResponse,
     WsgiApp,
-    close,
     peer_of,
     send,
     text_answer,
@@ -43,10 +42,12 @@ from vfs.errors import KelpError
 from vfs.operations import reading
 from vfs.operations.onlookers import Onlookers
 from vfs.settings import Settings
+from vfs.web.contents import close
 
 _log = logging.getLogger(__name__)
 _MOUNT_PATH = MOUNT_HREF.rstrip("/")
 _API, _PEER = "/api/", "kelp.peer"
+_FOR_ALL = frozenset((HEALTHY, READY))  # whatever watches the server may ask from anywhere
 _DIRECT = frozenset(("OPTIONS", "GET", "HEAD", "PUT", "PROPFIND", "LOCK", "UNLOCK", "COPY", "MOVE"))
 
 
@@ -70,13 +71,20 @@ def make_app(kelp: Kelp, counting: Counting | None = None, api: WsgiApp | None =
 
     def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method: str = environ["REQUEST_METHOD"]
-        tells = about_us.get((environ.get("REQUEST_URI") or environ["PATH_INFO"]).partition("?")[0])
-        if tells is not None:
+        path = (environ.get("REQUEST_URI") or environ["PATH_INFO"]).partition("?")[0]
+        tells = about_us.get(path)
+        if tells is not None and path in _FOR_ALL:
             return send(tells(environ), method, start_response)
-        if api is not None and environ["PATH_INFO"].startswith(_API):
+        if api is not None and environ["PATH_INFO"].startswith(_API):  # it has a door of its own
             environ[_PEER] = peer_of(environ, in_front)
             return api(environ, start_response)
         counted = Counted(method)
+        with counted:
+            refused = door.refusal(kelp, in_front, environ, counted.trace_id)
+        if refused is not None:
+            return counted.whole(refused, start_response)
+        if tells is not None:
+            return send(tells(environ), method, start_response)
         try:
             request = Request(environ, counted.trace_id, in_front)
         except KelpError as error:  # a path that no entry can have

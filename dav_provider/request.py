@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
@@ -16,6 +15,7 @@ from dav_provider.if_header import IfHeader, parse_if
 from dav_provider.paths import Segments, host_name, parse_target
 from vfs.errors import InvalidRequest
 from vfs.model import Caller, Peer
+from vfs.web.contents import close
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
@@ -65,7 +65,7 @@ class Request:
 
     @property
     def peer(self) -> Peer:
-        return Peer(self.remote_address, self.secure, self.local)
+        return Peer(self.remote_address, self.secure, self.local, self.client_address is not None)
 
     def header(self, name: str) -> str | None:
         """A header's value, one character per byte as WSGI gives it; None when it was not sent."""
@@ -113,13 +113,14 @@ class Request:
 
 
 def peer_of(environ: Environ, front: Front | None) -> Peer:
-    """The client of a request that is not ours to answer."""
+    """The client of a request that is not ours to answer, or not yet looked at."""
     origin = front.origin(environ) if front is not None else None
     secure = environ.get("wsgi.url_scheme") == "https"
     address: str = environ.get("REMOTE_ADDR", "")
-    if origin is None:
-        return Peer(address, secure, is_loopback(address))
-    return Peer(origin.address, secure if origin.secure is None else origin.secure, origin.local)
+    if front is None or origin is None:
+        return Peer(address, secure, is_loopback(address), not is_forwarded(environ))
+    known = origin.local or not front.trusts(origin.address)
+    return Peer(origin.address, secure if origin.secure is None else origin.secure, origin.local, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,40 +152,3 @@ def send(answer: Answer, method: str, start_response: StartResponse, trace_id: s
         close(answer.body)
         return [b""]
     return [answer.body] if isinstance(answer.body, bytes) else answer.body
-
-
-def started(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same pieces, the first already made: its errors come now, while there is still a status to choose."""
-    first = next(pieces, None)
-
-    def resumed() -> Iterator[bytes]:
-        try:
-            if first is not None:
-                yield first
-            yield from pieces
-        finally:
-            close(pieces)
-
-    return _Closing(resumed(), pieces)
-
-
-class _Closing(Iterator[bytes]):
-    """A generator that was never begun skips its `finally`; this closes the source in every case."""
-
-    def __init__(self, pieces: Iterator[bytes], source: object) -> None:
-        self._pieces, self._source = pieces, source
-
-    def __next__(self) -> bytes:
-        return next(self._pieces)
-
-    def close(self) -> None:
-        close(self._source)
-        close(self._pieces)
-
-
-def close(body: object) -> None:
-    """Close what can be closed, so that a reader's lease or a cursor is given back at once."""
-    closing = getattr(body, "close", None)
-    if closing is not None:
-        with contextlib.suppress(Exception):
-            closing()
