@@ -30,6 +30,7 @@ from cli import (
     locks,
     nas,
     nas_taking,
+    policies,
     processes,
     status,
     sync,
@@ -77,6 +78,7 @@ _GROUPS = (
     alerts.alerts,
     gc.make_command(batches.free_all),
     cache.cache,
+    policies.policy,
 )
 
 

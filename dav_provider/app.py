@@ -1,7 +1,8 @@
 """The WSGI application: our layers around WsgiDAV. It knows nothing of the server.
 
-trace id → the door (addresses that may not come) → catch-all → authentication → KelpProvider | FrontProvider, for the methods that clients repeat directly
-and for the others by WsgiDAV, whose routing costs as much as a small GET (200 µs → 110 µs without it).
+trace id → the door (some addresses may not come) → catch-all → authentication → KelpProvider | FrontProvider, for the
+methods that clients repeat directly and for the others by WsgiDAV, whose routing costs as much as a small GET (200 µs →
+110 µs without it).
 """
 
 from __future__ import annotations

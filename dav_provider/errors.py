@@ -37,6 +37,7 @@ STATUS: dict[type[KelpError], int] = {
     errors.SessionCompleted: 503,
     errors.PartsIncomplete: 503,
     errors.AddressDenied: 403,
+    errors.LocksOut: 409,
     errors.Locked: 423,
     errors.LockTokenMismatch: 409,
     errors.Forbidden: 403,

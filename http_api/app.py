@@ -19,6 +19,7 @@ from http_api.routing import Ask, Reply, Route, Streamed
 from vfs import metrics, trace
 from vfs.core import Kelp
 from vfs.errors import KelpError
+from vfs.operations import doorkeeping
 
 PREFIX = "/api"
 PEER = "kelp.peer"
@@ -32,7 +33,7 @@ _BY_STATUS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 415: "UNSUPPORTED_MED
 
 def make_api(kelp: Kelp) -> WsgiApp:
     """Everything below `/api`; paths come with that prefix."""
-    app = falcon.App()
+    app = falcon.App(middleware=[_Door(kelp)])
     app.req_options.strip_url_path_trailing_slash = False
     app.req_options.keep_blank_qs_values = True
     app.resp_options.secure_cookies_by_default = True
@@ -45,6 +46,16 @@ def make_api(kelp: Kelp) -> WsgiApp:
     app.add_error_handler(KelpError, _refused)
     app.add_error_handler(Exception, _failed)
     return _Counted(app)
+
+
+class _Door:
+    """Who may not come from his network address is refused before anything else is looked at."""
+
+    def __init__(self, kelp: Kelp) -> None:
+        self._kelp = kelp
+
+    def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:
+        doorkeeping.let_in(self._kelp, request.env[PEER], "rest")
 
 
 def _by_path(routes: Sequence[Route]) -> dict[str, list[Route]]:
@@ -113,9 +124,9 @@ def _failed(request: falcon.Request, response: falcon.Response, error: Exception
 
 def _refuse(request: falcon.Request, response: falcon.Response, error: KelpError) -> None:
     route: Route | None = getattr(request.context, "route", None)
-    noun, target = (route.noun, route.target) if route else ("", False)
+    noun, target, actions = (route.noun, route.target, route.actions) if route else ("", False, ())
     language = language_of(request.get_header("Accept-Language"))
-    found = errors.refusal(error, trace.current(), language, noun, target=target)
+    found = errors.refusal(error, trace.current(), language, noun, target=target, actions=actions)
     if found.status >= 500:
         _log.warning("%s %s: %s: %s", request.method, request.path, type(error).__name__, error)
     response.status = falcon.code_to_http_status(found.status)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from http_api.messages import message
-from http_api.models import ErrorBody
+from http_api.models import ErrorBody, time_of
 from vfs import errors
 from vfs.errors import KelpError
 from vfs.model import Entry, Kind
@@ -49,6 +50,7 @@ STATUS: dict[str, int] = {
     "DUPLICATE_FILE_EXISTS": 409,
     "DUPLICATE_FOLDER_EXISTS": 409,
     "CIRCULAR_MOVE": 409,
+    "IP_LOCKOUT": 409,
     "UPLOAD_SESSION_COMPLETED": 409,
     "PRECONDITION_FAILED": 412,
     "FILE_TOO_LARGE_USE_MULTIPART": 413,
@@ -89,6 +91,7 @@ CODE: dict[type[KelpError], str] = {
     errors.LockTokenMismatch: "CONFLICT",
     errors.Forbidden: "FORBIDDEN",
     errors.AddressDenied: "IP_DENIED",
+    errors.LocksOut: "IP_LOCKOUT",
     errors.Unauthenticated: "UNAUTHENTICATED",
     errors.TooManyAttempts: "TOO_MANY_ATTEMPTS",
     errors.PreconditionFailed: "PRECONDITION_FAILED",
@@ -122,7 +125,7 @@ def code_of(error: KelpError, noun: str = "", *, target: bool = False) -> str:
     if isinstance(error, ApiError):
         return error.code
     code = next(CODE[kind] for kind in type(error).__mro__ if kind in CODE)
-    if code == "NOT_FOUND":
+    if code == "NOT_FOUND" or (code == "FILE_DELETED" and noun == "folder"):
         return _NOT_FOUND.get(noun, code)
     if code == "PARENT_FOLDER_NOT_FOUND" and target:
         return "TARGET_FOLDER_NOT_FOUND"
@@ -133,10 +136,22 @@ def code_of(error: KelpError, noun: str = "", *, target: bool = False) -> str:
     return code
 
 
-def refusal(error: KelpError, trace_id: str, language: str, noun: str = "", *, target: bool = False) -> Refusal:
-    """What the client gets: the status of the code, one clear line in its language, and what else is known."""
+def refusal(
+    error: KelpError,
+    trace_id: str,
+    language: str,
+    noun: str = "",
+    *,
+    target: bool = False,
+    actions: Sequence[str] = (),
+) -> Refusal:
+    """What the client gets: the status of the code, one clear line in its language, and what else is known.
+    `noun`, `target` and `actions` as in `Route`."""
     code = code_of(error, noun, target=target)
     facts = error.facts if isinstance(error, ApiError) else _facts(error)
+    if actions and isinstance(error, errors.AlreadyExists) and error.existing is not None:
+        mergeable = error.existing.is_folder
+        facts["availableActions"] = [action for action in actions if action != "MERGE" or mergeable]
     said = "" if isinstance(error, ApiError) else str(error)
     body = ErrorBody(error=code, message=message(code, language, said), trace_id=trace_id, **facts)
     return Refusal(STATUS[code], body, _headers(error, STATUS[code]))
@@ -145,9 +160,14 @@ def refusal(error: KelpError, trace_id: str, language: str, noun: str = "", *, t
 def _facts(error: KelpError) -> dict[str, Any]:
     match error:
         case errors.AlreadyExists() if error.existing is not None:
-            return {"existingFolder" if error.existing.is_folder else "existingFile": existing(error.existing)}
+            found = existing(error.existing) | ({"path": error.path} if error.path else {})
+            return {"existingFolder" if error.existing.is_folder else "existingFile": found}
         case errors.ChildrenSyncing():
-            return {"syncingFiles": [{"id": each.uuid, "path": path} for each, path in error.entries]}
+            return {
+                "syncingFiles": [{"id": each.uuid, "name": each.name, "path": path} for each, path in error.entries]
+            }
+        case errors.AddressDenied():
+            return {"reason": error.reason}
         case errors.PartsIncomplete():
             return {"missingParts": list(error.numbers)}
         case errors.Locked():
@@ -157,7 +177,7 @@ def _facts(error: KelpError) -> dict[str, Any]:
 
 def existing(entry: Entry) -> dict[str, Any]:
     """What is in the way, as `001` shows it."""
-    found = {"id": entry.uuid, "name": entry.name}
+    found = {"id": entry.uuid, "name": entry.name, "modifiedAt": time_of(entry.mtime_ns)}
     return found if entry.kind == Kind.FOLDER else {**found, "size": entry.size, "mimeType": entry.mime_type}
 
 

@@ -29,6 +29,7 @@ _ENGLISH: dict[str, str] = {
     "FILE_IN_USE": "The file is being downloaded. Try again in a moment.",
     "DUPLICATE_FILE_EXISTS": "There is a file of this name already.",
     "DUPLICATE_FOLDER_EXISTS": "There is a folder of this name already.",
+    "IP_LOCKOUT": "After this change you could not come from your own address any more.",
     "CIRCULAR_MOVE": "A folder cannot go into itself, or below itself.",
     "UPLOAD_SESSION_COMPLETED": "The upload has become a file already.",
     "PRECONDITION_FAILED": "A condition of the request does not hold.",
@@ -72,6 +73,7 @@ _KOREAN: dict[str, str] = {
     "FILE_IN_USE": "다운로드 중인 파일입니다. 잠시 후 다시 시도해 주세요.",
     "DUPLICATE_FILE_EXISTS": "같은 이름의 파일이 이미 있습니다.",
     "DUPLICATE_FOLDER_EXISTS": "같은 이름의 폴더가 이미 있습니다.",
+    "IP_LOCKOUT": "이 변경을 적용하면 현재 주소에서 접속할 수 없게 됩니다.",
     "CIRCULAR_MOVE": "폴더를 자기 자신이나 그 하위로 옮길 수 없습니다.",
     "UPLOAD_SESSION_COMPLETED": "이미 완료된 업로드입니다.",
     "PRECONDITION_FAILED": "요청의 조건이 맞지 않습니다.",
@@ -89,7 +91,9 @@ _KOREAN: dict[str, str] = {
 }
 
 MESSAGES = {"en": _ENGLISH, "ko": _KOREAN}
-_CORE_SAYS = frozenset(("INVALID_REQUEST", "INVALID_NAME", "CONFLICT", "FORBIDDEN", "UPLOAD_INCOMPLETE"))
+_CORE_SAYS = frozenset(
+    ("INVALID_REQUEST", "INVALID_NAME", "CONFLICT", "FORBIDDEN", "UPLOAD_INCOMPLETE", "IP_DENIED", "IP_LOCKOUT")
+)
 
 
 def language_of(accept_language: str | None) -> str:

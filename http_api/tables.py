@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from http_api import nodes
+from http_api import alerts, nas, nodes, policies, sync_events, trash, uploads
 from http_api.routing import Route
 
-ROUTES: tuple[Route, ...] = (*nodes.ROUTES,)
+ROUTES: tuple[Route, ...] = (
+    *nodes.ROUTES,
+    *uploads.ROUTES,
+    *sync_events.ROUTES,
+    *alerts.ROUTES,
+    *nas.ROUTES,
+    *trash.ROUTES,
+    *policies.ROUTES,
+)

@@ -22,7 +22,8 @@
     ├── Locked                   a DAV lock is in the way (`lock`, `lock_path`)
     ├── LockTokenMismatch        UNLOCK or refresh with a token that is not on this resource
     ├── Forbidden                the caller's rights do not reach (`level`)
-    ├── AddressDenied            nobody may come from that network address
+    ├── AddressDenied            nobody may come from that network address (`reason`)
+    ├── LocksOut                 a change of the policies after which its own author could not come any more
     ├── Unauthenticated          unknown user or wrong password
     ├── TooManyAttempts          too many failed log-ins: not now (`retry_after` seconds)
     ├── PreconditionFailed       a condition of the request does not hold
@@ -75,9 +76,12 @@ class SessionNotFound(NotFound):
 
 
 class AlreadyExists(KelpError):
-    def __init__(self, message: str, existing: Entry | None = None) -> None:
+    """`path` of the existing one on the drive, where it is known."""
+
+    def __init__(self, message: str, existing: Entry | None = None, path: str = "") -> None:
         super().__init__(message)
         self.existing = existing
+        self.path = path
 
 
 class WrongKind(KelpError):
@@ -162,6 +166,14 @@ class Forbidden(KelpError):
 
 
 class AddressDenied(KelpError):
+    """`reason` is an `addresses.Reason`."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class LocksOut(KelpError):
     pass
 
 

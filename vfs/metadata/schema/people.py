@@ -13,7 +13,7 @@ installation = sa.Table(
     # 'nas_capacity', 'nas_health' (JSON), 'nas_properties': as last seen. 'loading', 'taking': JSON, a load, or the
     # adoption of a tree, that has not finished: nothing else opens the drive.
     # 'duty:…': whose turn a batch is, and until when. 'queue_away_ns', 'orphans_sought_ns': since when.
-    # 'scrub': JSON, how far it is.
+    # 'scrub': JSON, how far it is. 'ip_policies': a new UUID with every change of the policies below.
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
 )
@@ -70,7 +70,7 @@ tokens = numbered(
     sa.Column("user_id", Id, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
     sa.Column("kind", sa.Text, nullable=False),  # bearer (REST), app (a password for Basic)
     sa.Column("name", sa.Text, nullable=False),  # what the user calls the program or device
-    sa.Column("secret_hash", sa.Text, nullable=False, unique=True),  # SHA-256, hex: the secret is 256 random bits
+    sa.Column("secret_hash", sa.Text, nullable=False, unique=True),  # SHA-256, hex: the secret is random
     sa.Column("scopes", sa.Text, nullable=False),  # "read", "read write", "read write admin"
     sa.Column("created_ns", sa.BigInteger, nullable=False),
     sa.Column("expires_ns", sa.BigInteger),  # NULL: never
