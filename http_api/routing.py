@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 from falcon import Request
@@ -31,10 +32,10 @@ class Ask:
         """The JSON body. Raises InvalidRequest, in one line, for what does not fit the model; UploadIncomplete."""
         return _valid(model, self._json())
 
-    def query(self, model: type[M]) -> M:
-        """The query string. Raises InvalidRequest."""
+    def query(self, model: type[M], fields: Mapping[str, str] = MappingProxyType({})) -> M:
+        """The query string; `fields` of a form count as if they stood there. Raises InvalidRequest."""
         try:
-            return model.model_validate(dict(self.request.params))
+            return model.model_validate({**self.request.params, **fields})
         except ValidationError as error:
             raise InvalidRequest(_in_one_line(error)) from error
 
@@ -82,7 +83,8 @@ class Route:
     `noun` ("file", "folder", "") says what is not found, or is in the way, when the core only says so of an entry.
     `target`: a missing folder is the one that something goes to. `accepts` and `gives` are media types other than
     JSON. `codes`: the errors (http_api/errors.py) that it may answer with, beside those that every route has.
-    `trace` is how its trace ids begin (spec §14). `admin`: for admins only.
+    `trace` is how its trace ids begin (spec §14). `admin`: for admins only. `actions`: strategies by which it would
+    get by the entry that has the name.
     """
 
     method: str
@@ -100,6 +102,7 @@ class Route:
     status: int = 200
     also: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)  # other successes
     codes: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
     trace: str = "api"
     admin: bool = False
     scope: str = ""  # what a token needs: read, write, admin; "": read for GET and HEAD, else write
