@@ -54,3 +54,9 @@ class Done(Model):
 def time_of(ns: int) -> datetime:
     """Microseconds are what JSON's readers know."""
     return datetime.fromtimestamp(ns // 1_000 / 1_000_000, UTC)
+
+
+def ns_of(time: datetime) -> int:
+    """Of an aware time, to the microsecond."""
+    since = time - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000

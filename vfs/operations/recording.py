@@ -11,7 +11,7 @@ from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import EventType, Kind
 from vfs.nas_model import Job, Remove, Result
-from vfs.operations import alerts
+from vfs.operations import alerts, nas_settings
 from vfs.operations.alerts import AlertKind
 from vfs.operations.mirroring import SECOND
 
@@ -104,7 +104,7 @@ def _record_gone(kelp: Kelp, tx: Tx, job: Job) -> None:
 def _fail(kelp: Kelp, tx: Tx, job: Job, message: str, now_ns: int) -> None:
     """The next try is scheduled; after the last an admin is told: one alert for all entries, with the newest reason."""
     entry_id = job.situation.entry_id
-    delays = kelp.settings.mirror.retries
+    delays = nas_settings.read_in(kelp.settings, tx).retries
     tried = tx.events.retries(entry_id)
     if tried < len(delays):
         tx.after_commit(metrics.MIRROR_RETRIES.inc)

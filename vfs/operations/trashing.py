@@ -23,7 +23,7 @@ from vfs.model import (
     State,
     TrashItem,
 )
-from vfs.operations import changes, folders, guard
+from vfs.operations import busy, changes, folders, guard
 from vfs.operations.guard import Standing
 
 _DAY = 86_400 * changes.SECOND
@@ -37,7 +37,7 @@ def remove(
     """Delete an entry from the drive: to the trash, or at once where the litter rule says so (spec §5).
 
     `seen`: what the caller has just found there, if anything; only a hint.
-    Raises NotFound, ParentNotFound, Locked, Forbidden, PreconditionFailed.
+    Raises NotFound, ParentNotFound, Locked, Forbidden, PreconditionFailed, and what `busy.refuse_trashing` does.
     """
     with kelp.database.write() as tx:
         guard.lock(kelp, tx, place, seen=seen)
@@ -46,6 +46,7 @@ def remove(
         if entry.is_folder:
             tx.require_tree()
         guard.check_condition(tx, here, condition, now)
+        busy.refuse_trashing(tx, caller, entry, now)
         guard.confirm_removal(tx, caller, here, entry, now)
         changes.leave_name(tx, here, entry, now)
         if caller.on_drive and _skips_trash(tx, entry, now):
@@ -105,6 +106,13 @@ def list_trash(kelp: Kelp, caller: Caller) -> list[TrashItem]:
     with kelp.database.scan() as tx:
         items = [TrashItem(*row) for row in tx.entries.trash()]
     return [item for item in items if caller.role == Role.ADMIN or item.user_name == caller.name]
+
+
+def trash_page(kelp: Kelp, caller: Caller, limit: int, before: tuple[int, int] | None = None) -> list[TrashItem]:
+    """Like `list_trash`, a part of it: what was trashed before `before` (trashed_ns, entry id)."""
+    user_id = None if caller.role == Role.ADMIN else caller.user_id
+    with kelp.database.read() as tx:
+        return [TrashItem(*row) for row in tx.event_log.trash(limit, before, user_id)]
 
 
 @retried
