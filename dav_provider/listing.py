@@ -92,7 +92,7 @@ class Listings:
             depth = "0"
         if depth not in ("0", "1"):
             return finite_depth_only()
-        key = (request.caller.user_id, request.caller.role, request.path, depth, wanted)
+        key = (request.caller.rights, request.path, depth, wanted)
         body = self._cache.find(kelp, request.caller, key, entry.id)
         if body is not None:
             return Answer(207, [("Content-Type", xmlio.XML_TYPE)], body)

@@ -9,8 +9,9 @@ from falcon import Request
 from http_api.routing import Route
 from vfs.core import Kelp
 from vfs.errors import Forbidden
-from vfs.model import Caller, Peer, Role
+from vfs.model import Caller, Peer
 from vfs.operations import admission
+from vfs.people import SCOPES
 
 _ASYNC = "respond-async"  # RFC 7240 §4.1
 _SAFE = frozenset(("GET", "HEAD"))
@@ -22,12 +23,20 @@ def of(kelp: Kelp, request: Request, route: Route, trace_id: str) -> Caller:
     if request.method not in _SAFE:
         _refuse_other_sites(request)
     caller = admission.admit(kelp, request.get_header("Authorization"), peer, face="rest", trace_id=trace_id)
-    if route.admin and caller.role is not Role.ADMIN:
+    _require_scope(caller, route)
+    if route.admin and not caller.administers:
         raise Forbidden("only an admin may do this")
     wishes = {wish.strip().lower() for wish in (request.get_header("Prefer") or "").split(",")}
     token = (request.get_header("Lock-Token") or "").strip().strip("<>")
     tokens = frozenset((token,)) if token else frozenset[str]()
     return replace(caller, tokens=tokens, refuse_while_syncing=_ASYNC not in wishes)
+
+
+def _require_scope(caller: Caller, route: Route) -> None:
+    """A token is for what it was made for. Raises Forbidden."""
+    scope = route.scope or ("admin" if route.admin else "read" if route.method in _SAFE else "write")
+    if caller.most < SCOPES[scope]:
+        raise Forbidden(f"the token would need the scope {scope}")
 
 
 def _refuse_other_sites(request: Request) -> None:

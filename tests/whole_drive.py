@@ -63,8 +63,8 @@ def _people(drive: MirrorDrive) -> None:
             "INSERT INTO groups (name, name_key, uuid) VALUES (:name, :name, :name) RETURNING id", name="everybody"
         )
         tx.run("INSERT INTO group_members (group_id, user_id) VALUES (:group, :user)", group=group_id, user=other.id)
-        tx.accounts.grant(drive.entry("younger").id, other.id, None, Level.WRITE)
-        tx.accounts.grant(drive.entry("younger").id, None, group_id, Level.READ)
+        tx.grants.put(drive.entry("younger").id, other.id, None, Level.WRITE, 0)
+        tx.grants.put(drive.entry("younger").id, None, group_id, Level.READ, 0)
         tx.accounts.delete(gone.id)  # the greatest number of a user is no row's any more
     properties.patch(drive.kelp, drive.caller, drive.entry("big").id, [("{urn:x}colour", "<x:colour>é\n</x:colour>")])
     for place, infinite in (("locked, and new by that", False), ("younger", True)):

@@ -119,7 +119,7 @@ class Entries:
         """Like `resolve` from the root; the last two rows of the chain, and whether there are grants: one statement."""
         if not 0 < len(keys) < _HOPS:
             chain = self.resolve(keys)
-            return chain, self.several(chain[-2:]), self._tx.accounts.any_grants()
+            return chain, self.several(chain[-2:]), self._tx.grants.any()
         values = {f"k{n}": key for n, key in enumerate(keys, 1)}
         row = self._tx.one(_follow_sql(len(keys)), start=ROOT_ID, **values)
         chain = [id for id in row[: len(keys) + 1] if id is not None]

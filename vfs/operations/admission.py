@@ -8,7 +8,7 @@ import binascii
 from vfs.core import Kelp
 from vfs.errors import Forbidden, Unauthenticated
 from vfs.model import Caller, Peer
-from vfs.operations import access
+from vfs.operations import access, tokens
 
 _PLAIN_REFUSED = (
     "Passwords are not accepted over plain HTTP from other machines: use https, "
@@ -17,13 +17,16 @@ _PLAIN_REFUSED = (
 
 
 def admit(kelp: Kelp, authorization: str | None, peer: Peer, *, face: str, trace_id: str) -> Caller:
-    """The caller whose credentials these are.
+    """The caller whose credentials these are: name and password, or, for programs on REST, a token (RFC 6750).
 
     Raises Forbidden where a password would travel in the clear, Unauthenticated for anything but good credentials,
     TooManyAttempts after many bad ones.
     """
     if not (peer.secure or kelp.settings.auth.allow_plain_http or peer.local):
         raise Forbidden(_PLAIN_REFUSED)
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    if face == "rest" and scheme.lower() == "bearer":
+        return tokens.log_in(kelp, token.strip(), face=face, address=peer.address, trace_id=trace_id)
     name, _, password = _basic(authorization).partition(":")
     return access.authenticate(kelp, name, password, face=face, address=peer.address, trace_id=trace_id)
 

@@ -127,16 +127,12 @@ def _inner(
     kelp: Kelp, tx: Tx, caller: Caller, folder: Entry, chain: tuple[int, ...], path: tuple[str, ...]
 ) -> Iterator[tuple[Entry, Standing]]:
     """What the caller may read in a folder, each with its free place in the new folder `chain[0]`."""
+    hidden = guard.hidden_in(tx, caller, folder.id)
     for row in list(tx.entries.children(folder.id)):
         child = tx.entries.get(row.id)
-        if child is not None and not (child.is_folder and _hidden(tx, caller, child)):
+        if child is not None and child.id not in hidden:
             key = names.key(child.name, kelp.settings.drive.case_sensitive)
             yield child, Standing(chain, path, child.name, key, None)
-
-
-def _hidden(tx: Tx, caller: Caller, folder: Entry) -> bool:
-    chain = [id for id, _, _ in tx.entries.ancestors(folder.id)] if tx.accounts.any_grants() else [folder.id]
-    return guard.level_of(tx, caller, chain) < Level.READ
 
 
 def _file(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, mtime_ns: int | None) -> int:

@@ -137,7 +137,7 @@ class Drive:
     def grant(self, path: str, level: int, user: Caller | None = None, group: int | None = None) -> None:
         folder_id = self.entry(path).id if path else ROOT_ID
         with self.kelp.database.write() as tx:
-            tx.accounts.grant(folder_id, user.user_id if user else None, group, level)  # type: ignore[arg-type]
+            tx.grants.put(folder_id, user.user_id if user else None, group, level, 0)  # type: ignore[arg-type]
 
     def group(self, name: str, *members: Caller) -> int:
         with self.kelp.database.write() as tx:
