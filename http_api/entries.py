@@ -54,8 +54,11 @@ def file(kelp: Kelp, caller: Caller, entry: Entry) -> FileAnswer:
     return FileAnswer(success=True, file=described(kelp, caller, entry))
 
 
-def described(kelp: Kelp, caller: Caller, entry: Entry) -> File:
-    facts = by_id.facts(kelp, caller, entry)
+def described(kelp: Kelp, _caller: Caller, entry: Entry) -> File:
+    return shown_file(entry, by_id.facts(kelp, entry))
+
+
+def shown_file(entry: Entry, facts: by_id.Facts) -> File:
     return File(
         id=entry.uuid,
         name=entry.name,
@@ -72,21 +75,21 @@ def described(kelp: Kelp, caller: Caller, entry: Entry) -> File:
     )
 
 
-def folder(kelp: Kelp, caller: Caller, entry: Entry) -> FolderAnswer:
-    facts = by_id.facts(kelp, caller, entry)
-    return FolderAnswer(
-        success=True,
-        folder=Folder(
-            id=None if entry.id == ROOT_ID else entry.uuid,
-            name=entry.name,
-            path=facts.path,
-            parent_id=facts.parent_uuid,
-            version=entry.version,
-            created_at=time_of(entry.created_ns),
-            updated_at=time_of(entry.mtime_ns),
-            storage_status=StorageStatus(cache=None, nas=facts.nas),
-            **_trouble(facts),
-        ),
+def folder(kelp: Kelp, _caller: Caller, entry: Entry) -> FolderAnswer:
+    return FolderAnswer(success=True, folder=shown_folder(entry, by_id.facts(kelp, entry)))
+
+
+def shown_folder(entry: Entry, facts: by_id.Facts) -> Folder:
+    return Folder(
+        id=None if entry.id == ROOT_ID else entry.uuid,
+        name=entry.name,
+        path=facts.path,
+        parent_id=facts.parent_uuid,
+        version=entry.version,
+        created_at=time_of(entry.created_ns),
+        updated_at=time_of(entry.mtime_ns),
+        storage_status=StorageStatus(cache=None, nas=facts.nas),
+        **_trouble(facts),
     )
 
 
