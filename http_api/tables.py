@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
-from http_api import alerts, nas, nodes, policies, sync_events, trash, uploads
+from http_api import (
+    alerts,
+    downloads,
+    files,
+    folders,
+    grants,
+    groups,
+    locks,
+    nas,
+    policies,
+    sync_events,
+    tokens,
+    trash,
+    uploads,
+    users,
+    versions,
+)
 from http_api.routing import Route
 
 ROUTES: tuple[Route, ...] = (
-    *nodes.ROUTES,
+    *files.ROUTES,
+    *folders.ROUTES,
+    *versions.ROUTES,
+    *locks.ROUTES,
+    *downloads.ROUTES,
     *uploads.ROUTES,
     *sync_events.ROUTES,
     *alerts.ROUTES,
     *nas.ROUTES,
     *trash.ROUTES,
     *policies.ROUTES,
+    *users.ROUTES,
+    *groups.ROUTES,
+    *grants.ROUTES,
+    *tokens.ROUTES,
 )
