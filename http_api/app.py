@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -19,7 +20,7 @@ from http_api.routing import Ask, Reply, Route, Streamed
 from vfs import metrics, trace
 from vfs.core import Kelp
 from vfs.errors import KelpError
-from vfs.operations import doorkeeping
+from vfs.operations import doorkeeping, reading
 
 PREFIX = "/api"
 PEER = "kelp.peer"
@@ -28,6 +29,7 @@ Environ: TypeAlias = dict[str, Any]
 WsgiApp: TypeAlias = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 _log = logging.getLogger(__name__)
+_SAFE = frozenset(("GET", "HEAD"))
 _BY_STATUS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 415: "UNSUPPORTED_MEDIA_TYPE"}
 
 
@@ -81,9 +83,11 @@ def _responder(kelp: Kelp, route: Route) -> Callable[..., None]:
         request.context.route = route
         work: trace.Work = request.env[_WORK]
         work.trace_id = trace.new_id(route.trace) if route.trace != "api" else work.trace_id
-        asks = caller.of(kelp, request, route, work.trace_id)
-        work.user = asks.name
-        _send(route.do(Ask(kelp, asks, request, ids)), response)
+        # What only looks sees one moment, so it asks the database once; what changes something looks again and again.
+        with reading.moment(kelp) if request.method in _SAFE else nullcontext():
+            asks = caller.of(kelp, request, route, work.trace_id)
+            work.user = asks.name
+            _send(route.do(Ask(kelp, asks, request, ids)), response)
 
     return respond
 
