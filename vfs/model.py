@@ -205,6 +205,11 @@ class Caller:
         return self.role == Role.ADMIN and self.most == Level.MANAGE
 
     @property
+    def scopes(self) -> tuple[str, ...]:
+        """Names of what the caller may do as far as his token goes (`people.SCOPES`)."""
+        return ("read", "write", "admin")[: self.most]
+
+    @property
     def rights(self) -> tuple[int, Role, Level]:
         """What, besides grants, decides what may be seen and done: part of the key of all that is remembered."""
         return self.user_id, self.role, self.most
@@ -251,9 +256,14 @@ class Part:
 class Content:
     id: str
     size: int
-    checksum: str  # BLAKE3 of the whole, hex; "": not known yet (an adopted file)
+    checksum: str  # BLAKE3 of the whole, hex; "": not known yet (an adopted file, an upload that came in parts)
     digests: str | None  # "SHA1:… MD5:…" (hex), for clients that announced one
     parts: tuple[Part, ...]
+
+    @property
+    def is_verifiable(self) -> bool:
+        """Each part has its checksum."""
+        return all(part.checksum for part in self.parts)
 
 
 class ByteRange(NamedTuple):

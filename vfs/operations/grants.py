@@ -22,6 +22,13 @@ class To:
     is_group: bool
 
 
+def require_manage(kelp: Kelp, caller: Caller, folder_uuid: str) -> None:
+    """Raises NotFound, InTrash, Forbidden."""
+    folder = by_id.find(kelp, caller, folder_uuid, Kind.FOLDER)
+    with kelp.database.read() as tx:
+        guard.reach(tx, caller, folder.id, Level.MANAGE)
+
+
 def list_on(kelp: Kelp, caller: Caller, folder_uuid: str) -> list[Grant]:
     """What was granted on this very folder. Raises NotFound, InTrash, Forbidden (for who may not manage it)."""
     folder = by_id.find(kelp, caller, folder_uuid, Kind.FOLDER)
