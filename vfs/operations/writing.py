@@ -144,13 +144,21 @@ def check(kelp: Kelp, tx: Tx, put: Put) -> Standing:
     return here
 
 
-def commit(kelp: Kelp, tx: Tx, put: Put, content: Content) -> tuple[int, bool]:
-    """Inside a transaction that has locked the place: the file's id, and whether it is new. Raises as `put_file`."""
+def commit(
+    kelp: Kelp, tx: Tx, put: Put, content: Content, insert: Callable[[int], None] | None = None
+) -> tuple[int, bool]:
+    """Inside a transaction that has locked the place: the file's id, and whether it is new. Raises as `put_file`.
+
+    `insert`: makes the rows of the content at that time, where its parts have rows already.
+    """
     here = check(kelp, tx, put)
     now = kelp.clock.now_ns()
     if abs(now - put.began_ns) > _RESTED_NS:
         contents.require_stored(kelp, content)
-    tx.contents.insert(content, now)
+    if insert is None:
+        tx.contents.insert(content, now)
+    else:
+        insert(now)
     times = _Times(tx, here, put.mtime_ns, now, by_client=put.mtime_ns is not None)
     if here.entry is None:
         entry_id = create(kelp, tx, put.caller, here, content, put.mime_type, times)

@@ -23,7 +23,7 @@ contents = sa.Table(
         sqlite_where=sa.text("freeing_ns IS NOT NULL"),
         postgresql_where=sa.text("freeing_ns IS NOT NULL"),
     ),
-    sa.Index(  # adopted files that nobody has read yet
+    sa.Index(  # adopted files that nobody has read yet, and what came in parts and is not on the NAS yet
         "contents_unlearned",
         "id",
         sqlite_where=sa.text("checksum = ''"),
