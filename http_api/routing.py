@@ -84,7 +84,7 @@ class Route:
     `target`: a missing folder is the one that something goes to. `accepts` and `gives` are media types other than
     JSON. `codes`: the errors (http_api/errors.py) that it may answer with, beside those that every route has.
     `trace` is how its trace ids begin (spec §14). `admin`: for admins only. `actions`: strategies by which it would
-    get by the entry that has the name.
+    get by the entry that has the name. `headers`: of the request, that it heeds beside those that every route does.
     """
 
     method: str
@@ -103,6 +103,7 @@ class Route:
     also: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)  # other successes
     codes: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
     trace: str = "api"
     admin: bool = False
     scope: str = ""  # what a token needs: read, write, admin; "": read for GET and HEAD, else write
