@@ -76,6 +76,14 @@ def serve(folder: Path, **overrides: object) -> Iterator[ServedDrive]:
     access.add_user(kelp, "admin", "correct horse", Role.ADMIN)
     access.add_user(kelp, "other", "correct horse", Role.EDITOR)
     access.add_user(kelp, "viewer", "correct horse", Role.VIEWER)
+    try:
+        yield from _serve(kelp)
+    finally:
+        engines.drop_below(folder)
+
+
+def _serve(kelp: Kelp) -> Iterator[ServedDrive]:
+    settings = kelp.settings
     server = make_server(settings, make_app(kelp, api=make_api(kelp)))
     server.open()
     serving = threading.Thread(target=server.start, name="served drive")
@@ -89,7 +97,6 @@ def serve(folder: Path, **overrides: object) -> Iterator[ServedDrive]:
         server.stop()
         serving.join()
         kelp.close()
-        engines.drop_below(folder)
 
 
 @pytest.fixture
@@ -109,3 +116,9 @@ def served_with(tmp_path: Path) -> Iterator[Callable[..., ServedDrive]]:
 def shared_drive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedDrive]:
     """One drive for all tests of a module; each works in a folder of its own."""
     yield from serve(tmp_path_factory.mktemp("drive"))
+
+
+@pytest.fixture(scope="module")
+def second_server(shared_drive: ServedDrive) -> Iterator[ServedDrive]:
+    """Another server of the shared drive: nothing that one keeps in memory is the other's."""
+    yield from _serve(build(shared_drive.kelp.settings))
