@@ -262,8 +262,8 @@ class Content:
 
     @property
     def is_verifiable(self) -> bool:
-        """Each part has its checksum."""
-        return all(part.checksum for part in self.parts)
+        """Each of its parts has its checksum."""
+        return bool(self.parts) and all(part.checksum for part in self.parts)
 
 
 class ByteRange(NamedTuple):
