@@ -35,6 +35,8 @@ class Grants:
 
     def levels(self, folder_ids: Sequence[int], user_id: int) -> dict[int, Level]:
         """What grants on these very folders give the user; nothing for a folder without one that concerns him."""
+        if not folder_ids:
+            return {}
         marks = ", ".join(f":i{n}" for n in range(len(folder_ids)))
         values = {f"i{n}": id for n, id in enumerate(folder_ids)}
         sql = f"SELECT folder_id, {_LEVEL} FROM grants WHERE folder_id IN ({marks}) AND {_HIS} GROUP BY folder_id"

@@ -11,7 +11,7 @@ from vfs.errors import ChildrenSyncing, InUse, StillSyncing
 from vfs.metadata.database import Tx
 from vfs.metadata.listing import Listing
 from vfs.model import Caller, Entry, StoreStatus
-from vfs.operations import nas_state
+from vfs.operations import guard, nas_state
 
 _MOST_NAMED = 100
 
@@ -23,7 +23,9 @@ def refuse_change(tx: Tx, caller: Caller, entry: Entry) -> None:
 
 
 def refuse_below(tx: Tx, caller: Caller, folder: Entry) -> None:
-    """Before everything in a folder goes somewhere else. Raises ChildrenSyncing."""
+    """Before everything in a folder goes somewhere else. Raises Forbidden, rather than name what the caller may not
+    see, and ChildrenSyncing."""
+    guard.require_below(tx, caller, folder.id)
     if not caller.refuse_while_syncing or not nas_state.read_in(tx).up:
         return
     waiting = Listing(tx).syncing_below(folder.id, _MOST_NAMED)

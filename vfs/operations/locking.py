@@ -21,7 +21,6 @@ from vfs.model import (
     Level,
     LockResult,
     Place,
-    Role,
     Scope,
 )
 from vfs.operations import changes, guard, writing
@@ -178,7 +177,7 @@ def unlock(kelp: Kelp, caller: Caller, entry_id: int, token: str) -> None:
         _, chain = guard.reach(tx, caller, entry_id, Level.READ)
         for held in table.covering(tx, chain, kelp.clock.now_ns()):
             if held.token == token:
-                if held.user_id != caller.user_id and caller.role != Role.ADMIN:
+                if held.user_id != caller.user_id and not caller.administers:
                     raise Forbidden(f"the lock belongs to {held.user_name}")
                 tx.locks.delete(token)
                 return
@@ -191,7 +190,7 @@ def list_locks(kelp: Kelp, caller: Caller) -> list[tuple[DavLock, tuple[str, ...
         return [
             (held, tx.entries.path(held.entry_id))
             for held in tx.locks.every(kelp.clock.now_ns())
-            if caller.role == Role.ADMIN or held.user_id == caller.user_id
+            if caller.administers or held.user_id == caller.user_id
         ]
 
 
@@ -202,6 +201,6 @@ def break_lock(kelp: Kelp, caller: Caller, token: str) -> None:
         held = tx.locks.by_token(token, kelp.clock.now_ns())
         if held is None:
             raise NotFound("there is no such lock")
-        if caller.role != Role.ADMIN and held.user_id != caller.user_id:
+        if not caller.administers and held.user_id != caller.user_id:
             raise Forbidden(f"the lock belongs to {held.user_name}")
         tx.locks.delete(token)

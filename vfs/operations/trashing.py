@@ -19,7 +19,6 @@ from vfs.model import (
     Level,
     OnConflict,
     Place,
-    Role,
     State,
     TrashItem,
 )
@@ -105,12 +104,12 @@ def list_trash(kelp: Kelp, caller: Caller) -> list[TrashItem]:
     """What the caller trashed, newest first; an admin sees all."""
     with kelp.database.scan() as tx:
         items = [TrashItem(*row) for row in tx.entries.trash()]
-    return [item for item in items if caller.role == Role.ADMIN or item.user_name == caller.name]
+    return [item for item in items if caller.administers or item.user_name == caller.name]
 
 
 def trash_page(kelp: Kelp, caller: Caller, limit: int, before: tuple[int, int] | None = None) -> list[TrashItem]:
     """Like `list_trash`, a part of it: what was trashed before `before` (trashed_ns, entry id)."""
-    user_id = None if caller.role == Role.ADMIN else caller.user_id
+    user_id = None if caller.administers else caller.user_id
     with kelp.database.read() as tx:
         return [TrashItem(*row) for row in tx.event_log.trash(limit, before, user_id)]
 
@@ -157,17 +156,20 @@ def _in_trash(tx: Tx, caller: Caller, uuid: str) -> tuple[Entry, tuple[str, ...]
             record = tx.entries.trash_record(id)
             if record is None:
                 break
-            _require_own(tx, caller, id)
+            _require_own(tx, caller, id, entry)
             return entry, (*record[0].strip("/").split("/"), *reversed(below))
         below.append(name)
     raise NotFound("it is not in the trash")
 
 
-def _require_own(tx: Tx, caller: Caller, id: int) -> None:
-    """The trash is one's own; an admin has all of it."""
+def _require_own(tx: Tx, caller: Caller, id: int, entry: Entry) -> None:
+    """The trash is one's own, as far as one may still write where `entry` was, the item `id` itself or something below
+    it; an admin has all of it. Raises Forbidden."""
     row = tx.one("SELECT user_id FROM trash_metadata WHERE entry_id = :id", id=id)
-    if caller.role != Role.ADMIN and (row is None or row[0] != caller.user_id):
+    if not caller.administers and (row is None or row[0] != caller.user_id):
         raise Forbidden("it was put in the trash by someone else")
+    chain = [id for id, _, _ in tx.entries.ancestors(entry.id)]
+    guard.require(tx, caller, chain if entry.is_folder else chain[1:], Level.WRITE)
 
 
 def _folder_for(kelp: Kelp, tx: Tx, caller: Caller, path: tuple[str, ...]) -> int:
@@ -195,7 +197,7 @@ def purge(kelp: Kelp, caller: Caller, uuid: str) -> None:
         entry = tx.entries.by_uuid(uuid)
         if entry is None or entry.state != State.TRASHED:
             raise NotFound("it is not in the trash")
-        _require_own(tx, caller, entry.id)
+        _require_own(tx, caller, entry.id, entry)
         tx.entries.settle_names_of(entry.id)  # who deletes for good does not want it as a version of the next one
         mark_deleted(kelp, tx, caller, None, entry, kelp.clock.now_ns())
 
@@ -204,7 +206,9 @@ def empty_trash(kelp: Kelp, caller: Caller) -> int:
     """Purge every item the caller sees in the trash; how many."""
     count = 0
     for item in list_trash(kelp, caller):
-        with contextlib.suppress(NotFound):  # someone restored or purged it meanwhile
+        with contextlib.suppress(
+            NotFound, Forbidden
+        ):  # restored or purged meanwhile, or not the caller's to change any more
             purge(kelp, caller, item.entry.uuid)
             count += 1
     return count
