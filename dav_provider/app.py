@@ -80,8 +80,7 @@ def make_app(kelp: Kelp, counting: Counting | None = None, api: WsgiApp | None =
             environ[_PEER] = peer_of(environ, in_front)
             return api(environ, start_response)
         counted = Counted(method)
-        with counted:
-            refused = door.refusal(kelp, in_front, environ, counted.trace_id)
+        refused = door.refusal(kelp, in_front, environ, counted)
         if refused is not None:
             return counted.whole(refused, start_response)
         if tells is not None:

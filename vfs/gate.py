@@ -39,6 +39,11 @@ class Gate:
         self._told: dict[str, float] = {}
         self._minute, self._lines, self._untold = 0.0, 0, 0
 
+    def fresh(self) -> Rules | None:
+        """The rules, when nobody need look; what every request asks."""
+        known = self._known
+        return known.rules if known is not None and self._now() - known.seen < _FRESH else None
+
     def rules(self, look: Callable[[Rules | None], Rules]) -> Rules:
         """As they were at most `_OLDEST` seconds ago. `look` reads them; it gets those that are known, and gives the
         same ones back when they have not changed.

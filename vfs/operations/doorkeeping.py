@@ -41,7 +41,7 @@ def let_in(kelp: Kelp, peer: Peer, face: str) -> None:
 
 
 def _rules(kelp: Kelp) -> Rules:
-    return kelp.gate.rules(lambda known: _read(kelp, known))
+    return kelp.gate.fresh() or kelp.gate.rules(lambda known: _read(kelp, known))
 
 
 def _read(kelp: Kelp, known: Rules | None) -> Rules:
