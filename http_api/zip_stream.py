@@ -87,7 +87,7 @@ def archive(members: Iterable[Member]) -> Iterator[bytes]:
     nobody takes it for whole."""
     waiting: list[bytes] = []
     size = 0
-    for piece in _bytes_of(members):
+    for piece in bytes_of(members):
         waiting.append(piece)
         size += len(piece)
         if size >= _AT_ONCE:
@@ -96,8 +96,9 @@ def archive(members: Iterable[Member]) -> Iterator[bytes]:
     yield b"".join(waiting)
 
 
-def _bytes_of(members: Iterable[Member]) -> Iterator[bytes]:
-    at = count = 0
+def bytes_of(members: Iterable[Member], at: int = 0) -> Iterator[bytes]:
+    """The same, each as it is made. `at`: bytes that stand before it."""
+    count = 0
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as directory:
         for member in members:
             item = _item(member, at)
