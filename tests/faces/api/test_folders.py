@@ -170,10 +170,7 @@ def test_pages_in_every_order(listed: tuple[Api, str], sort: str, order: str, ex
         if body["nextCursor"] is None:
             break
         cursor = f"&cursor={body['nextCursor']}"
-    if "sqlite" not in type(api.drive.kelp.database).__module__ and sort != "createdAt":
-        assert sorted(found) == sorted(expected)  # PostgreSQL sorts text as its collation says
-    else:
-        assert found == expected
+    assert found == expected
 
 
 @pytest.fixture(scope="module")
