@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.faces.conftest import Reply, ServedDrive
+from tests.faces.conftest import Reply, ServedDrive, serve
 from vfs.model import Caller, Role
 from vfs.operations.reading import resolve
 
@@ -105,6 +105,12 @@ ADMIN = Caller(1, "admin", Role.ADMIN, "cli")
 
 def _parsed(reply: Reply) -> Answer:
     return reply.status, json.loads(reply.body) if reply.body else {}
+
+
+@pytest.fixture(scope="session")
+def common_drive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedDrive]:
+    """One drive for all modules that leave it in order: a start costs more than most tests."""
+    yield from serve(tmp_path_factory.mktemp("common"))
 
 
 @pytest.fixture(scope="module")

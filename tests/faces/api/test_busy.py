@@ -17,6 +17,11 @@ from vfs.errors import NasDown
 from vfs.operations import nas_outage
 
 
+@pytest.fixture(scope="module")
+def api(common_drive: ServedDrive) -> Api:
+    return Api(common_drive)
+
+
 @pytest.fixture
 def hasty(api: Api) -> Api:
     """Sends no `Prefer`."""

@@ -5,6 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tests.faces.api.conftest import Api
+from tests.faces.conftest import ServedDrive
+
+
+@pytest.fixture(scope="module")
+def api(common_drive: ServedDrive) -> Api:
+    return Api(common_drive)
+
 
 # strategy, what has the name in the target folder → status, error or reason, names in the target folder afterwards
 _MOVES = [

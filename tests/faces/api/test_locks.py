@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from tests.faces.api.conftest import Api, race
+from tests.faces.conftest import ServedDrive
 from tests.faces.rules.requests import lock
+
+
+@pytest.fixture(scope="module")
+def api(common_drive: ServedDrive) -> Api:
+    return Api(common_drive)
+
 
 _CHANGES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("put", "/files/{file}/rename", {"newName": "new"}),

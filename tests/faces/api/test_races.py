@@ -13,6 +13,13 @@ from typing import Any
 import pytest
 
 from tests.faces.api.conftest import Api, race
+from tests.faces.conftest import ServedDrive
+
+
+@pytest.fixture(scope="module")
+def api(common_drive: ServedDrive) -> Api:
+    return Api(common_drive)
+
 
 Ask = Callable[[], tuple[int, dict[str, Any]]]
 _ROUNDS = 4
