@@ -82,12 +82,16 @@ def _responder(kelp: Kelp, route: Route) -> Callable[..., None]:
     def respond(request: falcon.Request, response: falcon.Response, **ids: str) -> None:
         request.context.route = route
         work: trace.Work = request.env[_WORK]
-        work.trace_id = trace.new_id(route.trace) if route.trace != "api" else work.trace_id
+        if route.trace != "api":
+            work.become(trace.new_id(route.trace))
         # What only looks sees one moment, so it asks the database once; what changes something looks again and again.
         with reading.moment(kelp) if request.method in _SAFE else nullcontext():
-            asks = caller.of(kelp, request, route, work.trace_id)
+            with trace.span("api.request_validate"):
+                asks = caller.of(kelp, request, route, work.trace_id)
             work.user = asks.name
-            _send(route.do(Ask(kelp, asks, request, ids)), response)
+            reply = route.do(Ask(kelp, asks, request, ids))
+            with trace.span("api.response"):
+                _send(reply, response)
 
     return respond
 
@@ -97,7 +101,10 @@ def _send(reply: Reply | Streamed, response: falcon.Response) -> None:
     for name, value in reply.headers:
         response.append_header(name, value)
     if isinstance(reply, Streamed):
-        response.stream = iter(reply.pieces)
+        if isinstance(reply.pieces, bytes):
+            response.data = reply.pieces
+        else:
+            response.stream = iter(reply.pieces)
         if reply.length is not None:
             response.content_length = reply.length
     elif reply.model is not None:
@@ -167,6 +174,9 @@ class _Counted:
 
         with work:
             pieces = self._app(environ, start)
+        if isinstance(pieces, list):  # whole already
+            end()
+            return pieces
         return _Answer(work, pieces, end)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import json
 import logging
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import blake2b
 from random import getrandbits
 from types import TracebackType
 from typing import ParamSpec, TypeAlias, TypeVar
@@ -29,8 +31,9 @@ class Work:
     """What is being done under one trace id: a request, a job, a batch. All log lines and spans inside `with work:`
     belong to it, in one thread at a time.
 
-    `user` is "" as long as nobody logged in. `span_id` is that of the work as a whole, 0 while spans are not wanted;
-    `begun_ns` is when it was made.
+    `user` is "" as long as nobody logged in. `span_id` is that of the work as a whole, 0 while spans are not wanted. It
+    follows from the trace id, so what a job does under the id of the request that caused it is, in whichever process,
+    below that request. `begun_ns` is when the work was made.
     """
 
     __slots__ = ("_open_span", "_outer", "begun_ns", "face", "method", "span_id", "trace_id", "user")
@@ -38,7 +41,7 @@ class Work:
     def __init__(self, trace_id: str, face: str = "", method: str = "") -> None:
         self.trace_id, self.face, self.method = trace_id, face, method
         self.user = ""
-        self.span_id, self.begun_ns = (0, 0) if _take is None else (getrandbits(64), time.time_ns())
+        self.span_id, self.begun_ns = (0, 0) if _take is None else (_root(trace_id), time.time_ns())
 
     def __enter__(self) -> None:
         self._outer = _current.set(self)
@@ -49,6 +52,17 @@ class Work:
         if self.span_id:
             _open_span.reset(self._open_span)
         _current.reset(self._outer)
+
+    def become(self, trace_id: str) -> None:
+        """Inside the block, before its first span: now it is known what kind of work it is."""
+        self.trace_id = trace_id
+        if self.span_id:
+            self.span_id = _root(trace_id)
+            _open_span.set(self.span_id)
+
+
+def _root(trace_id: str) -> int:
+    return int.from_bytes(blake2b(trace_id.encode(), digest_size=8).digest()) or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,22 @@ def span(name: str, **facts: Fact) -> AbstractContextManager[None]:
 def around(name: str, block: AbstractContextManager[T]) -> AbstractContextManager[T]:
     """`block` as a step of the work at hand."""
     return block if _take is None else _around(name, block)
+
+
+def step(name: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """For a function that is a step, whoever calls it."""
+
+    def named(action: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(action)
+        def run(*arguments: P.args, **options: P.kwargs) -> T:
+            if _take is None:
+                return action(*arguments, **options)
+            with _Step(name, {}):
+                return action(*arguments, **options)
+
+        return run
+
+    return named
 
 
 def carried(action: Callable[P, T]) -> Callable[P, T]:

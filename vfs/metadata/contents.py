@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vfs import trace
 from vfs.model import Content, Part
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ class Contents:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
 
+    @trace.step("db.storage_object_create")
     def insert(self, content: Content, now_ns: int) -> None:
         self._tx.run(
             """INSERT INTO contents (id, size, checksum, digests, parts, created_ns)

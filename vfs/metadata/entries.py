@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from vfs import trace
 from vfs.model import ROOT_ID, Entry, Kind, Row, State, StoreStatus
 
 if TYPE_CHECKING:
@@ -176,6 +177,7 @@ class Entries:
         """Names from below the root down to the entry."""
         return tuple(name for _, _, name in reversed(self.ancestors(id)) if name)
 
+    @trace.step("db.file_create")
     def insert(self, **values: object) -> int:
         """The id of the new row."""
         self._tx.changed_folders.add(values["parent_id"])
@@ -189,6 +191,7 @@ class Entries:
             return id
         return self._tx.insert(f"INSERT INTO entries ({names}) VALUES ({marks}) RETURNING id", **values)
 
+    @trace.step("db.file_update")
     def update(self, id: int, **values: object) -> None:
         """Change columns of one row, perhaps none, and bump its version and that of its folder's listing.
 
@@ -338,6 +341,7 @@ class Entries:
 
     # --- history ---
 
+    @trace.step("db.file_event_insert")
     def log(self, entry_id: int, event: str, user_id: int, face: str, detail: str, trace_id: str, now_ns: int) -> None:
         self._tx.run(
             """INSERT INTO file_events (entry_id, event, user_id, face, detail, trace_id, created_ns)
