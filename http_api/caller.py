@@ -26,6 +26,8 @@ def of(kelp: Kelp, request: Request, route: Route, trace_id: str) -> Caller:
     _require_scope(caller, route)
     if route.admin and not caller.administers:
         raise Forbidden("only an admin may do this")
+    if request.method in _SAFE:  # the rest is about changes
+        return caller
     wishes = {wish.strip().lower() for wish in (request.get_header("Prefer") or "").split(",")}
     token = (request.get_header("Lock-Token") or "").strip().strip("<>")
     tokens = frozenset((token,)) if token else frozenset[str]()

@@ -45,7 +45,7 @@ def preview(ask: Ask) -> Reply | Streamed:
 def _unchanged(ask: Ask, entry: Entry) -> Reply | None:
     """304 when the client has it. Raises PreconditionFailed."""
     try:
-        conditions.check_read(ask.request.get_header, entry)
+        conditions.check_read(ask.header, entry)
     except NotModified:
         return Reply(None, 304, (*contents.validators(entry), _ASK_AGAIN))
     return None
@@ -56,13 +56,13 @@ def _content(ask: Ask, entry: Entry, mime_type: str, known: Iterable[tuple[str, 
     part: ByteRange | None = None
     body: bytes | Iterator[bytes] = b""
     if ask.request.method != "HEAD":
-        part = conditions.wanted_range(ask.request.get_header, entry)
+        part = conditions.wanted_range(ask.header, entry)
         reader = reading.open_content(ask.kelp, ask.caller, entry)
         body = contents.body_of(reader.chunks(part), entry, part)
     status, span = contents.span_of(entry, part)
     told = (("Content-Type", mime_type), ("Accept-Ranges", "bytes"), *contents.validators(entry))
     headers = (*told, contents.NOSNIFF, _ASK_AGAIN, *known, *span)
-    return Streamed((body,) if isinstance(body, bytes) else body, headers, status)
+    return Streamed(body, headers, status)
 
 
 def _charset(ask: Ask, entry: Entry) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
+_NOT_PLAIN = re.compile(r'[^ -~]|["\\%/]')
 _ATTR_CHARS = "!#$&+-.^_`|~"  # beside letters and digits (RFC 8187 §3.2.1)
 
 
@@ -14,10 +16,6 @@ def disposition(kind: str, name: str) -> tuple[str, str]:
     prefer, and for the others as near as ASCII comes. There nothing stands that somebody unescapes: no `\\`, no quote,
     no % (RFC 6266, appendix D).
     """
-    plain = "".join(each if _is_plain(each) else "_" for each in name)
+    plain = _NOT_PLAIN.sub("_", name)
     encoded = "" if plain == name.strip() == name else f"; filename*=UTF-8''{quote(name, safe=_ATTR_CHARS)}"
     return "Content-Disposition", f'{kind}; filename="{plain}"{encoded}'
-
-
-def _is_plain(character: str) -> bool:
-    return " " <= character <= "~" and character not in '"\\%/'
