@@ -14,6 +14,7 @@ import pytest
 from blake3 import blake3
 
 from jobs import mirror
+from tests import engines
 from tests.faces.api.conftest import Answer, Api
 from vfs.operations import checking, sessions
 
@@ -197,6 +198,9 @@ def test_a_part_that_is_cut(api: Api, begin: Callable[..., Session]) -> None:
     assert session.complete()[1]["file"]["size"] == 5
 
 
+TOO_MUCH: tuple[dict[str, Any], int, str] = ({"fileName": "x", "totalSize": 1 << 42}, 507, "INSUFFICIENT_STORAGE")
+
+
 def test_beginning_is_refused(api: Api, folder: str) -> None:
     id = api.id_of(folder)
     taken = api.make_file(f"{folder}/taken")
@@ -206,7 +210,7 @@ def test_beginning_is_refused(api: Api, folder: str) -> None:
         ({"fileName": "a/b"}, 400, "INVALID_NAME"),
         ({"fileName": "x", "totalSize": -1}, 400, "INVALID_REQUEST"),
         ({"fileName": "x", "totalSize": 1 << 50}, 400, "INVALID_REQUEST"),
-        ({"fileName": "x", "totalSize": 1 << 42}, 507, "INSUFFICIENT_STORAGE"),
+        *([] if engines.CHOSEN.cache == "s3" else [TOO_MUCH]),  # S3 does not tell how much it can hold
         ({"fileName": "x", "totalSize": 1 << 40, "partSize": 1000}, 400, "INVALID_REQUEST"),
         ({"fileName": "x", "partSize": 1 << 40}, 400, "INVALID_REQUEST"),
         ({"fileName": "x", "conflictStrategy": "SKIP"}, 400, "INVALID_REQUEST"),
