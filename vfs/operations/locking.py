@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import Forbidden, InvalidRequest, LockTokenMismatch, NotFound, ParentNotFound
+from vfs.errors import Conflict, Forbidden, InvalidRequest, LockTokenMismatch, NotFound, ParentNotFound
 from vfs.locks import rules, table
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
@@ -198,9 +198,18 @@ def list_locks(kelp: Kelp, caller: Caller) -> list[tuple[DavLock, tuple[str, ...
 def break_lock(kelp: Kelp, caller: Caller, token: str) -> None:
     """An admin, or its owner, removes a lock by its token. Raises NotFound, Forbidden."""
     with kelp.database.write() as tx:
-        held = tx.locks.by_token(token, kelp.clock.now_ns())
-        if held is None:
-            raise NotFound("there is no such lock")
+        tx.lock_tree()
+        held = _by_token(kelp, tx, token)
+        tx.lock_rows([held.entry_id])  # a move over a locked file takes the lock along: not meanwhile
+        if _by_token(kelp, tx, token).entry_id != held.entry_id:
+            raise Conflict("the lock has just gone over to another file")
         if not caller.administers and held.user_id != caller.user_id:
             raise Forbidden(f"the lock belongs to {held.user_name}")
         tx.locks.delete(token)
+
+
+def _by_token(kelp: Kelp, tx: Tx, token: str) -> DavLock:
+    held = tx.locks.by_token(token, kelp.clock.now_ns()) if token.isprintable() else None
+    if held is None:
+        raise NotFound("there is no such lock")
+    return held
