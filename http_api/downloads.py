@@ -19,13 +19,17 @@ _ASK_AGAIN = ("Cache-Control", "private, no-cache")
 _SEEN = 4096  # bytes of a text by which its charset is told
 _ROOT = "Kelp"  # the root has no name of its own
 _TYPES = ("application/octet-stream",)
-_LOST = ("FILE_NOT_FOUND_IN_STORAGE", "NAS_UNAVAILABLE")
-_OF_FILES = ("FILE_NOT_FOUND", "FILE_DELETED", "FILE_IN_TRASH", *_LOST)
-_OF_READS = ("PRECONDITION_FAILED", "RANGE_NOT_SATISFIABLE")
+LOST = ("FILE_NOT_FOUND_IN_STORAGE", "NAS_UNAVAILABLE")
+_OF_FILES = ("FILE_NOT_FOUND", "FILE_DELETED", "FILE_IN_TRASH", *LOST)
+OF_READS = ("PRECONDITION_FAILED", "RANGE_NOT_SATISFIABLE")
 
 
 def download(ask: Ask) -> Reply | Streamed:
-    entry = by_id.find(ask.kelp, ask.caller, ask.ids["id"], Kind.FILE)
+    return kept(ask, by_id.find(ask.kelp, ask.caller, ask.ids["id"], Kind.FILE))
+
+
+def kept(ask: Ask, entry: Entry) -> Reply | Streamed:
+    """What a file shows, or showed once, as ranges and conditions ask for it, to be kept under its name."""
     known = (contents.SANDBOX, disposition("attachment", entry.name))
     return _unchanged(ask, entry) or _content(ask, entry, contents.content_type(entry.mime_type), known)
 
@@ -88,15 +92,15 @@ def archive(ask: Ask) -> Streamed:
 ROUTES = (
     Route(
         *("GET", "/files/{id}/download", download, "The content of a file, to keep; ranges and conditions", "files"),
-        noun="file", gives=_TYPES, also={206: None, 304: None}, codes=(*_OF_FILES, *_OF_READS),
+        noun="file", gives=_TYPES, also={206: None, 304: None}, codes=(*_OF_FILES, *OF_READS),
     ),
     Route(
         *("GET", "/files/{id}/preview", preview, "The content of a file, for a browser to show", "files"),
         noun="file", gives=("image/*", "audio/*", "video/*", "application/pdf", "text/plain"),
-        also={206: None, 304: None}, codes=(*_OF_FILES, *_OF_READS, "NO_PREVIEW"),
+        also={206: None, 304: None}, codes=(*_OF_FILES, *OF_READS, "NO_PREVIEW"),
     ),
     Route(
         *("GET", "/folders/{id}/zip", archive, "A folder and all that the caller may read below it", "folders"),
-        noun="folder", gives=("application/zip",), codes=("FOLDER_NOT_FOUND", "FILE_IN_TRASH", *_LOST),
+        noun="folder", gives=("application/zip",), codes=("FOLDER_NOT_FOUND", "FILE_IN_TRASH", *LOST),
     ),
 )  # fmt: skip

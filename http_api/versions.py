@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from http_api import entries
+from http_api import downloads, entries
 from http_api.models import Model, time_of
 from http_api.routing import Ask, Reply, Route, Streamed
 from vfs.model import Kind
 from vfs.operations import by_id, versioning
-from vfs.web import contents
 
 
 class Version(Model):
@@ -36,16 +35,9 @@ def listing(ask: Ask) -> Reply:
     return Reply(Versions(success=True, versions=found))
 
 
-def read(ask: Ask) -> Streamed:
+def read(ask: Ask) -> Reply | Streamed:
     entry = by_id.find(ask.kelp, ask.caller, ask.ids["id"], Kind.FILE)
-    reader = versioning.open_version(ask.kelp, ask.caller, ask.ids["version"], entry.uuid)
-    headers = (
-        ("Content-Type", contents.content_type(entry.mime_type)),
-        ("Content-Disposition", "attachment"),
-        contents.NOSNIFF,
-        contents.SANDBOX,
-    )
-    return Streamed(contents.started(reader.chunks()), headers, length=reader.size)
+    return downloads.kept(ask, versioning.as_it_was(ask.kelp, ask.caller, ask.ids["version"], entry.uuid))
 
 
 def restore(ask: Ask) -> Reply:
@@ -63,8 +55,8 @@ ROUTES = (
     ),
     Route(
         *("GET", "/files/{id}/versions/{version}/download", read, "Read an older content", "versions"),
-        noun="file", gives=("application/octet-stream",),
-        codes=(*_THERE, "FILE_NOT_FOUND_IN_STORAGE", "NAS_UNAVAILABLE"),
+        noun="file", gives=("application/octet-stream",), also={206: None, 304: None},
+        codes=(*_THERE, *downloads.LOST, *downloads.OF_READS),
     ),
     Route(
         *("POST", "/files/{id}/versions/{version}/restore", restore, "Show an older content again", "versions"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vfs.core import Kelp
 from vfs.errors import Conflict, NotFound, StoreUnavailable
 from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Entry, Level, Place, Version
-from vfs.operations import busy, contents, guard, writing
+from vfs.operations import busy, changes, contents, guard, writing
 
 
 def list_versions(kelp: Kelp, caller: Caller, entry_id: int) -> list[Version]:
@@ -18,13 +20,27 @@ def list_versions(kelp: Kelp, caller: Caller, entry_id: int) -> list[Version]:
         return tx.versions.of(entry_id)
 
 
-def open_version(kelp: Kelp, caller: Caller, version_uuid: str, file_uuid: str | None = None) -> contents.Reader:
-    """`file_uuid`: it must be that file's. Raises NotFound, StoreUnavailable."""
+def as_it_was(kelp: Kelp, caller: Caller, version_uuid: str, file_uuid: str) -> Entry:
+    """The file with the content, size and times of that version of it, to be read. Raises NotFound."""
     with kelp.database.read() as tx:
         version = _of(tx, version_uuid)
         entry, _ = guard.reach(tx, caller, version.entry_id, Level.READ)
-        if file_uuid not in (None, entry.uuid):
-            raise NotFound("the file has no such version")
+    if entry.uuid != file_uuid:
+        raise NotFound("the file has no such version")
+    return replace(
+        entry,
+        content_id=version.content_id,
+        size=version.size,
+        mtime_ns=version.created_ns,
+        shown_mtime=version.created_ns // changes.SECOND,
+    )
+
+
+def open_version(kelp: Kelp, caller: Caller, version_uuid: str) -> contents.Reader:
+    """Raises NotFound, StoreUnavailable."""
+    with kelp.database.read() as tx:
+        version = _of(tx, version_uuid)
+        guard.reach(tx, caller, version.entry_id, Level.READ)
         return contents.Reader(kelp, contents.get(tx, version.content_id))
 
 

@@ -173,6 +173,9 @@ def test_versions(api: Api, folder: str) -> None:
     assert (status, version["size"], version["createdBy"]) == (200, 5, "admin")
     reply = api.ask("GET", f"/files/{id}/versions/{version['id']}/download")
     assert (reply.status, reply.body, reply.headers["content-type"]) == (200, b"first", "text/plain")
+    assert "a.txt" in reply.headers["content-disposition"]
+    reply = api.ask("GET", f"/files/{id}/versions/{version['id']}/download", Range="bytes=1-2")
+    assert (reply.status, reply.body) == (206, b"ir")
     other = api.make_file(f"{folder}/b.txt")
     for wrong in (
         f"/files/{other}/versions/{version['id']}",
