@@ -169,7 +169,7 @@ def trash(kelp: Kelp, caller: Caller, uuid: str, kind: Kind) -> Trashed:
 
     entry = change(kelp, caller, uuid, kind, act)
     with kelp.database.scan() as tx:  # nobody reaches what is in it now, so it can be counted without holding it
-        event = Figures(tx).newest_event(entry.id)
+        event = Figures(tx).open_event(entry.id)
         below = Listing(tx).count_below(entry.id) if entry.is_folder else 0
     return Trashed(entry, event.uuid if event else "", below)
 
@@ -181,7 +181,7 @@ def facts(kelp: Kelp, entry: Entry) -> Facts:
     """Of an entry that the caller has just found or changed."""
     with kelp.database.read() as tx:
         figures, nas = Figures(tx), nas_state.read_in(tx)
-        event = figures.newest_event(entry.id)
+        event = figures.open_event(entry.id)
         parent = tx.entries.get(entry.parent_id) if entry.parent_id not in (None, ROOT_ID) else None
         objects = figures.objects_of(entry.content_id) if entry.content_id else {}
         path = "/" + "/".join(tx.entries.path(entry.id))
