@@ -29,6 +29,8 @@ def locate_existing(kelp: Kelp, request: Request) -> tuple[Found, Entry]:
 def place_of(found: Found) -> Place:
     """Where the last name of a path is or would be. Raises ParentNotFound when a folder on the way is missing."""
     place = found.place
+    if place is None and found.entry is not None and not found.entry.is_root:
+        return found.entry.place  # in a folder that the caller may not see: the core knows what that allows
     if place is None:
         raise ParentNotFound("the folder that should hold it does not exist")
     return place

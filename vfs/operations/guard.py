@@ -117,14 +117,15 @@ def _stand(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level) -> St
 
 def _require_in(kelp: Kelp, tx: Tx, caller: Caller, chain: tuple[int, ...], place: Place, level: Level) -> None:
     """The folder `chain[0]` is there for the caller as far as `level`. When only a folder in it is, by a grant of its
-    own, that one exists and cannot be changed from outside."""
+    own, that one can be looked at, and not changed from outside."""
     try:
         require(tx, caller, chain, level, ParentNotFound)
     except ParentNotFound:
         entry = tx.entries.child(place.folder_id, names.key(place.name, kelp.settings.drive.case_sensitive))
         if entry is None or not entry.is_folder or _is_hidden(tx, caller, entry, chain):
             raise
-        raise Forbidden("it lies in a folder that your account may not see", level) from None
+        if level > Level.READ:
+            raise Forbidden("it lies in a folder that your account may not see", level) from None
 
 
 def _is_hidden(tx: Tx, caller: Caller, folder: Entry, chain: tuple[int, ...]) -> bool:
@@ -133,12 +134,15 @@ def _is_hidden(tx: Tx, caller: Caller, folder: Entry, chain: tuple[int, ...]) ->
 
 
 def stand_on(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level = Level.WRITE) -> tuple[Standing, Entry]:
-    """Like `stand`, and the name must exist. Raises NotFound too."""
+    """Like `stand`, and the name must exist; to change a folder, what is in it must be the caller's to change too.
+    Raises NotFound too."""
     here = _stand(kelp, tx, caller, place, level)
     if here.entry is None:
         raise NotFound(f"there is no {place.name!r}")
     if here.entry.is_folder:
         require(tx, caller, (here.entry.id, *here.chain), level, NotFound)
+        if level >= Level.WRITE:
+            require_below(tx, caller, here.entry.id)
     return here, here.entry
 
 
@@ -227,9 +231,7 @@ def confirm_write(tx: Tx, caller: Caller, here: Standing, now_ns: int) -> None:
 
 
 def confirm_removal(tx: Tx, caller: Caller, here: Standing, entry: Entry, now_ns: int) -> None:
-    """The caller may take the entry, and all below it, out of its folder. Raises Forbidden, Locked."""
-    if entry.kind == Kind.FOLDER:
-        require_below(tx, caller, entry.id)
+    """The caller may take the entry, and all below it, out of its folder. Raises Locked."""
     table.confirm(tx, caller, here.chain, now_ns)
     table.confirm(tx, caller, (entry.id, *here.chain), now_ns)
     if entry.kind == Kind.FOLDER:

@@ -133,6 +133,7 @@ def give_way(kelp: Kelp, tx: Tx, caller: Caller, there: Standing, taken: Entry, 
     now = kelp.clock.now_ns()
     if taken.is_folder:
         guard.require(tx, caller, (taken.id, *there.chain), Level.WRITE)
+        guard.require_below(tx, caller, taken.id)
     guard.confirm_removal(tx, caller, there, taken, now)
     if caller.on_drive and successor and taken.kind == Kind.FILE:
         changes.leave_name(tx, there, taken, now)
@@ -207,6 +208,7 @@ def _merge(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, the
     waiting = [(entry, there)]
     while waiting:
         source, target = waiting.pop()
+        guard.require(tx, caller, (target.taken.id, *target.chain), Level.WRITE)
         guard.confirm_write(tx, caller, target, now)
         for row in list(tx.entries.children(source.id)):
             inner, child = guard.stand_on(kelp, tx, caller, Place(source.id, row.name))
