@@ -30,9 +30,10 @@ STATUS: dict[type[KelpError], int] = {
     errors.InTrash: 404,
     errors.Deleted: 404,
     errors.SessionNotFound: 404,
-    errors.InUse: 503,  # this and the next five are never raised for a drive's caller (R19)
+    errors.InUse: 503,  # this and the next six are never raised for a drive's caller (R19)
     errors.StillSyncing: 503,
     errors.ChildrenSyncing: 503,
+    errors.FolderFailed: 503,
     errors.SessionExpired: 503,
     errors.SessionCompleted: 503,
     errors.PartsIncomplete: 503,

@@ -85,6 +85,7 @@ CODE: dict[type[KelpError], str] = {
     errors.InUse: "FILE_IN_USE",
     errors.StillSyncing: "FILE_SYNCING",
     errors.ChildrenSyncing: "CHILD_FILES_SYNCING",
+    errors.FolderFailed: "FOLDER_SYNC_FAILED",
     errors.SessionExpired: "UPLOAD_SESSION_EXPIRED",
     errors.SessionCompleted: "UPLOAD_SESSION_COMPLETED",
     errors.PartsIncomplete: "PARTS_INCOMPLETE",

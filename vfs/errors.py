@@ -16,6 +16,7 @@
     ├── InUse                    somebody reads it just now, and the caller asked to be refused
     ├── StillSyncing             the mirror is at work and the caller asked to be refused (`entry`)
     │   └── ChildrenSyncing      … on files below the folder (`entries`)
+    ├── FolderFailed             the folder could not be carried to the NAS, and the caller asked to be refused
     ├── SessionExpired           the upload was not ended in time
     ├── SessionCompleted         the upload has become a file already
     ├── PartsIncomplete          parts of the upload are missing, or not as announced (`numbers`)
@@ -128,6 +129,10 @@ class ChildrenSyncing(StillSyncing):
     def __init__(self, message: str, entry: Entry, entries: Sequence[tuple[Entry, str]]) -> None:
         super().__init__(message, entry)
         self.entries = entries
+
+
+class FolderFailed(KelpError):
+    pass
 
 
 class SessionExpired(KelpError):

@@ -7,7 +7,8 @@ transaction, after the locks.
 
 from __future__ import annotations
 
-from vfs.errors import ChildrenSyncing, InUse, StillSyncing
+from vfs.core import Kelp
+from vfs.errors import ChildrenSyncing, FolderFailed, InUse, StillSyncing
 from vfs.metadata.database import Tx
 from vfs.metadata.listing import Listing
 from vfs.model import Caller, Entry, StoreStatus
@@ -20,6 +21,18 @@ def refuse_change(tx: Tx, caller: Caller, entry: Entry) -> None:
     """Before an entry gets another name, place or content. Raises StillSyncing."""
     if caller.refuse_while_syncing and entry.nas_status == StoreStatus.SYNCING and nas_state.read_in(tx).up:
         raise StillSyncing(f"{entry.name!r} is on its way to the NAS", entry)
+
+
+def refuse_into(kelp: Kelp, caller: Caller, folder: Entry) -> None:
+    """Before a file is uploaded into a folder (seed 002 §1-1). Raises StillSyncing, FolderFailed."""
+    status = folder.nas_status
+    if not caller.refuse_while_syncing or status not in (StoreStatus.SYNCING, StoreStatus.ERROR):
+        return
+    if not nas_state.read(kelp).up:
+        return
+    if status == StoreStatus.ERROR:
+        raise FolderFailed(f"{folder.name!r} could not be carried to the NAS: an admin must see why")
+    raise StillSyncing(f"{folder.name!r} is on its way to the NAS", folder)
 
 
 def refuse_below(tx: Tx, caller: Caller, folder: Entry) -> None:

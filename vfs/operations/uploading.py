@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from vfs.core import Kelp
 from vfs.model import Caller, Condition, Content, Entry, Expected, Kind, OnConflict, Place, Written
-from vfs.operations import by_id, guard, writing
+from vfs.operations import busy, by_id, guard, writing
 
 
 def strategy(kelp: Kelp, wanted: OnConflict | None) -> OnConflict:
@@ -31,9 +31,10 @@ def upload(
 ) -> Written:
     """A file into the folder of that id; None is the drive itself.
 
-    Raises NotFound, Deleted, InTrash (the folder), and what `writing.put_file` raises.
+    Raises NotFound, Deleted, InTrash (the folder), and what `busy.refuse_into` and `writing.put_file` raise.
     """
     folder = by_id.find(kelp, caller, folder_uuid or by_id.ROOT, Kind.FOLDER)
+    busy.refuse_into(kelp, caller, folder)
     return writing.put_file(
         kelp,
         caller,
