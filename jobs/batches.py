@@ -193,7 +193,7 @@ class Rounds:
     def _guarded(self, batch: Batch) -> Done | None:
         """A loop never ends by an error. The same complaint is logged once, not every few seconds of an outage."""
         done, complaint = None, ""
-        with trace.under(trace.new_id("cleanup")):
+        with trace.round_of("cleanup", batch.name):
             try:
                 done = run(self._kelp, batch)
             except KelpError as error:

@@ -36,11 +36,11 @@ class Work:
     below that request. `begun_ns` is when the work was made.
     """
 
-    __slots__ = ("_open_span", "_outer", "begun_ns", "face", "method", "span_id", "trace_id", "user")
+    __slots__ = ("_open_span", "_outer", "begun_ns", "face", "has_steps", "method", "span_id", "trace_id", "user")
 
     def __init__(self, trace_id: str, face: str = "", method: str = "") -> None:
         self.trace_id, self.face, self.method = trace_id, face, method
-        self.user = ""
+        self.user, self.has_steps = "", False
         self.span_id, self.begun_ns = (0, 0) if _take is None else (_root(trace_id), time.time_ns())
 
     def __enter__(self) -> None:
@@ -129,6 +129,21 @@ def step(name: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     return named
 
 
+@contextlib.contextmanager
+def round_of(kind: str, name: str) -> Iterator[None]:
+    """Work that nobody asked for: a span as a whole when it had any step, so not each time that nothing was due."""
+    work, error = Work(new_id(kind)), ""
+    try:
+        with work:
+            yield
+    except BaseException as raised:
+        error = type(raised).__name__
+        raise
+    finally:
+        if work.has_steps:
+            done(work, name, error)
+
+
 def carried(action: Callable[P, T]) -> Callable[P, T]:
     """The same, for another thread: what it does there belongs to the work at hand here."""
     context = contextvars.copy_context()
@@ -189,8 +204,9 @@ class _Step:
         _open_span.reset(self._token)
         if _take is not None:
             what = "" if kind is None else kind.__name__  # its words may name a file
-            ended = time.time_ns()
-            _take(Span(self._name, current(), self._id, self._parent, self._begun_ns, ended, what, self._facts))
+            work, ended = _current.get(), time.time_ns()
+            work.has_steps = True
+            _take(Span(self._name, work.trace_id, self._id, self._parent, self._begun_ns, ended, what, self._facts))
 
 
 @contextlib.contextmanager
