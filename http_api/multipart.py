@@ -14,7 +14,7 @@ from http_api.routing import Ask, Reply, Route
 from http_api.uploads import BINARY, FileName, Strategy
 from vfs.errors import InvalidRequest
 from vfs.model import OnConflict
-from vfs.operations import session_ending, session_parts, sessions
+from vfs.operations import session_ending, session_parts, session_presigned, sessions
 from vfs.operations.sessions import MOST_PARTS, Progress, SentPart, Status
 
 _NUMBER = re.compile(r"[0-9]{1,5}")
@@ -76,6 +76,23 @@ class StatusAnswer(Model):
     expires_at: datetime | None
     file_id: str | None = None
     message: str | None = None
+
+
+class PresignAnswer(Model):
+    """Where the part goes by `method`, without any credentials, until `expiresAt`; then notify."""
+
+    success: Literal[True] = True
+    part_number: int
+    method: Literal["PUT"] = "PUT"
+    url: str
+    expires_at: datetime
+
+
+class Notice(Body):
+    """`size` is compared. `etag`, which the cache answered with, may be told: the server makes its own of the bytes."""
+
+    size: Size | None = None
+    etag: Etag | None = None
 
 
 class NamedPart(Body):
@@ -149,6 +166,20 @@ def number_of(ask: Ask) -> int:
     return int(ask.ids["number"])
 
 
+def presign(ask: Ask) -> Reply:
+    number = number_of(ask)
+    given = session_presigned.presign(ask.kelp, ask.caller, ask.ids["id"], number)
+    told = PresignAnswer(
+        success=True, part_number=number, method="PUT", url=given.url, expires_at=time_of(given.expires_ns)
+    )
+    return Reply(told)
+
+
+def notify(ask: Ask) -> Reply:
+    size = ask.body(Notice).size
+    return part_answer(session_presigned.notify(ask.kelp, ask.caller, ask.ids["id"], number_of(ask), size))
+
+
 def status(ask: Ask) -> Reply:
     return Reply(_status(sessions.progress(ask.kelp, ask.caller, ask.ids["id"])))
 
@@ -206,6 +237,7 @@ def abort(ask: Ask) -> Reply:
 _SESSION = ("UPLOAD_SESSION_NOT_FOUND",)
 RUNNING = (*_SESSION, "UPLOAD_SESSION_EXPIRED", "UPLOAD_SESSION_COMPLETED")
 _TAG, _PATH = "uploads in parts", "/files/multipart"
+_PART = f"{_PATH}/{{id}}/parts/{{number}}"
 
 ROUTES = (
     Route(
@@ -213,9 +245,18 @@ ROUTES = (
         noun="folder", body=Beginning, answer=Begun, codes=uploads.PLACING, trace="init",
     ),
     Route(
-        *("PUT", f"{_PATH}/{{id}}/parts/{{number}}", put_part, "Send a part, in any order, and again", _TAG),
+        *("PUT", _PART, put_part, "Send a part, in any order, and again", _TAG),
         accepts=(BINARY,), answer=PartAnswer, codes=(*RUNNING, "UPLOAD_INCOMPLETE", "INSUFFICIENT_STORAGE"),
         trace="part",
+    ),
+    Route(
+        *("POST", f"{_PART}/presign", presign, "Where to put a part directly, when the cache is S3", _TAG),
+        answer=PresignAnswer, codes=(*RUNNING, "INVALID_REQUEST"), trace="part",
+    ),
+    Route(
+        *("POST", f"{_PART}/notify", notify, "A part was put directly", _TAG),
+        body=Notice, answer=PartAnswer,
+        codes=(*RUNNING, "PARTS_INCOMPLETE", "UPLOAD_INCOMPLETE", "INSUFFICIENT_STORAGE"), trace="part",
     ),
     Route(
         *("GET", f"{_PATH}/{{id}}/status", status, "What has come, and what has not", _TAG),

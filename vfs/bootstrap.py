@@ -30,7 +30,7 @@ from vfs.storage.nas_store import NasProperties, NasStore
 from vfs.storage.object_store import ObjectStore
 from vfs.storage.retrying import RetryingObjectStore
 from vfs.storage.s3 import S3ObjectStore
-from vfs.storage.s3_address import S3Address
+from vfs.storage.s3_address import S3Address, endpoint_of
 from vfs.storage.small_contents import SmallContents
 from vfs.storage.traced import TracedObjectStore
 from vfs.token_uses import TokenUses
@@ -163,7 +163,11 @@ def _open_cache(settings: Settings) -> ObjectStore:
         raise ConfigurationError(f"cache.url must be a folder or s3://…, not {scheme}://…")
     if not (cache.access_key and cache.secret_key):
         raise ConfigurationError("a cache in S3 needs cache.access_key and cache.secret_key")
-    store = S3ObjectStore(S3Address.parse(cache.url), cache.access_key, cache.secret_key, cache.timeout)
+    try:
+        public = endpoint_of(cache.public_endpoint) if cache.public_endpoint else None
+    except ValueError as error:
+        raise ConfigurationError(f"wrong value for cache.public_endpoint: {error}") from error
+    store = S3ObjectStore(S3Address.parse(cache.url), cache.access_key, cache.secret_key, cache.timeout, public)
     with contextlib.ExitStack() as undo:
         undo.callback(store.close)
         try:

@@ -92,6 +92,7 @@ class Cache:
     url: str = ""  # empty: a folder in the data folder; s3://BUCKET?endpoint=URL[&region=…&prefix=…]
     access_key: str = ""
     secret_key: str = ""
+    public_endpoint: str = ""  # how clients reach the S3 endpoint, to send parts there; empty: as this server does
     timeout: float = 6.0  # seconds without a byte from the S3 endpoint after which it counts as away
     reserve: int = 64 * 1024 * 1024  # bytes of the cache's disk that uploads may not take
     limit: Amount = Amount()  # of what the NAS has too [70 % of the cache's disk; S3: none]

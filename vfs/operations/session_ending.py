@@ -55,12 +55,10 @@ def complete(
     and, of a file that it was, NotFound, Deleted, InTrash.
     """
     for _ in range(_TRIES):
-        sending = sessions.find(kelp, caller, uuid, protocol)
-        if sessions.status_of(sending, kelp.clock.now_ns()) is Status.COMPLETED:
-            return _became(kelp, caller, sending)
-        sessions.require_running(sending, kelp.clock.now_ns())
-        ending = _looked_at(kelp, caller, sending, name, on_conflict)
-        _require_whole(sending, ending.pieces, wanted)
+        ending = _looked_at(kelp, caller, uuid, protocol, name, on_conflict)
+        if isinstance(ending, Sending):
+            return _became(kelp, caller, ending)
+        _require_whole(ending.sending, ending.pieces, wanted)
         try:
             _require_cached(kelp, ending)
             written = _end(kelp, ending)
@@ -80,15 +78,20 @@ def _became(kelp: Kelp, caller: Caller, sending: Sending) -> Entry:
 
 
 def _looked_at(
-    kelp: Kelp, caller: Caller, sending: Sending, name: str | None, on_conflict: OnConflict | None
-) -> _Ending:
-    """The parts, and what can be refused before any of them is touched."""
-    name = names.check_segment(name or sending.name)
-    wanted = OnConflict(sending.on_conflict) if on_conflict is None else uploading.strategy(kelp, on_conflict)
-    mime_type = sending.mime_type if name == sending.name else None
-    place = Place(sending.folder_id, name)
-    put = writing.Put(caller, place, mime_type, None, wanted, None, kelp.clock.now_ns())
+    kelp: Kelp, caller: Caller, uuid: str, protocol: Protocol, name: str | None, on_conflict: OnConflict | None
+) -> _Ending | Sending:
+    """The parts, and what can be refused before any of them is touched; or a session that is complete. All of one
+    snapshot: what another request completes meanwhile is not taken for somebody else's file."""
+    now = kelp.clock.now_ns()
     with kelp.database.read() as tx:
+        sending = sessions.require_own(tx.uploads.get(uuid), caller, protocol)
+        if sessions.status_of(sending, now) is Status.COMPLETED:
+            return sending
+        sessions.require_running(sending, now)
+        name = names.check_segment(name or sending.name)
+        wanted = OnConflict(sending.on_conflict) if on_conflict is None else uploading.strategy(kelp, on_conflict)
+        mime_type = sending.mime_type if name == sending.name else None
+        put = writing.Put(caller, Place(sending.folder_id, name), mime_type, None, wanted, None, now)
         put.seen = writing.check(kelp, tx, put).entry
         return _Ending(put, sending, tx.uploads.pieces(sending.id))
 
@@ -161,7 +164,9 @@ def _bytes_of(kelp: Kelp, piece: Piece) -> Iterator[bytes]:
     verifier = verified.Verifier(Part(piece.key, piece.size, piece.checksum), None)
     try:
         yield from verifier.pieces(kelp.cache.get(piece.key), ByteRange(0, piece.size), "cache")
-    except (ObjectMissing, ContentCorrupt) as error:
+    except ObjectMissing as error:
+        raise _OtherParts from error
+    except ContentCorrupt as error:
         raise PartsIncomplete("a part was lost: send it again", [piece.number]) from error
 
 

@@ -39,13 +39,18 @@ def put(kelp: Kelp, caller: Caller, uuid: str, number: int, chunks: Iterable[byt
     """
     sending = sessions.find(kelp, caller, uuid)
     sessions.require_running(sending, kelp.clock.now_ns())
-    if not 1 <= number <= MOST_PARTS:
-        raise InvalidRequest(f"parts have the numbers from 1 to {MOST_PARTS}")
+    require_number(number)
     limit = min(kelp.settings.upload.part_limit, _endless(sending.size))
     _require_short(expected.length or 0, limit)
     recording = _Recording(sending, lambda tx: number)
     parts = _bring(kelp, recording, _limited(chunks, limit), expected)
     return SentPart(number, sum(part.size for part in parts), sessions.etag([part.checksum for part in parts]))
+
+
+def require_number(number: int) -> None:
+    """Raises InvalidRequest."""
+    if not 1 <= number <= MOST_PARTS:
+        raise InvalidRequest(f"parts have the numbers from 1 to {MOST_PARTS}")
 
 
 def append(kelp: Kelp, caller: Caller, uuid: str, offset: int, chunks: Iterable[bytes], *, expected: Expected) -> int:
