@@ -101,6 +101,17 @@ def test_the_name_of_the_archive_and_head(api: Api, folder: str) -> None:
     assert api.get("/folders/none/zip")[1]["error"] == "FOLDER_NOT_FOUND"
 
 
+def test_what_the_caller_may_not_read_is_left_out(api: Api, folder: str) -> None:
+    secret = api.make_folder(f"{folder}/secret")
+    api.make_folder(f"{folder}/secret/open again")
+    api.make_file(f"{folder}/secret/a")
+    api.make_file(f"{folder}/b")
+    assert api.post(f"/folders/{secret}/grants", json={"user": "other", "level": "none"})[0] < 300
+    assert sorted(fetch(api, folder, user="other").namelist()) == [f"{folder}/", f"{folder}/b"]
+    assert f"{folder}/secret/a" in fetch(api, folder).namelist()
+    assert api.get(f"/folders/{secret}/zip", user="other")[1]["error"] == "FOLDER_NOT_FOUND"
+
+
 def test_what_cannot_be_read_ends_the_connection(api: Api, folder: str) -> None:
     """Not one file less, and an end as if nothing were missing."""
     api.make_file(f"{folder}/a", os.urandom(3_000_000))

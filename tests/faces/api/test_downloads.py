@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from email.message import Message
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from falcon import testing
 
+from http_api.app import make_api
 from tests.faces.api.conftest import Api
+from tests.mirror_drive import MirrorDrive
 from tests.nasty_names import NASTY_NAMES
-from vfs.errors import InvalidName
+from vfs.core import Kelp
+from vfs.errors import InvalidName, NasDown, StoreUnavailable
+from vfs.model import Peer
 from vfs.names import check_segment
+from vfs.storage.wrappers import FailingNasStore, FailingObjectStore, Failure
 
 BIG = bytes(range(256)) * 4096 * 9 + b"the end"  # two parts, the second one short
 _SAME = ("content-length", "content-range", "content-type", "etag", "last-modified", "accept-ranges")
@@ -161,9 +171,55 @@ def test_the_charset_is_said_only_where_it_is_plain_to_see(api: Api, folder: str
     assert api.ask("GET", f"/files/{id}/preview").headers["content-type"] == f"text/plain{charset}"
 
 
-@pytest.mark.parametrize("what", ["download", "preview"])
-def test_what_is_in_the_trash_or_deleted(api: Api, folder: str, what: str) -> None:
+def test_what_is_in_the_trash_or_deleted(api: Api, folder: str) -> None:
     id = api.make_file(f"{folder}/f.txt")
-    assert api.drive.ask("DELETE", f"/dav/{folder}/f.txt").status == 204
-    assert api.get(f"/files/{id}/{what}")[1]["error"] in ("FILE_IN_TRASH", "FILE_DELETED")  # young files skip the trash
-    assert api.get(f"/files/none/{what}")[1]["error"] == "FILE_NOT_FOUND"
+    gone = api.make_file(f"{folder}/gone.txt")
+    for each in (id, gone):
+        assert api.delete(f"/files/{each}")[0] == 200
+    assert api.delete(f"/trash/{gone}")[0] == 200
+    for what in ("download", "preview"):
+        told = [api.get(f"/files/{each}/{what}") for each in (id, gone, "none")]
+        assert [(status, body["error"]) for status, body in told] == [
+            (400, "FILE_IN_TRASH"),
+            (404, "FILE_DELETED"),
+            (404, "FILE_NOT_FOUND"),
+        ]
+
+
+# --- stores that are away ---
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Iterator[MirrorDrive]:
+    with contextlib.closing(MirrorDrive(tmp_path)) as made:
+        yield made
+
+
+def ask(kelp: Kelp, path: str) -> tuple[int, str, str]:
+    """Status, code, Retry-After."""
+    credentials = base64.b64encode(b"admin:correct horse").decode()
+    client = testing.TestClient(make_api(kelp))
+    peer = {"kelp.peer": Peer("127.0.0.1", secure=False, local=True)}
+    reply = client.simulate_get(path, headers={"Authorization": f"Basic {credentials}"}, extras=peer)
+    return reply.status_code, reply.json["error"], reply.headers.get("Retry-After", "")
+
+
+def test_a_store_that_is_away_is_asked_again_later(drive: MirrorDrive) -> None:
+    """503 while it may come back, 500 when nobody ever will have it; the same for an archive that has not begun."""
+    fresh = drive.put("only in the cache", os.urandom(200_000))
+    paths = (f"/api/files/{fresh.uuid}/download", "/api/folders/root/zip")
+    cache = FailingObjectStore(drive.kelp.cache)
+    for path in paths:
+        for call in (1, 2):  # it is asked again when the NAS has nothing
+            cache.failures.plan(Failure("get", StoreUnavailable("no route"), call))
+        assert ask(replace(drive.kelp, cache=cache), path) == (503, "CACHE_UNAVAILABLE", "5")
+    drive.settle_down()
+    with drive.kelp.database.read() as tx:
+        content = tx.contents.get(fresh.content_id or "")
+    assert content is not None
+    for part in content.parts:
+        drive.kelp.cache.delete(part.key)
+    nas = FailingNasStore(drive.kelp.nas)
+    for path in paths:
+        nas.failures.plan(Failure("read", NasDown("the NAS is away", "ESTALE", 7)))
+        assert ask(replace(drive.kelp, nas=nas), path) == (503, "NAS_UNAVAILABLE", "7")
