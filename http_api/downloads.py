@@ -18,7 +18,7 @@ from vfs.web.disposition import disposition
 _ASK_AGAIN = ("Cache-Control", "private, no-cache")
 _SEEN = 4096  # bytes of a text by which its charset is told
 _ROOT = "Kelp"  # the root has no name of its own
-_TYPES = ("application/octet-stream",)
+_TYPES = ("*/*",)  # whatever the file is
 LOST = ("FILE_NOT_FOUND_IN_STORAGE", "NAS_UNAVAILABLE")
 _OF_FILES = ("FILE_NOT_FOUND", "FILE_DELETED", "FILE_IN_TRASH", *LOST)
 OF_READS = ("PRECONDITION_FAILED", "RANGE_NOT_SATISFIABLE")

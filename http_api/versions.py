@@ -55,7 +55,7 @@ ROUTES = (
     ),
     Route(
         *("GET", "/files/{id}/versions/{version}/download", read, "Read an older content", "versions"),
-        noun="file", gives=("application/octet-stream",), also={206: None, 304: None},
+        noun="file", gives=("*/*",), also={206: None, 304: None},
         codes=(*_THERE, *downloads.LOST, *downloads.OF_READS),
     ),
     Route(
