@@ -244,3 +244,28 @@ def test_history(api: Api, folder: str) -> None:
         ("rename", f"/{folder}/b"),
         ("create", f"/{folder}/a"),
     ]
+
+
+def test_what_one_may_not_read_is_not_there(api: Api, folder: str) -> None:
+    """Neither on a page nor in the total; a target that one may not see is none."""
+    top, id = api.id_of(folder), api.make_file(f"{folder}/x")
+    secret = api.make_folder(f"{folder}/secret")
+    inner = api.make_folder(f"{folder}/secret/inner")
+    api.make_folder(f"{folder}/z")
+    status, body = api.post(f"/folders/{secret}/grants", json={"level": "none", "user": "other"})
+    assert status == 201, body
+    try:
+        _, body = api.get(f"/folders/{top}/children?limit=1", user="other")
+        assert ([each["name"] for each in body["folders"]], body["total"]) == (["z"], 2)
+        assert api.get(f"/folders/{top}/children")[1]["total"] == 3
+        for hidden in (secret, inner):
+            for path in ("", "/children", "/history"):
+                assert api.get(f"/folders/{hidden}{path}", user="other")[1]["error"] == "FOLDER_NOT_FOUND"
+            assert api.delete(f"/folders/{hidden}", user="other")[1]["error"] == "FOLDER_NOT_FOUND"
+            status, body = api.post(f"/files/{id}/move", json={"targetFolderId": hidden}, user="other")
+            assert body["error"] == "TARGET_FOLDER_NOT_FOUND"
+        assert api.delete(f"/folders/{top}", user="other")[0] == 403  # it would take along what is not his
+        body = {"targetParentId": None, "newName": f"{folder}-2"}
+        assert api.post(f"/folders/{top}/move", json=body, user="other")[0] == 403
+    finally:
+        api.delete(f"/folders/{secret}/grants/{api.get(f'/folders/{secret}/grants')[1]['grants'][0]['id']}")
