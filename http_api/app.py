@@ -81,6 +81,7 @@ def _resource(kelp: Kelp, routes: Sequence[Route]) -> object:
 def _responder(kelp: Kelp, route: Route) -> Callable[..., None]:
     def respond(request: falcon.Request, response: falcon.Response, **ids: str) -> None:
         request.context.route = route
+        response.set_headers(list(route.always))
         work: trace.Work = request.env[_WORK]
         if route.trace != "api":
             work.become(trace.new_id(route.trace))

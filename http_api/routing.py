@@ -92,6 +92,7 @@ class Route:
     JSON. `codes`: the errors (http_api/errors.py) that it may answer with, beside those that every route has.
     `trace` is how its trace ids begin (spec §14). `admin`: for admins only. `actions`: strategies by which it would
     get by the entry that has the name. `headers`: of the request, that it heeds beside those that every route does.
+    `always`: headers of every answer, refusals too.
     """
 
     method: str
@@ -111,6 +112,7 @@ class Route:
     codes: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
+    always: tuple[tuple[str, str], ...] = ()
     trace: str = "api"
     admin: bool = False
     scope: str = ""  # what a token needs: read, write, admin; "": read for GET and HEAD, else write
