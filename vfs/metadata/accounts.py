@@ -30,6 +30,8 @@ class Accounts:
 
     def by_uuid(self, uuid: str) -> tuple[User, str] | None:
         """The user of that public id, and the name key."""
+        if not uuid.isprintable():  # PostgreSQL takes no NUL
+            return None
         row = self._tx.one(f"SELECT {_USER}, name_key FROM users WHERE uuid = :uuid", uuid=uuid)
         return (_user(row), row[5]) if row else None
 

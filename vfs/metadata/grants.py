@@ -72,6 +72,8 @@ class Grants:
         return [_grant(row) for row in self._tx.all(sql, folder=folder_id)]
 
     def by_uuid(self, uuid: str) -> Grant | None:
+        if not uuid.isprintable():  # PostgreSQL takes no NUL
+            return None
         row = self._tx.one(f"{_SELECT} WHERE g.uuid = :uuid", uuid=uuid)
         return _grant(row) if row else None
 

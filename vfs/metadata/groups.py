@@ -37,6 +37,8 @@ class Groups:
         return _group(row) if row else None
 
     def by_uuid(self, uuid: str) -> Group | None:
+        if not uuid.isprintable():  # PostgreSQL takes no NUL
+            return None
         row = self._tx.one(f"{_SELECT} WHERE g.uuid = :uuid", uuid=uuid)
         return _group(row) if row else None
 

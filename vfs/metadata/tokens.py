@@ -65,6 +65,8 @@ class Tokens:
 
     def by_uuid(self, uuid: str) -> tuple[Token, int] | None:
         """The token, and whose it is."""
+        if not uuid.isprintable():  # PostgreSQL takes no NUL
+            return None
         row = self._tx.one(f"{_SELECT} WHERE t.uuid = :uuid", uuid=uuid)
         return (_token(row), row[10]) if row else None
 

@@ -192,7 +192,7 @@ def _named(tx: Tx, name: str) -> User:
 
 
 def _of_id(tx: Tx, user_uuid: str) -> User:
-    known = tx.accounts.by_uuid(user_uuid) if _is_text(user_uuid) else None
+    known = tx.accounts.by_uuid(user_uuid)
     if known is None:
         raise NotFound("there is no such user")
     return known[0]

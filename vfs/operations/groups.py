@@ -80,7 +80,7 @@ def leave(kelp: Kelp, group_uuid: str, user_uuid: str) -> None:
 
 
 def _of_id(tx: Tx, group_uuid: str) -> Group:
-    found = tx.groups.by_uuid(group_uuid) if _is_possible(group_uuid) else None
+    found = tx.groups.by_uuid(group_uuid)
     if found is None:
         raise NotFound("there is no such group")
     return found
