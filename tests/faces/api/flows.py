@@ -99,6 +99,10 @@ class Flow:
         asked = self.api.ask("POST", path, body=body)
         return asked.status, _json(asked.body)
 
+    def put_part(self, number: int, data: bytes) -> Any:
+        asked = self.api.ask("PUT", f"/files/multipart/{self.ids['session']}/parts/{number}", body=data)
+        return asked.status, _json(asked.body)
+
     def nas_status(self, noun: str, id: str) -> str:
         _, body = self.ask("GET", f"/{noun}s/{id}")
         return str(body[noun]["storageStatus"]["nas"])
@@ -131,6 +135,13 @@ class Branch(NamedTuple):
     status: int
     says: Any = None
     then: Callable[[Flow, Any], Any] | None = None
+
+
+def opened(api: Api) -> Iterator[Flow]:
+    """For a fixture."""
+    flow = Flow(replace(api, patient=False), uuid.uuid4().hex[:8])
+    yield flow
+    flow.leave()
 
 
 def check(flow: Flow, branch: Branch) -> None:

@@ -4,7 +4,6 @@ seeds differ: 409 FILE_SYNCING is its FILE_BUSY, FOLDER_SYNCING its FOLDER_SYNC_
 from __future__ import annotations
 
 import http.client
-import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,15 +11,13 @@ from typing import Any
 import pytest
 
 from tests.faces.api.conftest import Api
-from tests.faces.api.flows import ANY, Branch, Flow, cache_away, cases, check
+from tests.faces.api.flows import ANY, Branch, Flow, cache_away, cases, check, opened
 from vfs.operations import evicting, restoring
 
 
 @pytest.fixture
 def flow(api: Api) -> Iterator[Flow]:
-    flow = Flow(replace(api, patient=False), uuid.uuid4().hex[:8])
-    yield flow
-    flow.leave()
+    yield from opened(api)
 
 
 def nothing(flow: Flow) -> None:
