@@ -28,8 +28,8 @@ from vfs.errors import InvalidRequest, KelpError, SessionCompleted, SessionExpir
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.metadata.upload_sessions import Piece, Sending
-from vfs.model import PART_SIZE, Caller, Kind, OnConflict, Place, Role
-from vfs.operations import by_id, changes, contents, guard, session_expiry, uploading, writing
+from vfs.model import PART_SIZE, Caller, OnConflict, Place, Role
+from vfs.operations import changes, contents, guard, session_expiry, uploading, writing
 
 MOST_PARTS = 10_000  # numbers that a client may give; a part of any size is one
 UNTOUCHED_NS = 24 * 3600 * changes.SECOND  # an upload lives so long before its first part …
@@ -111,14 +111,14 @@ def begin(
 ) -> Progress:
     """Begin an upload. What can be refused is refused now, and looked at again when it is complete.
 
-    `size`: None when nobody knows it yet. `part_size`: as the client would have it. Raises NotFound, Deleted, InTrash
-    (the folder), AlreadyExists, InvalidName, InvalidRequest, Locked, Forbidden, NoSpace, StillSyncing.
+    `size`: None when nobody knows it yet. `part_size`: as the client would have it. Raises what
+    `uploading.folder_of` raises, AlreadyExists, InvalidName, InvalidRequest, Locked, Forbidden, NoSpace, StillSyncing.
     """
     names.check_segment(name)
     part_size = _part_size(kelp, size, part_size)
     wanted = uploading.strategy(kelp, on_conflict)
     with trace.span("db.folder_validate"):
-        folder = by_id.find(kelp, caller, folder_uuid or by_id.ROOT, Kind.FOLDER)
+        folder = uploading.folder_of(kelp, caller, folder_uuid)
     put = writing.Put(caller, Place(folder.id, name), mime_type, None, wanted, None, kelp.clock.now_ns())
     with kelp.database.read() as tx:
         writing.check(kelp, tx, put)

@@ -31,10 +31,9 @@ def upload(
 ) -> Written:
     """A file into the folder of that id; None is the drive itself.
 
-    Raises NotFound, Deleted, InTrash (the folder), and what `busy.refuse_into` and `writing.put_file` raise.
+    Raises what `folder_of` and `writing.put_file` raise.
     """
-    folder = by_id.find(kelp, caller, folder_uuid or by_id.ROOT, Kind.FOLDER)
-    busy.refuse_into(kelp, caller, folder)
+    folder = folder_of(kelp, caller, folder_uuid)
     return writing.put_file(
         kelp,
         caller,
@@ -45,6 +44,13 @@ def upload(
         mtime_ns=mtime_ns,
         on_conflict=strategy(kelp, on_conflict),
     )
+
+
+def folder_of(kelp: Kelp, caller: Caller, uuid: str | None) -> Entry:
+    """Where something is to be uploaded. Raises NotFound, Deleted, InTrash, StillSyncing, FolderFailed."""
+    folder = by_id.find(kelp, caller, uuid or by_id.ROOT, Kind.FOLDER)
+    busy.refuse_into(kelp, caller, folder)
+    return folder
 
 
 def replace(

@@ -27,7 +27,7 @@ from vfs.model import (
     StoreStatus,
     Written,
 )
-from vfs.operations import changes, contents, guard, reserving
+from vfs.operations import busy, changes, contents, guard, reserving
 from vfs.operations.guard import Standing
 from vfs.storage.small_contents import SMALL
 
@@ -52,10 +52,10 @@ def put_file(
     """Store a whole file under a name; until it returns, readers see what was there before.
 
     `mtime_ns`: the client's own time, shown exactly as given. `seen`: what the caller has just found there, if
-    anything; only a hint. Raises ParentNotFound, WrongKind (a folder has
-    the name), InvalidName, InvalidRequest (strategy SKIP or MERGE, a time out of range), AlreadyExists (strategy
-    ERROR), Locked, Forbidden, PreconditionFailed, NoSpace, UploadIncomplete, StoreUnavailable; then nothing has
-    changed and nothing is left in the cache.
+    anything; only a hint. Raises ParentNotFound, WrongKind (a folder has the name), InvalidName, InvalidRequest
+    (strategy SKIP or MERGE, a time out of range), AlreadyExists (strategy ERROR), StillSyncing, Locked, Forbidden,
+    PreconditionFailed, NoSpace, UploadIncomplete, StoreUnavailable; then nothing has changed and nothing is left in the
+    cache.
     """
     names.check_segment(place.name)
     guard.check_time(mtime_ns)
@@ -140,6 +140,8 @@ def check(kelp: Kelp, tx: Tx, put: Put) -> Standing:
             here = changes.renamed(here, kelp, tx, is_folder=False)
         elif taken.is_folder:
             raise WrongKind(f"{put.place.name!r} is a folder")
+        else:
+            busy.refuse_change(tx, put.caller, taken)
     guard.confirm_write(tx, put.caller, here, now)
     return here
 

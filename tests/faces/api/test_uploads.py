@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from jobs import mirror
 from tests.faces.api.conftest import Api
 from tests.faces.conftest import ServedDrive
 
@@ -212,3 +213,26 @@ def announced_only(drive: ServedDrive, length: int) -> bytes:
         head = f"POST /api/files/upload?fileName=large HTTP/1.1\r\nHost: x\r\nAuthorization: {drive.basic()}\r\n"
         connection.sock.sendall(f"{head}Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n".encode())
         return bytes(connection.sock.recv(65536))
+
+
+def test_while_the_mirror_is_at_work(api: Api, folder: str) -> None:
+    """002 §1-1: refused into a folder, and over a file, that are on their way; not who asks to be accepted."""
+    kelp, impatient = api.drive.kelp, Api(api.drive, patient=False)
+    id, root = api.id_of(folder), "root"
+    assert sent(impatient, b"x", folderId=id, fileName="x")[1]["error"] == "FOLDER_SYNCING"
+    begun = impatient.post("/files/multipart/initiate", json={"fileName": "x", "folderId": id})
+    assert (begun[0], begun[1]["error"]) == (409, "FOLDER_SYNCING")
+    name = f"busy {folder}"
+    assert sent(impatient, b"x", folderId=root, fileName=name)[0] == 200
+    assert (
+        sent(impatient, b"x", folderId=root, fileName=name, conflictStrategy="OVERWRITE")[1]["error"] == "FILE_SYNCING"
+    )
+    assert impatient.ask("PUT", f"/files/{api.id_of(name)}/content", body=b"x").status == 409
+    mirror.drain(kelp, "test")
+    assert sent(impatient, b"x", folderId=id, fileName="x")[0] == 200
+    assert sent(impatient, b"y", folderId=root, fileName=name, conflictStrategy="OVERWRITE")[0] == 200
+    with kelp.database.write() as tx:
+        tx.run("UPDATE entries SET nas_status = 'ERROR' WHERE uuid = :id", id=id)
+    status, answer = sent(impatient, b"x", folderId=id, fileName="y")
+    assert (status, answer["error"]) == (500, "FOLDER_SYNC_FAILED")
+    assert sent(api, b"x", folderId=id, fileName="y")[0] == 200
