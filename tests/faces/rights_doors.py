@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
@@ -93,8 +95,9 @@ class RestDoor:
         if status != 200:
             return _got(archive)
         names = [each["name"] for each in (*body["folders"], *body["files"])]
-        for name in names:
-            assert f"{path.rpartition('/')[2]}/{name}".encode() in archive.body
+        with zipfile.ZipFile(io.BytesIO(archive.body)) as opened:
+            inside = {name.split("/")[1] for name in opened.namelist()}
+        assert inside - {""} == set(names)
         return names
 
     def write(self, path: str) -> Got:
