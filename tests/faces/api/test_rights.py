@@ -205,3 +205,20 @@ def test_an_older_content_is_shown_again_by_who_may_write(api: Api, folder: str,
     give(api, free, "write", user="other")
     assert api.post(again, json={}, user="other")[0] == 200
     assert api.read(f"{folder}/a") == b"old"
+
+
+def test_an_upload_in_parts_needs_the_right_at_both_ends(api: Api, folder: str, free: str) -> None:
+    wanted = {"fileName": "a", "folderId": free, "totalSize": 5}
+    for level, status in (("none", 404), ("read", 403)):
+        give(api, free, level, user="other")
+        assert api.post("/files/multipart/initiate", json=wanted, user="other")[0] == status
+    give(api, free, "write", user="other")
+    session = api.post("/files/multipart/initiate", json=wanted, user="other")[1]["sessionId"]
+    one = f"/files/multipart/{session}"
+    assert api.ask("PUT", f"{one}/parts/1", body=b"bytes", user="other").status == 200
+    give(api, free, "read", user="other")
+    assert api.post(f"{one}/complete", json={}, user="other")[0] == 403
+    assert api.get(f"{one}/status", user="viewer")[0] == 404
+    give(api, free, "write", user="other")
+    assert api.post(f"{one}/complete", json={}, user="other")[0] in (200, 201)
+    assert api.read(f"{folder}/a") == b"bytes"
