@@ -27,12 +27,18 @@ class _Known(NamedTuple):
     seen: float  # monotonic, when the look began
 
 
+class _Failed(NamedTuple):
+    error: StoreUnavailable
+    at: float
+
+
 class Gate:
     """One per process. Safe to use from many threads; `now` gives monotonic seconds."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._known: _Known | None = None
+        self._failed: _Failed | None = None
         self._changes = 0
         self._looking = threading.Lock()
         self._guard = threading.Lock()
@@ -50,8 +56,8 @@ class Gate:
 
         Raises StoreUnavailable when they are older and cannot be read: then nobody is let in on them.
         """
-        known = self._known
-        age = self._now() - known.seen if known else _OLDEST
+        known, asked = self._known, self._now()
+        age = asked - known.seen if known else _OLDEST
         if known and age < _FRESH:
             return known.rules
         if known and age < _OLDEST:
@@ -61,17 +67,20 @@ class Gate:
             with turns.waiting():  # whoever looks wants the turn
                 self._looking.acquire()
         try:
-            return self._looked(look)
+            return self._looked(look, asked)
         finally:
             self._looking.release()
 
-    def _looked(self, look: Callable[[Rules | None], Rules]) -> Rules:
+    def _looked(self, look: Callable[[Rules | None], Rules], asked: float) -> Rules:
         known, begun, changes = self._known, self._now(), self._changes
         if known and begun - known.seen < _FRESH:  # somebody else has looked while this thread waited
             return known.rules
+        if self._failed and self._failed.at > asked:  # … in vain: each in turn would wait for a database that hangs
+            raise StoreUnavailable(str(self._failed.error), self._failed.error.retry_after)
         try:
             rules = look(known.rules if known else None)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            self._failed = _Failed(error, self._now())
             if known and self._now() - known.seen < _OLDEST:
                 return known.rules
             raise

@@ -104,6 +104,35 @@ def test_without_the_database_nobody_is_let_in_on_old_rules() -> None:
         gate.rules(book)
 
 
+def test_who_waited_for_a_look_in_vain_does_not_look_too() -> None:
+    gate, looking, go_on = Gate(), threading.Event(), threading.Event()
+    looks, refused = [], []
+
+    def hang(_known: Rules | None) -> Rules:
+        looks.append(1)
+        looking.set()
+        assert go_on.wait(10)
+        raise StoreUnavailable("away", retry_after=7)
+
+    def ask() -> None:
+        try:
+            gate.rules(hang)
+        except StoreUnavailable as error:
+            refused.append(error.retry_after)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    threads[0].start()
+    assert looking.wait(10)
+    for thread in threads[1:]:
+        thread.start()
+    threading.Event().wait(0.2)  # until all of them wait
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert refused == [7] * 8
+    assert len(looks) == 1
+
+
 def test_lines_about_refusals_are_few_and_say_how_many_there_were_not() -> None:
     clock = Clock()
     gate = Gate(clock)
