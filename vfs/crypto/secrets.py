@@ -9,6 +9,7 @@ import secrets
 
 _BEARER = "kelp_"  # so that programs which look for secrets in the wrong places know one when they see it
 _APP = re.compile(r"[a-z2-7]{4}(?:-[a-z2-7]{4}){7}")
+_APP_LENGTH = 39
 
 
 def new_bearer() -> str:
@@ -24,7 +25,7 @@ def new_app_password() -> str:
 
 def may_be_app_password(text: str) -> bool:
     """By its form; few passwords that people choose have it."""
-    return _APP.fullmatch(text) is not None
+    return len(text) == _APP_LENGTH and _APP.fullmatch(text) is not None
 
 
 def digest(secret: str) -> str:

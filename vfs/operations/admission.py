@@ -24,9 +24,10 @@ def admit(kelp: Kelp, authorization: str | None, peer: Peer, *, face: str, trace
     """
     if not (peer.secure or kelp.settings.auth.allow_plain_http or peer.local):
         raise Forbidden(_PLAIN_REFUSED)
-    scheme, _, token = (authorization or "").strip().partition(" ")
-    if face == "rest" and scheme.lower() == "bearer":
-        return tokens.log_in(kelp, token.strip(), face=face, address=peer.address, trace_id=trace_id)
+    if face == "rest":
+        scheme, _, token = (authorization or "").strip().partition(" ")
+        if scheme.lower() == "bearer":
+            return tokens.log_in(kelp, token.strip(), face=face, address=peer.address, trace_id=trace_id)
     name, _, password = _basic(authorization).partition(":")
     return access.authenticate(kelp, name, password, face=face, address=peer.address, trace_id=trace_id)
 
