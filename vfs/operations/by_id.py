@@ -121,7 +121,9 @@ def rename(kelp: Kelp, caller: Caller, uuid: str, kind: Kind, name: str, on_conf
 
     def act(entry: Entry, same: Condition) -> Outcome:
         goal = Place(entry.place.folder_id, name)
-        return moving.move(kelp, caller, entry.place, goal, on_conflict=on_conflict, condition=same, seen=entry)
+        return moving.move(
+            kelp, caller, entry.place, goal, on_conflict=on_conflict, condition=same, seen=entry, may_stay=True
+        )
 
     return change(kelp, caller, uuid, kind, act)
 
@@ -134,7 +136,9 @@ def move(
 
     def act(entry: Entry, same: Condition) -> Outcome:
         goal = Place(folder(kelp, caller, target).id, entry.name if name is None else name)
-        return moving.move(kelp, caller, entry.place, goal, on_conflict=on_conflict, condition=same, seen=entry)
+        return moving.move(
+            kelp, caller, entry.place, goal, on_conflict=on_conflict, condition=same, seen=entry, may_stay=True
+        )
 
     return change(kelp, caller, uuid, kind, act)
 

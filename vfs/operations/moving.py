@@ -26,6 +26,7 @@ def move(
     condition: Condition | None = None,
     mtime_ns: int | None = None,
     seen: Entry | None = None,
+    may_stay: bool = False,
 ) -> Outcome:
     """Give an entry another name, another folder, or both, in one transaction.
 
@@ -34,7 +35,7 @@ def move(
     everything else that gives way goes to the trash. MERGE: a folder into a folder, file by file; a file whose
     name is taken there is kept beside it under a numbered name. Its locks die with the move (RFC 4918 §9.9);
     those of a file that it replaces on a drive stay with the name.
-    To where it is already: nothing is done, but on a drive face that is a mistake of the client.
+    `may_stay`: to where it is already means that nothing is to be done; else it is a CircularMove.
     Raises NotFound, ParentNotFound, InvalidName, AlreadyExists, CircularMove, WrongKind (MERGE of a file),
     Locked, Forbidden, PreconditionFailed, and what `busy` does for callers who do not wait.
     """
@@ -48,6 +49,8 @@ def move(
         there = _target(kelp, tx, caller, here, entry, target, on_conflict)
         busy.refuse_change(tx, caller, entry)
         if _is_same(entry, there):
+            if not may_stay:
+                raise CircularMove("source and target are the same")
             return Outcome(entry)
         if entry.is_folder or (there.entry is not None and there.entry.is_folder):
             tx.require_tree()
@@ -69,8 +72,6 @@ def _target(
     kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, target: Place, on_conflict: OnConflict
 ) -> Standing:
     there = guard.stand(kelp, tx, caller, target)
-    if caller.on_drive and _is_same(entry, there):
-        raise CircularMove("source and target are the same")
     refuse_circle(here, entry, there, on_conflict)
     return there
 
