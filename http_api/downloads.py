@@ -21,6 +21,7 @@ _ROOT = "Kelp"  # the root has no name of its own
 _TYPES = ("*/*",)  # whatever the file is
 LOST = ("FILE_NOT_FOUND_IN_STORAGE", "NAS_UNAVAILABLE")
 _OF_FILES = ("FILE_NOT_FOUND", "FILE_DELETED", "FILE_IN_TRASH", *LOST)
+CONDITIONS = ("Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
 OF_READS = ("PRECONDITION_FAILED", "RANGE_NOT_SATISFIABLE")
 
 
@@ -92,12 +93,12 @@ def archive(ask: Ask) -> Streamed:
 ROUTES = (
     Route(
         *("GET", "/files/{id}/download", download, "The content of a file, to keep; ranges and conditions", "files"),
-        noun="file", gives=_TYPES, also={206: None, 304: None}, codes=(*_OF_FILES, *OF_READS),
+        noun="file", gives=_TYPES, also={206: None, 304: None}, codes=(*_OF_FILES, *OF_READS), headers=CONDITIONS,
     ),
     Route(
         *("GET", "/files/{id}/preview", preview, "The content of a file, for a browser to show", "files"),
         noun="file", gives=("image/*", "audio/*", "video/*", "application/pdf", "text/plain"),
-        also={206: None, 304: None}, codes=(*_OF_FILES, *OF_READS, "NO_PREVIEW"),
+        also={206: None, 304: None}, codes=(*_OF_FILES, *OF_READS, "NO_PREVIEW"), headers=CONDITIONS,
     ),
     Route(
         *("GET", "/folders/{id}/zip", archive, "A folder and all that the caller may read below it", "folders"),

@@ -110,7 +110,8 @@ def _operation(route: Route, names: _Names, schemas: Mapping[str, Any]) -> dict[
     if route.body:
         content[_JSON] = {"schema": names[(route.body, "validation")]}
     if content:
-        found["requestBody"] = {"required": True, "content": content}
+        must = route.body is None or any(field.is_required() for field in route.body.model_fields.values())
+        found["requestBody"] = {"required": must, "content": content}
     return found
 
 

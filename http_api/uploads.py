@@ -184,6 +184,7 @@ ROUTES = (
     Route(
         *("PUT", "/files/{id}/content", replace, "Give a file another content", "files"),
         noun="file", query=ContentFields, accepts=(BINARY,), answer=UploadAnswer,
+        headers=("If-Match", "If-Unmodified-Since", "Content-MD5"),
         codes=(*_STORING, "FILE_NOT_FOUND", "FILE_DELETED", "PRECONDITION_FAILED"),
     ),
 )  # fmt: skip

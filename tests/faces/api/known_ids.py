@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import schemathesis
 from hypothesis import strategies as st
@@ -38,21 +39,21 @@ class KnownIds:
             self._tree(path)
         elif noun in ("multipart", "tus"):
             self._by_noun[noun] = [self._upload(noun)]
-            self._inner["number"] = ["1", "2"]
+            self._inner = {"number": ["1", "2"]} if "{number}" in path else {}
         else:
             self._make(noun)
             where, name = _LISTS.get(noun, ("", ""))
             found = self._api.get(where)[1].get(name, []) if where else []
             self._by_noun[noun] = [each["id"] for each in found if each.get("name") not in _OWN]
-            self._look_below(noun)
+            self._look_below(noun, path)
 
     def _tree(self, path: str) -> None:
         api = self._api
         if not api.exists("Bücher"):
             api.make_folder("Bücher")
         if not api.exists("Bücher/naïve 한글.txt"):
-            for content in (b"first", b"second"):
-                api.make_file("Bücher/naïve 한글.txt", content)
+            api.make_file("Bücher/naïve 한글.txt", b"first")
+            self._api.drive.ask("PUT", f"/dav/{quote('Bücher/naïve 한글.txt')}", b"second", user="other")  # a version
         file, folder = api.id_of("Bücher/naïve 한글.txt"), api.id_of("Bücher")
         self._by_noun.update(files=[file], folders=[folder, "root"])
         for noun, name, of in (("version", "versions", f"files/{file}"), ("grant", "grants", f"folders/{folder}")):
@@ -86,19 +87,28 @@ class KnownIds:
                 api.make_file(name)
                 api.delete(f"/files/{api.id_of(name)}")
 
-    def _look_below(self, noun: str) -> None:
+    def _look_below(self, noun: str, path: str) -> None:
+        if path.count("{") < 2:
+            return
         for id in self._by_noun[noun][-1:]:
             if noun == "ip-policies":
                 self._inner["rule"] = [each["id"] for each in self._api.get(f"/{noun}/{id}/rules")[1]["rules"]]
-            if noun == "groups":
-                self._inner["user"] = self._by_noun.get("users", [])
+            if noun == "groups" and (users := self._by_noun.get("users")):
+                self._inner["user"] = users
 
     def put_into(self, case: schemathesis.Case, data: st.DataObject) -> None:
         """Real ids in place of most that were made up; and nothing that would lock out who asks."""
         noun = _noun(case.path)
+        known = self._by_noun.get(noun, [])
+        known = known[-1:] if self._inner else known  # the one that has something below it
         for name in case.path_parameters or {}:
-            known = self._by_noun.get(noun, []) if name == "id" else self._inner.get(name, [])
-            self._put(case.path_parameters, name, known, data)
+            self._put(case.path_parameters, name, known if name == "id" else self._inner.get(name, []), data)
+        for name in ("cursor", "modifiedAt"):  # made up, they are hardly ever right
+            if isinstance(case.query, dict) and name in case.query and data.draw(st.booleans()):
+                del case.query[name]
+        if case.path.endswith("/upload") and isinstance(case.query, dict):
+            self._put(case.query, "fileName", ["sent.txt", "한글.bin"], data)
+            self._put(case.query, "conflictStrategy", ["RENAME", "OVERWRITE"], data)
         for members in (case.body, case.query):
             if not isinstance(members, dict):
                 continue
@@ -112,7 +122,7 @@ class KnownIds:
 
     @staticmethod
     def _put(members: Any, name: str, known: list[str], data: st.DataObject) -> None:
-        if known and data.draw(st.integers(0, 3)):
+        if known and data.draw(st.integers(0, 3)) < 3:
             members[name] = data.draw(st.sampled_from(known))
 
 

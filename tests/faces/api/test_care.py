@@ -218,7 +218,7 @@ def test_another_root_must_be_the_same_nas(served_drive: ServedDrive) -> None:
     "body",
     (
         {"reserve": -1}, {"reserve": 1.5}, {"slow": 0}, {"retries": [-1]}, {"retries": [1e300]}, {"colour": "red"},
-        {"root": ""}, {"health": "NaN"}, [], None,
+        {"root": ""}, {"health": "NaN"}, [],
     ),
 )  # fmt: skip
 def test_wrong_settings(api: Api, body: Any) -> None:

@@ -42,7 +42,7 @@ load_all_checks()
 schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 _CHECKS = CHECKS.get_by_names(["status_code_conformance", "content_type_conformance", "response_schema_conformance"])
 _MANNER = settings(
-    max_examples=2,
+    max_examples=3,
     phases=(Phase.generate,),
     database=None,
     deadline=None,
@@ -84,6 +84,21 @@ def _in_turn() -> Iterator[tuple[Any, int]]:
             yield operation, chance.randrange(1 << 30)
 
 
+_GOOD = {"Prefer": "respond-async", "Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Upload-Length": "9"}
+
+
+def _headers(case: schemathesis.Case, data: st.DataObject) -> dict[str, Any]:
+    """Those that the operation declares; often with what makes sense there.
+
+    Others, and what is no HTTP, do not come to the API: other tests send that.
+    """
+    declared = {parameter.name for parameter in case.operation.headers}
+    found = {name: value for name, value in (case.headers or {}).items() if name in declared}
+    found = {name: value for name, value in found.items() if str(value).isascii() and str(value).isprintable()}
+    good = {name: value for name, value in _GOOD.items() if name in declared and data.draw(st.integers(0, 3)) < 3}
+    return {**found, **good}
+
+
 def _told(error: BaseException) -> str:
     found = error.exceptions if isinstance(error, FailureGroup) else (error,)
     return "\n".join(f"{type(each).__name__}: {each}" for each in found)
@@ -97,12 +112,7 @@ class _Asking:
     def ask(self, case: schemathesis.Case, data: st.DataObject) -> int:
         """The status. Raises what the checks find."""
         self._known.put_into(case, data)
-        declared = {parameter.name for parameter in case.operation.headers}
-        headers = {name: value for name, value in (case.headers or {}).items() if name in declared}
-        # What is no HTTP is not for the API to answer; other tests send that.
-        case.headers = {
-            name: value for name, value in headers.items() if str(value).isascii() and str(value).isprintable()
-        }
+        case.headers = _headers(case, data)
         response = case.call(self._url, self._session, self._headers, timeout=PATIENCE)
         if response.status_code not in _OF_THE_SERVER:
             case.validate_response(response, checks=_CHECKS)

@@ -173,6 +173,7 @@ def it_is_back(flow: Flow, _answer: Any) -> None:
 
 
 def an_admin_is_told(flow: Flow, _answer: Any) -> None:
+    assert flow.api.drive.kelp.background.wait(20)
     assert "CONTENT_LOST" in [alert["kind"] for alert in flow.ask("GET", "/alerts")[1]["alerts"]]
 
 
