@@ -8,6 +8,7 @@ time nor free space may be kept, so answers with locks or quota are not.
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from vfs.web.contents import close
 
 _MOST_BYTES = 24 * 1024 * 1024  # of all bodies, per process
 _LARGEST = 8 * 1024 * 1024  # bytes of one body: some 16,000 entries
+_IDLE = 600.0  # seconds after which a body that nobody asked for goes: most are of folders that have changed since
 
 
 @dataclass(slots=True)
@@ -26,6 +28,7 @@ class _Kept:
     body: bytes
     version: int | str | None  # of the database when it was made, or last found unchanged
     listing: reading.ListingVersion | None
+    used: float  # time.monotonic() of the last time it was asked for
 
 
 class ListingCache:
@@ -51,6 +54,7 @@ class ListingCache:
         with self._guard:
             if key in self._kept:
                 self._kept.move_to_end(key)
+                kept.used = time.monotonic()
         return kept.body
 
     def keep(
@@ -62,10 +66,14 @@ class ListingCache:
         with self._guard:
             before = self._kept.pop(key, None)
             self._bytes += len(body) - (len(before.body) if before else 0)
-            self._kept[key] = _Kept(body, version, listing)
-            while self._bytes > _MOST_BYTES:
+            now = time.monotonic()
+            self._kept[key] = _Kept(body, version, listing, now)
+            while self._kept and (self._bytes > _MOST_BYTES or self._oldest().used < now - _IDLE):
                 _, gone = self._kept.popitem(last=False)
                 self._bytes -= len(gone.body)
+
+    def _oldest(self) -> _Kept:
+        return next(iter(self._kept.values()))
 
     def keeping(
         self, key: Hashable, version: int | str | None, listing: reading.ListingVersion | None, pieces: Iterator[bytes]

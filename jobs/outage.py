@@ -8,6 +8,8 @@ from __future__ import annotations
 from vfs.errors import KelpError, StoreError, StoreUnavailable
 from vfs.operations.nas_outage import declare, is_up, probe
 
+_LONGEST = 1000  # characters of a reason
+
 __all__ = ["declare", "is_entry_fault", "is_outage", "is_up", "probe", "reason"]
 
 
@@ -23,5 +25,8 @@ def is_outage(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """One line for the event's error_message."""
-    return str(error) if isinstance(error, KelpError) else f"{type(error).__name__}: {error}"
+    """One line for the event's error_message. It may name a file of a NAS, whose bytes need not be text: what no
+    database takes is written as an escape."""
+    said = str(error) if isinstance(error, KelpError) else f"{type(error).__name__}: {error}"
+    line = said.encode("utf-8", "backslashreplace").decode()
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line[:_LONGEST])

@@ -351,6 +351,13 @@ def _check_least(settings: Settings) -> None:
                 raise ConfigurationError(f"wrong value for {key}: {number}, it must be at least {least}")
 
 
+def _check_amounts(cache: Cache) -> None:
+    """Nobody knows how big the disks behind an S3 endpoint are."""
+    for name, amount in (("limit", cache.limit), ("hard_limit", cache.hard_limit)):
+        if amount.percent is not None and cache.url.startswith("s3://"):
+            raise ConfigurationError(f"wrong value for cache.{name}: of an S3 cache it must be bytes, like 500 GiB")
+
+
 def _completed(settings: Settings) -> Settings:
     """Fill what depends on the data folder, and refuse what cannot work."""
     data = settings.data.expanduser().absolute()
@@ -364,6 +371,7 @@ def _completed(settings: Settings) -> Settings:
             raise ConfigurationError(f"wrong value for {name}: {port}")
     _check_least(settings)
     _check_words(settings)
+    _check_amounts(settings.cache)
     if (server.tls_cert is None) != (server.tls_key is None):
         raise ConfigurationError("TLS needs both a certificate (tls-cert) and its key (tls-key)")
     if not server.processes:

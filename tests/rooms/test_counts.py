@@ -108,14 +108,14 @@ def test_without_its_folder_a_process_tells_its_own(tmp_path: Path, caplog: pyte
 
 
 def test_the_text_is_what_prometheus_reads(tmp_path: Path) -> None:
-    metrics.BATCH_SECONDS.labels("scrub").observe(3)
+    metrics.BATCH_SECONDS.labels("a test").observe(3)
     metrics.BATCH_SECONDS.labels("orphans").observe(0.2)
     quoted = Gauge.by("path", "told", 'about "quotes" \\ and\nlines', {'a"b\\c\n': 2.5})
     text = metrics.text(metrics.counted(), [quoted, Gauge.of("unknown", "not told", None)]).decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}
     assert [sample.labels["path"] for sample in families["kelp_told"].samples] == ['a"b\\c\n']
     assert families["kelp_unknown"].samples == []
-    of_scrub = [one for one in families["kelp_batch_seconds"].samples if one.labels.get("batch") == "scrub"]
+    of_scrub = [one for one in families["kelp_batch_seconds"].samples if one.labels.get("batch") == "a test"]
     buckets = [(float(one.labels["le"]), one.value) for one in of_scrub if one.name.endswith("_bucket")]
     assert buckets == sorted(buckets) and buckets[-1] == (float("inf"), 1)
     assert {one.name for one in of_scrub} == {f"kelp_batch_seconds_{part}" for part in ("bucket", "count", "sum")}

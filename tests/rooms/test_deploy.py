@@ -166,6 +166,7 @@ def test_image_holds_the_program() -> None:
         assert f"COPY {room} /src/{room}\n" in dockerfile and f"!{room}" in ignored
     files = [
         "pyproject.toml",
+        "constraints.txt",
         project["project"]["readme"],
         *(f"{m}.py" for m in project["tool"]["setuptools"]["py-modules"]),
     ]

@@ -101,7 +101,7 @@ def _look(drive: SoakDrive, people: list[Person]) -> list[str]:
     if not wrong:
         wrong += drive.complaints([person.as_tree() for person in people])
     wrong += [f"logged: {line}" for line in drive.new_log_lines()]
-    return wrong + drive.too_much()
+    return wrong + drive.replaced() + drive.too_much()
 
 
 def _verify(person: Person) -> list[str]:
@@ -118,9 +118,7 @@ def _judge(report: Report, watch: Watch, drive: SoakDrive, people: list[Person])
     for person in people:
         report.did.update(person.did)
     report.latencies = latencies([person.seconds for person in people])
-    now = drive.processes()
-    if now != drive.processes_at_start:
-        report.wrong.append(f"processes were replaced: {drive.processes_at_start} became {now}")
+    report.wrong += drive.replaced()
     for name, samples in watch.samples.items():
         report.memory[name] = (samples, rise := slope(samples, report.plan.warm))
         if report.plan.judged:

@@ -138,7 +138,8 @@ class Mirror:
 
     def forgotten(self, changed_before_ns: int, limit: int) -> list[tuple[int, str]]:
         """(id, kind) of entries for which no event is open, though the NAS is recorded to have something else than it
-        shall have, or they say that a change is under way. What was changed a moment ago is left out.
+        shall have, or they say that a change is under way. What was changed a moment ago is left out, and what goes
+        with a purged folder, however far above.
 
         Looks at every entry: for a scan.
         """
@@ -158,6 +159,12 @@ class Mirror:
                AND NOT EXISTS (SELECT 1 FROM sync_events s WHERE s.aggregate_id = e.id
                                AND s.status IN ('PENDING', 'PROCESSING', 'FAILED'))
                AND NOT EXISTS (SELECT 1 FROM sync_events s WHERE s.aggregate_id = e.id AND s.processed_ns > :before)
+               AND NOT EXISTS (
+                   WITH RECURSIVE up(parent_id, state) AS (
+                       SELECT u.parent_id, u.state FROM entries u
+                       WHERE u.id = CASE WHEN e.state = 'DELETED' THEN e.nas_parent_id ELSE e.parent_id END
+                       UNION ALL SELECT u.parent_id, u.state FROM entries u JOIN up ON u.id = up.parent_id)
+                   SELECT 1 FROM up WHERE up.state = 'DELETED')
                LIMIT :limit""",
             before=changed_before_ns,
             limit=limit,

@@ -29,7 +29,9 @@ _PRAGMAS = (
     "PRAGMA foreign_keys=ON",
     "PRAGMA busy_timeout=30000",
     "PRAGMA temp_store=MEMORY",
-    "PRAGMA cache_size=-2000",  # KiB of each connection, and there is one a thread; the disk's cache is shared
+    # KiB of each connection, and there is one a thread: of 2,000 a process grew by 50 MiB in an hour, without being
+    # faster for it. The system keeps the pages for all of them.
+    "PRAGMA cache_size=-512",
 )
 _OLDEST = (3, 39, 0)  # IS DISTINCT FROM
 

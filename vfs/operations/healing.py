@@ -29,11 +29,14 @@ class Tee:
         self._size = 0
         self.pieces = []
 
+    def __del__(self) -> None:
+        self.drop()  # its restore had no turn: the drive was closed before
+
 
 class _Teed:
     def __init__(self) -> None:
         self._bytes = 0
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # a Tee may be collected anywhere, in here too
 
     def take(self, size: int) -> bool:
         with self._guard:

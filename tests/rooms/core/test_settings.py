@@ -73,6 +73,7 @@ def test_words_of_the_environment(environ: dict[str, str], name: str, value: obj
         ("[mirror]\nprobe = inf", "mirror.probe"),
         ("[versions]\nkeep_count = -1", "versions.keep_count"),
         ("[trash]\nkeep_days = -1", "trash.keep_days"),
+        ('[cache]\nurl = "s3://b?endpoint=http://x"\nlimit = "60 %"', "cache.limit"),
         ("[server", "kelp.toml"),
     ],
 )

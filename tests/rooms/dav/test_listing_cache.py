@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dav_provider import listing_cache
 from dav_provider.app import make_app
 from dav_provider.listing_cache import ListingCache
 from tests.mirror_drive import MirrorDrive
@@ -188,3 +189,11 @@ def test_what_changed_after_it_was_found_is_not_kept(tmp_path: Path, monkeypatch
     assert b"<D:getcontentlength>3<" in ask(app, "/dav/a", "0", b"")
     assert b"<D:getcontentlength>5<" in ask(app, "/dav/a", "0", b"")
     drive.close()
+
+
+def test_what_nobody_asks_for_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing_cache, "_IDLE", -1.0)
+    cache = ListingCache()
+    for key in ("first", "second"):
+        cache.keep(key, 1, None, b"body")
+    assert cache._kept == {} and cache._bytes == 0

@@ -310,3 +310,21 @@ def test_files_whose_bytes_cannot_be_had_hold_up_no_others(drive: MirrorDrive) -
     assert set(drive.on_nas()) == {"a", "b", "new"}
     drive.nas.calm()
     drive.check_mirrored()
+
+
+def test_a_reason_that_no_database_takes_is_told_in_escapes(drive: MirrorDrive) -> None:
+    """It may name a file of somebody else's, of any bytes."""
+
+    def fail(method: str, _arguments: tuple[Any, ...]) -> None:
+        if method == "write":
+            raise NasFault("no \udcff and \0 here\nnor there")
+
+    drive.nas.before = fail
+    drive.put("a", b"a")
+    drive.drain()
+    [event] = backlog.events(drive.kelp)
+    assert event.error_message == r"no \udcff and \x00 here\nnor there"
+    drive.nas.calm()
+    drive.pass_time(6)
+    drive.drain()
+    drive.check_mirrored()

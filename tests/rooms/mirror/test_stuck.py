@@ -118,3 +118,15 @@ def test_what_is_under_way_is_left_alone(drive: MirrorDrive) -> None:
     drive.nas.calm()
     assert seen == [0]
     drive.check_mirrored()
+
+
+def test_what_lies_far_below_a_purged_folder_is_not_queued_again(drive: MirrorDrive) -> None:
+    """It went with the folder; that its row is marked too is a batch's work, later."""
+    for path in ("a", "a/b", "a/b/c"):
+        drive.mkdir(path)
+    drive.put("a/b/c/f")
+    drive.settle_down()
+    drive.purge(drive.trash("a"))
+    drive.settle_down()
+    drive.clock.advance(120)
+    assert stuck.queue_again(drive.kelp).count == 0
