@@ -14,6 +14,7 @@ from importlib import resources
 from typing import Any
 
 import falcon
+import mkdocs_swagger_ui_tag
 
 _ASSETS = {
     "swagger-ui.css": ("stylesheets/swagger-ui.css", "text/css; charset=utf-8"),
@@ -120,7 +121,7 @@ def _plain(name: str) -> bytes:
     path = _ASSETS[name][0]
     if not path:
         return _BEGIN
-    return resources.files("mkdocs_swagger_ui_tag").joinpath("swagger-ui", *path.split("/")).read_bytes()
+    return resources.files(mkdocs_swagger_ui_tag).joinpath("swagger-ui", *path.split("/")).read_bytes()
 
 
 @lru_cache(maxsize=len(_ASSETS))

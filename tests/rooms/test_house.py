@@ -74,7 +74,11 @@ def test_every_module_says_what_it_is_for() -> None:
 def test_dependencies_are_what_the_product_imports() -> None:
     """A library that is imported is declared, and one that is declared is imported."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    module_of = {"argon2-cffi": "argon2", "prometheus-client": "prometheus_client"}
+    module_of = {
+        "argon2-cffi": "argon2",
+        "mkdocs-swagger-ui-tag": "mkdocs_swagger_ui_tag",
+        "prometheus-client": "prometheus_client",
+    }
     names = {requirement.split(">")[0].split("[")[0].strip() for requirement in project["dependencies"]}
     declared = {module_of.get(name, name) for name in names}
     imported = {name.split(".")[0] for file in product_files() for name in imports(file)}
