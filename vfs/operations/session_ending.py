@@ -97,13 +97,18 @@ def _looked_at(
 
 
 def _require_whole(sending: Sending, pieces: Sequence[Piece], wanted: Mapping[int, str | None] | None) -> None:
-    """Raises PartsIncomplete."""
+    """A part without bytes leaves no trace: it is there when its etag is named, or no byte is lacking without it.
+
+    Raises PartsIncomplete.
+    """
     sent = {part.number: part for part in sessions.sent_parts(pieces)}
     size = sum(part.size for part in sent.values())
-    last = max([0, *sent, *(wanted or ())])
-    if not sent and sending.size is None:
+    named = wanted or {}
+    empty = {number for number, told in named.items() if number not in sent and told == sessions.etag(())}
+    if not sent and not empty and sending.size is None:
         raise PartsIncomplete("no part has come", [1])
-    missing = [number for number in range(1, last + 1) if number not in sent]
+    last = max([0, *sent, *(named if size != sending.size else ())])
+    missing = [number for number in range(1, last + 1) if number not in sent and number not in empty]
     if missing:
         raise PartsIncomplete(f"{len(missing)} parts are missing", missing[:_TOLD])
     if wanted is not None:
@@ -122,14 +127,20 @@ def _require_cached(kelp: Kelp, ending: _Ending) -> None:
     there = {info.key: info.size for info in kelp.cache.list(ending.sending.content_id)} if pieces else {}
     lost = {piece.key for piece in pieces if there.get(piece.key) != piece.size}
     if lost:
-        numbers, keys = _drop(kelp, ending.sending, lost)
-        contents.remove(kelp, keys)
-        raise PartsIncomplete(f"{len(numbers)} parts were lost: send them again", numbers[:_TOLD])
+        raise _forgotten(kelp, ending.sending, lost)
+
+
+def _forgotten(kelp: Kelp, sending: Sending, lost: AbstractSet[str]) -> PartsIncomplete:
+    """The parts with these objects are not there from now on, for everybody who asks. Raises as `_drop`."""
+    numbers, keys = _drop(kelp, sending, lost)
+    contents.remove(kelp, keys)
+    return PartsIncomplete(f"{len(numbers)} parts were lost: send them again", numbers[:_TOLD])
 
 
 @retried
 def _drop(kelp: Kelp, sending: Sending, lost: AbstractSet[str]) -> tuple[list[int], list[str]]:
-    """Forget the parts with these objects: their numbers, and all their objects.
+    """Forget the parts with these objects: their numbers, and all their objects. Where bytes come in order no hole can
+    be filled: then what follows goes too, and the upload goes on from there.
 
     Raises _OtherParts when there are none any more: they were sent again, which took the objects away.
     """
@@ -140,6 +151,8 @@ def _drop(kelp: Kelp, sending: Sending, lost: AbstractSet[str]) -> tuple[list[in
         numbers = sorted({piece.number for piece in pieces if piece.key in lost})
         if not numbers:
             raise _OtherParts
+        if sending.protocol == Protocol.TUS:
+            numbers = sorted({piece.number for piece in pieces if piece.number >= numbers[0]})
         tx.uploads.drop_parts(sending.id, numbers)
     return numbers, [piece.key for piece in pieces if piece.number in numbers]
 
@@ -154,20 +167,20 @@ def _end(kelp: Kelp, ending: _Ending) -> Written:
     return writing.bring(
         kelp,
         ending.put,
-        _bytes_of(kelp, pieces[0]) if pieces else (),
+        _bytes_of(kelp, ending.sending, pieces[0]) if pieces else (),
         Expected(length=ending.size),
         lambda content: _change(kelp, ending, content),
     )
 
 
-def _bytes_of(kelp: Kelp, piece: Piece) -> Iterator[bytes]:
+def _bytes_of(kelp: Kelp, sending: Sending, piece: Piece) -> Iterator[bytes]:
     verifier = verified.Verifier(Part(piece.key, piece.size, piece.checksum), None)
     try:
         yield from verifier.pieces(kelp.cache.get(piece.key), ByteRange(0, piece.size), "cache")
     except ObjectMissing as error:
         raise _OtherParts from error
     except ContentCorrupt as error:
-        raise PartsIncomplete("a part was lost: send it again", [piece.number]) from error
+        raise _forgotten(kelp, sending, {piece.key}) from error
 
 
 @retried

@@ -247,3 +247,48 @@ def test_many_parts_at_once(drive: Drive) -> None:
         thread.join()
     upload.complete()
     assert drive.read("file") == b"".join(b"%03d" % n for n in range(1, 9))
+
+
+def test_bytes_that_the_cache_lost_are_sent_again_from_there_on(drive: Drive) -> None:
+    """In order there is no hole to fill: the upload goes on where the first lost byte was."""
+    data = pattern(20 * MIB)
+    upload = Upload(drive, size=len(data), protocol=Protocol.TUS)
+    upload.append(0, data)
+    with drive.kelp.database.read() as tx:
+        sending = tx.uploads.get(upload.uuid)
+        assert sending is not None
+        drive.kelp.cache.delete(tx.uploads.pieces(sending.id)[1].key)
+    with pytest.raises(PartsIncomplete):
+        upload.complete(Protocol.TUS)
+    sent = sessions.progress(drive.kelp, drive.editor, upload.uuid, Protocol.TUS).sent
+    assert sent == 8 * MIB
+    assert upload.append(sent, data[sent:]) == len(data)
+    upload.complete(Protocol.TUS)
+    assert drive.read("file") == data
+
+
+def test_bytes_that_the_cache_spoilt_are_sent_again(drive: Drive) -> None:
+    upload = Upload(drive, size=5, protocol=Protocol.TUS)
+    upload.append(0, b"right")
+    [key] = drive.objects()
+    drive.kelp.cache.delete(key)
+    drive.kelp.cache.put(key, [b"wrong"])
+    with pytest.raises(PartsIncomplete):
+        upload.complete(Protocol.TUS)
+    assert upload.append(0, b"right") == 5
+    upload.complete(Protocol.TUS)
+    assert drive.read("file") == b"right"
+
+
+def test_parts_without_bytes(drive: Drive) -> None:
+    """Some clients send one for an empty file, and some one more at the end."""
+    for size in (0, None):
+        empty = Upload(drive, f"empty {size}", size=size)
+        empty.put(1, b"")
+        session_ending.complete(drive.kelp, drive.editor, empty.uuid, wanted={1: sessions.etag(())})
+        assert drive.read(f"empty {size}") == b""
+    one_more = Upload(drive, "file", size=4)
+    one_more.put(1, b"some")
+    one_more.put(2, b"")
+    session_ending.complete(drive.kelp, drive.editor, one_more.uuid, wanted={1: None, 2: None})
+    assert drive.read("file") == b"some"
