@@ -122,12 +122,13 @@ class Listing:
         )
         return [(entry_of(row), row[-1]) for row in rows]
 
-    def history(self, entry_id: int, before: int | None, limit: int) -> list[Happening]:
-        """Newest first; `before`: only what is older than that line."""
+    def history(self, entry_id: int, before: int | None, limit: int, *, grants: bool = True) -> list[Happening]:
+        """Newest first; `before`: only what is older than that line; `grants`: also who was granted what."""
         rows = self._tx.all(
-            """SELECT h.id, h.event, COALESCE(u.name, ''), h.face, COALESCE(h.detail, ''), h.trace_id, h.created_ns
+            f"""SELECT h.id, h.event, COALESCE(u.name, ''), h.face, COALESCE(h.detail, ''), h.trace_id, h.created_ns
                FROM file_events h LEFT JOIN users u ON u.id = h.user_id
-               WHERE h.entry_id = :entry AND h.id < :before ORDER BY h.id DESC LIMIT :limit""",
+               WHERE h.entry_id = :entry AND h.id < :before {"" if grants else "AND h.event <> 'grant'"}
+               ORDER BY h.id DESC LIMIT :limit""",
             entry=entry_id,
             before=(1 << 63) - 1 if before is None else before,
             limit=limit,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
 from vfs.metadata.listing import SORTS, Happening, Listing, Position, Shown
-from vfs.model import ROOT_ID, Caller, Entry, Kind
+from vfs.model import ROOT_ID, Caller, Entry, Kind, Level
 from vfs.operations import by_id, guard, nas_state
 from vfs.operations.by_id import Facts
 
@@ -69,8 +69,11 @@ def _facts(shown: Shown, folder: Entry, path: str, nas: nas_state.NasState) -> F
 def history(
     kelp: Kelp, caller: Caller, uuid: str, kind: Kind, before: int | None, limit: int
 ) -> tuple[list[Happening], int | None]:
-    """What was done to it, newest first, and after which line the next page begins. Raises as `by_id.find`."""
+    """What was done to it, newest first, and after which line the next page begins; who was granted what only for who
+    may manage the folder. Raises as `by_id.find`."""
     entry = by_id.find(kelp, caller, uuid, kind)
     with kelp.database.read() as tx:
-        found = Listing(tx).history(entry.id, before, limit + 1)
+        chain = [id for id, _, _ in tx.entries.ancestors(entry.id)] if entry.is_folder else []
+        manages = bool(chain) and guard.level_of(tx, caller, chain) >= Level.MANAGE
+        found = Listing(tx).history(entry.id, before, limit + 1, grants=manages)
     return found[:limit], found[limit - 1].id if len(found) > limit else None

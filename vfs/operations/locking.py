@@ -54,7 +54,8 @@ def lock(
     `path`, the names from the root down, says where the caller found the place: when a folder above it was moved in
     that moment, it is no longer there, and the lock would hold something that the caller does not know the way to.
 
-    Raises ParentNotFound, InvalidName, Locked (an existing lock conflicts), Forbidden, PreconditionFailed.
+    Raises ParentNotFound, InvalidName, Locked (an existing lock conflicts), Forbidden (also of a deep lock on a folder
+    with something in it that is not the caller's to change), PreconditionFailed.
     """
     if len(owner.encode()) > MAX_OWNER_BYTES:
         raise InvalidRequest("the lock's owner text is too long")
@@ -91,6 +92,7 @@ def _take(kelp: Kelp, caller: Caller, place: Place | None, wanted: _Wanted) -> L
         deep = wanted.infinite and entry.is_folder
         if deep:
             tx.require_tree()
+            guard.require_below(tx, caller, entry.id)
         _refuse_conflict(tx, wanted.scope, deep, chain, now)
         new = DavLock(
             f"urn:uuid:{uuid.uuid4()}", entry.id, deep, wanted.scope, wanted.owner, caller.user_id,

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faces.api.conftest import Api
+from tests.faces.bad_input import LOCKINFO
 from tests.faces.conftest import ServedDrive
 from tests.faces.rights_doors import DavDoor, RestDoor
 from tests.faces.rights_table import OF_VIEWERS, SITUATIONS, Ground, hold_against
+from tests.faces.rules.requests import lock
 from vfs.model import Level
 
 _EDITORS = [("other", situation) for situation in SITUATIONS]
@@ -164,6 +166,30 @@ def test_no_refusal_names_what_may_not_be_seen(api: Api, folder: str, free: str)
     ):
         assert (status, body["error"]) == (403, "FORBIDDEN")
         assert set(body) == {"error", "message", "traceId"}
+    take_back(api, inner, api.get(f"/folders/{inner}/grants")[1]["grants"][0]["id"])
+
+
+def test_a_history_tells_of_grants_only_to_who_may_give_them(api: Api, folder: str, free: str) -> None:
+    give(api, free, "read", user="viewer")
+    told = {user: api.get(f"/folders/{free}/history", user=user)[1]["history"] for user in ("admin", "other", "viewer")}
+    assert [line["detail"] for line in told["admin"] if line["event"] == "grant"] == ["read to viewer"]
+    assert [line["event"] for line in told["other"]] == [line["event"] for line in told["viewer"]] == ["create"]
+    give(api, free, "manage", user="other")
+    assert api.get(f"/folders/{free}/history?limit=1", user="other")[1]["history"][0]["detail"] == "manage to other"
+
+
+def test_a_deep_lock_holds_only_what_is_ones_own_to_change(api: Api, folder: str, free: str) -> None:
+    """Else it would keep others from what the caller may not touch, and a refusal would name what he may not see."""
+    inner = api.make_folder(f"{folder}/in")
+    api.make_file(f"{folder}/in/a")
+    give(api, inner, "none", user="other")
+    _, held = lock(api.drive, f"/dav/{folder}/in/a")
+    for path in (folder, ""):
+        reply = api.drive.ask("LOCK", f"/dav/{path}", LOCKINFO, user="other", Depth="infinity")
+        assert reply.status == 403
+        assert "in/a" not in reply.text
+    assert api.drive.ask("LOCK", f"/dav/{folder}", LOCKINFO, user="other", Depth="0").status == 200
+    assert api.delete(f"/locks/{held}")[0] == 200
     take_back(api, inner, api.get(f"/folders/{inner}/grants")[1]["grants"][0]["id"])
 
 
