@@ -23,7 +23,7 @@ from dav_provider.forwarding import Front
 from dav_provider.front import FrontProvider
 from dav_provider.health import HEALTHY, READY, Health
 from dav_provider.metrics_page import METRICS, MetricsPage
-from dav_provider.paths import MOUNT, MOUNT_HREF
+from dav_provider.paths import MOUNT, MOUNT_HREF, origin_form
 from dav_provider.provider import ALLOW, REQUEST_KEY, START_KEY, KelpProvider
 from dav_provider.request import (
     Answer,
@@ -32,6 +32,7 @@ from dav_provider.request import (
     Request,
     StartResponse,
     WsgiApp,
+    hosts_of,
     peer_of,
     send,
     text_answer,
@@ -47,7 +48,7 @@ from vfs.web.contents import close
 
 _log = logging.getLogger(__name__)
 _MOUNT_PATH = MOUNT_HREF.rstrip("/")
-_API, _PEER = "/api/", "kelp.peer"
+_API, _PEER, _HOSTS = "/api/", "kelp.peer", "kelp.hosts"
 _FOR_ALL = frozenset((HEALTHY, READY))  # whatever watches the server may ask from anywhere
 _DIRECT = frozenset(("OPTIONS", "GET", "HEAD", "PUT", "PROPFIND", "LOCK", "UNLOCK", "COPY", "MOVE"))
 
@@ -62,8 +63,8 @@ def make_app(kelp: Kelp, counting: Counting | None = None, api: WsgiApp | None =
     """The drive at `/dav/`, a small folder above it for clients that probe `/`, `/connect`, and what monitors ask.
 
     `counting`: what the processes that share a port count together. `api`: who answers below `/api/`; it gets the
-    client of the connection as `kelp.peer`. Raises ConfigurationError for wrong settings of
-    what is in front of it, or of who may look at it.
+    client of the connection as `kelp.peer`, and for an `Origin` to be compared `kelp.hosts`. Raises ConfigurationError
+    for wrong settings of what is in front of it, or of who may look at it.
     """
     in_front = Front.of(kelp.settings.server)
     drive, front = KelpProvider(kelp), FrontProvider(kelp)
@@ -72,12 +73,14 @@ def make_app(kelp: Kelp, counting: Counting | None = None, api: WsgiApp | None =
 
     def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method: str = environ["REQUEST_METHOD"]
-        path = (environ.get("REQUEST_URI") or environ["PATH_INFO"]).partition("?")[0]
+        path = origin_form(environ.get("REQUEST_URI") or environ["PATH_INFO"]).partition("?")[0]
         tells = about_us.get(path)
         if tells is not None and path in _FOR_ALL:
             return send(tells(environ), method, start_response)
         if api is not None and environ["PATH_INFO"].startswith(_API):  # it has a door of its own
             environ[_PEER] = peer_of(environ, in_front)
+            if "HTTP_ORIGIN" in environ:
+                environ[_HOSTS] = hosts_of(environ, in_front)
             return api(environ, start_response)
         counted = Counted(method)
         refused = door.refusal(kelp, in_front, environ, counted)

@@ -104,12 +104,7 @@ class Request:
     @property
     def hosts(self) -> frozenset[str]:
         """The names this server was asked by: Host, what trusted proxies were asked by, and its public one (R16)."""
-        names = {host_name(self.header("Host") or "")}
-        if self._front is not None:
-            names.add(self._front.public_host)
-        if self._origin is not None:
-            names |= self._origin.hosts
-        return frozenset(filter(None, names))
+        return _hosts(self._environ, self._front, self._origin)
 
 
 def peer_of(environ: Environ, front: Front | None) -> Peer:
@@ -121,6 +116,20 @@ def peer_of(environ: Environ, front: Front | None) -> Peer:
         return Peer(address, secure, is_loopback(address), not is_forwarded(environ))
     known = origin.local or not front.trusts(origin.address)
     return Peer(origin.address, secure if origin.secure is None else origin.secure, origin.local, known)
+
+
+def hosts_of(environ: Environ, front: Front | None) -> frozenset[str]:
+    """`Request.hosts` of a request that is not ours to answer."""
+    return _hosts(environ, front, front.origin(environ) if front is not None else None)
+
+
+def _hosts(environ: Mapping[str, Any], front: Front | None, origin: Origin | None) -> frozenset[str]:
+    names = {host_name(environ.get("HTTP_HOST", ""))}
+    if front is not None:
+        names.add(front.public_host)
+    if origin is not None:
+        names |= origin.hosts
+    return frozenset(filter(None, names))
 
 
 @dataclass(frozen=True, slots=True)

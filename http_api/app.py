@@ -1,7 +1,8 @@
 """The WSGI application below `/api`: routes from tables, authentication, errors as JSON, spans and counts.
 
-It knows nothing of the server and nothing of the other faces. What is in front of it gives it two things in WSGI's
-dictionary: `kelp.peer` (a `vfs.model.Peer`), and a `wsgi.input` that tells by an error where a body is cut.
+It knows nothing of the server and nothing of the other faces. What is in front of it gives it three things in WSGI's
+dictionary: `kelp.peer` (a `vfs.model.Peer`), for a request with an `Origin` `kelp.hosts` (the names this server was
+asked by, in lower case, without the ports 80 and 443), and a `wsgi.input` that tells by an error where a body is cut.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ WsgiApp: TypeAlias = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 _log = logging.getLogger(__name__)
 _SAFE = frozenset(("GET", "HEAD"))
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _BY_STATUS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 415: "UNSUPPORTED_MEDIA_TYPE"}
 
 
@@ -170,8 +172,9 @@ class _Counted:
             return start_response(line, [*headers, ("X-Request-Id", work.trace_id)], exc_info)
 
         def end() -> None:
-            metrics.REQUESTS.note(work.method, status[0], perf_counter() - begun)
-            trace.done(work, work.method, "" if status[0] < 500 else str(status[0]), status=status[0])
+            method = work.method if work.method in _METHODS else "other"
+            metrics.REQUESTS.note(method, status[0], perf_counter() - begun)
+            trace.done(work, method, "" if status[0] < 500 else str(status[0]), status=status[0])
 
         with work:
             pieces = self._app(environ, start)

@@ -15,6 +15,7 @@ from vfs.people import SCOPES
 
 _ASYNC = "respond-async"  # RFC 7240 §4.1
 _SAFE = frozenset(("GET", "HEAD"))
+_OURS = frozenset(("same-origin", "none"))  # none: the user himself
 
 
 def of(kelp: Kelp, request: Request, route: Route, trace_id: str) -> Caller:
@@ -42,6 +43,12 @@ def _require_scope(caller: Caller, route: Route) -> None:
 
 
 def _refuse_other_sites(request: Request) -> None:
-    """A browser that knows the password sends it along with what any page asks of us; it says from where."""
-    if request.get_header("Sec-Fetch-Site") in ("cross-site", "same-site"):
+    """A browser that knows the password sends it along with what any page asks of us; it says from where. Over plain
+    HTTP it names only the origin of the page (RFC 6454 §7), "null" for what has none. Raises Forbidden."""
+    site, origin = request.get_header("Sec-Fetch-Site"), request.get_header("Origin")
+    if site is not None:
+        ours = site in _OURS
+    else:
+        ours = origin is None or origin.partition("://")[2].lower() in request.env["kelp.hosts"]
+    if not ours:
         raise Forbidden("a page of another site may not change anything here")

@@ -40,6 +40,16 @@ def test_a_path_and_a_method_that_nobody_has(shared_drive: ServedDrive) -> None:
     assert json.loads(shared_drive.ask("PATCH", "/api/files/x").body)["error"] == "METHOD_NOT_ALLOWED"
 
 
+def test_a_target_may_be_a_whole_url(shared_drive: ServedDrive) -> None:
+    """RFC 9112 §3.2.2; as a path it would be looked for below another root."""
+    whole = f"http://127.0.0.1:{shared_drive.port}"
+    assert json.loads(shared_drive.ask("GET", f"{whole}/api/folders/root?x").body)["folder"]["id"] is None
+    assert shared_drive.ask("GET", "HTTP://other.example/api/f%6Flders/root").status == 200
+    assert shared_drive.ask("GET", whole).status == 200
+    assert shared_drive.ask("PROPFIND", f"{whole}/dav/", Depth="0").status == 207
+    assert shared_drive.ask("GET", f"{whole}/healthz", Authorization="").status == 200
+
+
 def test_nobody_is_let_in_without_a_password(shared_drive: ServedDrive) -> None:
     reply = shared_drive.ask("GET", "/api/folders/root", Authorization="Basic eDp5")
     assert reply.status == 401
