@@ -105,6 +105,27 @@ def stored(api: Api) -> set[str]:
     return {info.key for info in api.drive.kelp.cache.list()}
 
 
+@pytest.mark.parametrize(
+    ("charset", "sent_name", "name"),
+    [
+        ("", "ü", "ü"),
+        ("; charset=UTF-8", "ü", "ü"),
+        ("; charset=ISO-8859-1", "ü", "Ã¼"),
+        ("; charset=us-ascii", "u", "u"),
+        ("; charset=us-ascii", "ü", None),
+        ("; charset=punycode", "u", None),
+        ("; charset=nothing", "u", None),
+    ],
+)
+def test_the_charset_of_a_field(api: Api, folder: str, charset: str, sent_name: str, name: str | None) -> None:
+    """Of those that Python knows, some take a minute for what fits into a form."""
+    text = api.id_of(folder).encode()
+    body, type_ = form([("folderId", None, text), ("fileName", None, sent_name.encode()), ("file", "x", b"bytes")])
+    body = body.replace(b'name="fileName"', f'name="fileName"\r\nContent-Type: text/plain{charset}'.encode())
+    status, answer = sent(api, body, type_=type_)
+    assert (status, answer.get("name")) == ((400, None) if name is None else (200, name)), answer
+
+
 def test_strategies(api: Api, folder: str) -> None:
     id = api.id_of(folder)
     file_id = sent(api, b"first", folderId=id, fileName="a.txt")[1]["fileId"]
