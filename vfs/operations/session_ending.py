@@ -170,6 +170,7 @@ def _end(kelp: Kelp, ending: _Ending) -> Written:
         _bytes_of(kelp, ending.sending, pieces[0]) if pieces else (),
         Expected(length=ending.size),
         lambda content: _change(kelp, ending, content),
+        counted=True,
     )
 
 

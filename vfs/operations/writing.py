@@ -87,11 +87,20 @@ class Put:
 
 
 def bring(
-    kelp: Kelp, put: Put, chunks: Iterable[bytes], expected: Expected, show: Callable[[Content], Written]
+    kelp: Kelp,
+    put: Put,
+    chunks: Iterable[bytes],
+    expected: Expected,
+    show: Callable[[Content], Written],
+    *,
+    counted: bool = False,
 ) -> Written:
-    """Store a body, then `show` it in a transaction that tells `put` when it commits; nothing is left when it fails."""
+    """Store a body, then `show` it in a transaction that tells `put` when it commits; nothing is left when it fails.
+
+    `counted` as in `reserving.reserve`.
+    """
     guard.require_space(kelp, expected.length)
-    with reserving.reserve(kelp, expected.length or 0) as room:
+    with reserving.reserve(kelp, expected.length or 0, counted=counted) as room:
         content = contents.store(kelp, room.counted(chunks), expected)
         try:
             room.confirm()

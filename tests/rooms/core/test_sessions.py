@@ -126,6 +126,18 @@ def test_parts_count_among_what_only_the_cache_has(drive_with: Callable[..., Dri
     Upload(drive, "other").put(1, pattern(9 * MIB))
 
 
+def test_what_is_stored_once_more_takes_no_more_room(drive_with: Callable[..., Drive]) -> None:
+    """One object becomes the file's own by being stored again: the limit is for what waits, which stays the same."""
+    drive = drive_with(cache_hard_limit=f"{20 * MIB}")
+    Upload(drive, "other").put(1, pattern(9 * MIB))
+    upload = Upload(drive)
+    upload.put(1, pattern(8 * MIB))
+    upload.complete()
+    assert cache_limits.measure(drive.kelp).dirty == 17 * MIB
+    with pytest.raises(NoSpace):
+        Upload(drive, "more").put(1, pattern(4 * MIB))
+
+
 def test_orphans_are_others(drive: Drive) -> None:
     """Parts of a running upload rest for days; what is nobody's goes, also under the name of one that is complete."""
     running, done = Upload(drive, "running"), Upload(drive, "done")
