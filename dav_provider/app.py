@@ -77,7 +77,7 @@ def make_app(kelp: Kelp, counting: Counting | None = None, api: WsgiApp | None =
         tells = about_us.get(path)
         if tells is not None and path in _FOR_ALL:
             return send(tells(environ), method, start_response)
-        if api is not None and environ["PATH_INFO"].startswith(_API):  # it has a door of its own
+        if api is not None and (environ["PATH_INFO"] + "/").startswith(_API):  # it has a door of its own
             environ[_PEER] = peer_of(environ, in_front)
             if "HTTP_ORIGIN" in environ:
                 environ[_HOSTS] = hosts_of(environ, in_front)

@@ -26,7 +26,7 @@ class Measured(Model):
 
 class Health(Model):
     state: Feeling
-    reason: Annotated[str, Field(description="why it is down, such as ESTALE; else empty")]
+    reason: Annotated[str, Field(description="why it is down; empty while it is not, and for others than admins")]
     since: Annotated[datetime | None, Field(description="since when it feels so; null: nobody has looked yet")]
     measurements: Annotated[list[Measured], Field(description="of a small file written and deleted, oldest first")]
 
@@ -93,7 +93,7 @@ def get_health(ask: Ask) -> Reply:
             success=True,
             health=Health(
                 state=found.feeling,
-                reason=found.reason,
+                reason=found.reason if ask.caller.administers else "",
                 since=time_of(found.since_ns) if found.since_ns else None,
                 measurements=[Measured(at=time_of(each.at_ns), seconds=each.seconds) for each in found.history],
             ),

@@ -207,9 +207,12 @@ def cache_status(objects: Iterable[str]) -> StoreStatus:
 
 
 def nas_message(entry: Entry, error: str | None, nas: nas_state.NasState) -> str:
-    """What there is to tell of its way to the NAS, "" when nothing; `error` of the change that is on its way."""
+    """What there is to tell of its way to the NAS, "" when nothing; `error` of the change that is on its way.
+
+    Why the NAS is away names folders of the server: that is for those who look after it.
+    """
     if entry.nas_status == StoreStatus.ERROR:
         return error or "it could not be carried to the NAS"
     if entry.nas_status != StoreStatus.SYNCING:
         return ""
-    return "on its way to the NAS" if nas.up else f"the NAS is away ({nas.reason}): carried there when it is back"
+    return "on its way to the NAS" if nas.up else "the NAS is away: carried there when it is back"
