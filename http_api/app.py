@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from time import perf_counter
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 import falcon
 
@@ -44,6 +45,7 @@ def make_api(kelp: Kelp) -> WsgiApp:
     routes = tables.ROUTES
     for path, at in _by_path(routes).items():
         app.add_route(PREFIX + path, _resource(kelp, at))
+    app.add_route(PREFIX, _Entrance())
     openapi.add_to(app, PREFIX, routes)
     app.set_error_serializer(lambda request, response, error: None)
     app.add_error_handler(falcon.HTTPError, _of_falcon)
@@ -60,6 +62,14 @@ class _Door:
 
     def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:
         doorkeeping.let_in(self._kelp, request.env[PEER], "rest")
+
+
+class _Entrance:
+    """Who has only heard that there is an API finds its page."""
+
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        response.status = falcon.HTTP_308
+        response.location = f"{PREFIX}/docs"
 
 
 def _by_path(routes: Sequence[Route]) -> dict[str, list[Route]]:
@@ -132,7 +142,7 @@ def _refused(request: falcon.Request, response: falcon.Response, error: KelpErro
 
 def _failed(request: falcon.Request, response: falcon.Response, error: Exception, _params: Any) -> None:
     """What nobody foresaw: the traceback in the log, and none in the answer."""
-    _log.error("%s %s failed", request.method, request.path, exc_info=error)
+    _log.error("%s %s failed", request.method, quote(request.path), exc_info=error)
     _refuse(request, response, errors.ApiError("INTERNAL_ERROR"))
 
 
@@ -142,7 +152,7 @@ def _refuse(request: falcon.Request, response: falcon.Response, error: KelpError
     language = language_of(request.get_header("Accept-Language"))
     found = errors.refusal(error, trace.current(), language, noun, target=target, actions=actions)
     if found.status >= 500:
-        _log.warning("%s %s: %s: %s", request.method, request.path, type(error).__name__, error)
+        _log.warning("%s %s: %s: %s", request.method, quote(request.path), type(error).__name__, error)
     response.status = falcon.code_to_http_status(found.status)
     response.content_type = "application/json; charset=utf-8"
     response.stream = None

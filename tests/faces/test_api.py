@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from falcon import Response, testing
 
+from http_api.app import _failed
 from tests.faces.conftest import ServedDrive
 
 
@@ -26,6 +28,11 @@ def test_the_root_is_a_folder(shared_drive: ServedDrive) -> None:
     folder = json.loads(shared_drive.ask("GET", "/api/folders/root").body)["folder"]
     assert folder["id"] is None
     assert folder["parentId"] is None
+
+
+def test_the_way_in_leads_to_the_page(shared_drive: ServedDrive) -> None:
+    reply = shared_drive.ask("GET", "/api")
+    assert (reply.status, reply.headers["location"]) == (308, "/api/docs")
 
 
 def test_what_is_not_there(shared_drive: ServedDrive) -> None:
@@ -75,6 +82,13 @@ def test_a_target_may_be_a_whole_url(shared_drive: ServedDrive) -> None:
     assert shared_drive.ask("GET", whole).status == 200
     assert shared_drive.ask("PROPFIND", f"{whole}/dav/", Depth="0").status == 207
     assert shared_drive.ask("GET", f"{whole}/healthz", Authorization="").status == 200
+
+
+def test_a_path_writes_no_lines_of_its_own_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    request = testing.create_req(path="/api/files/x%0A2026-01-01%20INFO%20forged%1B[2J")
+    _failed(request, Response(), ValueError("unforeseen"), {})
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines and all(line.startswith("GET /api/files/x%0A2026-01-01%20INFO%20forged%1B%5B2J") for line in lines)
 
 
 def test_nobody_is_let_in_without_a_password(shared_drive: ServedDrive) -> None:

@@ -198,6 +198,8 @@ def purge(kelp: Kelp, caller: Caller, uuid: str) -> None:
         if entry is None or entry.state != State.TRASHED:
             raise NotFound("it is not in the trash")
         _require_own(tx, caller, entry.id, entry)
+        if entry.is_folder:
+            guard.require_below(tx, caller, entry.id)
         tx.entries.settle_names_of(entry.id)  # who deletes for good does not want it as a version of the next one
         mark_deleted(kelp, tx, caller, None, entry, kelp.clock.now_ns())
 

@@ -205,6 +205,24 @@ def test_the_trash_is_ones_own_as_far_as_one_may_still_write(api: Api, folder: s
     assert api.read(f"{folder}/a") == b"bytes"
 
 
+def test_what_became_others_in_the_trash_is_not_purged(api: Api, folder: str, free: str) -> None:
+    other = api.get("/users/me", user="other")[1]["user"]["id"]
+    whole, inner = api.make_folder(f"{folder}/whole"), api.make_folder(f"{folder}/whole/in")
+    members = []
+    for level in ("none", "write"):
+        group = api.post("/groups", json={"name": f"{folder} {level}"})[1]["group"]["id"]
+        members.append(f"/groups/{group}/members")
+        assert api.post(members[-1], json={"userId": other})[0] == 200
+        give(api, inner, level, groupId=group)
+    assert api.delete(f"/folders/{whole}", user="other")[0] == 200
+    assert api.delete(f"{members[1]}/{other}")[0] == 200
+    assert api.delete(f"/trash/{whole}", user="other")[0] == 403
+    assert api.delete("/trash", user="other")[0] == 200
+    assert api.get(f"/folders/{whole}")[1]["error"] == "FILE_IN_TRASH"
+    for each in members:
+        assert api.delete(each.removesuffix("/members"))[0] == 200
+
+
 def test_what_holds_something_of_others_does_not_give_way(api: Api, folder: str, free: str) -> None:
     inner = api.make_folder(f"{folder}/taken")
     secret = api.make_folder(f"{folder}/taken/secret")
