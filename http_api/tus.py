@@ -19,7 +19,14 @@ from typing import Any
 from http_api import multipart, uploads
 from http_api.errors import ApiError
 from http_api.routing import Ask, Handler, Reply, Route
-from vfs.errors import InvalidRequest, PreconditionFailed, SessionExpired, SessionNotFound, UploadIncomplete
+from vfs.errors import (
+    InvalidRequest,
+    PartsIncomplete,
+    PreconditionFailed,
+    SessionExpired,
+    SessionNotFound,
+    UploadIncomplete,
+)
 from vfs.model import Caller, Expected, OnConflict
 from vfs.operations import session_ending, session_parts, sessions
 from vfs.operations.sessions import Progress, Protocol, Status
@@ -80,8 +87,11 @@ def head(ask: Ask) -> Reply:
     if now.metadata:
         headers.append(("Upload-Metadata", now.metadata))
     if now.status is Status.COMPLETED or now.sent == now.size:
-        headers += _ended(ask, now.uuid)
-        return Reply(None, 200, (*headers, ("Upload-Offset", str(now.size))))
+        try:
+            headers += _ended(ask, now.uuid)
+            return Reply(None, 200, (*headers, ("Upload-Offset", str(now.size))))
+        except PartsIncomplete:  # the cache lost some: on from there
+            now = _progress(ask)
     return Reply(None, 200, (*headers, ("Upload-Offset", str(now.sent)), _expires(now.expires_ns)))
 
 
@@ -146,7 +156,10 @@ def _go_on(ask: Ask, uuid: str, offset: int) -> list[tuple[str, str]]:
         raise
     now = sessions.progress(ask.kelp, ask.caller, uuid, Protocol.TUS)
     told = [("Upload-Offset", str(at))]
-    return [*told, *(_ended(ask, uuid) if at == now.size else [_expires(now.expires_ns)])]
+    try:
+        return [*told, *(_ended(ask, uuid) if at == now.size else [_expires(now.expires_ns)])]
+    except PartsIncomplete as error:  # the cache lost some: a HEAD tells where it goes on
+        raise ApiError("CONFLICT") from error
 
 
 def _ended(ask: Ask, uuid: str) -> list[tuple[str, str]]:

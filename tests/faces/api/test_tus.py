@@ -235,3 +235,27 @@ def test_others_may_not(api: Api, folder: str) -> None:
 
 def test_nothing_is_left(api: Api) -> None:
     assert not checking.check(api.drive.kelp).problems
+
+
+def test_it_goes_on_from_what_the_cache_lost(api: Api, folder: str) -> None:
+    """A client takes a refused HEAD for the end of it all, and asks after a conflict where to go on (§ PATCH)."""
+    data = pattern(20 * MIB)
+    upload = Upload(api, folder, len(data), "lost")
+    upload.patch(0, data[:-1])
+    lose(api, upload, 2)
+    assert upload.patch(len(data) - 1, data[-1:]).status == 409
+    assert upload.offset == 8 * MIB
+    with api.drive.kelp.database.write() as tx:  # as if the server had died before all that came was a file
+        tx.run("UPDATE upload_sessions SET size = :size WHERE uuid = :id", size=8 * MIB, id=upload.path.split("/")[-1])
+    lose(api, upload, 1)
+    assert upload.offset == 0
+    assert upload.patch(0, data[: 8 * MIB]).status == 204
+    assert api.read(f"{folder}/lost") == data[: 8 * MIB]
+
+
+def lose(api: Api, upload: Upload, number: int) -> None:
+    sql = """SELECT p.object_key FROM upload_parts p JOIN upload_sessions s ON s.id = p.session_id
+             WHERE s.uuid = :id AND p.number = :number"""
+    with api.drive.kelp.database.read() as tx:
+        [(key,)] = tx.all(sql, id=upload.path.split("/")[-1], number=number)
+    api.drive.kelp.cache.delete(key)
