@@ -175,13 +175,31 @@ def _end(kelp: Kelp, ending: _Ending) -> Written:
 
 
 def _bytes_of(kelp: Kelp, sending: Sending, piece: Piece) -> Iterator[bytes]:
-    verifier = verified.Verifier(Part(piece.key, piece.size, piece.checksum), None)
     try:
-        yield from verifier.pieces(kelp.cache.get(piece.key), ByteRange(0, piece.size), "cache")
+        yield from _verified(kelp, piece)
     except ObjectMissing as error:
         raise _OtherParts from error
     except ContentCorrupt as error:
-        raise _forgotten(kelp, sending, {piece.key}) from error
+        if _is_spoilt(kelp, piece):
+            raise _forgotten(kelp, sending, {piece.key}) from error
+        raise _OtherParts from error
+
+
+def _is_spoilt(kelp: Kelp, piece: Piece) -> bool:
+    """Looked at again, before what was acknowledged is given up."""
+    try:
+        for _ in _verified(kelp, piece):
+            pass
+    except ContentCorrupt:
+        return True
+    except ObjectMissing:
+        pass
+    return False
+
+
+def _verified(kelp: Kelp, piece: Piece) -> Iterator[bytes]:
+    verifier = verified.Verifier(Part(piece.key, piece.size, piece.checksum), None)
+    return verifier.pieces(kelp.cache.get(piece.key), ByteRange(0, piece.size), "cache")
 
 
 @retried
