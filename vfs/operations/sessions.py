@@ -28,7 +28,7 @@ from vfs.errors import InvalidRequest, KelpError, SessionCompleted, SessionExpir
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.metadata.upload_sessions import Piece, Sending
-from vfs.model import PART_SIZE, Caller, OnConflict, Place, Role
+from vfs.model import PART_SIZE, Caller, OnConflict, Place
 from vfs.operations import changes, contents, guard, session_expiry, uploading, writing
 
 MOST_PARTS = 10_000  # numbers that a client may give; a part of any size is one
@@ -178,7 +178,7 @@ def find(kelp: Kelp, caller: Caller, uuid: str, protocol: Protocol = Protocol.PA
 def require_own(sending: Sending | None, caller: Caller, protocol: Protocol) -> Sending:
     if sending is None or sending.protocol != protocol:
         raise SessionNotFound("there is no such upload")
-    if sending.user_id != caller.user_id and caller.role != Role.ADMIN:
+    if sending.user_id != caller.user_id and not caller.administers:
         raise SessionNotFound("there is no such upload")
     return sending
 

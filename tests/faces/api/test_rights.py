@@ -251,6 +251,17 @@ def test_an_older_content_is_shown_again_by_who_may_write(api: Api, folder: str,
     assert api.read(f"{folder}/a") == b"old"
 
 
+def test_uploads_of_others_are_an_admins_but_not_for_each_of_his_tokens(api: Api, folder: str) -> None:
+    begun = {"fileName": "a", "folderId": api.id_of(folder)}
+    session = api.post("/files/multipart/initiate", json=begun, user="other")[1]["sessionId"]
+    one, tokens = f"/files/multipart/{session}", {}
+    for scope in ("write", "admin"):
+        tokens[scope] = "Bearer " + api.post("/tokens", json={"name": scope, "scopes": [scope]})[1]["secret"]
+    assert api.get(f"{one}/status", Authorization=tokens["write"])[0] == 404
+    assert api.delete(one, Authorization=tokens["write"])[0] == 404
+    assert api.delete(one, Authorization=tokens["admin"])[0] == 200
+
+
 def test_an_upload_in_parts_needs_the_right_at_both_ends(api: Api, folder: str, free: str) -> None:
     wanted = {"fileName": "a", "folderId": free, "totalSize": 5}
     for level, status in (("none", 404), ("read", 403)):
