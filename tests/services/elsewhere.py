@@ -109,7 +109,8 @@ class Objects:
 
         keys = {"aws_access_key_id": s3.ACCESS_KEY, "aws_secret_access_key": s3.SECRET_KEY}
         client = boto3.client("s3", endpoint_url=self._endpoint, region_name="us-east-1", **keys)
-        client.create_bucket(Bucket=self._bucket)  # one that is there already is fine in this region
+        with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):  # some say so, in this region too
+            client.create_bucket(Bucket=self._bucket)
         return client
 
 
