@@ -121,8 +121,16 @@ def _send(reply: Reply | Streamed, response: falcon.Response) -> None:
         if reply.length is not None:
             response.content_length = reply.length
     elif reply.model is not None:
-        response.content_type = "application/json; charset=utf-8"
+        _mark_as_json(response)
         response.data = reply.model.model_dump_json(by_alias=True, exclude_unset=True).encode()
+
+
+def _mark_as_json(response: falcon.Response) -> None:
+    """What it tells is the caller's alone, and true now."""
+    response.content_type = "application/json; charset=utf-8"
+    response.set_header("X-Content-Type-Options", "nosniff")
+    if "cache-control" not in response.headers:
+        response.set_header("Cache-Control", "private, no-store")
 
 
 # --- what goes wrong ---
@@ -154,7 +162,7 @@ def _refuse(request: falcon.Request, response: falcon.Response, error: KelpError
     if found.status >= 500:
         _log.warning("%s %s: %s: %s", request.method, quote(request.path), type(error).__name__, error)
     response.status = falcon.code_to_http_status(found.status)
-    response.content_type = "application/json; charset=utf-8"
+    _mark_as_json(response)
     response.stream = None
     response.data = found.body.model_dump_json(by_alias=True).encode()
     for name, value in (*found.headers, ("Content-Language", language)):
