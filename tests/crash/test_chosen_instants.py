@@ -27,11 +27,11 @@ from tests.crash.scripts import SCRIPTS
 from tests.mirror_drive import MirrorDrive, TestClock, Tree
 from vfs.operations import trashing
 
-PAIRS = int(os.environ.get("KELP_CRASH_ROUNDS", "20"))
+PAIRS = int(os.environ.get("KELP_CRASH_ROUNDS", "10"))
 SEED = int(os.environ.get("KELP_CRASH_SEED", "0")) or random.randrange(1, 1_000_000)
 # Every so many-th instant, beginning elsewhere in each script; on other engines than the embedded ones each takes some
 # times as long. `make crash` takes every one.
-STRIDE = int(os.environ.get("KELP_CRASH_STRIDE", "3" if engines.CHOSEN == engines.EMBEDDED else "8"))
+STRIDE = int(os.environ.get("KELP_CRASH_STRIDE", "6" if engines.CHOSEN == engines.EMBEDDED else "16"))
 
 # Seconds at which the drive's clock begins in each part. What was there before is old for the script; none is later
 # than the real time, which the cache's files have.

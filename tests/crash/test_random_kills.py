@@ -26,7 +26,7 @@ from vfs.bootstrap import build
 from vfs.operations import backlog, checking
 from vfs.operations.backlog import Waited
 
-ROUNDS = int(os.environ.get("KELP_CRASH_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("KELP_CRASH_ROUNDS", "10"))
 SEED = int(os.environ.get("KELP_CRASH_SEED", "0")) or random.randrange(1, 1_000_000)
 PER_DRIVE = 50  # rounds on one drive, with its trash and versions: 500 would fill a disk
 CLIENTS = 4

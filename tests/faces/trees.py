@@ -6,8 +6,10 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 import sysconfig
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 Tree = dict[str, str | None]  # path with "/" → checksum, None for a folder
@@ -18,13 +20,13 @@ _COMPILED = {"__pycache__", "lib-dynload"}
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
-def make_source_tree(into: Path, at_least: int) -> int:
+def make_source_tree(into: Path, at_least: int, at_most: int = sys.maxsize) -> int:
     """Copy the source of Python's standard library to `into`; how many files.
 
     Where its tests are not installed there are fewer than `at_least`; packages of this environment fill the rest.
     """
     count = 0
-    for file, name in _library(Path(sysconfig.get_path("stdlib")), _COMPILED | _INSTALLED):
+    for file, name in islice(_library(Path(sysconfig.get_path("stdlib")), _COMPILED | _INSTALLED), at_most):
         count += _copy(file, into / name)
     for file, name in _library(Path(sysconfig.get_path("purelib")), _COMPILED):
         if count >= at_least:
