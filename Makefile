@@ -1,5 +1,6 @@
 # make drive    start the drive (DATA=, NAS=, HOST=, PORT= to change where)
 # make test     everything a change must pass; installs what it needs
+# make test-all every variant of every test, on both sets of engines (an hour and more)
 # make check    style, types, architecture
 # make bench    speed beside other servers
 # make bench-production   speed on PostgreSQL, S3 and Redis beside the embedded drive
@@ -19,7 +20,7 @@ JOBS ?= 3
 CRASH_ROUNDS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help drive test check bench bench-production crash soak outages lock clean
+.PHONY: help drive test test-all check bench bench-production crash soak outages lock clean
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
@@ -60,7 +61,10 @@ NOT_ON_PRODUCTION := $(addprefix --ignore=tests/faces/test_,bad_input.py bad_val
 	smuggling.py stopping.py syncs.py xml_memory.py) \
 	$(addprefix --ignore=tests/faces/api/test_,openapi.py schema.py)
 
-test: $(VENV)/.tests-ready
+# Of tests whose variants cost seconds each, and of all on the production engines, some variants (tests/sampling.py): CI
+# has 30 minutes on 2 cores.
+test: export KELP_TEST_SHARE ?= 2
+test test-all: $(VENV)/.tests-ready
 	@scripts/install-test-tools
 	@$(MAKE) --no-print-directory check
 	@$(PYTEST); embedded=$$?; \

@@ -7,14 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from tests import engines
+from tests import engines, sampling
 
 
 def pytest_report_header() -> str:
     return "engines: " + ", ".join(f"{name} {value}" for name, value in engines.CHOSEN._asdict().items())
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Variants that this run does not take are deselected, tests about other engines skipped."""
+    if gone := sampling.left_out(items):
+        config.hook.pytest_deselected(items=sorted(gone, key=lambda item: item.nodeid))
+        items[:] = [item for item in items if item not in gone]
+    _skip_what_is_about_others(items)
+
+
+def _skip_what_is_about_others(items: list[pytest.Item]) -> None:
     """`@pytest.mark.engine(database="sqlite", reason="opens kelp.db itself")` is skipped on any other database."""
     if engines.CHOSEN == engines.EMBEDDED:
         return

@@ -1,0 +1,46 @@
+"""Which variants of its parametrized tests a run takes: all, or with KELP_TEST_SHARE=N every N-th (`make test`).
+
+A variant is one set of parameters. Embedded only the tests whose variants take seconds each are thinned; on other
+engines all are, since each variant runs embedded. The choice is always the same, at least one variant of each test is
+taken, and what was left out is counted as deselected. `make test-all` takes everything.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+
+import pytest
+
+from tests import engines
+
+SHARE = int(os.environ.get("KELP_TEST_SHARE", "1"))
+_COSTLY = tuple(
+    f"tests/{name}.py"
+    for name in (
+        *("crash/test_chosen_instants", "faces/test_doctor", "faces/test_dump_and_move", "faces/test_metrics"),
+        *("faces/test_replay", "faces/test_stopping", "outages/test_nas_outages", "rooms/core/test_repairing"),
+        *("rooms/core/test_scrubbing", "rooms/mirror/test_adopting", "rooms/mirror/test_kills"),
+        *("rooms/mirror/test_only_copies", "rooms/mirror/test_recovering", "rooms/mirror/test_worker"),
+        *("rooms/postgresql/test_faults", "rooms/postgresql/test_waiting", "rooms/test_cli", "rooms/test_doctor"),
+        *("rooms/test_dump", "rooms/test_memory_of_reads", "rooms/test_part_uploads", "rooms/test_processes"),
+        *("rooms/test_put_rollback", "rooms/test_s3_faults", "rooms/test_serve", "rooms/test_services"),
+    )
+)
+
+
+def left_out(items: Sequence[pytest.Item], share: int = SHARE) -> set[pytest.Item]:
+    """Those that this run does not take."""
+    if share <= 1:
+        return set()
+    variants: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if "[" in item.nodeid and (engines.CHOSEN != engines.EMBEDDED or item.nodeid.startswith(_COSTLY)):
+            variants[item.nodeid.partition("[")[0]].append(item)
+    gone: set[pytest.Item] = set()
+    for of_one in variants.values():
+        ordered = sorted(of_one, key=lambda item: zlib.crc32(item.nodeid.encode()))
+        gone.update(ordered[-(-len(ordered) // share) :])
+    return gone
