@@ -57,18 +57,18 @@ ON_PRODUCTION := tests/contracts tests/rooms/core tests/rooms/mirror tests/rooms
 # what brings its own engines; what clients send is replayed embedded only.
 NOT_ON_PRODUCTION := $(addprefix --ignore=tests/faces/test_,bad_input.py bad_values.py bench.py behind_nginx.py \
 	connect.py doctor.py dump_and_move.py forwarded.py fresh_clone.py full_disk.py fuzz.py known_failures.py \
-	lock_bounds.py log_ins.py memory.py metrics.py old_tree.py recording.py replay.py replay_player.py small_cache.py \
-	smuggling.py stopping.py syncs.py xml_memory.py) \
+	lock_bounds.py log_ins.py memory.py metrics.py old_tree.py real_tree.py recording.py replay.py replay_player.py \
+	small_cache.py smuggling.py stopping.py syncs.py xml_memory.py) \
 	$(addprefix --ignore=tests/faces/api/test_,openapi.py schema.py)
 
-# Of tests whose variants cost seconds each, and of all on the production engines, some variants (tests/sampling.py): CI
-# has 30 minutes on 2 cores.
-test: export KELP_TEST_SHARE ?= 2
+# Of tests whose variants cost seconds each every third variant, and of all on the production engines every sixth
+# (tests/sampling.py): CI has 30 minutes on 2 cores.
+test: export KELP_TEST_SHARE ?= 3
 test test-all: $(VENV)/.tests-ready
 	@scripts/install-test-tools
 	@$(MAKE) --no-print-directory check
 	@$(PYTEST); embedded=$$?; \
-	KELP_TEST_ENGINES=production $(PYTEST) $(ON_PRODUCTION) $(NOT_ON_PRODUCTION); production=$$?; \
+	KELP_TEST_ENGINES=production KELP_TEST_SHARE=$${KELP_TEST_SHARE:+6} $(PYTEST) $(ON_PRODUCTION) $(NOT_ON_PRODUCTION); production=$$?; \
 	echo "embedded: exit code $$embedded; PostgreSQL, S3 and Redis: exit code $$production"; \
 	[ $$embedded -gt $$production ] && exit $$embedded; exit $$production
 

@@ -11,7 +11,6 @@ and never imported; callbacks and web hooks of a job are ignored; nothing is unp
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -94,8 +93,6 @@ class Listener(SimpleWorker):
             log_job_description=False,
         )
         self._untyped: Any = self
-        self._beating = threading.Lock()
-        self._job: Job | None = None
         self._scheduler: Any = RQScheduler(
             self.queues, connection=client, logging_level=logging.WARNING, serializer=JSONSerializer
         )
@@ -142,11 +139,9 @@ class Listener(SimpleWorker):
 
     def run(self, job: Job) -> None:
         """Whatever the job does; RQ's books are kept."""
-        self._job = job
         try:
             self.execute_job(job, self.queues[0])
         finally:
-            self._job = None
             self.executions.clear()  # RQ leaves one there when Redis goes away meanwhile
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
@@ -169,15 +164,13 @@ class Listener(SimpleWorker):
 
     def beat(self) -> None:
         """Say that this worker lives, and its job with it. All of it each time: Redis may have been flushed."""
-        job, executions = self._job, tuple(self.executions.values())
-        with self._beating, self.connection.pipeline() as pipeline:
+        with self.connection.pipeline() as pipeline:
             self.last_heartbeat = now()
             pipeline.hset(self.key, mapping=self.serialize())
             pipeline.expire(self.key, _ALIVE)
             worker_registration.register(self, pipeline)
-            if job is not None:
-                for execution in executions:
-                    execution.heartbeat(job.started_job_registry, _ALIVE, pipeline)
+            for execution in tuple(self.executions.values()):
+                execution.heartbeat(execution.job.started_job_registry, _ALIVE, pipeline)
             pipeline.execute()
 
     def schedule(self) -> None:

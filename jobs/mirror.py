@@ -215,7 +215,7 @@ def _existing(kelp: Kelp, folders: set[str]) -> list[str]:
 
 def _log_fault(job: Job, error: Exception) -> None:
     expected = outage.is_outage(error) or outage.is_entry_fault(error)
-    log.warning("entry %s: %s", job.situation.entry_id, error, exc_info=None if expected else error)
+    log.warning("entry %s: %s", job.situation.entry_id, outage.reason(error), exc_info=None if expected else error)
 
 
 def tidy(kelp: Kelp) -> Done:

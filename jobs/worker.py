@@ -44,6 +44,7 @@ class QueueWorker:
         self._mirror = mirror.Worker(kelp, self._schedule.owner, self._stopping.is_set)
         self._presence = Presence(self._note)
         self._listener: Listener | None = None
+        self._attending = threading.Lock()  # held while one thread uses the listener that another one runs and closes
         self._look_at = 0.0  # monotonic: when to work without being asked, since something is due then
         self._swept = -math.inf
 
@@ -91,8 +92,8 @@ class QueueWorker:
                     listener.run(job)
                 self._work_unasked()
         finally:
-            self._listener = None
-            with suppress(RedisError, OSError):
+            with self._attending, suppress(RedisError, OSError):
+                self._listener = None
                 listener.close()
 
     def _seconds_to_wait(self) -> float:
@@ -150,21 +151,22 @@ class QueueWorker:
     def _attend(self) -> None:
         beaten = tidied = -math.inf
         while not self._stopping.wait(1.0):
-            listener, now = self._listener, time.monotonic()
-            if listener is None:
-                continue
-            try:
-                listener.schedule()
-                if now - beaten >= _BEAT:
-                    listener.beat()
-                    beaten = now
-                if now - tidied >= _TIDY:
-                    listener.tidy()
-                    tidied = now
-            except (RedisError, OSError) as error:
-                log.debug("Redis: %s", error)  # who waits for a job finds out too, and says so
-            except Exception:
-                log.exception("what is to be done in Redis failed")
+            with self._attending:
+                listener, now = self._listener, time.monotonic()
+                if listener is None:
+                    continue
+                try:
+                    listener.schedule()
+                    if now - beaten >= _BEAT:
+                        listener.beat()
+                        beaten = now
+                    if now - tidied >= _TIDY:
+                        listener.tidy()
+                        tidied = now
+                except (RedisError, OSError) as error:
+                    log.debug("Redis: %s", error)  # who waits for a job finds out too, and says so
+                except Exception:
+                    log.exception("what is to be done in Redis failed")
 
 
 def run(kelp: Kelp, stop: threading.Event, ready: Callable[[], None]) -> None:

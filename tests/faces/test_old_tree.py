@@ -1,6 +1,6 @@
 """Trees that were there before Kelp: adopted, read back, worked on; then the database is lost and made anew.
 
-KELP_TEST_TREE: how many files the generated tree has (2,000 unless told; the issue asks for 100,000).
+KELP_TEST_TREE: how many files the generated tree has (800 unless told; the issue asks for 100,000).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from vfs.bootstrap import build
 from vfs.errors import InvalidName
 from vfs.operations import checking
 
-FILES = int(os.environ.get("KELP_TEST_TREE", "2000"))
+FILES = int(os.environ.get("KELP_TEST_TREE", "800"))
 READERS = 6
 _HREF = re.compile(rb"<(?:D:)?href>([^<]*)</(?:D:)?href>", re.IGNORECASE)
 

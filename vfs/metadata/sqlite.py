@@ -93,7 +93,9 @@ class SqliteEngine:
             pool_size=64,  # a thread that ends gives its connections back; opening one costs 1 ms
             max_overflow=-1,
             pool_reset_on_return=None,
-            connect_args={"check_same_thread": False, "isolation_level": None, "cached_statements": 512},
+            # A statement takes some 5 KB, in each thread's connection. With 512 of them a process was still growing
+            # after an hour: lists of values have many lengths.
+            connect_args={"check_same_thread": False, "isolation_level": None, "cached_statements": 128},
         )
         sa.event.listen(self._engine, "connect", _set_pragmas)
         try:
