@@ -57,7 +57,7 @@ def test_a_stranger_is_refused_on_every_path_before_he_is_asked_who_he_is(api: A
             assert reply.status == 403, (method, path)
             assert "www-authenticate" not in reply.headers
             assert reply.headers["x-request-id"]
-            if path.startswith("/api/"):
+            if f"{path}/".startswith("/api/"):
                 body = json.loads(reply.body)
                 assert (body["error"], body["reason"]) == ("IP_DENIED", "BLACK_LISTED")
                 assert STRANGER in body["message"]
