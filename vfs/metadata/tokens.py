@@ -70,10 +70,19 @@ class Tokens:
         row = self._tx.one(f"{_SELECT} WHERE t.uuid = :uuid", uuid=uuid)
         return (_token(row), row[10]) if row else None
 
-    def count(self, user_id: int) -> int:
-        """Those of a user that were not revoked."""
-        sql = "SELECT COUNT(*) FROM tokens WHERE user_id = :user AND revoked_ns IS NULL"
-        return int(self._tx.one(sql, user=user_id)[0])
+    def count(self, user_id: int, now_ns: int) -> int:
+        """Those of a user that can still be used."""
+        sql = """SELECT COUNT(*) FROM tokens
+                 WHERE user_id = :user AND revoked_ns IS NULL AND (expires_ns IS NULL OR expires_ns > :now)"""
+        return int(self._tx.one(sql, user=user_id, now=now_ns)[0])
+
+    def ended_before(self, before_ns: int, limit: int) -> list[int]:
+        """Those that were revoked, or ran out, before then."""
+        sql = "SELECT id FROM tokens WHERE revoked_ns < :before OR expires_ns < :before ORDER BY id LIMIT :limit"
+        return [row[0] for row in self._tx.all(sql, before=before_ns, limit=limit)]
+
+    def forget(self, ids: Sequence[int]) -> None:
+        self._tx.many("DELETE FROM tokens WHERE id = :id", [{"id": id} for id in ids])
 
     def revoke(self, uuid: str, now_ns: int) -> None:
         """For good; once is enough."""

@@ -15,7 +15,7 @@ from vfs.core import Kelp
 from vfs.errors import NotFound
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
-from vfs.model import Caller, Role
+from vfs.model import Caller
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def page(
 ) -> tuple[list[Alert], int | None]:
     """Newest first, and what to ask with for the next page (None: this was the last). An admin sees all, others what
     is about their uploads and files."""
-    user_id = None if caller.role == Role.ADMIN else caller.user_id
+    user_id = None if caller.administers else caller.user_id
     with kelp.database.scan() as tx:
         rows = tx.event_log.alerts(limit + 1, before, only_open=only_open, user_id=user_id)
     shown = rows[:limit]

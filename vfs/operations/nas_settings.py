@@ -17,7 +17,7 @@ from vfs.core import Kelp
 from vfs.errors import ConfigurationError, Forbidden, InvalidRequest
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
-from vfs.model import Caller, Role
+from vfs.model import Caller
 from vfs.settings import Settings
 from vfs.storage import nas_marker
 
@@ -139,5 +139,5 @@ def _stored(tx: Tx) -> dict[str, Any]:
 
 
 def _require_admin(caller: Caller) -> None:
-    if caller.role != Role.ADMIN:
+    if not caller.administers:
         raise Forbidden("only an admin may do this")

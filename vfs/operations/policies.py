@@ -17,7 +17,7 @@ from vfs.core import Kelp
 from vfs.errors import AlreadyExists, Forbidden, InvalidRequest, LocksOut, NotFound
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
-from vfs.model import Caller, Peer, Role
+from vfs.model import Caller, Peer
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def check(kelp: Kelp, caller: Caller, address: str | None, peer: Peer | None) ->
     ip = None if asked is None else parse_address(asked)
     if address is not None and ip is None:
         raise InvalidRequest("address is not a network address, such as 192.0.2.7 or 2001:db8::1")
-    is_admin = caller.role is Role.ADMIN
+    is_admin = caller.administers
     if address is not None and not is_admin and ip != parse_address(own or ""):
         raise Forbidden("only an admin may ask about other addresses")
     shown = None if ip is None else str(ip)
@@ -260,7 +260,7 @@ def _described(policy: AccessPolicy) -> str:
 
 
 def _require_admin(caller: Caller) -> None:
-    if caller.role is not Role.ADMIN:
+    if not caller.administers:
         raise Forbidden("only an admin may look at policies")
 
 

@@ -97,7 +97,7 @@ def retry(kelp: Kelp, caller: Caller, uuid: str) -> tuple[EventRow, int]:
     """
     with kelp.database.write() as tx:
         row = _one(tx, caller, uuid)
-        if caller.role != Role.ADMIN:
+        if not caller.administers:
             raise Forbidden("only an admin may have it tried again")
         now = kelp.clock.now_ns()
         count = tx.events.retry_failed(row.entry_id, now)

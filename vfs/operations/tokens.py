@@ -13,13 +13,15 @@ from vfs.core import Kelp
 from vfs.crypto import secrets
 from vfs.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated
 from vfs.metadata.retrying import retried
-from vfs.model import Caller, Level
+from vfs.model import Caller, Done, Level
 from vfs.operations import guard
 from vfs.people import SCOPES, Bearer, Token, TokenKind
 
 _MOST_OF_USER = 200
 _LONGEST_NAME = 255  # characters
 _LONGEST_SECRET = 1024
+_REMEMBERED_NS = 30 * 86_400 * 1_000_000_000  # after its end, so that its owner still sees why it is refused
+_AT_ONCE = 500  # rows of one transaction
 _ACCOUNT = "\0token"  # under which wrong tokens are counted: nobody has this name
 
 
@@ -63,8 +65,8 @@ def issue(
             if known is None or not (caller.administers or known[0].id == caller.user_id):
                 raise NotFound("there is no such user")
             user_id, owner = known[0].id, known[0].name
-        if tx.tokens.count(user_id) >= _MOST_OF_USER:
-            raise InvalidRequest(f"an account may have {_MOST_OF_USER} tokens")
+        if tx.tokens.count(user_id, now) >= _MOST_OF_USER:
+            raise InvalidRequest(f"an account may have {_MOST_OF_USER} tokens: revoke some of them first")
         token = Token(0, str(uuid.uuid4()), owner, kind, name, most, now, expires_ns, None, None)
         tx.tokens.insert(user_id, token, secrets.digest(secret))
     return Issued(token, secret)
@@ -141,3 +143,18 @@ def note_uses(kelp: Kelp) -> None:
     while uses := kelp.token_uses.take():
         with kelp.database.write(quiet=True) as tx:
             tx.tokens.used(uses)
+
+
+def forget(kelp: Kelp) -> Done:
+    """Rows of tokens that were revoked, or ran out, 30 days ago: programs make new ones all the time."""
+    with kelp.database.read() as tx:
+        due = tx.tokens.ended_before(kelp.clock.now_ns() - _REMEMBERED_NS, _AT_ONCE)
+    if due:
+        _forget(kelp, due)
+    return Done(len(due), more=len(due) == _AT_ONCE)
+
+
+@retried
+def _forget(kelp: Kelp, ids: list[int]) -> None:
+    with kelp.database.write(quiet=True) as tx:
+        tx.tokens.forget(ids)

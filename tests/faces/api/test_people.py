@@ -185,6 +185,8 @@ def test_scopes(api: Api, folder: str, scopes: list[str], writes: bool, administ
         made = api.post("/folders", json={"name": name()}, Authorization=login)[0]
         assert made == (201 if writes else 403)
         assert api.get("/users", Authorization=login)[0] == (200 if administers else 403)
+        other = api.get("/ip-policies/check?address=192.0.2.1", Authorization=login)[0]
+        assert other == (200 if administers else 403)
         more = api.post("/tokens", json={"name": "more"}, Authorization=login)[0]
         assert more == (201 if administers else 403)
     login = basic("admin", device)
