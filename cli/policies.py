@@ -64,7 +64,7 @@ def add(kelp: Kelp, name: str, kind: str, networks: tuple[str, ...], disabled: b
     """Make a white or black list NAME of NETWORKs, such as 192.0.2.0/24 or 2001:db8::1."""
     rules = [NewRule(network) for network in networks]
     made = policies.create(kelp, _author(kelp, force), name, PolicyKind(kind), rules, enabled=not disabled)
-    say(f"added {made.name}: {kind}, {'disabled' if disabled else 'enabled'}, {len(made.rules)} rules")
+    say(f"added {made.name}: {kind}, {'disabled' if disabled else 'enabled'}, rules: {len(made.rules)}")
 
 
 @policy.command("enable")

@@ -154,11 +154,15 @@ def refusal(
     code = code_of(error, noun, target=target)
     facts = error.facts if isinstance(error, ApiError) else _facts(error)
     if actions and isinstance(error, errors.AlreadyExists) and error.existing is not None:
-        mergeable = error.existing.is_folder
-        facts["availableActions"] = [action for action in actions if action != "MERGE" or mergeable]
+        facts["availableActions"] = _possible(actions, error.existing.kind)
     said = "" if isinstance(error, ApiError) else str(error)
     body = ErrorBody(error=code, message=message(code, language, said), trace_id=trace_id, **facts)
     return Refusal(STATUS[code], body, _headers(error, STATUS[code]))
+
+
+def _possible(actions: Sequence[str], kind: Kind) -> list[str]:
+    each = (action.partition(":") for action in actions)
+    return [action for action, _, over in each if over in ("", kind.value)]
 
 
 def _facts(error: KelpError) -> dict[str, Any]:

@@ -130,7 +130,7 @@ ROUTES = (
     Route(
         *("POST", "/folders/{id}/move", move, "Move a folder with all that is in it", "folders"),
         noun="folder", target=True, body=MoveFolder, answer=FolderMoved, codes=(*_THERE, *moves.TO),
-        actions=("RENAME", "MERGE", "SKIP"),
+        actions=("RENAME", "MERGE:folder", "SKIP"),
     ),
     Route(
         *("POST", "/folders/{id}/copy", copy, "Copy a folder with all that is in it", "folders"),

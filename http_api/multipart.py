@@ -242,7 +242,7 @@ _PART = f"{_PATH}/{{id}}/parts/{{number}}"
 ROUTES = (
     Route(
         *("POST", f"{_PATH}/initiate", initiate, "Begin an upload in parts", _TAG),
-        noun="folder", body=Beginning, answer=Begun, codes=uploads.PLACING, trace="init",
+        noun="folder", body=Beginning, answer=Begun, codes=uploads.PLACING, actions=uploads.OVER, trace="init",
     ),
     Route(
         *("PUT", _PART, put_part, "Send a part, in any order, and again", _TAG),
@@ -265,7 +265,8 @@ ROUTES = (
     Route(
         *("POST", f"{_PATH}/{{id}}/complete", complete, "All parts are a file now; may be asked again", _TAG),
         noun="file", body=Completing, answer=uploads.UploadAnswer,
-        codes=(*RUNNING, "PARTS_INCOMPLETE", "FILE_NOT_FOUND", *uploads.PLACING), trace="complete",
+        codes=(*RUNNING, "PARTS_INCOMPLETE", "FILE_NOT_FOUND", *uploads.PLACING), actions=uploads.OVER,
+        trace="complete",
     ),
     Route(
         *("DELETE", f"{_PATH}/{{id}}", abort, "Give an upload up; may be asked again", _TAG),

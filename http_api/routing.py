@@ -94,8 +94,8 @@ class Route:
     `target`: a missing folder is the one that something goes to. `accepts` and `gives` are media types other than
     JSON. `codes`: the errors (http_api/errors.py) that it may answer with, beside those that every route has.
     `trace` is how its trace ids begin (spec §14). `admin`: for admins only. `actions`: strategies by which it would
-    get by the entry that has the name. `headers`: of the request, that it heeds beside those that every route does.
-    `always`: headers of every answer, refusals too.
+    get by the entry that has the name; "MERGE:folder" only when that is a folder. `headers`: of the request, that it
+    heeds beside those that every route does. `always`: headers of every answer, refusals too.
     """
 
     method: str

@@ -173,13 +173,14 @@ _WRITING = ("INVALID_NAME", "LOCKED", "FORBIDDEN", "UPLOAD_INCOMPLETE", "INSUFFI
 _STORING = (*_WRITING, "FILE_TOO_LARGE_USE_MULTIPART", "CONFLICT", "FILE_IN_TRASH", "FILE_SYNCING")
 _PLACING = ("FOLDER_NOT_FOUND", "PARENT_FOLDER_NOT_FOUND", "FOLDER_SYNCING", "FOLDER_SYNC_FAILED", "FILE_DELETED")
 _TAKEN = ("DUPLICATE_FILE_EXISTS", "DUPLICATE_FOLDER_EXISTS")
+OVER = ("OVERWRITE:file", "RENAME")
 PLACING = (*_WRITING, *_PLACING, *_TAKEN, "CONFLICT", "FILE_IN_TRASH", "FILE_SYNCING")
 
 ROUTES = (
     Route(
         *("POST", "/files/upload", upload, "Upload a file in one request: raw, or in a form", "files"),
         noun="folder", query=UploadFields, accepts=ANY_FILE, answer=UploadAnswer,
-        codes=(*_STORING, *_PLACING, *_TAKEN),
+        codes=(*_STORING, *_PLACING, *_TAKEN), actions=OVER,
     ),
     Route(
         *("PUT", "/files/{id}/content", replace, "Give a file another content", "files"),

@@ -28,7 +28,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """An upload in parts, as its row says. `size` as announced, None: nobody knows."""
+    """An upload in parts, as its row says. `size` as announced, None: nobody knows; of a complete one as it came."""
 
     id: int
     uuid: str
@@ -110,10 +110,10 @@ class UploadSessions:
         sql = "UPDATE upload_sessions SET status = 'UPLOADING', expires_ns = :expires WHERE id = :id"
         self._tx.run(sql, id=id, expires=expires_ns)
 
-    def complete(self, id: int, entry_id: int) -> None:
+    def complete(self, id: int, entry_id: int, size: int) -> None:
         """It has become a file, which has its objects now."""
-        self._tx.run("UPDATE upload_sessions SET status = 'COMPLETED', entry_id = :entry WHERE id = :id",
-                     id=id, entry=entry_id)  # fmt: skip
+        sql = "UPDATE upload_sessions SET status = 'COMPLETED', entry_id = :entry, size = :size WHERE id = :id"
+        self._tx.run(sql, id=id, entry=entry_id, size=size)
         self._tx.run("DELETE FROM upload_parts WHERE session_id = :id", id=id)
 
     def abort(self, id: int) -> None:

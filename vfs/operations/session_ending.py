@@ -17,7 +17,7 @@ from vfs.metadata.retrying import retried
 from vfs.metadata.upload_sessions import Piece, Sending
 from vfs.model import ByteRange, Caller, Content, Entry, Expected, Kind, OnConflict, Part, Place, Written
 from vfs.operations import by_id, contents, guard, sessions, uploading, verified, writing
-from vfs.operations.sessions import Protocol, Status
+from vfs.operations.sessions import Protocol, SentPart, Status
 
 _TRIES = 5  # looks at parts that are sent again all the time
 _TOLD = 100  # numbers of missing parts in one answer
@@ -107,17 +107,28 @@ def _require_whole(sending: Sending, pieces: Sequence[Piece], wanted: Mapping[in
     empty = {number for number, told in named.items() if number not in sent and told == sessions.etag(())}
     if not sent and not empty and sending.size is None:
         raise PartsIncomplete("no part has come", [1])
-    last = max([0, *sent, *(named if size != sending.size else ())])
+    last = max([0, *sent, *(named if size != sending.size else ()), _as_agreed(sending, sent)])
     missing = [number for number in range(1, last + 1) if number not in sent and number not in empty]
     if missing:
-        raise PartsIncomplete(f"{len(missing)} parts are missing", missing[:_TOLD])
+        raise PartsIncomplete(f"parts that are missing: {len(missing)}", missing[:_TOLD])
     if wanted is not None:
         others = [number for number, part in sent.items() if wanted.get(number, "") not in (None, part.etag)]
         if others:
-            raise PartsIncomplete(f"{len(others)} parts are not those that you named", others[:_TOLD])
+            raise PartsIncomplete(f"parts that are not those that you named: {len(others)}", others[:_TOLD])
     if sending.size is not None and size != sending.size:
         more = [last + 1] if size < sending.size and sending.protocol == Protocol.PARTS else []
         raise PartsIncomplete(f"{size} bytes came instead of {sending.size}", more)
+
+
+def _as_agreed(sending: Sending, sent: Mapping[int, SentPart]) -> int:
+    """How many parts there will be, when those that came have the size that was agreed on; 0: nobody knows, since the
+    client cuts as it likes."""
+    if sending.size is None or sending.protocol != Protocol.PARTS:
+        return 0
+    count, rest = divmod(sending.size, sending.part_size)
+    sizes = {count + 1: rest} if rest else {}
+    agreed = all(part.size == sizes.get(number, sending.part_size) for number, part in sent.items())
+    return count + len(sizes) if agreed and max(sent, default=0) <= count + len(sizes) else 0
 
 
 @trace.step("seaweed.complete_multipart")
@@ -134,7 +145,7 @@ def _forgotten(kelp: Kelp, sending: Sending, lost: AbstractSet[str]) -> PartsInc
     """The parts with these objects are not there from now on, for everybody who asks. Raises as `_drop`."""
     numbers, keys = _drop(kelp, sending, lost)
     contents.remove(kelp, keys)
-    return PartsIncomplete(f"{len(numbers)} parts were lost: send them again", numbers[:_TOLD])
+    return PartsIncomplete(f"parts that were lost and must be sent again: {len(numbers)}", numbers[:_TOLD])
 
 
 @retried
@@ -222,7 +233,7 @@ def _change(kelp: Kelp, ending: _Ending, content: Content) -> Written:
                 tx.uploads.become_content(ending.sending.id, content.id, content.size, now_ns)
 
         entry_id, created = writing.commit(kelp, tx, put, content, insert)
-        tx.uploads.complete(sending.id, entry_id)
+        tx.uploads.complete(sending.id, entry_id, ending.size)
         shown = tx.last(lambda: guard.again(tx, entry_id))
         put.committing = True
     return Written(shown.value, created)

@@ -78,6 +78,8 @@ class Progress:
 
     @property
     def sent(self) -> int:
+        if self.status is Status.COMPLETED:  # its parts are the file's
+            return self.size or 0
         return sum(part.size for part in self.parts)
 
     @property

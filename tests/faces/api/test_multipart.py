@@ -134,6 +134,28 @@ def test_status_tells_how_to_go_on(begin: Callable[..., Session]) -> None:
     assert (told["status"], told["nextPartNumber"], told["uploadedBytes"]) == ("UPLOADING", 2, 20 * MIB)
     assert told["remainingBytes"] == 10 * MIB and told["expiresAt"] > untouched
     assert [each["bytes"] for each in told["uploadedParts"]] == [10 * MIB] * 2
+    assert session.complete()[1]["missingParts"] == [2]
+
+
+def test_all_that_is_missing_is_told(begin: Callable[..., Session]) -> None:
+    """While parts have the size that was agreed on; of others nobody knows how many there will be."""
+    session = begin(totalSize=1050, partSize=100)
+    assert session.complete()[1]["missingParts"] == list(range(1, 12))
+    session.put(11, b"x" * 50)
+    session.put(2, b"x" * 100)
+    assert session.complete()[1]["missingParts"] == [1, *range(3, 11)]
+    session.put(1, b"x" * 70)
+    assert session.complete()[1]["missingParts"] == list(range(3, 11))
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_status_of_a_complete_one(begin: Callable[..., Session], announced: bool) -> None:
+    session = begin(**({"totalSize": 20} if announced else {}))
+    session.put(1, b"x" * 20)
+    id = session.complete()[1]["fileId"]
+    told = session.status()[1]
+    assert (told["status"], told["fileId"], told["uploadedBytes"], told["totalSize"]) == ("COMPLETED", id, 20, 20)
+    assert (told["remainingBytes"], told["nextPartNumber"], told["uploadedParts"]) == (None, None, [])
 
 
 def test_what_is_missing_or_wrong(begin: Callable[..., Session]) -> None:
@@ -221,7 +243,7 @@ def test_beginning_is_refused(api: Api, folder: str) -> None:
         got, answer = api.post("/files/multipart/initiate", json={"folderId": id, **body})
         assert (got, answer["error"]) == (status, code), body
         if code.startswith("DUPLICATE"):
-            assert answer["existingFile"]["id"] == taken
+            assert (answer["existingFile"]["id"], answer["availableActions"]) == (taken, ["OVERWRITE", "RENAME"])
     assert api.post("/files/multipart/initiate", json={"fileName": "x"}, user="viewer")[0] == 403
 
 
@@ -233,6 +255,7 @@ def test_strategies_are_looked_at_again(api: Api, folder: str, begin: Callable[.
     id = one.complete()[1]["fileId"]
     status, answer = two.complete()
     assert (status, answer["error"], answer["existingFile"]["id"]) == (409, "DUPLICATE_FILE_EXISTS", id)
+    assert answer["availableActions"] == ["OVERWRITE", "RENAME"]
     assert two.status()[1]["uploadedBytes"] == 1
     assert three.complete()[1]["name"] == "same (1)"
     assert two.complete(fileName="other")[1]["name"] == "other"

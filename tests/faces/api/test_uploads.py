@@ -131,13 +131,15 @@ def test_strategies(api: Api, folder: str) -> None:
     file_id = sent(api, b"first", folderId=id, fileName="a.txt")[1]["fileId"]
     status, answer = sent(api, b"other", folderId=id, fileName="a.txt")
     assert (status, answer["error"], answer["existingFile"]["id"]) == (409, "DUPLICATE_FILE_EXISTS", file_id)
+    assert answer["availableActions"] == ["OVERWRITE", "RENAME"]
     status, answer = sent(api, b"second", folderId=id, fileName="a.txt", conflictStrategy="RENAME")
     assert (status, answer["name"]) == (200, "a (1).txt") and answer["fileId"] != file_id
     status, answer = sent(api, b"third", folderId=id, fileName="a.txt", conflictStrategy="OVERWRITE")
     assert (status, answer["fileId"]) == (200, file_id)
     assert (api.read(f"{folder}/a.txt"), api.read(f"{folder}/a (1).txt")) == (b"third", b"second")
     api.make_folder(f"{folder}/b")
-    assert sent(api, b"", folderId=id, fileName="b")[1]["error"] == "DUPLICATE_FOLDER_EXISTS"
+    answer = sent(api, b"", folderId=id, fileName="b")[1]
+    assert (answer["error"], answer["availableActions"]) == ("DUPLICATE_FOLDER_EXISTS", ["RENAME"])
     assert sent(api, b"", folderId=id, fileName="b", conflictStrategy="OVERWRITE")[0] == 409
 
 
