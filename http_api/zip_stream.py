@@ -6,6 +6,7 @@ that the archive of a drive may have. Here they go to a file without a name, as 
 
 from __future__ import annotations
 
+import itertools
 import struct
 import tempfile
 import time
@@ -13,7 +14,6 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from vfs.errors import InvalidRequest
 from vfs.model import BLOCK_SIZE, PIECE_SIZE
 from vfs.operations.archiving import Member
 
@@ -22,7 +22,9 @@ _AT_ONCE = 4 * BLOCK_SIZE  # bytes that are sent together: a thousand small file
 _FULL = 0xFFFFFFFF  # "see the ZIP64 field" (§4.4.8)
 _LARGE = 0xFF000000  # from this size on ZIP64 is said before the end is known: deflate adds a little to what it stores
 _MANY = 0xFFFF  # entries (§4.4.21)
-_LONGEST_NAME = 0xFFFF  # bytes
+_LONGEST_NAME = 0xFFFF  # bytes (§4.4.10)
+_NOTE = "left out"  # the file that tells what is not in the archive
+_TOLD = 1000  # lines of it
 _STORED, _DEFLATED = 0, 8
 _UTF8, _SIZES_FOLLOW = 0x0800, 0x0008  # flags (§4.4.4)
 _PLAIN_ZIP, _ZIP64 = 20, 45  # versions (§4.4.3)
@@ -84,7 +86,8 @@ def _dos_time(seconds: int) -> tuple[int, int]:
 
 def archive(members: Iterable[Member]) -> Iterator[bytes]:
     """Its bytes, in pieces of 256 KiB to some more than 1 MiB. Raises what the members raise: then it has no end, and
-    nobody takes it for whole."""
+    nobody takes it for whole. What has a path that no archive can hold is left out, and a text beside the folder tells
+    of it."""
     waiting: list[bytes] = []
     size = 0
     for piece in bytes_of(members):
@@ -98,11 +101,11 @@ def archive(members: Iterable[Member]) -> Iterator[bytes]:
 
 def bytes_of(members: Iterable[Member], at: int = 0) -> Iterator[bytes]:
     """The same, each as it is made. `at`: bytes that stand before it."""
-    count = 0
+    count, left_out = 0, _LeftOut()
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as directory:
-        for member in members:
-            item = _item(member, at)
-            for piece in _packed(member, item):
+        for item, pieces in itertools.chain(_items(members, left_out), left_out.note()):
+            item.at = at
+            for piece in _packed(item, pieces):
                 at += len(piece)
                 yield piece
             directory.write(item.listed())
@@ -114,27 +117,64 @@ def bytes_of(members: Iterable[Member], at: int = 0) -> Iterator[bytes]:
         yield _end(count, length, at)
 
 
-def _item(member: Member, at: int) -> _Item:
-    """Raises InvalidRequest for a path that no archive can hold."""
+class _LeftOut:
+    """What is not in the archive."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._lines: list[str] = []
+        self._taken: set[str] = set()  # names beside which the note will stand, and that are like its own
+
+    def meet(self, member: Member) -> None:
+        top = member.path[0].casefold()
+        if top.startswith(_NOTE):
+            self._taken.add(top)
+
+    def add(self, member: Member) -> None:
+        self._count += 1
+        if self._count <= _TOLD:
+            self._lines.append(f"{member.entry.uuid}  …/{member.path[-1]}")
+
+    def note(self) -> Iterator[tuple[_Item, Iterable[bytes]]]:
+        """Nothing where nothing was left out."""
+        if not self._count:
+            return
+        further = (f"{_NOTE} {number}.txt" for number in itertools.count(1))
+        name = next(each for each in itertools.chain([f"{_NOTE}.txt"], further) if each not in self._taken)
+        head = f"Left out of this archive, since their paths are longer than {_LONGEST_NAME} bytes: {self._count}"
+        more = ["…"] if self._count > _TOLD else []
+        text = "\n".join((head, "", *self._lines, *more, "")).encode()
+        yield _Item(name.encode(), int(time.time()), _FILE_MODE, 0, _DEFLATED, _UTF8 | _SIZES_FOLLOW), (text,)
+
+
+def _items(members: Iterable[Member], left_out: _LeftOut) -> Iterator[tuple[_Item, Iterable[bytes]]]:
+    for member in members:
+        item = _item(member)
+        if len(item.name) > _LONGEST_NAME:
+            left_out.add(member)
+            continue
+        left_out.meet(member)
+        yield item, () if member.entry.is_folder else member.pieces()
+
+
+def _item(member: Member) -> _Item:
     entry = member.entry
     # Some readers take "\" for "/", and would unpack "..\..\name" outside of where they were told to.
     name = "/".join(member.path).replace("\\", "%5C").encode() + (b"/" if entry.is_folder else b"")
-    if len(name) > _LONGEST_NAME:
-        raise InvalidRequest("a path is too long for an archive")
     mtime = entry.mtime_ns // 1_000_000_000
     if entry.is_folder:
-        return _Item(name, mtime, _FOLDER_MODE, at, _STORED, _UTF8)
-    return _Item(name, mtime, _FILE_MODE, at, _DEFLATED, _UTF8 | _SIZES_FOLLOW, entry.size >= _LARGE)
+        return _Item(name, mtime, _FOLDER_MODE, 0, _STORED, _UTF8)
+    return _Item(name, mtime, _FILE_MODE, 0, _DEFLATED, _UTF8 | _SIZES_FOLLOW, entry.size >= _LARGE)
 
 
-def _packed(member: Member, item: _Item) -> Iterator[bytes]:
-    """A member's bytes. Contents are not made smaller, since that costs more than most networks; yet they are in the
+def _packed(item: _Item, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """An entry's bytes. Contents are not made smaller, since that costs more than most networks; yet they are in the
     frame of deflate, the only one by which a reader that cannot seek finds their end."""
     yield item.head()
     if item.method == _STORED:
         return
     deflate = zlib.compressobj(0, wbits=-zlib.MAX_WBITS)
-    for piece in member.pieces():
+    for piece in pieces:
         item.crc = zlib.crc32(piece, item.crc)
         item.size += len(piece)
         packed = deflate.compress(piece)

@@ -211,6 +211,20 @@ def test_more_than_65535_entries() -> None:
         assert len(archive.namelist()) == 66_000
 
 
+def test_paths_that_no_archive_can_hold() -> None:
+    """They are left out, and told, and the rest is there."""
+    long = "x" * 0xFFFF
+    members = [
+        *(Made("left out.txt", 1, iter((b"a",))), Made(long, 1, iter((b"b",)))),
+        *(Made("y" + long, 1, iter((b"c",))), Made(long, 0, iter(()), Kind.FOLDER)),
+    ]
+    archive = opened(b"".join(zip_stream.archive(members)))
+    assert archive.namelist() == ["left out.txt", long, "left out 1.txt"]
+    assert (archive.read("left out.txt"), archive.read(long)) == (b"a", b"b")
+    told = archive.read("left out 1.txt").decode()
+    assert "longer than 65535 bytes: 2\n" in told and f"u  …/y{long}\n" in told and f"u  …/{long}\n" in told
+
+
 def test_many_entries_take_little_memory() -> None:
     tracemalloc.start()
     peak = 0
