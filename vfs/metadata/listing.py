@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from vfs.metadata.entries import COLUMNS, entry_of
+from vfs.metadata.lists import listed
 from vfs.model import Entry, StoreStatus
 
 if TYPE_CHECKING:
@@ -128,8 +129,9 @@ class Listing:
         """Folders are hidden by grants, of which there are few."""
         if not hidden:
             return ""
-        values |= {f"h{n}": id for n, id in enumerate(hidden)}
-        return f" AND e.id NOT IN ({', '.join(f':h{n}' for n in range(len(hidden)))})"
+        marks, more = listed(sorted(hidden), "h")
+        values |= more
+        return f" AND e.id NOT IN ({marks})"
 
     def count_below(self, folder_id: int) -> int:
         """Files and folders that are reachable from a folder, whatever its own state."""
