@@ -1,8 +1,9 @@
 """Which variants of its parametrized tests a run takes: all, or with KELP_TEST_SHARE=N every N-th (`make test`).
 
-A variant is one set of parameters. Embedded only the tests whose variants take seconds each are thinned; on other
-engines all are, since each variant runs embedded. The choice is always the same, at least one variant of each test is
-taken but of one that takes a minute, and what was left out is counted as deselected. `make test-all` takes everything.
+A variant is one set of parameters. Embedded only the tests whose variants cost most are thinned; on other engines all
+are, since each variant runs embedded. The choice is always the same, at least one variant of each test is taken but of
+a few that cost what a hundred others do, and what was left out is counted as deselected. `make test-all` takes
+everything.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ SHARE = int(os.environ.get("KELP_TEST_SHARE") or 1)
 _COSTLY = tuple(
     f"tests/{name}.py"
     for name in (
-        *("crash/test_chosen_instants", "faces/test_doctor", "faces/test_dump_and_move", "faces/test_metrics"),
+        *("crash/test_chosen_instants", "faces/api/test_races", "faces/api/test_rights", "faces/test_doctor"),
+        *("faces/test_dump_and_move", "faces/test_metrics"),
         *("faces/test_replay", "faces/test_stopping", "outages/test_nas_outages", "rooms/core/test_repairing"),
         *("rooms/core/test_scrubbing", "rooms/mirror/test_adopting", "rooms/mirror/test_kills"),
         *("rooms/mirror/test_only_copies", "rooms/mirror/test_recovering", "rooms/mirror/test_worker"),
@@ -30,7 +32,10 @@ _COSTLY = tuple(
     )
 )
 
-_ALONE = ("tests/faces/test_bench.py::test_the_production_bench_runs_in_all_its_parts",)  # takes a minute
+_ALONE = (
+    "tests/faces/test_bench.py::test_the_production_bench_runs_in_all_its_parts",  # takes a minute
+    "tests/faces/api/test_archives.py::test_more_than_65535_entries",
+)
 
 
 def left_out(items: Sequence[pytest.Item], share: int = SHARE) -> set[pytest.Item]:
