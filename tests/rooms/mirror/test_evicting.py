@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -374,3 +375,14 @@ def test_what_is_evicted_can_be_changed_in_every_way(drive: MirrorDrive) -> None
     assert drive.versions("b") == [body("b")]
     assert drive.read("moved") == body("c") and drive.read("d") == body("d")
     drive.check_mirrored()
+
+
+def test_a_busy_machine_is_no_reason_to_look_rarely(drive: MirrorDrive) -> None:
+    """Adding up took long, for a few objects: what it waited for was its turn."""
+    fill(drive, *"abcdefghi")
+    cache_limits.refresh(drive.kelp)
+    noted = cache_limits.known(drive.kelp)
+    assert noted is not None
+    drive.pass_time(2)
+    assert cache_limits.is_due(drive.kelp, replace(noted, took=9.0))
+    assert not cache_limits.is_due(drive.kelp, replace(noted, took=9.0, objects=10_000_000))
