@@ -58,7 +58,8 @@ ON_PRODUCTION := tests/contracts tests/rooms/core tests/rooms/mirror tests/rooms
 NOT_ON_PRODUCTION := $(addprefix --ignore=tests/faces/test_,bad_input.py bad_values.py bench.py behind_nginx.py \
 	connect.py doctor.py dump_and_move.py forwarded.py fresh_clone.py full_disk.py fuzz.py known_failures.py \
 	lock_bounds.py log_ins.py memory.py metrics.py old_tree.py real_tree.py recording.py replay.py replay_player.py \
-	small_cache.py smuggling.py stopping.py syncs.py xml_memory.py)
+	small_cache.py smuggling.py stopping.py syncs.py xml_memory.py) \
+	$(addprefix --ignore=tests/faces/api/test_,openapi.py schema.py)
 
 # Of tests whose variants cost seconds each every third variant, and of all on the production engines every sixth
 # (tests/sampling.py): CI has 30 minutes on 2 cores.

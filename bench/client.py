@@ -60,14 +60,14 @@ class Connection:
         self._socket.sendall(message)
         self._receive(message, wanted, close=False)
 
-    def upload(self, path: str, file: Path) -> None:
+    def upload(self, path: str, file: Path, **fields: str) -> None:
         """PUT a file of any size; its bytes go to the socket within the kernel."""
         with file.open("rb") as source:
             size = os.fstat(source.fileno()).st_size
-            message = request("PUT", path, Content_Length=str(size))
+            message = request("PUT", path, Content_Length=str(size), **fields)
             self._socket.sendall(message)
             self._socket.sendfile(source)
-        self._receive(message, (201, 204))
+        self._receive(message, (200, 201, 204))
 
     def download(self, path: str, take: Callable[[memoryview], object] | None = None) -> int:
         """GET a file of any size; bytes of the body. `take` is called with each piece.

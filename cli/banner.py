@@ -166,6 +166,7 @@ def _facts(settings: Settings, address: Address, login: Login) -> list[tuple[str
     if settings.queue.url:
         facts.append(("jobs", "`kelp worker` carries changes to the NAS; none is carried while none runs"))
     facts.append(("connect", f"{address.steps_url} has the steps for each client, and files to download"))
+    facts.append(("programs", f"{address.steps_url.removesuffix('/connect')}/api/docs has all that they can do"))
     if is_loopback(settings.server.host):
         facts.append(("reach", "this machine only; --host 0.0.0.0 with TLS opens it to others"))
     return facts

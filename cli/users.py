@@ -62,6 +62,16 @@ def passwd(kelp: Kelp, name: str, password_stdin: bool) -> None:
     say(f"changed the password of {name}")
 
 
+@user.command("role")
+@click.argument("name")
+@click.argument("role", type=click.Choice([role.value for role in Role]))
+@on_drive
+def role(kelp: Kelp, name: str, role: str) -> None:
+    """Give NAME another role; the last admin stays one."""
+    access.set_role(kelp, name, Role(role))
+    say(f"{name} is {role} now")
+
+
 @user.command("remove")
 @click.argument("name")
 @on_drive

@@ -1,7 +1,8 @@
 """The WSGI application: our layers around WsgiDAV. It knows nothing of the server.
 
-catch-all and trace id → authentication → KelpProvider | FrontProvider, for the methods that clients repeat directly
-and for the others by WsgiDAV, whose routing costs as much as a small GET (200 µs → 110 µs without it).
+trace id → the door (some addresses may not come) → catch-all → authentication → KelpProvider | FrontProvider, for the
+methods that clients repeat directly and for the others by WsgiDAV, whose routing costs as much as a small GET (200 µs →
+110 µs without it).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from wsgidav.dav_error import DAVError
 from wsgidav.request_resolver import RequestResolver
 from wsgidav.wsgidav_app import WsgiDAVApp
 
-from dav_provider import connect
+from dav_provider import connect, door
 from dav_provider.caller import admit
 from dav_provider.counted import Counted
 from dav_provider.errors import answer_for, status_of
@@ -22,9 +23,20 @@ from dav_provider.forwarding import Front
 from dav_provider.front import FrontProvider
 from dav_provider.health import HEALTHY, READY, Health
 from dav_provider.metrics_page import METRICS, MetricsPage
-from dav_provider.paths import MOUNT, MOUNT_HREF
+from dav_provider.paths import MOUNT, MOUNT_HREF, origin_form
 from dav_provider.provider import ALLOW, REQUEST_KEY, START_KEY, KelpProvider
-from dav_provider.request import Answer, Environ, Headers, Request, StartResponse, WsgiApp, close, send, text_answer
+from dav_provider.request import (
+    Answer,
+    Environ,
+    Headers,
+    Request,
+    StartResponse,
+    WsgiApp,
+    hosts_of,
+    peer_of,
+    send,
+    text_answer,
+)
 from vfs import trace
 from vfs.core import Kelp
 from vfs.counts import Counting
@@ -32,9 +44,12 @@ from vfs.errors import KelpError
 from vfs.operations import reading
 from vfs.operations.onlookers import Onlookers
 from vfs.settings import Settings
+from vfs.web.contents import close
 
 _log = logging.getLogger(__name__)
 _MOUNT_PATH = MOUNT_HREF.rstrip("/")
+_API, _PEER, _HOSTS = "/api/", "kelp.peer", "kelp.hosts"
+_FOR_ALL = frozenset((HEALTHY, READY))  # whatever watches the server may ask from anywhere
 _DIRECT = frozenset(("OPTIONS", "GET", "HEAD", "PUT", "PROPFIND", "LOCK", "UNLOCK", "COPY", "MOVE"))
 
 
@@ -44,11 +59,12 @@ def check_settings(settings: Settings) -> None:
     Onlookers(settings.telemetry)
 
 
-def make_app(kelp: Kelp, counting: Counting | None = None) -> WsgiApp:
+def make_app(kelp: Kelp, counting: Counting | None = None, api: WsgiApp | None = None) -> WsgiApp:
     """The drive at `/dav/`, a small folder above it for clients that probe `/`, `/connect`, and what monitors ask.
 
-    `counting`: what the processes that share a port count together. Raises ConfigurationError for wrong settings of
-    what is in front of it, or of who may look at it.
+    `counting`: what the processes that share a port count together. `api`: who answers below `/api/`; it gets the
+    client of the connection as `kelp.peer`, and for an `Origin` to be compared `kelp.hosts`. Raises ConfigurationError
+    for wrong settings of what is in front of it, or of who may look at it.
     """
     in_front = Front.of(kelp.settings.server)
     drive, front = KelpProvider(kelp), FrontProvider(kelp)
@@ -57,10 +73,21 @@ def make_app(kelp: Kelp, counting: Counting | None = None) -> WsgiApp:
 
     def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method: str = environ["REQUEST_METHOD"]
-        tells = about_us.get((environ.get("REQUEST_URI") or environ["PATH_INFO"]).partition("?")[0])
+        path = origin_form(environ.get("REQUEST_URI") or environ["PATH_INFO"]).partition("?")[0]
+        tells = about_us.get(path)
+        if tells is not None and path in _FOR_ALL:
+            return send(tells(environ), method, start_response)
+        if api is not None and (environ["PATH_INFO"] + "/").startswith(_API):  # it has a door of its own
+            environ[_PEER] = peer_of(environ, in_front)
+            if "HTTP_ORIGIN" in environ:
+                environ[_HOSTS] = hosts_of(environ, in_front)
+            return api(environ, start_response)
+        counted = Counted(method)
+        refused = door.refusal(kelp, in_front, environ, counted)
+        if refused is not None:
+            return counted.whole(refused, start_response)
         if tells is not None:
             return send(tells(environ), method, start_response)
-        counted = Counted(method)
         try:
             request = Request(environ, counted.trace_id, in_front)
         except KelpError as error:  # a path that no entry can have

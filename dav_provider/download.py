@@ -8,15 +8,16 @@ from html import escape
 from dav_provider import conditions
 from dav_provider.live_properties import content_type, is_folder
 from dav_provider.paths import encode, href
-from dav_provider.request import Answer, Headers, Request, started
-from dav_provider.resources import locate_existing, tokens_on, validators
+from dav_provider.request import Answer, Headers, Request
+from dav_provider.resources import locate_existing, tokens_on
 from vfs.core import Kelp
 from vfs.errors import NotModified
-from vfs.model import PIECE_SIZE, ByteRange, Entry
+from vfs.model import ByteRange, Entry
 from vfs.operations import reading
+from vfs.web import contents
+from vfs.web.conditions import wanted_range
 
-# Files are other people's: a page among them must not run as part of this site, nor be guessed to be one.
-_HARMLESS: Headers = [("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", "sandbox")]
+_HARMLESS = (contents.NOSNIFF, contents.SANDBOX)
 
 
 def get(kelp: Kelp, request: Request) -> Answer:
@@ -26,34 +27,26 @@ def get(kelp: Kelp, request: Request) -> Answer:
     try:
         conditions.check_read(request, entry, tokens)
     except NotModified:
-        return Answer(304, validators(entry))
+        return Answer(304, contents.validators(entry))
     if entry.is_folder:
         return _folder_page(kelp, request, entry)
     if request.method == "HEAD":  # a Range is defined for GET only (RFC 9110 §14.2)
         return Answer(200, [*_headers(entry), ("Content-Length", str(entry.size))])
-    part = conditions.wanted_range(request, entry)
+    part = wanted_range(request.header, entry)
     return _content(kelp, request, entry, part)
 
 
 def _content(kelp: Kelp, request: Request, entry: Entry, part: ByteRange | None) -> Answer:
     reader = reading.open_content(kelp, request.caller, entry)
-    headers = _headers(entry)
-    if part is None:
-        headers.append(("Content-Length", str(entry.size)))
-    else:
-        headers.append(("Content-Length", str(part.stop - part.start)))
-        headers.append(("Content-Range", f"bytes {part.start}-{part.stop - 1}/{entry.size}"))
-    status = 200 if part is None else 206
-    size = entry.size if part is None else part.stop - part.start
-    pieces = iter(reader.chunks(part))
-    return Answer(status, headers, b"".join(pieces) if size <= PIECE_SIZE else started(pieces))
+    status, span = contents.span_of(entry, part)
+    return Answer(status, [*_headers(entry), *span], contents.body_of(reader.chunks(part), entry, part))
 
 
 def _headers(entry: Entry) -> Headers:
     return [
         ("Content-Type", content_type(entry)),
         ("Accept-Ranges", "bytes"),
-        *validators(entry),
+        *contents.validators(entry),
         *_HARMLESS,
     ]
 
@@ -66,7 +59,7 @@ def _folder_page(kelp: Kelp, request: Request, entry: Entry) -> Answer:
         slash = "/" if is_folder(row) else ""
         lines.append(f'<li><a href="{escape(base + encode(row.name))}{slash}">{escape(row.name)}{slash}</a>')
     page = _page("/".join(("", *request.path)), lines)
-    return Answer(200, [("Content-Type", "text/html; charset=utf-8"), *validators(entry), *_HARMLESS], page)
+    return Answer(200, [("Content-Type", "text/html; charset=utf-8"), *contents.validators(entry), *_HARMLESS], page)
 
 
 def _page(title: str, lines: Iterable[str]) -> bytes:

@@ -28,7 +28,17 @@ STATUS: dict[type[KelpError], int] = {
     errors.NotEmpty: 409,
     errors.CircularMove: 403,  # RFC 4918 §9.8.5, §9.9.4
     errors.InTrash: 404,
-    errors.StillSyncing: 503,  # never raised for a drive's caller (R19)
+    errors.Deleted: 404,
+    errors.SessionNotFound: 404,
+    errors.InUse: 503,  # this and the next six are never raised for a drive's caller (R19)
+    errors.StillSyncing: 503,
+    errors.ChildrenSyncing: 503,
+    errors.FolderFailed: 503,
+    errors.SessionExpired: 503,
+    errors.SessionCompleted: 503,
+    errors.PartsIncomplete: 503,
+    errors.AddressDenied: 403,
+    errors.LocksOut: 409,
     errors.Locked: 423,
     errors.LockTokenMismatch: 409,
     errors.Forbidden: 403,

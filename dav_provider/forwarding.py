@@ -11,16 +11,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from dav_provider.paths import host_name
+from vfs.addresses import Ip, Network, parse_address, plain
 from vfs.errors import ConfigurationError
 from vfs.settings import Server
 
-Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _X_FIELDS = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT")
 _NODE = re.compile(r"\[([^\]]*)\](?::[0-9]{1,5})?|([^:]*):[0-9]{1,5}|([^\[\]]+)")
 _LONGEST_HOP = 80  # characters; what is kept in memory was written by others
@@ -187,23 +184,11 @@ def _node(text: str) -> Ip | None:
     return parse_address(match[1] or match[2] or match[3] or "") if match else None
 
 
-def parse_address(text: str) -> Ip | None:
-    """IPv4 that was mapped into IPv6 is IPv4; the zone of a link-local address is dropped."""
+def _network(entry: str) -> Network:
     try:
-        ip = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(ip, "ipv4_mapped", None) or ip
-
-
-def _network(entry: str) -> _Network:
-    try:
-        network = ipaddress.ip_network(entry)
+        network = plain(ipaddress.ip_network(entry))
     except ValueError as error:
         raise ConfigurationError(f"wrong value for server.trusted_proxies: {entry!r} ({error})") from error
-    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
-        inner = network.network_address.ipv4_mapped
-        network = ipaddress.ip_network(f"{inner}/{network.prefixlen - 96}")
     if not network.prefixlen:
         raise ConfigurationError(f"wrong value for server.trusted_proxies: {entry!r} would trust everybody")
     return network

@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 from dav_provider.http_body import Body, ChunkedBody, SizedBody
 from dav_provider.http_fields import Head
 from dav_provider.http_streams import BodyStream, LostError, Wire
+from dav_provider.paths import origin_form
 from dav_provider.request import Environ, Headers, WsgiApp
 
 _log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Exchange:
     def run(self, app: WsgiApp, environ: Environ) -> bool:
         """Serve it; `environ` holds what is the same for all requests of the connection. True: another may follow."""
         head = self._head
-        path = head.target.partition("?")
+        path = origin_form(head.target).partition("?")
         environ = {
             **environ,
             **head.fields,

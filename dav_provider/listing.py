@@ -24,12 +24,13 @@ from dav_provider.live_properties import (
 )
 from dav_provider.paths import encode, href
 from dav_provider.quirks import quota_left_out
-from dav_provider.request import Answer, Request, close
+from dav_provider.request import Answer, Request
 from dav_provider.resources import locate_existing, tokens_on
 from vfs.core import Kelp
 from vfs.errors import InvalidRequest
 from vfs.model import Entry, Found, Level, Row
 from vfs.operations import reading, sync_states
+from vfs.web.contents import close
 
 _PIECE = 64 * 1024  # characters of XML gathered before they are encoded and sent
 _LARGEST_WHOLE = 1024 * 1024  # bytes; a longer answer goes out in chunks while it is made (R3)
@@ -91,7 +92,7 @@ class Listings:
             depth = "0"
         if depth not in ("0", "1"):
             return finite_depth_only()
-        key = (request.caller.user_id, request.caller.role, request.path, depth, wanted)
+        key = (request.caller.rights, request.path, depth, wanted)
         body = self._cache.find(kelp, request.caller, key, entry.id)
         if body is not None:
             return Answer(207, [("Content-Type", xmlio.XML_TYPE)], body)

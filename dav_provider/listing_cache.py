@@ -13,10 +13,10 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
-from dav_provider.request import close
 from vfs.core import Kelp
 from vfs.model import Caller
 from vfs.operations import reading
+from vfs.web.contents import close
 
 _MOST_BYTES = 24 * 1024 * 1024  # of all bodies, per process
 _LARGEST = 8 * 1024 * 1024  # bytes of one body: some 16,000 entries

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
-from dav_provider.conditions import etag_of
-from dav_provider.dates import NANOSECONDS, http_date, iso_date
 from dav_provider.paths import MOUNT, Segments, href
 from dav_provider.xmlio import DAV, escape
 from vfs.model import DavLock, Entry, Kind, Row, Scope
 from vfs.operations.sync_states import SyncState
+from vfs.web.conditions import etag_of
+from vfs.web.dates import NANOSECONDS, http_date, iso_date
 
 Node: TypeAlias = Entry | Row
 

@@ -11,7 +11,6 @@ from dav_provider.request import Answer, Request, text_answer
 from vfs import metrics
 from vfs.core import Kelp
 from vfs.counts import Counting
-from vfs.model import Role
 from vfs.operations.measuring import Page
 from vfs.operations.onlookers import Onlookers
 
@@ -36,6 +35,6 @@ class MetricsPage:
         if self._onlookers.include(request.client_address):
             return None
         refused = admit(self._kelp, request)
-        if refused is None and request.caller.role != Role.ADMIN:
+        if refused is None and not request.caller.administers:
             return text_answer(403, "Only administrators may see this.")
         return refused

@@ -41,6 +41,11 @@ def parse_target(target: str) -> Segments:
     return decode_path(path.partition("?")[0])
 
 
+def origin_form(target: str) -> str:
+    """A request target that may be an absolute URL (RFC 9112 §3.2.2) as path and query, nothing decoded."""
+    return target if target.startswith("/") else _split(target)[1]
+
+
 def parse_destination(header: str, hosts: frozenset[str]) -> Segments:
     """Segments of a Destination header (RFC 4918 §10.3), which may be a URL or a path.
 
@@ -100,7 +105,8 @@ def href(segments: Segments, *, folder: bool) -> str:
 def _split(url: str) -> tuple[str | None, str]:
     """Authority (None when it is only a path) and path with whatever follows it, nothing decoded."""
     if match := _AUTHORITY.match(url):
-        return match[1], url[match.end() :] or "/"
+        rest = url[match.end() :]
+        return match[1], rest if rest.startswith("/") else "/" + rest
     return None, url
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dav_provider import conditions, xmlio
-from dav_provider.dates import parse_time_ns
 from dav_provider.listing import multistatus
 from dav_provider.live_properties import LIVE, WIN_CREATED, WIN_MODIFIED
 from dav_provider.paths import href
@@ -16,6 +15,7 @@ from dav_provider.resources import locate_existing, tokens_on
 from vfs.core import Kelp
 from vfs.errors import InvalidRequest
 from vfs.operations import properties
+from vfs.web.dates import parse_time_ns
 
 # Names under which clients set the modification time: WinSCP, rclone, Windows.
 _MODIFIED = frozenset({"{DAV:}getlastmodified", "{DAV:}lastmodified", WIN_MODIFIED})

@@ -18,7 +18,8 @@ from typing import Any
 from dav_provider.http_body import PIECE_SIZE, Body
 from dav_provider.paths import MOUNT
 from dav_provider.recorded_exchange import Exchange, Session
-from dav_provider.request import Environ, Headers, StartResponse, WsgiApp, close
+from dav_provider.request import Environ, Headers, StartResponse, WsgiApp
+from vfs.web.contents import close
 
 _log = logging.getLogger(__name__)
 

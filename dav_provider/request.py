@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
@@ -15,7 +14,8 @@ from dav_provider.http_body import Body, SizedBody
 from dav_provider.if_header import IfHeader, parse_if
 from dav_provider.paths import Segments, host_name, parse_target
 from vfs.errors import InvalidRequest
-from vfs.model import Caller
+from vfs.model import Caller, Peer
+from vfs.web.contents import close
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
@@ -63,6 +63,10 @@ class Request:
         """Whether the client is on this machine, so that its password crosses no network."""
         return self._origin.local if self._origin is not None else is_loopback(self.remote_address)
 
+    @property
+    def peer(self) -> Peer:
+        return Peer(self.remote_address, self.secure, self.local, self.client_address is not None)
+
     def header(self, name: str) -> str | None:
         """A header's value, one character per byte as WSGI gives it; None when it was not sent."""
         return self._environ.get("HTTP_" + name.upper().replace("-", "_"))
@@ -100,12 +104,32 @@ class Request:
     @property
     def hosts(self) -> frozenset[str]:
         """The names this server was asked by: Host, what trusted proxies were asked by, and its public one (R16)."""
-        names = {host_name(self.header("Host") or "")}
-        if self._front is not None:
-            names.add(self._front.public_host)
-        if self._origin is not None:
-            names |= self._origin.hosts
-        return frozenset(filter(None, names))
+        return _hosts(self._environ, self._front, self._origin)
+
+
+def peer_of(environ: Environ, front: Front | None) -> Peer:
+    """The client of a request that is not ours to answer, or not yet looked at."""
+    origin = front.origin(environ) if front is not None else None
+    secure = environ.get("wsgi.url_scheme") == "https"
+    address: str = environ.get("REMOTE_ADDR", "")
+    if front is None or origin is None:
+        return Peer(address, secure, is_loopback(address), not is_forwarded(environ))
+    known = origin.local or not front.trusts(origin.address)
+    return Peer(origin.address, secure if origin.secure is None else origin.secure, origin.local, known)
+
+
+def hosts_of(environ: Environ, front: Front | None) -> frozenset[str]:
+    """`Request.hosts` of a request that is not ours to answer."""
+    return _hosts(environ, front, front.origin(environ) if front is not None else None)
+
+
+def _hosts(environ: Mapping[str, Any], front: Front | None, origin: Origin | None) -> frozenset[str]:
+    names = {host_name(environ.get("HTTP_HOST", ""))}
+    if front is not None:
+        names.add(front.public_host)
+    if origin is not None:
+        names |= origin.hosts
+    return frozenset(filter(None, names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,40 +161,3 @@ def send(answer: Answer, method: str, start_response: StartResponse, trace_id: s
         close(answer.body)
         return [b""]
     return [answer.body] if isinstance(answer.body, bytes) else answer.body
-
-
-def started(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same pieces, the first already made: its errors come now, while there is still a status to choose."""
-    first = next(pieces, None)
-
-    def resumed() -> Iterator[bytes]:
-        try:
-            if first is not None:
-                yield first
-            yield from pieces
-        finally:
-            close(pieces)
-
-    return _Closing(resumed(), pieces)
-
-
-class _Closing(Iterator[bytes]):
-    """A generator that was never begun skips its `finally`; this closes the source in every case."""
-
-    def __init__(self, pieces: Iterator[bytes], source: object) -> None:
-        self._pieces, self._source = pieces, source
-
-    def __next__(self) -> bytes:
-        return next(self._pieces)
-
-    def close(self) -> None:
-        close(self._source)
-        close(self._pieces)
-
-
-def close(body: object) -> None:
-    """Close what can be closed, so that a reader's lease or a cursor is given back at once."""
-    closing = getattr(body, "close", None)
-    if closing is not None:
-        with contextlib.suppress(Exception):
-            closing()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dav_provider.conditions import etag_of
-from dav_provider.dates import http_date, parse_time_ns
 from dav_provider.paths import MOUNT
 from dav_provider.request import Headers, Request
 from vfs.core import Kelp
 from vfs.errors import NotFound, ParentNotFound
 from vfs.model import Entry, Found, Place
 from vfs.operations import reading
+from vfs.web.dates import parse_time_ns
 
 
 def locate(kelp: Kelp, request: Request) -> Found:
@@ -30,6 +29,8 @@ def locate_existing(kelp: Kelp, request: Request) -> tuple[Found, Entry]:
 def place_of(found: Found) -> Place:
     """Where the last name of a path is or would be. Raises ParentNotFound when a folder on the way is missing."""
     place = found.place
+    if place is None and found.entry is not None and not found.entry.is_root:
+        return found.entry.place  # in a folder that the caller may not see: the core knows what that allows
     if place is None:
         raise ParentNotFound("the folder that should hold it does not exist")
     return place
@@ -38,13 +39,6 @@ def place_of(found: Found) -> Place:
 def tokens_on(kelp: Kelp, request: Request, found: Found) -> frozenset[str]:
     """Tokens of the locks that cover a resource, looked up only when the request has an `If` to hold against them."""
     return reading.entry_tokens(kelp, found) if request.if_header is not None else frozenset()
-
-
-def validators(entry: Entry) -> Headers:
-    """ETag and Last-Modified (R7, R8); only the date for a folder."""
-    etag = etag_of(entry.content_id)
-    date = ("Last-Modified", http_date(entry.shown_mtime))
-    return [("ETag", etag), date] if etag else [date]
 
 
 def client_mtime(request: Request) -> tuple[int | None, Headers]:

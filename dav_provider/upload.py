@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from dav_provider import conditions
 from dav_provider.http_body import PIECE_SIZE, Body
 from dav_provider.request import Answer, Request
-from dav_provider.resources import client_mtime, locate, place_of, validators
+from dav_provider.resources import client_mtime, locate, place_of
 from vfs.core import Kelp
 from vfs.errors import InvalidRequest, UploadIncomplete, WrongKind
 from vfs.model import Expected
 from vfs.operations import writing
+from vfs.web.contents import validators
 
 _CHECKSUM = re.compile(r"(SHA1|MD5):(\S*)", re.IGNORECASE)
 _LENGTH = re.compile(r"[0-9]{1,18}")

@@ -37,6 +37,7 @@ from vfs.operations import (
     session_expiry,
     stuck,
     telling,
+    tokens,
 )
 from vfs.settings import Settings
 
@@ -118,6 +119,7 @@ BATCHES: tuple[Batch, ...] = (
     Batch("history", "rows of history dropped", Group.SLOW, _HOUR, history.forget_history, frees=True),
     Batch("events", "rows of finished changes dropped", Group.SLOW, _HOUR, history.forget_events, frees=True),
     Batch("upload-rows", "rows of ended uploads dropped", Group.SLOW, _HOUR, session_expiry.forget, frees=True),
+    Batch("tokens", "rows of ended tokens dropped", Group.SLOW, _HOUR, tokens.forget, frees=True),
     Batch("alerts", "rows of alerts dropped", Group.SLOW, _HOUR, history.forget_alerts, frees=True),
 )
 
@@ -193,7 +195,7 @@ class Rounds:
     def _guarded(self, batch: Batch) -> Done | None:
         """A loop never ends by an error. The same complaint is logged once, not every few seconds of an outage."""
         done, complaint = None, ""
-        with trace.under(trace.new_id("cleanup")):
+        with trace.round_of("cleanup", batch.name):
             try:
                 done = run(self._kelp, batch)
             except KelpError as error:

@@ -15,7 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from vfs import metrics
 from vfs.core import Kelp
 from vfs.counts import Counting
-from vfs.errors import ConfigurationError
+from vfs.errors import ConfigurationError, KelpError
+from vfs.model import Peer
+from vfs.operations import doorkeeping
 from vfs.operations.measuring import Page
 from vfs.operations.onlookers import Onlookers
 
@@ -30,7 +32,7 @@ def shown(kelp: Kelp, counting: Counting) -> Iterator[None]:
         yield
         return
     try:
-        server = _Server(port, Page(kelp, counting), Onlookers(kelp.settings.telemetry))
+        server = _Server(kelp, port, Page(kelp, counting), Onlookers(kelp.settings.telemetry))
     except OSError as error:
         raise ConfigurationError(f"cannot listen on telemetry.worker_port {port}: {error.strerror}") from error
     threading.Thread(target=server.serve_forever, name="numbers", daemon=True).start()
@@ -44,8 +46,8 @@ def shown(kelp: Kelp, counting: Counting) -> Iterator[None]:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, port: int, page: Page, onlookers: Onlookers) -> None:
-        self.page, self.onlookers = page, onlookers
+    def __init__(self, kelp: Kelp, port: int, page: Page, onlookers: Onlookers) -> None:
+        self.kelp, self.page, self.onlookers = kelp, page, onlookers
         super().__init__(("", port), _Handler)
 
     def server_bind(self) -> None:
@@ -59,12 +61,23 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _PATIENCE
 
     def do_GET(self) -> None:
-        if not self.server.onlookers.include(self.client_address[0]):
+        if self._is_denied():
+            self._answer(403, b"nobody may come from your network address\n", "text/plain")
+        elif not self.server.onlookers.include(self.client_address[0]):
             self._answer(403, b"telemetry.metrics_for does not name you\n", "text/plain")
         elif self.path.partition("?")[0] != "/metrics":
             self._answer(404, b"there is only /metrics here\n", "text/plain")
         else:
             self._answer(200, self.server.page.text(), metrics.CONTENT_TYPE)
+
+    def _is_denied(self) -> bool:
+        address = self.client_address[0]
+        forwarded = any(name.startswith(("forwarded", "x-forwarded-")) for name in map(str.lower, self.headers))
+        try:
+            doorkeeping.let_in(self.server.kelp, Peer(address, False, False, not forwarded), "worker")
+        except KelpError:
+            return True
+        return False
 
     def _answer(self, status: int, body: bytes, kind: str) -> None:
         self.send_response(status)

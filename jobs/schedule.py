@@ -66,7 +66,7 @@ class Schedule:
     def guarded(self, what: str, action: Callable[[], object], trace_id: str = "") -> None:
         """A loop never ends by an error: what failed is logged and tried again in the next round."""
         try:
-            with trace.under(trace_id or trace.new_id(what)):
+            with trace.under(trace_id) if trace_id else trace.round_of(what, what):
                 action()
         except KelpError as error:
             log.warning("%s: %s", what, error)

@@ -13,10 +13,12 @@ from tests.mirror_drive import Killed, MirrorDrive
 from tests.nasty_names import NASTY_NAMES
 from tests.services import elsewhere, postgresql
 from vfs import bootstrap
+from vfs.addresses import PolicyKind
 from vfs.errors import InvalidName
 from vfs.metadata import schema
 from vfs.model import PART_SIZE, Level, Role, Scope
-from vfs.operations import access, dumping, loading, locking, properties
+from vfs.operations import access, dumping, loading, locking, policies, properties
+from vfs.operations.policies import Author, NewRule
 from vfs.settings import Settings
 
 BIG = bytes(range(256)) * 4096 * 9 + b"the end"  # two parts, the second one short
@@ -59,11 +61,15 @@ def _people(drive: MirrorDrive) -> None:
     other = access.add_user(drive.kelp, "보고서", "correct horse", Role.VIEWER)
     gone = access.add_user(drive.kelp, "gone", "correct horse", Role.EDITOR)
     with drive.kelp.database.write() as tx:
-        group_id = tx.insert("INSERT INTO groups (name) VALUES (:name) RETURNING id", name="everybody")
+        group_id = tx.insert(
+            "INSERT INTO groups (name, name_key, uuid) VALUES (:name, :name, :name) RETURNING id", name="everybody"
+        )
         tx.run("INSERT INTO group_members (group_id, user_id) VALUES (:group, :user)", group=group_id, user=other.id)
-        tx.accounts.grant(drive.entry("younger").id, other.id, None, Level.WRITE)
-        tx.accounts.grant(drive.entry("younger").id, None, group_id, Level.READ)
+        tx.grants.put(drive.entry("younger").id, other.id, None, Level.WRITE, 0)
+        tx.grants.put(drive.entry("younger").id, None, group_id, Level.READ, 0)
         tx.accounts.delete(gone.id)  # the greatest number of a user is no row's any more
+    for name, kind, network in (("office", PolicyKind.WHITE, "192.0.2.0/24"), ("é", PolicyKind.BLACK, "2001:db8::/32")):
+        policies.create(drive.kelp, Author(drive.caller, force=True), name, kind, [NewRule(network, "note")])
     properties.patch(drive.kelp, drive.caller, drive.entry("big").id, [("{urn:x}colour", "<x:colour>é\n</x:colour>")])
     for place, infinite in (("locked, and new by that", False), ("younger", True)):
         locking.lock(

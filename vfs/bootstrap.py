@@ -17,9 +17,11 @@ from vfs.crypto.attempts import Attempts
 from vfs.crypto.passwords import Passwords
 from vfs.errors import ConfigurationError, NasDown, StoreUnavailable
 from vfs.escrow import Allowance, Ample, Escrow, Seen
+from vfs.gate import Gate
 from vfs.holds import Holds, News
 from vfs.metadata import taking, transfer
 from vfs.metadata.database import Database
+from vfs.operations import nas_settings
 from vfs.settings import Settings
 from vfs.storage import nas_marker
 from vfs.storage.folder import FolderObjectStore
@@ -28,9 +30,10 @@ from vfs.storage.nas_store import NasProperties, NasStore
 from vfs.storage.object_store import ObjectStore
 from vfs.storage.retrying import RetryingObjectStore
 from vfs.storage.s3 import S3ObjectStore
-from vfs.storage.s3_address import S3Address
+from vfs.storage.s3_address import S3Address, endpoint_of
 from vfs.storage.small_contents import SmallContents
 from vfs.storage.traced import TracedObjectStore
+from vfs.token_uses import TokenUses
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +67,7 @@ def build(
         undo.callback(database.close)
         if not unfinished:
             _require_whole(database)
+            settings = _with_what_was_set(settings, database)
         store = cache or _open_cache(settings)
         if trace.is_followed():
             store = TracedObjectStore(store)
@@ -83,6 +87,8 @@ def build(
             passwords=Passwords(settings.auth.remember_seconds),
             small=SmallContents(),
             attempts=Attempts(),
+            token_uses=TokenUses(),
+            gate=Gate(),
             clock=clock,
             holds=holds,
             background=background,
@@ -131,6 +137,11 @@ def _publish(database: Database, clock: Clock, news: News) -> None:
         tx.reading.accessed(news.reads, now)
 
 
+def _with_what_was_set(settings: Settings, database: Database) -> Settings:
+    with database.read() as tx:
+        return nas_settings.at_start(settings, tx)
+
+
 def _require_whole(database: Database) -> None:
     with database.read() as tx:
         if transfer.progress(tx) is not None:
@@ -152,7 +163,11 @@ def _open_cache(settings: Settings) -> ObjectStore:
         raise ConfigurationError(f"cache.url must be a folder or s3://…, not {scheme}://…")
     if not (cache.access_key and cache.secret_key):
         raise ConfigurationError("a cache in S3 needs cache.access_key and cache.secret_key")
-    store = S3ObjectStore(S3Address.parse(cache.url), cache.access_key, cache.secret_key, cache.timeout)
+    try:
+        public = endpoint_of(cache.public_endpoint) if cache.public_endpoint else None
+    except ValueError as error:
+        raise ConfigurationError(f"wrong value for cache.public_endpoint: {error}") from error
+    store = S3ObjectStore(S3Address.parse(cache.url), cache.access_key, cache.secret_key, cache.timeout, public)
     with contextlib.ExitStack() as undo:
         undo.callback(store.close)
         try:

@@ -11,12 +11,14 @@ from vfs.background import Background
 from vfs.crypto.attempts import Attempts
 from vfs.crypto.passwords import Passwords
 from vfs.escrow import Allowance, Ample, Escrow, Seen
+from vfs.gate import Gate
 from vfs.holds import Holds
 from vfs.metadata.database import Database
 from vfs.settings import Settings
 from vfs.storage.nas_store import NasStore
 from vfs.storage.object_store import ObjectStore
 from vfs.storage.small_contents import SmallContents
+from vfs.token_uses import TokenUses
 
 
 class Clock(Protocol):
@@ -68,6 +70,8 @@ class Kelp:
     passwords: Passwords
     small: SmallContents
     attempts: Attempts
+    token_uses: TokenUses
+    gate: Gate  # who may come, by network address
     clock: Clock
     holds: Holds  # what this process reads just now
     background: Background  # work that nobody waits for

@@ -2,7 +2,9 @@
 
     KelpError
     ├── NotFound                 no such entry (or one the caller may not see)
-    │   └── ParentNotFound       the folder that should hold it is missing
+    │   ├── ParentNotFound       the folder that should hold it is missing
+    │   ├── Deleted              it was there, and was deleted for good
+    │   └── SessionNotFound      no such upload
     ├── AlreadyExists            the name is taken (`existing`)
     ├── WrongKind                a folder where a file is needed, or the reverse
     ├── InvalidName              the name cannot be stored (`NameTooLong` is its long form)
@@ -11,10 +13,18 @@
     ├── NotEmpty                 a folder that must be empty is not
     ├── CircularMove             a folder into itself or below itself
     ├── InTrash                  the entry is in the trash
+    ├── InUse                    somebody reads it just now, and the caller asked to be refused
     ├── StillSyncing             the mirror is at work and the caller asked to be refused (`entry`)
+    │   └── ChildrenSyncing      … on files below the folder (`entries`)
+    ├── FolderFailed             the folder could not be carried to the NAS, and the caller asked to be refused
+    ├── SessionExpired           the upload was not ended in time
+    ├── SessionCompleted         the upload has become a file already
+    ├── PartsIncomplete          parts of the upload are missing, or not as announced (`numbers`)
     ├── Locked                   a DAV lock is in the way (`lock`, `lock_path`)
     ├── LockTokenMismatch        UNLOCK or refresh with a token that is not on this resource
     ├── Forbidden                the caller's rights do not reach (`level`)
+    ├── AddressDenied            nobody may come from that network address (`reason`)
+    ├── LocksOut                 a change of the policies after which its own author could not come any more
     ├── Unauthenticated          unknown user or wrong password
     ├── TooManyAttempts          too many failed log-ins: not now (`retry_after` seconds)
     ├── PreconditionFailed       a condition of the request does not hold
@@ -41,6 +51,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vfs.model import DavLock, Entry, Level
 
 
@@ -56,10 +68,21 @@ class ParentNotFound(NotFound):
     pass
 
 
+class Deleted(NotFound):
+    pass
+
+
+class SessionNotFound(NotFound):
+    pass
+
+
 class AlreadyExists(KelpError):
-    def __init__(self, message: str, existing: Entry | None = None) -> None:
+    """`path` of the existing one on the drive, where it is known."""
+
+    def __init__(self, message: str, existing: Entry | None = None, path: str = "") -> None:
         super().__init__(message)
         self.existing = existing
+        self.path = path
 
 
 class WrongKind(KelpError):
@@ -90,10 +113,42 @@ class InTrash(KelpError):
     pass
 
 
+class InUse(KelpError):
+    pass
+
+
 class StillSyncing(KelpError):
     def __init__(self, message: str, entry: Entry | None = None) -> None:
         super().__init__(message)
         self.entry = entry
+
+
+class ChildrenSyncing(StillSyncing):
+    """`entries`: some of the files that are on their way, each with its path."""
+
+    def __init__(self, message: str, entry: Entry, entries: Sequence[tuple[Entry, str]]) -> None:
+        super().__init__(message, entry)
+        self.entries = entries
+
+
+class FolderFailed(KelpError):
+    pass
+
+
+class SessionExpired(KelpError):
+    pass
+
+
+class SessionCompleted(KelpError):
+    pass
+
+
+class PartsIncomplete(KelpError):
+    """`numbers`: the parts that are missing or wrong."""
+
+    def __init__(self, message: str, numbers: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.numbers = numbers
 
 
 class Locked(KelpError):
@@ -113,6 +168,18 @@ class Forbidden(KelpError):
     def __init__(self, message: str, level: Level | None = None) -> None:
         super().__init__(message)
         self.level = level
+
+
+class AddressDenied(KelpError):
+    """`reason` is an `addresses.Reason`."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class LocksOut(KelpError):
+    pass
 
 
 class Unauthenticated(KelpError):

@@ -100,6 +100,7 @@ NAS_PROBE_SECONDS = _histogram("nas_probe", "How long the NAS took for a small f
 
 BATCH_SECONDS = _histogram("batch", "How long one round of a batch took", "batch", buckets=_WORK_BUCKETS)
 BATCH_FAILURES = _counter("batch_failures", "Rounds of a batch that ended with an error", "batch")
+DENIED = _counter("denied", "Requests refused because of where they came from, by face and reason", "face", "reason")
 ALERTS = _counter("alerts", "Alerts that were opened", "kind")
 SPANS_DROPPED = _counter("spans_dropped", "Spans that were not exported since the collector is slow or away")
 

@@ -193,10 +193,36 @@ class Caller:
     trace_id: str = ""
     tokens: frozenset[str] = field(default_factory=frozenset)  # lock tokens submitted with the request
     refuse_while_syncing: bool = False  # REST without `Prefer: respond-async` (spec §5)
+    most: Level = Level.MANAGE  # what the token allows that was logged in with; a password allows everything
 
     @property
     def on_drive(self) -> bool:
         return self.face in ("dav", "fuse")
+
+    @property
+    def administers(self) -> bool:
+        """An admin, and not by a token for less."""
+        return self.role == Role.ADMIN and self.most == Level.MANAGE
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Names of what the caller may do as far as his token goes (`people.SCOPES`)."""
+        return ("read", "write", "admin")[: self.most]
+
+    @property
+    def rights(self) -> tuple[int, Role, Level]:
+        """What, besides grants, decides what may be seen and done: part of the key of all that is remembered."""
+        return self.user_id, self.role, self.most
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The client of a network connection, as far as trusted proxies tell who it is."""
+
+    address: str
+    secure: bool  # TLS all the way
+    local: bool  # on this machine: what it sends crosses no network
+    known: bool = True  # False: `address` may be that of a proxy, which speaks for others
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +256,14 @@ class Part:
 class Content:
     id: str
     size: int
-    checksum: str  # BLAKE3 of the whole, hex; "": not known yet (an adopted file)
+    checksum: str  # BLAKE3 of the whole, hex; "": not known yet (an adopted file, an upload that came in parts)
     digests: str | None  # "SHA1:… MD5:…" (hex), for clients that announced one
     parts: tuple[Part, ...]
+
+    @property
+    def is_verifiable(self) -> bool:
+        """Each of its parts has its checksum."""
+        return bool(self.parts) and all(part.checksum for part in self.parts)
 
 
 class ByteRange(NamedTuple):
@@ -244,11 +275,13 @@ class ByteRange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Result of a move or copy. `replaced`: something else had the target name and gave way."""
+    """Result of a move or copy. `replaced`: something else had the target name and gave way; `skipped`: nothing was
+    done, since `existing` has it."""
 
     entry: Entry
     replaced: bool = False
     skipped: bool = False
+    existing: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,3 +340,4 @@ class User:
     name: str
     role: Role
     created_ns: int
+    uuid: str

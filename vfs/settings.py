@@ -92,6 +92,7 @@ class Cache:
     url: str = ""  # empty: a folder in the data folder; s3://BUCKET?endpoint=URL[&region=…&prefix=…]
     access_key: str = ""
     secret_key: str = ""
+    public_endpoint: str = ""  # how clients reach the S3 endpoint, to send parts there; empty: as this server does
     timeout: float = 6.0  # seconds without a byte from the S3 endpoint after which it counts as away
     reserve: int = 64 * 1024 * 1024  # bytes of the cache's disk that uploads may not take
     limit: Amount = Amount()  # of what the NAS has too [70 % of the cache's disk; S3: none]
@@ -121,6 +122,12 @@ class Nas:
 class Drive:
     case_sensitive: bool = True
     duplicates: str = "replace"  # an overwrite keeps a version; keep-dated: each registration stays a file on the NAS
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    multipart_threshold: int = 100 * 1024 * 1024  # bytes of a file that REST takes in one request; more comes in parts
+    part_limit: int = 1024 * 1024 * 1024  # bytes of one part
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +195,7 @@ class Settings:
     queue: Queue = field(default_factory=Queue)
     nas: Nas = field(default_factory=Nas)
     drive: Drive = field(default_factory=Drive)
+    upload: Upload = field(default_factory=Upload)
     mirror: Mirror = field(default_factory=Mirror)
     versions: Versions = field(default_factory=Versions)
     trash: Trash = field(default_factory=Trash)
@@ -284,7 +292,7 @@ def _convert(key: str, value: object, hint: typing.Any) -> object:
         raise ConfigurationError(f"wrong value for {name}: {value!r}{advice}") from error
 
 
-_SIZES = ("cache.reserve", "nas.reserve", "scrub.rate")
+_SIZES = ("cache.reserve", "nas.reserve", "scrub.rate", "upload.multipart_threshold", "upload.part_limit")
 
 
 def _size(value: str) -> int:
@@ -307,6 +315,7 @@ def _word(value: object) -> str:
 _SOON = 0.01  # seconds; a loop without a pause would take a core for itself
 _LEAST: dict[str, float] = {
     **dict.fromkeys(("server.threads", "mirror.workers", "database.connections"), 1),
+    **dict.fromkeys(("upload.multipart_threshold", "upload.part_limit"), 1),
     **dict.fromkeys(("mirror.lease", "mirror.probe", "mirror.stall", "mirror.sweep", "queue.sweep"), _SOON),
     **dict.fromkeys(("database.timeout", "cache.timeout", "cache.publish", "cache.lease"), _SOON),
     **dict.fromkeys(("nas.health", "nas.slow"), _SOON),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import json
 import logging
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import blake2b
 from random import getrandbits
 from types import TracebackType
 from typing import ParamSpec, TypeAlias, TypeVar
@@ -29,16 +31,17 @@ class Work:
     """What is being done under one trace id: a request, a job, a batch. All log lines and spans inside `with work:`
     belong to it, in one thread at a time.
 
-    `user` is "" as long as nobody logged in. `span_id` is that of the work as a whole, 0 while spans are not wanted;
-    `begun_ns` is when it was made.
+    `user` is "" as long as nobody logged in. `span_id` is that of the work as a whole, 0 while spans are not wanted. It
+    follows from the trace id, so what a job does under the id of the request that caused it is, in whichever process,
+    below that request. `begun_ns` is when the work was made.
     """
 
-    __slots__ = ("_open_span", "_outer", "begun_ns", "face", "method", "span_id", "trace_id", "user")
+    __slots__ = ("_open_span", "_outer", "begun_ns", "face", "has_steps", "method", "span_id", "trace_id", "user")
 
     def __init__(self, trace_id: str, face: str = "", method: str = "") -> None:
         self.trace_id, self.face, self.method = trace_id, face, method
-        self.user = ""
-        self.span_id, self.begun_ns = (0, 0) if _take is None else (getrandbits(64), time.time_ns())
+        self.user, self.has_steps = "", False
+        self.span_id, self.begun_ns = (0, 0) if _take is None else (_root(trace_id), time.time_ns())
 
     def __enter__(self) -> None:
         self._outer = _current.set(self)
@@ -49,6 +52,17 @@ class Work:
         if self.span_id:
             _open_span.reset(self._open_span)
         _current.reset(self._outer)
+
+    def become(self, trace_id: str) -> None:
+        """Inside the block, before its first span: now it is known what kind of work it is."""
+        self.trace_id = trace_id
+        if self.span_id:
+            self.span_id = _root(trace_id)
+            _open_span.set(self.span_id)
+
+
+def _root(trace_id: str) -> int:
+    return int.from_bytes(blake2b(trace_id.encode(), digest_size=8).digest()) or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,37 @@ def span(name: str, **facts: Fact) -> AbstractContextManager[None]:
 def around(name: str, block: AbstractContextManager[T]) -> AbstractContextManager[T]:
     """`block` as a step of the work at hand."""
     return block if _take is None else _around(name, block)
+
+
+def step(name: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """For a function that is a step, whoever calls it."""
+
+    def named(action: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(action)
+        def run(*arguments: P.args, **options: P.kwargs) -> T:
+            if _take is None:
+                return action(*arguments, **options)
+            with _Step(name, {}):
+                return action(*arguments, **options)
+
+        return run
+
+    return named
+
+
+@contextlib.contextmanager
+def round_of(kind: str, name: str) -> Iterator[None]:
+    """Work that nobody asked for: a span as a whole when it had any step, so not each time that nothing was due."""
+    work, error = Work(new_id(kind)), ""
+    try:
+        with work:
+            yield
+    except BaseException as raised:
+        error = type(raised).__name__
+        raise
+    finally:
+        if work.has_steps:
+            done(work, name, error)
 
 
 def carried(action: Callable[P, T]) -> Callable[P, T]:
@@ -159,8 +204,9 @@ class _Step:
         _open_span.reset(self._token)
         if _take is not None:
             what = "" if kind is None else kind.__name__  # its words may name a file
-            ended = time.time_ns()
-            _take(Span(self._name, current(), self._id, self._parent, self._begun_ns, ended, what, self._facts))
+            work, ended = _current.get(), time.time_ns()
+            work.has_steps = True
+            _take(Span(self._name, work.trace_id, self._id, self._parent, self._begun_ns, ended, what, self._facts))
 
 
 @contextlib.contextmanager

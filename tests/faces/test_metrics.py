@@ -24,8 +24,9 @@ from tests.server_process import ServerProcess, server_process
 from vfs.bootstrap import build
 from vfs.errors import ConfigurationError, NasDown, StoreUnavailable
 from vfs.model import Place, Role
-from vfs.operations import access, alerts, cache_limits, nas_health, nas_outage, writing
+from vfs.operations import access, alerts, cache_limits, nas_health, nas_outage, tokens, writing
 from vfs.operations.alerts import AlertKind
+from vfs.people import TokenKind
 from vfs.settings import Server, Telemetry
 
 Numbers = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -92,6 +93,11 @@ def test_only_named_addresses_and_administrators_see_it(asked: Asked) -> None:
     assert asked.ask("192.0.2.7", user="ed")[0] == 403
     assert asked.ask("192.0.2.7", user="root")[0] == 200
     assert asked.ask("192.0.2.7", user="root", **{"wsgi.url_scheme": "http"})[0] == 403  # the password in the clear
+    root = access.authenticate(asked.kelp, "root", PASSWORD, face="dav")
+    for scopes, status in ((("read",), 403), (("admin",), 200)):
+        device = tokens.issue(asked.kelp, root, "prometheus", TokenKind.APP, scopes).secret
+        login = base64.b64encode(f"root:{device}".encode()).decode()
+        assert asked.ask("192.0.2.7", HTTP_AUTHORIZATION=f"Basic {login}")[0] == status
     assert asked.ask(method="POST")[0] == 405
     head = asked.ask(method="HEAD")
     assert head[0] == 200 and head[2] == b"" and int(head[1]["Content-Length"]) > 1000
@@ -186,7 +192,7 @@ def test_what_is_away_is_missing_and_keeps_nobody_waiting(asked: Asked, monkeypa
 
 def test_methods_and_statuses_have_no_end_of_labels(asked: Asked) -> None:
     for n in range(50):
-        asked.ask(method=f"M{n}", path="/dav/", user="root")
+        asked.ask(method=f"M{n}", path=("/dav/", "/api/files/x")[n % 2], user="root")
     asked.ask(method="DELETE", path="/dav/nothing", user="root")
     numbers = asked.numbers()
     assert (number(numbers, "responses_total", method="other", status="4xx") or 0) >= 50

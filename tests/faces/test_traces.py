@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests import engines
 from tests.server_process import ServerProcess, server_process
-from tests.services.collector import Collector, collecting
+from tests.services.collector import Collector, Received, collecting
 
 
 def ask(server: ServerProcess, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, str]:
@@ -53,19 +56,113 @@ def test_the_spans_of_a_request_and_of_its_job_are_one_trace(tmp_path: Path) -> 
         assert "secret" not in repr(collector.spans)
 
 
+def ask_api(server: ServerProcess, method: str, path: str, body: Any = None) -> tuple[str, dict[str, Any]]:
+    """The trace id and the answer; `body` is bytes, or becomes JSON."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else b""
+    kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
+    headers = {"Authorization": server.basic, "Content-Type": kind, "Prefer": "respond-async"}
+    with closing(server.connect()) as connection:
+        connection.request(method, f"/api{path}", data, headers)
+        answer = connection.getresponse()
+        found = json.loads(answer.read())
+        assert answer.status < 300, found
+        assert found.get("traceId", answer.headers["X-Request-Id"]) == answer.headers["X-Request-Id"]
+        return answer.headers["X-Request-Id"], found
+
+
+def spans_under(collector: Collector, trace_id: str, *expected: str) -> dict[str, list[Received]]:
+    """All spans of a trace by their names, once those expected are among them."""
+    until(lambda: set(expected) <= names_under(collector, trace_id), lambda: names_under(collector, trace_id))
+    found: dict[str, list[Received]] = {}
+    for span in list(collector.spans):
+        if span.attributes["kelp.trace_id"] == trace_id:
+            found.setdefault(span.name, []).append(span)
+    return found
+
+
+_REQUEST = ("api.request_validate", "api.response")
+_CHANGE = ("db.transaction", "db.file_event_insert", "db.sync_event_insert", "db.storage_object_update")
+_MIRRORED = ("db.sync_event_done", "db.storage_available")
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collector, ServerProcess]]:
+    """A server for tests that look at single traces only."""
+    folder = tmp_path_factory.mktemp("traced")
+    with collecting() as collector, server_process(folder, telemetry_endpoint=collector.url) as server:
+        yield collector, server
+    engines.drop_below(folder)
+
+
+def test_a_request_by_rest_and_what_it_causes_are_one_tree(traced: tuple[Collector, ServerProcess]) -> None:
+    collector, server = traced
+    queued = ("redis.queue_add",) if engines.CHOSEN.queue == "redis" else ()
+    asked, answer = ask_api(server, "POST", "/files/upload?fileName=secret.txt", b"x" * 1000)
+    expected = ("POST", *_REQUEST, *_CHANGE, "seaweed.upload_part", "db.file_create", "nas.upload", *_MIRRORED)
+    found = spans_under(collector, asked, *expected, *queued)
+    assert asked.startswith("api-")
+    (root,) = found["POST"]
+    assert (root.parent, root.attributes["kelp.face"], root.attributes["kelp.user"]) == ("", "rest", "admin")
+    for name in (*_REQUEST, "seaweed.upload_part", "nas.upload", *queued):
+        assert {span.parent for span in found[name]} == {root.id}, name
+    transactions = {span.id for span in found["db.transaction"]}
+    assert {span.parent for span in found["db.sync_event_insert"]} <= transactions
+    all_ids = {span.id for spans in found.values() for span in spans}
+    assert {span.parent for spans in found.values() for span in spans} <= all_ids | {""}
+    servers, workers = root.resource["kelp.process"], found["nas.upload"][0].resource["kelp.process"]
+    assert (servers, workers) == ("server", "worker" if queued else "server")
+    file = answer["file"]["id"]
+    renamed, _ = ask_api(server, "PUT", f"/files/{file}/rename", {"newName": "another secret.txt"})
+    found = spans_under(collector, renamed, "PUT", *_REQUEST, *_CHANGE, "db.file_update", "nas.move", *_MIRRORED)
+    assert {span.parent for span in found["nas.move"]} == {found["PUT"][0].id}
+    trashed, _ = ask_api(server, "DELETE", f"/files/{file}")
+    spans_under(collector, trashed, "DELETE", *_REQUEST, *_CHANGE, "nas.move", *_MIRRORED)
+    assert "secret" not in repr(collector.spans)
+
+
+def test_each_phase_of_an_upload_in_parts_has_its_kind_of_trace(traced: tuple[Collector, ServerProcess]) -> None:
+    collector, server = traced
+
+    def phase(kind: str, method: str, path: str, body: Any, *expected: str) -> dict[str, Any]:
+        trace_id, answer = ask_api(server, method, f"/files/multipart{path}", body)
+        assert trace_id.startswith(f"{kind}-")
+        found = spans_under(collector, trace_id, method, *_REQUEST, *expected)
+        (root,) = found[method]
+        ids = {span.id for spans in found.values() for span in spans}
+        assert {span.parent for spans in found.values() for span in spans} <= ids | {""}
+        assert {span.parent for span in found["api.response"]} == {root.id}
+        return answer
+
+    def begin(name: str) -> str:
+        steps = ("db.folder_validate", "db.session_create", "db.transaction")
+        begun = phase("init", "POST", "/initiate", {"fileName": name, "totalSize": 2000}, *steps)
+        return str(begun["sessionId"])
+
+    upload = begin("a.bin")
+    for number in (1, 2):
+        steps = ("db.session_lookup", "seaweed.upload_part", "db.upload_part_create", "db.transaction")
+        phase("part", "PUT", f"/{upload}/parts/{number}", b"x" * 1000, *steps)
+    phase("resume", "GET", f"/{upload}/status", None, "db.session_lookup", "db.uploaded_parts_list")
+    steps = ("seaweed.complete_multipart", *_CHANGE, "db.file_create", "nas.upload", *_MIRRORED)
+    phase("complete", "POST", f"/{upload}/complete", {}, *steps)
+    other = begin("b.bin")
+    phase("abort", "DELETE", f"/{other}", None, "db.transaction", "seaweed.abort_multipart")
+
+
 def test_a_json_log_is_json_to_its_last_line(tmp_path: Path) -> None:
     with server_process(tmp_path, "--log-level", "debug", log_format="json") as server:
         _, put = ask(server, "PUT", "/dav/a.txt", b"x" * 1000)
         _, missing = ask(server, "GET", "/dav/missing")
         assert missing != put and put.startswith("dav-")
-        until(lambda: "nas.upload" in server.log_text(), server.log_text)
+        last = "redis.queue_add" if engines.CHOSEN.queue == "redis" else "nas.upload"  # a worker tells less
+        until(lambda: last in server.log_text(), server.log_text)
         server.stop()
     lines = [json.loads(line) for line in server.log_text().splitlines()]
     assert all(line["time"].endswith("Z") and line["level"] and line["logger"] for line in lines)
     of_put = [line for line in lines if line.get("trace") == put]
     assert {line["method"] for line in of_put if "method" in line} == {"PUT"}
     assert {line["user"] for line in of_put if "user" in line} == {"admin"}
-    assert any(line["message"].startswith("nas.upload") for line in of_put)
+    assert any(line["message"].startswith(last) for line in of_put)
     assert all(len(line["span"]) == 16 for line in of_put if "span" in line)
 
 

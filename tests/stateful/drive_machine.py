@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from tests import engines
 from tests.mirror_drive import MirrorDrive
-from tests.stateful.drive_model import DriveModel, Lock, Node, Path, Trashed, Who
+from tests.stateful.drive_model import DriveModel, Lock, Path, Trashed, Who
 from vfs import names
 from vfs.errors import KelpError, Locked
 from vfs.model import Caller, OnConflict, Place, Role, Scope
@@ -150,7 +150,7 @@ class PeopleAtWork(RuleBasedStateMachine):
             assert done is None or (on == OnConflict.SKIP and target in self.model.tree)
         elif merges:
             self.model.merge(source, target)
-            self._trash_merged(source, who.name)
+            self.gone(ids[source], source, who.name)
         else:
             lock = None
             if target in self.model.tree and target != source:
@@ -163,16 +163,6 @@ class PeopleAtWork(RuleBasedStateMachine):
             self.model.hang(target, name, self.model.take(source))
             if lock is not None:
                 self.model.locks[target] = lock
-
-    def _trash_merged(self, source: Path, user: str) -> None:
-        """The emptied folders, each an item of its own; found by what the trash has more than before."""
-        original = self.model.display(source)
-        self.model.take(source)
-        for item in trashing.list_trash(self.kelp, self.users[0]):
-            if item.entry.id not in self.model.trash:
-                path = tuple(item.original_path.strip("/").split("/"))
-                assert path[: len(original)] == original
-                self.model.trash[item.entry.id] = Trashed(path, user, {(): Node(item.entry.name, None)})
 
     @precondition(lambda self: self.model.tree and len(self.model.tree) < 60)
     @rule(data=st.data(), n=st.integers(0, 1), t=st.booleans(), name=st.sampled_from(NAMES), on=STRATEGIES)

@@ -167,14 +167,13 @@ class DriveModel:
         raise AssertionError
 
     def merge(self, source: Path, target: Path) -> None:
-        """What is in folder `source` goes into folder `target`; the empty one stays to be trashed."""
+        """What is in folder `source` goes into folder `target`; emptied folders stay, to be trashed with it."""
         for child in [path for path in self.below(source) if len(path) == len(source) + 1]:
             node, goal = self.tree[child], (*target, child[-1])
             if goal not in self.tree:
                 self.hang(goal, node.name, self.take(child))
             elif node.is_folder and self.tree[goal].is_folder:
                 self.merge(child, goal)
-                self.take(child)
             else:
                 goal, name = self.free_name(goal, node.name, node.is_folder)
                 self.hang(goal, name, self.take(child))

@@ -61,6 +61,12 @@ class Passwords:
             self._remember(mark, right)
         return right, True
 
+    def refuse(self, mark: bytes) -> bool:
+        """Credentials were found wrong in another way than by a hash; whether that is news."""
+        known = self.recall(mark) is False
+        self._remember(mark, False)
+        return not known
+
     def mark(self, name: str, password: str, password_hash: str | None) -> bytes:
         """Stands for credentials. Bound to the stored hash, so a changed password forgets at once. Neither a hash nor a
         name that somebody has holds a NUL, so only credentials that are wrong anyway could meet."""

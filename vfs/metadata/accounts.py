@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vfs.metadata.lists import listed
-from vfs.model import Level, Role, User
+from vfs.model import Role, User
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
 
 def _user(row: Sequence[Any]) -> User:
-    return User(row[0], row[1], Role(row[2]), row[3])
+    return User(row[0], row[1], Role(row[2]), row[3], row[4])
+
+
+_USER = "id, name, role, created_ns, uuid"
 
 
 class Accounts:
@@ -22,20 +25,29 @@ class Accounts:
 
     def find(self, key: str) -> tuple[User, str] | None:
         """The user of that name key and the password hash."""
-        sql = "SELECT id, name, role, created_ns, password_hash FROM users WHERE name_key = :key"
-        row = self._tx.one(sql, key=key)
-        return (_user(row), row[4]) if row else None
+        row = self._tx.one(f"SELECT {_USER}, password_hash FROM users WHERE name_key = :key", key=key)
+        return (_user(row), row[5]) if row else None
+
+    def by_uuid(self, uuid: str) -> tuple[User, str] | None:
+        """The user of that public id, and the name key."""
+        if not uuid.isprintable():  # PostgreSQL takes no NUL
+            return None
+        row = self._tx.one(f"SELECT {_USER}, name_key FROM users WHERE uuid = :uuid", uuid=uuid)
+        return (_user(row), row[5]) if row else None
 
     def every(self) -> list[User]:
-        return [_user(row) for row in self._tx.all("SELECT id, name, role, created_ns FROM users ORDER BY name_key")]
+        return [_user(row) for row in self._tx.all(f"SELECT {_USER} FROM users ORDER BY name_key")]
 
     def count_admins(self) -> int:
         return int(self._tx.one("SELECT COUNT(*) FROM users WHERE role = 'admin'")[0])
 
-    def insert(self, name: str, key: str, password_hash: str, role: Role, now_ns: int) -> int:
+    def insert(
+        self, name: str, key: str, password_hash: str, role: Role, now_ns: int, public_id: str | None = None
+    ) -> int:
         return self._tx.insert(
-            """INSERT INTO users (name, name_key, password_hash, role, created_ns)
-               VALUES (:name, :key, :hash, :role, :now) RETURNING id""",
+            """INSERT INTO users (uuid, name, name_key, password_hash, role, created_ns)
+               VALUES (:uuid, :name, :key, :hash, :role, :now) RETURNING id""",
+            uuid=public_id or str(uuid.uuid4()),
             name=name,
             key=key,
             hash=password_hash,
@@ -46,41 +58,14 @@ class Accounts:
     def set_password(self, user_id: int, password_hash: str) -> None:
         self._tx.run("UPDATE users SET password_hash = :hash WHERE id = :id", id=user_id, hash=password_hash)
 
+    def rename(self, user_id: int, name: str, key: str) -> None:
+        self._tx.run("UPDATE users SET name = :name, name_key = :key WHERE id = :id", id=user_id, name=name, key=key)
+
+    def set_role(self, user_id: int, role: Role) -> None:
+        self._tx.run("UPDATE users SET role = :role WHERE id = :id", id=user_id, role=role.value)
+
     def delete(self, user_id: int) -> None:
         self._tx.run("DELETE FROM users WHERE id = :id", id=user_id)
-
-    # --- grants ---
-
-    def any_grants(self) -> bool:
-        return self._tx.any_locks_or_grants()[1]
-
-    def grants_on(self, folder_ids: Sequence[int], user_id: int) -> list[tuple[int, bool, Level]]:
-        """(folder id, is the user's own, level) of grants that concern the user, on these folders."""
-        marks, values = listed(folder_ids)
-        rows = self._tx.all(
-            f"""SELECT folder_id, user_id IS NOT NULL, level FROM grants
-                WHERE folder_id IN ({marks}) AND (user_id = :user
-                   OR group_id IN (SELECT group_id FROM group_members WHERE user_id = :user))""",
-            user=user_id,
-            **values,
-        )
-        return [(row[0], bool(row[1]), Level(row[2])) for row in rows]
-
-    def granted_folders_below(self, folder_id: int, user_id: int) -> list[int]:
-        """Child folders of `folder_id` that carry a grant for the user."""
-        sql = """SELECT DISTINCT g.folder_id FROM grants g JOIN entries e ON e.id = g.folder_id
-                 WHERE e.parent_id = :folder AND (g.user_id = :user
-                    OR g.group_id IN (SELECT group_id FROM group_members WHERE user_id = :user))"""
-        return [row[0] for row in self._tx.all(sql, folder=folder_id, user=user_id)]
-
-    def grant(self, folder_id: int, user_id: int | None, group_id: int | None, level: Level) -> None:
-        self._tx.run(
-            "INSERT INTO grants (folder_id, user_id, group_id, level) VALUES (:folder, :user, :group, :level)",
-            folder=folder_id,
-            user=user_id,
-            group=group_id,
-            level=int(level),
-        )
 
     # --- installation ---
 

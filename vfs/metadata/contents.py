@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vfs import trace
 from vfs.metadata.lists import listed
 from vfs.model import Content, Part
 
@@ -17,6 +18,7 @@ class Contents:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
 
+    @trace.step("db.storage_object_create")
     def insert(self, content: Content, now_ns: int) -> None:
         self._tx.run(
             """INSERT INTO contents (id, size, checksum, digests, parts, created_ns)

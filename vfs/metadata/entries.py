@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from vfs import trace
 from vfs.metadata.lists import MOST, listed, portions
 from vfs.model import ROOT_ID, Entry, Kind, Row, State, StoreStatus
 
@@ -119,7 +120,7 @@ class Entries:
         """Like `resolve` from the root; the last two rows of the chain, and whether there are grants: one statement."""
         if not 0 < len(keys) < _HOPS:
             chain = self.resolve(keys)
-            return chain, self.several(chain[-2:]), self._tx.accounts.any_grants()
+            return chain, self.several(chain[-2:]), self._tx.grants.any()
         values = {f"k{n}": key for n, key in enumerate(keys, 1)}
         row = self._tx.one(_follow_sql(len(keys)), start=ROOT_ID, **values)
         chain = [id for id in row[: len(keys) + 1] if id is not None]
@@ -175,6 +176,7 @@ class Entries:
         """Names from below the root down to the entry."""
         return tuple(name for _, _, name in reversed(self.ancestors(id)) if name)
 
+    @trace.step("db.file_create")
     def insert(self, **values: object) -> int:
         """The id of the new row."""
         self._tx.changed_folders.add(values["parent_id"])
@@ -188,6 +190,7 @@ class Entries:
             return id
         return self._tx.insert(f"INSERT INTO entries ({names}) VALUES ({marks}) RETURNING id", **values)
 
+    @trace.step("db.file_update")
     def update(self, id: int, **values: object) -> None:
         """Change columns of one row, perhaps none, and bump its version and that of its folder's listing.
 
@@ -334,6 +337,7 @@ class Entries:
 
     # --- history ---
 
+    @trace.step("db.file_event_insert")
     def log(self, entry_id: int, event: str, user_id: int, face: str, detail: str, trace_id: str, now_ns: int) -> None:
         self._tx.run(
             """INSERT INTO file_events (entry_id, event, user_id, face, detail, trace_id, created_ns)

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from vfs import trace
 from vfs.metadata.lists import listed
 from vfs.model import EventType, Kind
 
@@ -25,6 +26,7 @@ class Events:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
 
+    @trace.step("db.sync_event_insert")
     def add(
         self,
         entry_id: int,
@@ -55,12 +57,13 @@ class Events:
             litter=litter,
             now=now_ns,
         )
-        self._tx.run(  # by its uuid: asking for the number would be a round trip
-            """UPDATE entries SET nas_status = 'SYNCING',
-                      active_sync_event_id = (SELECT id FROM sync_events WHERE uuid = :event) WHERE id = :id""",
-            id=entry_id,
-            event=event_uuid,
-        )
+        with trace.span("db.storage_object_update"):
+            self._tx.run(  # by its uuid: asking for the number would be a round trip
+                """UPDATE entries SET nas_status = 'SYNCING',
+                          active_sync_event_id = (SELECT id FROM sync_events WHERE uuid = :event) WHERE id = :id""",
+                id=entry_id,
+                event=event_uuid,
+            )
 
     def due(self, now_ns: int, limit: int) -> list[int]:
         """Entries with a change to carry and nobody at it, oldest first (an entry may stand in it twice)."""
@@ -101,6 +104,7 @@ class Events:
         sql = "UPDATE sync_events SET status = 'PROCESSING' WHERE aggregate_id = :id AND status = 'PENDING'"
         self._tx.run(sql, id=entry_id)
 
+    @trace.step("db.sync_event_done")
     def cover(self, entry_id: int, upto: int, now_ns: int, status: str = "DONE") -> None:
         """The NAS has what events up to `upto` asked for."""
         self._tx.run(
@@ -112,12 +116,13 @@ class Events:
             now=now_ns,
             status=status,
         )
-        self._tx.run(
-            """UPDATE entries SET nas_status = 'AVAILABLE', active_sync_event_id = NULL
-               WHERE id = :id AND active_sync_event_id <= :upto""",
-            id=entry_id,
-            upto=upto,
-        )
+        with trace.span("db.storage_available"):
+            self._tx.run(
+                """UPDATE entries SET nas_status = 'AVAILABLE', active_sync_event_id = NULL
+                   WHERE id = :id AND active_sync_event_id <= :upto""",
+                id=entry_id,
+                upto=upto,
+            )
 
     def put_off(self, entry_id: int, until_ns: int) -> None:
         """Give the entry back without using up a retry."""
@@ -144,6 +149,7 @@ class Events:
             message=message,
         )
 
+    @trace.step("db.sync_event_failed")
     def fail(self, entry_id: int, upto: int, message: str, now_ns: int) -> None:
         self._tx.run(
             """UPDATE sync_events SET status = 'FAILED', error_message = :message, processed_ns = :now
@@ -154,7 +160,8 @@ class Events:
             now=now_ns,
         )
         sql = "UPDATE entries SET nas_status = 'ERROR' WHERE id = :id AND active_sync_event_id <= :upto"
-        self._tx.run(sql, id=entry_id, upto=upto)
+        with trace.span("db.storage_error"):
+            self._tx.run(sql, id=entry_id, upto=upto)
 
     def came_from(self, entry_id: int) -> str | None:
         """The path that an entry had before its last move that was not carried."""

@@ -100,12 +100,15 @@ class Figures:
         return {status: (int(count), int(size)) for status, count, size in rows}
 
     def newest_event(self, entry_id: int) -> LastEvent | None:
-        row = self._tx.one(
-            """SELECT uuid, event_type, status, retry_count, error_message, trace_id, created_ns, processed_ns,
-                      scheduled_ns
-               FROM sync_events WHERE aggregate_id = :id ORDER BY id DESC LIMIT 1""",
-            id=entry_id,
-        )
+        """Looks at all that the entry ever had."""
+        sql = f"SELECT {_EVENT} FROM sync_events s WHERE s.aggregate_id = :id ORDER BY s.id DESC LIMIT 1"
+        row = self._tx.one(sql, id=entry_id)
+        return LastEvent(*row) if row else None
+
+    def open_event(self, entry_id: int) -> LastEvent | None:
+        """The newest that is not done, at once: of a file that is written all day thousands are."""
+        sql = f"SELECT {_EVENT} FROM entries e JOIN sync_events s ON s.id = e.active_sync_event_id WHERE e.id = :id"
+        row = self._tx.one(sql, id=entry_id)
         return LastEvent(*row) if row else None
 
     def readers(self, content_id: str, now_ns: int) -> list[tuple[str, int]]:
@@ -121,5 +124,7 @@ class Figures:
         return {row[0]: SyncState(*row[1:]) for row in rows}
 
 
+_EVENT = """s.uuid, s.event_type, s.status, s.retry_count, s.error_message, s.trace_id, s.created_ns,
+            s.processed_ns, s.scheduled_ns"""
 _SYNC_STATE = """SELECT e.id, e.nas_status, s.error_message
                  FROM entries e LEFT JOIN sync_events s ON s.id = e.active_sync_event_id"""

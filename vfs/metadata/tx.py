@@ -15,18 +15,24 @@ from vfs.metadata.accounts import Accounts
 from vfs.metadata.alerts import Alerts
 from vfs.metadata.contents import Contents
 from vfs.metadata.entries import Entries
+from vfs.metadata.event_log import EventLog
 from vfs.metadata.events import Events
 from vfs.metadata.evicting import Evicting
 from vfs.metadata.freeing import Freeing
+from vfs.metadata.grants import Grants
+from vfs.metadata.groups import Groups
 from vfs.metadata.holdings import Holdings
 from vfs.metadata.leases import Leases
 from vfs.metadata.locks import Locks
 from vfs.metadata.mirror import Mirror
+from vfs.metadata.nas_settings import NasSettingRows
 from vfs.metadata.pins import Pins
+from vfs.metadata.policies import Policies
 from vfs.metadata.properties import Properties
 from vfs.metadata.pruning import Pruning
 from vfs.metadata.reading import Reading
 from vfs.metadata.restoring import Restoring
+from vfs.metadata.tokens import Tokens
 from vfs.metadata.upload_sessions import UploadSessions
 from vfs.metadata.verifying import Verifying
 from vfs.metadata.versions import Versions
@@ -208,6 +214,10 @@ class Tx(abc.ABC):
         return Pins(self)
 
     @cached_property
+    def policies(self) -> Policies:
+        return Policies(self)
+
+    @cached_property
     def properties(self) -> Properties:
         return Properties(self)
 
@@ -234,3 +244,23 @@ class Tx(abc.ABC):
     @cached_property
     def accounts(self) -> Accounts:
         return Accounts(self)
+
+    @cached_property
+    def groups(self) -> Groups:
+        return Groups(self)
+
+    @cached_property
+    def grants(self) -> Grants:
+        return Grants(self)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        return Tokens(self)
+
+    @cached_property
+    def event_log(self) -> EventLog:
+        return EventLog(self)
+
+    @cached_property
+    def nas_settings(self) -> NasSettingRows:
+        return NasSettingRows(self)

@@ -1,12 +1,13 @@
-"""SQL of multipart uploads that nobody ended."""
+"""SQL of uploads that come in parts: their sessions, their parts, and those that nobody ended."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.metadata.lists import listed
+from vfs.model import Part
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
@@ -26,6 +27,40 @@ class Session:
     expires_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """An upload in parts, as its row says. `size` as announced, None: nobody knows; of a complete one as it came."""
+
+    id: int
+    uuid: str
+    content_id: str
+    folder_id: int
+    name: str
+    size: int | None
+    mime_type: str
+    on_conflict: str
+    user_id: int | None
+    status: str
+    created_ns: int
+    expires_ns: int
+    entry_id: int | None  # what it became
+    protocol: str
+    part_size: int
+    metadata: str | None
+
+
+class Piece(NamedTuple):
+    """One object of a part; pieces in the order of (number, piece) make the file."""
+
+    number: int
+    piece: int
+    key: str
+    size: int
+    checksum: str
+
+
+_SENDING = """SELECT id, uuid, content_id, folder_id, name, size, mime_type, on_conflict, user_id, status, created_ns,
+                     expires_ns, entry_id, protocol, part_size, metadata FROM upload_sessions"""
 _SELECT = """SELECT s.id, s.uuid, s.content_id, s.name, COALESCE(u.name, ''), s.size,
                     (SELECT COALESCE(SUM(p.size), 0) FROM upload_parts p WHERE p.session_id = s.id), s.expires_ns
              FROM upload_sessions s LEFT JOIN users u ON u.id = s.user_id"""
@@ -35,6 +70,134 @@ _RUNNING = "status IN ('INIT', 'UPLOADING')"
 class UploadSessions:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
+
+    # --- sessions ---
+
+    def begin(self, sending: Sending, trace_id: str) -> None:
+        """`sending.id` is not looked at."""
+        self._tx.run(
+            """INSERT INTO upload_sessions (uuid, content_id, folder_id, name, size, mime_type, on_conflict, user_id,
+                                            status, trace_id, created_ns, expires_ns, protocol, part_size, metadata)
+               VALUES (:uuid, :content, :folder, :name, :size, :mime, :conflict, :user, :status, :trace, :created,
+                       :expires, :protocol, :part, :metadata)""",
+            uuid=sending.uuid,
+            content=sending.content_id,
+            folder=sending.folder_id,
+            name=sending.name,
+            size=sending.size,
+            mime=sending.mime_type,
+            conflict=sending.on_conflict,
+            user=sending.user_id,
+            status=sending.status,
+            trace=trace_id,
+            created=sending.created_ns,
+            expires=sending.expires_ns,
+            protocol=sending.protocol,
+            part=sending.part_size,
+            metadata=sending.metadata,
+        )
+
+    def get(self, uuid: str) -> Sending | None:
+        row = self._tx.one(f"{_SENDING} WHERE uuid = :uuid", uuid=uuid)
+        return Sending(*row) if row else None
+
+    def hold(self, uuid: str) -> Sending | None:
+        """The session, which nobody else changes until this transaction ends, nor its parts."""
+        self._tx.run("UPDATE upload_sessions SET status = status WHERE uuid = :uuid", uuid=uuid)
+        return self.get(uuid)
+
+    def go_on(self, id: int, expires_ns: int) -> None:
+        """A part came."""
+        sql = "UPDATE upload_sessions SET status = 'UPLOADING', expires_ns = :expires WHERE id = :id"
+        self._tx.run(sql, id=id, expires=expires_ns)
+
+    def complete(self, id: int, entry_id: int, size: int) -> None:
+        """It has become a file, which has its objects now."""
+        sql = "UPDATE upload_sessions SET status = 'COMPLETED', entry_id = :entry, size = :size WHERE id = :id"
+        self._tx.run(sql, id=id, entry=entry_id, size=size)
+        self._tx.run("DELETE FROM upload_parts WHERE session_id = :id", id=id)
+
+    def abort(self, id: int) -> None:
+        self._tx.run("UPDATE upload_sessions SET status = 'ABORTED' WHERE id = :id", id=id)
+
+    def ended(self, uuid: str) -> Session | None:
+        """An ended one whose parts have still to go."""
+        row = self._tx.one(
+            f"{_SELECT} WHERE s.uuid = :uuid AND s.status IN ('EXPIRED', 'ABORTED') AND s.cleaned_ns IS NULL", uuid=uuid
+        )
+        return Session(*row) if row else None
+
+    def running_of(self, user_id: int) -> int:
+        sql = f"SELECT COUNT(*) FROM upload_sessions WHERE user_id = :user AND {_RUNNING}"
+        return int(self._tx.one(sql, user=user_id)[0])
+
+    # --- parts ---
+
+    def pieces(self, id: int) -> list[Piece]:
+        """Of all parts, in their order."""
+        sql = """SELECT number, piece, object_key, size, checksum FROM upload_parts WHERE session_id = :id
+                 ORDER BY number, piece"""
+        return [Piece(*row) for row in self._tx.all(sql, id=id)]
+
+    def sent(self, id: int) -> tuple[int, int]:
+        """(bytes, highest number) of what came."""
+        sql = "SELECT COALESCE(SUM(size), 0), COALESCE(MAX(number), 0) FROM upload_parts WHERE session_id = :id"
+        size, number = self._tx.one(sql, id=id)
+        return int(size), int(number)
+
+    def replace_part(self, id: int, number: int, pieces: Sequence[Part], now_ns: int) -> list[str]:
+        """The keys that the part had before."""
+        before = self._tx.all(
+            "SELECT object_key FROM upload_parts WHERE session_id = :id AND number = :number", id=id, number=number
+        )
+        if before:
+            self._tx.run("DELETE FROM upload_parts WHERE session_id = :id AND number = :number", id=id, number=number)
+        self._tx.many(
+            """INSERT INTO upload_parts (session_id, number, piece, object_key, size, checksum, blocks, created_ns)
+               VALUES (:id, :number, :piece, :key, :size, :checksum, :blocks, :now)""",
+            [
+                {"id": id, "number": number, "piece": n, "now": now_ns}
+                | {"key": part.key, "size": part.size, "checksum": part.checksum, "blocks": part.blocks}
+                for n, part in enumerate(pieces)
+            ],
+        )
+        return [row[0] for row in before]
+
+    def drop_parts(self, id: int, numbers: Sequence[int]) -> None:
+        """They must be sent again."""
+        self._tx.many(
+            "DELETE FROM upload_parts WHERE session_id = :id AND number = :number",
+            [{"id": id, "number": number} for number in numbers],
+        )
+
+    def has_object(self, key: str) -> bool:
+        """A part of an upload has it, or what became of one."""
+        sql = """SELECT EXISTS (SELECT 1 FROM upload_parts WHERE object_key = :key)
+                 OR EXISTS (SELECT 1 FROM objects WHERE key = :key)"""
+        return bool(self._tx.one(sql, key=key)[0])
+
+    def become_content(self, id: int, content_id: str, size: int, now_ns: int) -> None:
+        """More than one piece: rows of a content are made of those of the parts, in their order."""
+        self._tx.run(
+            """INSERT INTO contents (id, size, checksum, digests, parts, created_ns)
+               SELECT CAST(:content AS TEXT), CAST(:size AS BIGINT), '', NULL, COUNT(*), CAST(:now AS BIGINT)
+               FROM upload_parts WHERE session_id = :id""",
+            content=content_id, size=size, now=now_ns, id=id,
+        )  # fmt: skip
+        self._tx.run(
+            """INSERT INTO objects (key, size, checksum, blocks, status, cached_ns)
+               SELECT object_key, size, checksum, blocks, 'AVAILABLE', CAST(:now AS BIGINT)
+               FROM upload_parts WHERE session_id = :id""",
+            now=now_ns, id=id,
+        )  # fmt: skip
+        self._tx.run(
+            """INSERT INTO file_parts (content_id, sequence, object_key)
+               SELECT CAST(:content AS TEXT), ROW_NUMBER() OVER (ORDER BY number, piece) - 1, object_key
+               FROM upload_parts WHERE session_id = :id""",
+            content=content_id, id=id,
+        )  # fmt: skip
+
+    # --- those that nobody ended ---
 
     def expired(self, now_ns: int, limit: int) -> list[Session]:
         """Running ones past their time, the longest first."""

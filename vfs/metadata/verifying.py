@@ -182,7 +182,10 @@ class Verifying:
 
     def unlearned(self, after: str, limit: int) -> list[Content]:
         """Contents of adopted files that nobody has read yet, in the order of their ids."""
-        sql = """SELECT id FROM contents WHERE checksum = '' AND id > :after AND freeing_ns IS NULL
+        sql = """SELECT id FROM contents c WHERE checksum = '' AND id > :after AND freeing_ns IS NULL
+                 AND (c.parts = 0 OR EXISTS (SELECT 1 FROM objects o WHERE o.key = c.id AND o.checksum = '')
+                      OR EXISTS (SELECT 1 FROM file_parts p JOIN objects o ON o.key = p.object_key
+                                 WHERE p.content_id = c.id AND o.checksum = ''))
                  ORDER BY id LIMIT :limit"""
         found = [self._tx.contents.get(row[0]) for row in self._tx.all(sql, after=after, limit=limit)]
         return [content for content in found if content is not None]

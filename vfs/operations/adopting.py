@@ -81,9 +81,11 @@ def _refuse_empty(database: Database, settings: Settings) -> None:
 
 
 def mark(database: Database, noted: dict[str, Any], installation: str = "") -> None:
-    """From here on nobody else may use the drive; should another run be at work on it, its next commit fails."""
+    """From here on nobody else may use the drive; should another run be at work on it, its next commit fails. Its NAS
+    is the one that was named for this, whatever was set before (`nas_settings`)."""
     with database.write() as tx:
         rows.begin(tx, {**noted, "run": str(uuid.uuid4())})
+        tx.nas_settings.forget("root")
         if installation:
             rows.set_installation(tx, installation)
 

@@ -15,6 +15,7 @@ from vfs.core import Kelp
 from vfs.errors import NotFound
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
+from vfs.model import Caller
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +123,18 @@ def listing(kelp: Kelp, limit: int = 50, *, only_open: bool = True) -> list[Aler
     """Newest first."""
     with kelp.database.scan() as tx:
         return [Alert(*row) for row in tx.alerts.listing(limit, only_open=only_open)]
+
+
+def page(
+    kelp: Kelp, caller: Caller, limit: int, before: int | None = None, *, only_open: bool = True
+) -> tuple[list[Alert], int | None]:
+    """Newest first, and what to ask with for the next page (None: this was the last). An admin sees all, others what
+    is about their uploads and files."""
+    user_id = None if caller.administers else caller.user_id
+    with kelp.database.scan() as tx:
+        rows = tx.event_log.alerts(limit + 1, before, only_open=only_open, user_id=user_id)
+    shown = rows[:limit]
+    return [Alert(*row[1:]) for row in shown], shown[-1][0] if len(rows) > limit else None
 
 
 def _one_line(message: str) -> str:

@@ -11,6 +11,7 @@ from vfs import names, trace
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
 from vfs.model import ROOT_ID, Caller, Entry, EventType, Kind, State
+from vfs.operations import nas_settings
 from vfs.operations.guard import Standing
 
 log = logging.getLogger(__name__)
@@ -257,7 +258,8 @@ def announce(
 
     `is_new`: the entry was made in this transaction, so no earlier change of it can wait.
     """
-    scheduled = now_ns + int(kelp.settings.mirror.delay * SECOND) if litter else now_ns
+    delay = nas_settings.read_in(kelp.settings, tx).delay if litter else 0.0
+    scheduled = now_ns + int(delay * SECOND)
     trace_id = caller.trace_id or trace.current()
     tx.events.add(
         entry_id, kind, event, source=source, target=target, trace_id=trace_id, now_ns=now_ns, scheduled_ns=scheduled,

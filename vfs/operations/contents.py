@@ -10,7 +10,9 @@ import logging
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from blake3 import blake3
 
 from vfs import turns
 from vfs.core import Kelp
@@ -22,7 +24,7 @@ from vfs.operations.incoming import Body
 from vfs.operations.opening import Reader
 from vfs.storage.nas_store import NasFile
 
-__all__ = ["Reader", "discard", "get", "pieces", "require_stored", "store", "write_to_nas"]
+__all__ = ["Reader", "discard", "get", "pieces", "remove", "require_stored", "store", "write_to_nas"]
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +39,12 @@ class _Fresh(Content):
     begun_ns: int
 
 
-def store(kelp: Kelp, chunks: Iterable[bytes], expected: Expected) -> Content:
-    """Put a body into the cache, durably. Nothing is left when it fails.
+def store(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str | None = None) -> Content:
+    """Put a body into the cache, durably. Nothing is left when it fails. `id`: how the keys of its objects begin.
 
     Raises UploadIncomplete, NoSpace, StoreUnavailable, and what `chunks` raises.
     """
-    id = str(uuid.uuid4())
+    id = id or str(uuid.uuid4())
     begun_ns = kelp.clock.now_ns()
     body = Body(chunks, expected)
     parts: list[Part] = []
@@ -53,7 +55,7 @@ def store(kelp: Kelp, chunks: Iterable[bytes], expected: Expected) -> Content:
             part_uploads.put_in_turn(kelp.cache, id, body, parts)
         checksum, digests = body.verify(parts)
     except BaseException:
-        _delete(kelp, parts)
+        remove(kelp, (part.key for part in parts))
         raise
     return _Fresh(id, body.size, checksum, digests, tuple(parts), begun_ns)
 
@@ -76,7 +78,7 @@ def discard(kelp: Kelp, content: Content, *, in_doubt: bool = False) -> None:
     except KelpError as error:
         log.warning("content %s is left to the orphan batch: %s", content.id, error)
         return
-    _delete(kelp, content.parts)
+    remove(kelp, (part.key for part in content.parts))
 
 
 def require_stored(kelp: Kelp, content: Content) -> None:
@@ -99,15 +101,17 @@ def require_stored(kelp: Kelp, content: Content) -> None:
             raise lost from error
 
 
-def _delete(kelp: Kelp, parts: Iterable[Part]) -> None:
-    """Best effort. A store that is away is not asked for each of a thousand parts: a client waits for the answer."""
+def remove(kelp: Kelp, keys: Iterable[str]) -> None:
+    """Objects that no row names. Best effort: a store that is away is not asked for each of a thousand, since a client
+    waits for the answer.
+    """
     begun = time.monotonic()
-    for part in parts:
+    for key in keys:
         try:
             with turns.waiting():
-                kelp.cache.delete(part.key)
+                kelp.cache.delete(key)
         except KelpError as error:
-            log.warning("object %s is left to the orphan batch: %s", part.key, error)
+            log.warning("object %s is left to the orphan batch: %s", key, error)
             if time.monotonic() - begun > _UNDOING:
                 log.warning("so is what came after it")
                 return
@@ -118,7 +122,18 @@ def write_to_nas(kelp: Kelp, content: Content, path: str, mtime_ns: int) -> NasF
     if not content.checksum:
         content = learning.learn(kelp, content.id)
     chunks = Reader(kelp, content, counted=False).chunks()
-    return kelp.nas.write(path, chunks, content.size, content.checksum, mtime_ns=mtime_ns, parents=True)
+    if content.checksum:
+        return kelp.nas.write(path, chunks, content.size, content.checksum, mtime_ns=mtime_ns, parents=True)
+    whole = blake3()
+    written = kelp.nas.write(path, _through(whole, chunks), content.size, None, mtime_ns=mtime_ns, parents=True)
+    learning.record_whole(kelp, replace(content, checksum=whole.hexdigest(), parts=()))
+    return written
+
+
+def _through(digest: blake3, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
 
 
 def get(tx: Tx, content_id: str) -> Content:

@@ -24,7 +24,7 @@ from vfs.model import (
     State,
     StoreStatus,
 )
-from vfs.operations import changes, contents, folders, guard, moving, writing
+from vfs.operations import busy, changes, contents, folders, guard, moving, writing
 from vfs.operations.guard import Standing
 
 
@@ -45,7 +45,7 @@ def copy(
     A copy over a file keeps the row that is there, with its locks, and makes a version; over anything else
     with OVERWRITE, what is there goes to the trash. Times and dead properties travel. Folders the caller may
     not read are left out. Raises NotFound, ParentNotFound, InvalidName, AlreadyExists, CircularMove, WrongKind,
-    Locked, Forbidden, PreconditionFailed.
+    Locked, Forbidden, PreconditionFailed, and what `busy` does of what gives way.
     """
     names.check_segment(target.name)
     guard.check_time(mtime_ns)
@@ -62,9 +62,10 @@ def copy(
         moving.refuse_circle(here, entry, there, on_conflict)
         if there.entry is not None:
             if on_conflict == OnConflict.SKIP:
-                return Outcome(entry, skipped=True)
+                return Outcome(entry, skipped=True, existing=there.entry)
             if on_conflict == OnConflict.ERROR:
-                raise AlreadyExists(f"there is a {there.name!r} already", there.entry)
+                taken = there.entry
+                raise AlreadyExists(f"there is a {there.name!r} already", taken, there.path_of(taken.name))
             if on_conflict == OnConflict.OVERWRITE and there.entry.id == entry.id:
                 raise CircularMove("source and target are the same")
         if there.entry is not None and on_conflict == OnConflict.RENAME:
@@ -73,6 +74,7 @@ def copy(
         if there.entry is not None and there.entry.kind == entry.kind == Kind.FILE:
             return Outcome(_over(kelp, tx, caller, entry, there, there.entry, mtime_ns), replaced=True)
         if there.entry is not None:
+            busy.refuse_trashing(tx, caller, there.entry, now)
             moving.give_way(kelp, tx, caller, there, there.entry, successor=entry.kind == Kind.FILE)
             there = Standing(there.chain, there.path, there.name, there.key, None)
         guard.confirm_write(tx, caller, there, now)
@@ -83,6 +85,7 @@ def copy(
 def _over(
     kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, taken: Entry, mtime_ns: int | None
 ) -> Entry:
+    busy.refuse_change(tx, caller, taken)
     guard.confirm_write(tx, caller, there, kelp.clock.now_ns())
     content = _shared(tx, entry)
     by_client = mtime_ns is not None
@@ -127,16 +130,12 @@ def _inner(
     kelp: Kelp, tx: Tx, caller: Caller, folder: Entry, chain: tuple[int, ...], path: tuple[str, ...]
 ) -> Iterator[tuple[Entry, Standing]]:
     """What the caller may read in a folder, each with its free place in the new folder `chain[0]`."""
+    hidden = guard.hidden_in(tx, caller, folder.id)
     for row in list(tx.entries.children(folder.id)):
         child = tx.entries.get(row.id)
-        if child is not None and not (child.is_folder and _hidden(tx, caller, child)):
+        if child is not None and child.id not in hidden:
             key = names.key(child.name, kelp.settings.drive.case_sensitive)
             yield child, Standing(chain, path, child.name, key, None)
-
-
-def _hidden(tx: Tx, caller: Caller, folder: Entry) -> bool:
-    chain = [id for id, _, _ in tx.entries.ancestors(folder.id)] if tx.accounts.any_grants() else [folder.id]
-    return guard.level_of(tx, caller, chain) < Level.READ
 
 
 def _file(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, mtime_ns: int | None) -> int:

@@ -37,7 +37,7 @@ def make_folder(
         here = guard.stand(kelp, tx, caller, place)
         guard.check_condition(tx, here, condition, now)
         if here.entry is not None and on_conflict != OnConflict.RENAME:
-            raise AlreadyExists(f"there is a {place.name!r} already", here.entry)
+            raise AlreadyExists(f"there is a {place.name!r} already", here.entry, here.path_of(here.entry.name))
         if here.entry is not None:
             here = changes.renamed(here, kelp, tx, is_folder=True)
         guard.confirm_write(tx, caller, here, now)

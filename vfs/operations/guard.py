@@ -19,6 +19,12 @@ from vfs.metadata.database import Tx
 from vfs.model import Caller, Condition, Entry, Kind, Level, Place, Role, State
 from vfs.operations import nas_state
 
+_REFUSED = {
+    Level.READ: "your account may not read here",
+    Level.WRITE: "your account may read here, but not change anything",
+    Level.MANAGE: "your account may not say who may do what here",
+}
+_MOST_OF_ROLE = {Role.ADMIN: Level.MANAGE, Role.EDITOR: Level.MANAGE, Role.VIEWER: Level.READ}
 _DEFAULT_LEVEL = {Role.ADMIN: Level.MANAGE, Role.EDITOR: Level.WRITE, Role.VIEWER: Level.READ}
 
 
@@ -87,12 +93,20 @@ def looks_at(tx: Tx, wanted: Sequence[tuple[int, str]]) -> list[Callable[[], obj
 
 
 def stand(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level = Level.WRITE) -> Standing:
-    """Look at a place for a change. Raises ParentNotFound, Forbidden, InvalidName."""
+    """Look at a place for a change. Raises ParentNotFound, Forbidden (also for a name that something has which the
+    caller may not see: it can neither be told of nor give way), InvalidName."""
+    here = _stand(kelp, tx, caller, place, level)
+    if here.entry is not None and here.entry.is_folder and _is_hidden(tx, caller, here.entry, here.chain):
+        raise Forbidden(f"the name {place.name!r} is not free for your account", level)
+    return here
+
+
+def _stand(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level) -> Standing:
     ancestors = tx.entries.way_to_folder(place.folder_id)
     if not ancestors or any(state != State.ACTIVE for _, state, _ in ancestors):
         raise ParentNotFound("the folder does not exist")
     chain = tuple(id for id, _, _ in ancestors)
-    require(tx, caller, chain, level, ParentNotFound)
+    _require_in(kelp, tx, caller, chain, place, level)
     path = tuple(name for _, _, name in reversed(ancestors) if name)
     key = names.key(place.name, kelp.settings.drive.case_sensitive)
     entry = tx.entries.child(place.folder_id, key)
@@ -101,13 +115,34 @@ def stand(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level = Level
     return Standing(chain, path, place.name, key, entry)
 
 
+def _require_in(kelp: Kelp, tx: Tx, caller: Caller, chain: tuple[int, ...], place: Place, level: Level) -> None:
+    """The folder `chain[0]` is there for the caller as far as `level`. When only a folder in it is, by a grant of its
+    own, that one can be looked at, and not changed from outside."""
+    try:
+        require(tx, caller, chain, level, ParentNotFound)
+    except ParentNotFound:
+        entry = tx.entries.child(place.folder_id, names.key(place.name, kelp.settings.drive.case_sensitive))
+        if entry is None or not entry.is_folder or _is_hidden(tx, caller, entry, chain):
+            raise
+        if level > Level.READ:
+            raise Forbidden("it lies in a folder that your account may not see", level) from None
+
+
+def _is_hidden(tx: Tx, caller: Caller, folder: Entry, chain: tuple[int, ...]) -> bool:
+    """`chain`: of what it is in."""
+    return tx.grants.any() and level_of(tx, caller, (folder.id, *chain)) < Level.READ
+
+
 def stand_on(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level = Level.WRITE) -> tuple[Standing, Entry]:
-    """Like `stand`, and the name must exist. Raises NotFound too."""
-    here = stand(kelp, tx, caller, place, level)
+    """Like `stand`, and the name must exist; to change a folder, what is in it must be the caller's to change too.
+    Raises NotFound too."""
+    here = _stand(kelp, tx, caller, place, level)
     if here.entry is None:
         raise NotFound(f"there is no {place.name!r}")
     if here.entry.is_folder:
         require(tx, caller, (here.entry.id, *here.chain), level, NotFound)
+        if level >= Level.WRITE:
+            require_below(tx, caller, here.entry.id)
     return here, here.entry
 
 
@@ -140,16 +175,20 @@ def reach(tx: Tx, caller: Caller, entry_id: int, level: Level) -> tuple[Entry, t
 
 def level_of(tx: Tx, caller: Caller, chain: Sequence[int]) -> Level:
     """The caller's right on the folder `chain[0]` (spec §10): the nearest folder with a grant decides."""
-    if caller.role == Role.ADMIN or not tx.accounts.any_grants():
-        return _DEFAULT_LEVEL[caller.role]
-    grants = tx.accounts.grants_on(chain, caller.user_id)
-    for folder_id in chain:
-        own = [level for id, is_own, level in grants if id == folder_id and is_own]
-        of_groups = [level for id, is_own, level in grants if id == folder_id and not is_own]
-        if own or of_groups:
-            level = max(own or of_groups)
-            return min(level, Level.READ) if caller.role == Role.VIEWER else level
-    return _DEFAULT_LEVEL[caller.role]
+    default = _DEFAULT_LEVEL[caller.role]
+    if caller.role == Role.ADMIN or not tx.grants.any():
+        return min(default, caller.most)
+    granted = tx.grants.levels(chain, caller.user_id)
+    level = next((granted[id] for id in chain if id in granted), default)
+    return min(level, _MOST_OF_ROLE[caller.role], caller.most)
+
+
+def hidden_in(tx: Tx, caller: Caller, folder_id: int) -> set[int]:
+    """Ids of the folders in a folder that the caller may not read, of one that he may."""
+    if caller.role == Role.ADMIN or not tx.grants.any():
+        return set()
+    granted = tx.grants.levels_in(folder_id, caller.user_id)
+    return {id for id, level in granted.items() if level < Level.READ}
 
 
 def require(tx: Tx, caller: Caller, chain: Sequence[int], level: Level, absent: type[NotFound] = NotFound) -> None:
@@ -158,7 +197,16 @@ def require(tx: Tx, caller: Caller, chain: Sequence[int], level: Level, absent: 
     if actual < Level.READ:
         raise absent("it does not exist")
     if actual < level:
-        raise Forbidden("your account may read here, but not change anything", level)
+        raise Forbidden(_REFUSED[level], level)
+
+
+def require_below(tx: Tx, caller: Caller, folder_id: int) -> None:
+    """Everything below a folder that the caller may write may be written by him too: else it can neither be deleted,
+    moved, nor replaced, since that would take along what is not his. Raises Forbidden."""
+    if caller.role == Role.ADMIN or not tx.grants.any():
+        return
+    if tx.grants.any_lower_below(folder_id, caller.user_id, Level.WRITE):
+        raise Forbidden("something in the folder is not for your account to change", Level.WRITE)
 
 
 def check_time(*times_ns: int | None) -> None:

@@ -36,13 +36,13 @@ class NasFileChanged(ContentCorrupt):
 
 
 def learn(kelp: Kelp, content_id: str) -> Content:
-    """The content with all its checksums; when they are not known yet, its file on the NAS is read once.
+    """The content with the checksums of all its parts; when they are not known yet, its file on the NAS is read once.
 
     Raises NasFileChanged (and raises the alert) when that is not the file that was adopted any more, ObjectMissing for
     an unknown content, StoreUnavailable while the NAS is down or the file is on its way for too long.
     """
     content = _get(kelp, content_id)
-    if content.checksum:
+    if content.checksum or content.is_verifiable:
         return content
     try:
         learned = read_once(kelp, content, patience=_PATIENCE)
@@ -73,6 +73,13 @@ def read_once(kelp: Kelp, content: Content, pace: Pace = lambda size: None, pati
         if time.monotonic() > until:
             raise StoreUnavailable(f"the file of content {content.id} is on its way on the NAS")
         time.sleep(_AGAIN)
+
+
+@retried
+def record_whole(kelp: Kelp, content: Content) -> None:
+    """The checksum of a content whose parts were known one by one; they need not be given."""
+    with kelp.database.write() as tx:
+        tx.verifying.learn([content])
 
 
 @retried

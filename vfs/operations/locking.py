@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import Forbidden, InvalidRequest, LockTokenMismatch, NotFound, ParentNotFound
+from vfs.errors import Conflict, Forbidden, InvalidRequest, LockTokenMismatch, NotFound, ParentNotFound
 from vfs.locks import rules, table
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
@@ -21,7 +21,6 @@ from vfs.model import (
     Level,
     LockResult,
     Place,
-    Role,
     Scope,
 )
 from vfs.operations import changes, guard, writing
@@ -55,7 +54,8 @@ def lock(
     `path`, the names from the root down, says where the caller found the place: when a folder above it was moved in
     that moment, it is no longer there, and the lock would hold something that the caller does not know the way to.
 
-    Raises ParentNotFound, InvalidName, Locked (an existing lock conflicts), Forbidden, PreconditionFailed.
+    Raises ParentNotFound, InvalidName, Locked (an existing lock conflicts), Forbidden (also of a deep lock on a folder
+    with something in it that is not the caller's to change), PreconditionFailed.
     """
     if len(owner.encode()) > MAX_OWNER_BYTES:
         raise InvalidRequest("the lock's owner text is too long")
@@ -92,6 +92,7 @@ def _take(kelp: Kelp, caller: Caller, place: Place | None, wanted: _Wanted) -> L
         deep = wanted.infinite and entry.is_folder
         if deep:
             tx.require_tree()
+            guard.require_below(tx, caller, entry.id)
         _refuse_conflict(tx, wanted.scope, deep, chain, now)
         new = DavLock(
             f"urn:uuid:{uuid.uuid4()}", entry.id, deep, wanted.scope, wanted.owner, caller.user_id,
@@ -178,7 +179,7 @@ def unlock(kelp: Kelp, caller: Caller, entry_id: int, token: str) -> None:
         _, chain = guard.reach(tx, caller, entry_id, Level.READ)
         for held in table.covering(tx, chain, kelp.clock.now_ns()):
             if held.token == token:
-                if held.user_id != caller.user_id and caller.role != Role.ADMIN:
+                if held.user_id != caller.user_id and not caller.administers:
                     raise Forbidden(f"the lock belongs to {held.user_name}")
                 tx.locks.delete(token)
                 return
@@ -191,7 +192,7 @@ def list_locks(kelp: Kelp, caller: Caller) -> list[tuple[DavLock, tuple[str, ...
         return [
             (held, tx.entries.path(held.entry_id))
             for held in tx.locks.every(kelp.clock.now_ns())
-            if caller.role == Role.ADMIN or held.user_id == caller.user_id
+            if caller.administers or held.user_id == caller.user_id
         ]
 
 
@@ -199,9 +200,18 @@ def list_locks(kelp: Kelp, caller: Caller) -> list[tuple[DavLock, tuple[str, ...
 def break_lock(kelp: Kelp, caller: Caller, token: str) -> None:
     """An admin, or its owner, removes a lock by its token. Raises NotFound, Forbidden."""
     with kelp.database.write() as tx:
-        held = tx.locks.by_token(token, kelp.clock.now_ns())
-        if held is None:
-            raise NotFound("there is no such lock")
-        if caller.role != Role.ADMIN and held.user_id != caller.user_id:
+        tx.lock_tree()
+        held = _by_token(kelp, tx, token)
+        tx.lock_rows([held.entry_id])  # a move over a locked file takes the lock along: not meanwhile
+        if _by_token(kelp, tx, token).entry_id != held.entry_id:
+            raise Conflict("the lock has just gone over to another file")
+        if not caller.administers and held.user_id != caller.user_id:
             raise Forbidden(f"the lock belongs to {held.user_name}")
         tx.locks.delete(token)
+
+
+def _by_token(kelp: Kelp, tx: Tx, token: str) -> DavLock:
+    held = tx.locks.by_token(token, kelp.clock.now_ns()) if token.isprintable() else None
+    if held is None:
+        raise NotFound("there is no such lock")
+    return held

@@ -11,7 +11,7 @@ from vfs.errors import AlreadyExists, CircularMove, WrongKind
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Condition, Entry, EventType, Kind, Level, OnConflict, Outcome, Place
-from vfs.operations import changes, guard, trashing
+from vfs.operations import busy, changes, guard, trashing
 from vfs.operations.guard import Standing
 
 
@@ -26,6 +26,7 @@ def move(
     condition: Condition | None = None,
     mtime_ns: int | None = None,
     seen: Entry | None = None,
+    may_stay: bool = False,
 ) -> Outcome:
     """Give an entry another name, another folder, or both, in one transaction.
 
@@ -34,8 +35,9 @@ def move(
     everything else that gives way goes to the trash. MERGE: a folder into a folder, file by file; a file whose
     name is taken there is kept beside it under a numbered name. Its locks die with the move (RFC 4918 §9.9);
     those of a file that it replaces on a drive stay with the name.
+    `may_stay`: to where it is already means that nothing is to be done; else it is a CircularMove.
     Raises NotFound, ParentNotFound, InvalidName, AlreadyExists, CircularMove, WrongKind (MERGE of a file),
-    Locked, Forbidden, PreconditionFailed.
+    Locked, Forbidden, PreconditionFailed, and what `busy` does for callers who do not wait.
     """
     names.check_segment(target.name)
     guard.check_time(mtime_ns)
@@ -45,6 +47,11 @@ def move(
         here, entry = guard.stand_on(kelp, tx, caller, source)
         guard.check_condition(tx, here, condition, now)
         there = _target(kelp, tx, caller, here, entry, target, on_conflict)
+        busy.refuse_change(tx, caller, entry)
+        if _is_same(entry, there):
+            if not may_stay:
+                raise CircularMove("source and target are the same")
+            return Outcome(entry)
         if entry.is_folder or (there.entry is not None and there.entry.is_folder):
             tx.require_tree()
         tx.foresee(
@@ -65,10 +72,12 @@ def _target(
     kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, target: Place, on_conflict: OnConflict
 ) -> Standing:
     there = guard.stand(kelp, tx, caller, target)
-    if there.entry is not None and there.entry.id == entry.id and there.name == entry.name:
-        raise CircularMove("source and target are the same")
     refuse_circle(here, entry, there, on_conflict)
     return there
+
+
+def _is_same(entry: Entry, there: Standing) -> bool:
+    return there.entry is not None and there.entry.id == entry.id and there.name == entry.name
 
 
 def refuse_circle(here: Standing, entry: Entry, there: Standing, on_conflict: OnConflict) -> None:
@@ -94,7 +103,7 @@ def _into_taken(
     now = kelp.clock.now_ns()
     taken = there.taken
     if on_conflict == OnConflict.SKIP:
-        return Outcome(entry, skipped=True)
+        return Outcome(entry, skipped=True, existing=taken)
     if on_conflict == OnConflict.RENAME:
         there = changes.renamed(there, kelp, tx, entry.is_folder)
         guard.confirm_write(tx, caller, there, now)
@@ -103,10 +112,12 @@ def _into_taken(
     if on_conflict == OnConflict.MERGE:
         if not (entry.is_folder and taken.is_folder):
             raise WrongKind("only a folder can be merged, and only into a folder")
+        busy.refuse_below(tx, caller, entry)
         _merge(kelp, tx, caller, here, entry, there)
         return Outcome(guard.reach(tx, caller, taken.id, Level.READ)[0], replaced=False)
     if on_conflict != OnConflict.OVERWRITE:
-        raise AlreadyExists(f"there is a {there.name!r} already", taken)
+        raise AlreadyExists(f"there is a {there.name!r} already", taken, there.path_of(taken.name))
+    busy.refuse_trashing(tx, caller, taken, now)
     document = entry.kind == taken.kind == Kind.FILE and caller.on_drive
     # What is moved over a locked file is in that lock then (RFC 4918 §7.5): davfs2 goes on using its token, and put
     # the user's next save into lost+found when it was gone. The moved file's own locks die.
@@ -123,6 +134,7 @@ def give_way(kelp: Kelp, tx: Tx, caller: Caller, there: Standing, taken: Entry, 
     now = kelp.clock.now_ns()
     if taken.is_folder:
         guard.require(tx, caller, (taken.id, *there.chain), Level.WRITE)
+        guard.require_below(tx, caller, taken.id)
     guard.confirm_removal(tx, caller, there, taken, now)
     if caller.on_drive and successor and taken.kind == Kind.FILE:
         changes.leave_name(tx, there, taken, now)
@@ -191,17 +203,21 @@ def _shown_after_move(tx: Tx, entry: Entry, there: Standing, now_ns: int) -> int
 
 
 def _merge(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, there: Standing) -> None:
-    """Move what is in folder `entry` into the folder at `there`, then the empty folder to the trash."""
+    """Move what is in folder `entry` into the folder at `there`, then what is left, which is folders without files, to
+    the trash. No recursion: trees have any depth."""
     now = kelp.clock.now_ns()
-    target = there.taken
-    guard.confirm_write(tx, caller, there, now)
-    for row in list(tx.entries.children(entry.id)):
-        inner, child = guard.stand_on(kelp, tx, caller, Place(entry.id, row.name))
-        goal = guard.stand(kelp, tx, caller, Place(target.id, row.name))
-        if goal.entry is None:
-            relocate(kelp, tx, caller, inner, child, goal, now)
-        elif child.is_folder and goal.entry.is_folder:
-            _merge(kelp, tx, caller, inner, child, goal)
-        else:
-            relocate(kelp, tx, caller, inner, child, changes.renamed(goal, kelp, tx, child.is_folder), now)
+    waiting = [(entry, there)]
+    while waiting:
+        source, target = waiting.pop()
+        guard.require(tx, caller, (target.taken.id, *target.chain), Level.WRITE)
+        guard.confirm_write(tx, caller, target, now)
+        for row in list(tx.entries.children(source.id)):
+            inner, child = guard.stand_on(kelp, tx, caller, Place(source.id, row.name))
+            goal = guard.stand(kelp, tx, caller, Place(target.taken.id, row.name))
+            if goal.entry is None:
+                relocate(kelp, tx, caller, inner, child, goal, now)
+            elif child.is_folder and goal.entry.is_folder:
+                waiting.append((child, goal))
+            else:
+                relocate(kelp, tx, caller, inner, child, changes.renamed(goal, kelp, tx, child.is_folder), now)
     trashing.put_in_trash(kelp, tx, caller, here, entry, now)

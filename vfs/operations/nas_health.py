@@ -13,7 +13,7 @@ from vfs.core import Kelp
 from vfs.errors import KelpError, NasDown
 from vfs.metadata.retrying import retried
 from vfs.model import Done
-from vfs.operations import alerts, nas_state
+from vfs.operations import alerts, nas_settings, nas_state
 from vfs.operations.alerts import AlertKind, Severity
 from vfs.operations.nas_state import Capacity
 
@@ -78,7 +78,8 @@ def _measure(kelp: Kelp) -> float:
 
 def _note(kelp: Kelp, seconds: float | None) -> None:
     now = kelp.clock.now_ns()
-    slow = seconds is not None and seconds >= kelp.settings.nas.slow
+    longest = nas_settings.read(kelp).slow
+    slow = seconds is not None and seconds >= longest
     feeling = Feeling.DOWN if seconds is None else Feeling.SLOW if slow else Feeling.HEALTHY
     before = read(kelp)
     if feeling is Feeling.DOWN and before.last is not None and before.last.seconds is None:
@@ -87,7 +88,7 @@ def _note(kelp: Kelp, seconds: float | None) -> None:
     history = (*before.history, Measurement(now, seconds))[-_KEPT:]
     _write(kelp, feeling, since, history)
     if slow:
-        message = f"the NAS took {seconds:.1f} s for a small file, {kelp.settings.nas.slow:g} s is too long"
+        message = f"the NAS took {seconds:.1f} s for a small file, {longest:g} s is too long"
         alerts.open_(kelp, AlertKind.NAS_SLOW, message, severity=Severity.WARNING)
     elif seconds is not None:
         alerts.close(kelp, AlertKind.NAS_SLOW, f"the NAS took {seconds:.3f} s for a small file")

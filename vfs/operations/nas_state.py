@@ -10,7 +10,7 @@ from vfs.errors import NoSpace
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Done
-from vfs.operations import alerts
+from vfs.operations import alerts, nas_settings
 from vfs.operations.alerts import AlertKind, Severity
 
 _MIB = 1024 * 1024
@@ -51,10 +51,10 @@ class Capacity:
 
 def read(kelp: Kelp) -> NasState:
     with kelp.database.read() as tx:
-        return _state(tx)
+        return read_in(tx)
 
 
-def _state(tx: Tx) -> NasState:
+def read_in(tx: Tx) -> NasState:
     return parse(tx.accounts.value("nas"))
 
 
@@ -112,7 +112,7 @@ def _write_capacity(kelp: Kelp, found: Capacity) -> None:
 
 def _tell(kelp: Kelp, found: Capacity) -> None:
     room = found.free - found.waiting
-    scarce = max(2 * kelp.settings.nas.reserve, min(int(found.total * _SCARCE), _SCARCE_MOST))
+    scarce = max(2 * nas_settings.read(kelp).reserve, min(int(found.total * _SCARCE), _SCARCE_MOST))
     if room < scarce:
         with kelp.database.read() as tx:
             if tx.alerts.is_open(AlertKind.NAS_NEARLY_FULL, ""):
@@ -131,7 +131,7 @@ def capacity(kelp: Kelp) -> Capacity | None:
 
 def _capacity_and_state(tx: Tx) -> tuple[Capacity | None, bool]:
     value = tx.accounts.value("nas_capacity")
-    return Capacity(**json.loads(value)) if value else None, _state(tx).up
+    return Capacity(**json.loads(value)) if value else None, read_in(tx).up
 
 
 def free_bytes(kelp: Kelp, unknown: int) -> int:
@@ -146,7 +146,7 @@ def _room(kelp: Kelp, known: Capacity | None, up: bool) -> int | None:
     What Kelp carries takes whole blocks, so it ends somewhat below the reserve: that is still its own doing. Only far
     below it was somebody else.
     """
-    reserve = kelp.settings.nas.reserve
+    reserve = nas_settings.read(kelp).reserve
     if known is None or not up or known.free <= reserve // 2:
         return None
     return known.free - reserve - known.waiting

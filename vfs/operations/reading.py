@@ -41,7 +41,7 @@ def resolve(kelp: Kelp, caller: Caller, segments: Sequence[str]) -> Found:
     if len(path) > _DEEPEST_KEPT or sum(map(len, path)) > _LONGEST_KEPT:
         with kelp.database.read() as tx:
             return _resolve(kelp, tx, caller, path)
-    key = ("resolve", caller.user_id, caller.role, path)
+    key = ("resolve", caller.rights, path)
     return kelp.database.recall(key, lambda tx: _resolve(kelp, tx, caller, path))
 
 
@@ -118,7 +118,7 @@ def list_folder(kelp: Kelp, caller: Caller, folder_id: int) -> Iterator[Row]:
     with kelp.database.scan() as tx:
         guard.foresee_reach(tx, folder_id)
         guard.reach(tx, caller, folder_id, Level.READ)
-        hidden = _hidden(tx, caller, folder_id)
+        hidden = guard.hidden_in(tx, caller, folder_id)
         rows = (row for row in tx.entries.children(folder_id) if row.id not in hidden)
         if not kelp.database.readers_are_few:
             yield from rows
@@ -126,14 +126,6 @@ def list_folder(kelp: Kelp, caller: Caller, folder_id: int) -> Iterator[Row]:
         yield from islice(rows, _AT_ONCE)
         rest = SetAside(rows)
     yield from rest
-
-
-def _hidden(tx: Tx, caller: Caller, folder_id: int) -> set[int]:
-    if not tx.accounts.any_grants():
-        return set()
-    above = [id for id, _, _ in tx.entries.ancestors(folder_id)]
-    granted = tx.accounts.granted_folders_below(folder_id, caller.user_id)
-    return {id for id in granted if guard.level_of(tx, caller, [id, *above]) < Level.READ}
 
 
 def open_content(kelp: Kelp, caller: Caller, entry: Entry) -> contents.Reader:
@@ -211,7 +203,7 @@ def level_on(kelp: Kelp, caller: Caller, folder_id: int) -> Level:
     def look(tx: Tx) -> Level:
         return guard.level_of(tx, caller, [id for id, _, _ in tx.entries.ancestors(folder_id)])
 
-    return kelp.database.recall(("level", caller.user_id, caller.role, folder_id), look)
+    return kelp.database.recall(("level", caller.rights, folder_id), look)
 
 
 def digests_below(kelp: Kelp, caller: Caller, folder_id: int) -> dict[int, str]:

@@ -11,7 +11,7 @@ from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import EventType, Kind
 from vfs.nas_model import Job, Remove, Result
-from vfs.operations import alerts
+from vfs.operations import alerts, nas_settings
 from vfs.operations.alerts import AlertKind
 from vfs.operations.mirroring import SECOND
 
@@ -42,22 +42,29 @@ def record(
         seen = _Seen(tx.leases.alive([result.job.fence for result in every]), tx.mirror.recorded(ids))
         now = kelp.clock.now_ns()
         for result in results:
-            if _record_one(kelp, tx, seen, result) and result.done and result.job.final:
-                tx.after_commit(metrics.MIRRORED.labels("done").inc)
-                tx.events.cover(result.job.situation.entry_id, result.job.situation.event_id, now)
-            else:
-                tx.after_commit(metrics.MIRRORED.labels("put_off").inc)
-                tx.events.put_off(result.job.situation.entry_id, now)
-            tx.leases.release(result.job.fence)
+            with _under_its_request(result.job):
+                if _record_one(kelp, tx, seen, result) and result.done and result.job.final:
+                    tx.after_commit(metrics.MIRRORED.labels("done").inc)
+                    tx.events.cover(result.job.situation.entry_id, result.job.situation.event_id, now)
+                else:
+                    tx.after_commit(metrics.MIRRORED.labels("put_off").inc)
+                    tx.events.put_off(result.job.situation.entry_id, now)
+                tx.leases.release(result.job.fence)
         for result, message in failures:
-            _record_one(kelp, tx, seen, result)
-            _fail(kelp, tx, result.job, message, now)
-            tx.leases.release(result.job.fence)
+            with _under_its_request(result.job):
+                _record_one(kelp, tx, seen, result)
+                _fail(kelp, tx, result.job, message, now)
+                tx.leases.release(result.job.fence)
         for before, result in enumerate([*waiting, *reversed(behind)]):
             _record_one(kelp, tx, seen, result)
             tx.after_commit(metrics.MIRRORED.labels("put_off").inc)
             tx.events.put_off(result.job.situation.entry_id, now + _CACHE_AWAY - before * _BEFORE)
             tx.leases.release(result.job.fence)
+
+
+def _under_its_request(job: Job) -> trace.Work:
+    """One commit records what many requests caused; each finds its own part under its id."""
+    return trace.under(job.trace_id or trace.current())
 
 
 @dataclass(slots=True)
@@ -104,7 +111,7 @@ def _record_gone(kelp: Kelp, tx: Tx, job: Job) -> None:
 def _fail(kelp: Kelp, tx: Tx, job: Job, message: str, now_ns: int) -> None:
     """The next try is scheduled; after the last an admin is told: one alert for all entries, with the newest reason."""
     entry_id = job.situation.entry_id
-    delays = kelp.settings.mirror.retries
+    delays = nas_settings.read_in(kelp.settings, tx).retries
     tried = tx.events.retries(entry_id)
     if tried < len(delays):
         tx.after_commit(metrics.MIRROR_RETRIES.inc)

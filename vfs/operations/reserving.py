@@ -83,9 +83,12 @@ class Reservation:
 
 
 @contextmanager
-def reserve(kelp: Kelp, size: int) -> Iterator[Reservation]:
-    """Room for `size` bytes for the length of the block; 0: for what comes, as it comes. Raises NoSpace."""
-    reservation = Reservation(kelp, cache_limits.hard_limit(kelp))
+def reserve(kelp: Kelp, size: int, *, counted: bool = False) -> Iterator[Reservation]:
+    """Room for `size` bytes for the length of the block; 0: for what comes, as it comes. Raises NoSpace.
+
+    `counted`: they take the place of bytes that wait already, in the very commit that shows them, so they need none.
+    """
+    reservation = Reservation(kelp, None if counted else cache_limits.hard_limit(kelp))
     reservation.grow(size)
     try:
         yield reservation

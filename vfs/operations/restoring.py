@@ -68,7 +68,7 @@ def restore(kelp: Kelp, content: Content, *, doubted: bool = False) -> Restored:
     `doubted`: what is there is read, and replaced when it is bad.
     Raises ContentLost, NoSpace, StoreUnavailable, NasDown, and NasFileChanged for an adopted file.
     """
-    if not content.checksum:
+    if not content.is_verifiable:
         content = learning.learn(kelp, content.id)
     objects = size = left = 0
     for number, part in enumerate(content.parts):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from vfs import metrics
+from vfs import metrics, trace
 from vfs.core import Kelp
 from vfs.errors import KelpError, StoreUnavailable
 from vfs.metadata.retrying import retried
@@ -43,7 +43,7 @@ def expire(kelp: Kelp) -> Done:
     reclaimed, failures = 0, list[str]()
     for done, session in enumerate(due):
         try:
-            reclaimed += _clean(kelp, session)
+            reclaimed += clean(kelp, session)
         except StoreUnavailable as error:  # so it would be for the others, each after its own time-out
             failures += [str(error)] * (len(due) - done)
             break
@@ -72,12 +72,13 @@ def forget(kelp: Kelp) -> Done:
 
 def _expire_due(kelp: Kelp) -> None:
     now = kelp.clock.now_ns()
-    with kelp.database.read() as tx:
+    with trace.span("db.expired_uploading_sessions_select"), kelp.database.read() as tx:
         due = tx.uploads.expired(now, _LIMIT)
     for session in due:
         _expire_one(kelp, session, now)
 
 
+@trace.step("db.session_status_update")
 @retried
 def _expire_one(kelp: Kelp, session: Session, now_ns: int) -> None:
     with kelp.database.write() as tx:
@@ -85,8 +86,9 @@ def _expire_one(kelp: Kelp, session: Session, now_ns: int) -> None:
             alerts.close_in(kelp, tx, AlertKind.UPLOAD_EXPIRES, f"the upload of {session.name!r} ended", session.uuid)
 
 
-def _clean(kelp: Kelp, session: Session) -> int:
-    """Bytes that went. Raises StoreUnavailable."""
+@trace.step("seaweed.abort_multipart")
+def clean(kelp: Kelp, session: Session) -> int:
+    """Remove the objects of an upload that ended; bytes that went. Raises StoreUnavailable."""
     parts = Call(lambda: list(kelp.cache.list(session.content_id))).result(_CALL)
     reclaimed = 0
     for first in range(0, len(parts), _TOGETHER):
@@ -102,6 +104,7 @@ def _clean(kelp: Kelp, session: Session) -> int:
     return reclaimed
 
 
+@trace.step("db.upload_parts_cleanup")
 @retried
 def _note_cleaned(kelp: Kelp, session: Session) -> None:
     with kelp.database.write() as tx:

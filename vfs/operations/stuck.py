@@ -6,7 +6,7 @@ from vfs import trace
 from vfs.core import Kelp
 from vfs.metadata.retrying import retried
 from vfs.model import Done, EventType, Kind
-from vfs.operations import alerts
+from vfs.operations import alerts, nas_settings
 from vfs.operations.alerts import AlertKind
 
 _SECOND = 1_000_000_000
@@ -19,7 +19,8 @@ def queue_again(kelp: Kelp) -> Done:
     """A batch: events scheduled absurdly far ahead are due now; entries and versions that differ from what the NAS is
     recorded to have, and that no event is open for, get one."""
     now = kelp.clock.now_ns()
-    horizon = now + _ABSURD_NS + int(max(kelp.settings.mirror.delay, *kelp.settings.mirror.retries, 0) * _SECOND)
+    waits = nas_settings.read(kelp)
+    horizon = now + _ABSURD_NS + int(max(waits.delay, *waits.retries, 0) * _SECOND)
     with kelp.database.scan() as tx:
         far = tx.events.any_scheduled_after(horizon)
         forgotten = tx.mirror.forgotten(now - _YOUNG_NS, _LIMIT)

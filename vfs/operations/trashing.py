@@ -19,11 +19,10 @@ from vfs.model import (
     Level,
     OnConflict,
     Place,
-    Role,
     State,
     TrashItem,
 )
-from vfs.operations import changes, folders, guard
+from vfs.operations import busy, changes, folders, guard
 from vfs.operations.guard import Standing
 
 _DAY = 86_400 * changes.SECOND
@@ -37,7 +36,7 @@ def remove(
     """Delete an entry from the drive: to the trash, or at once where the litter rule says so (spec §5).
 
     `seen`: what the caller has just found there, if anything; only a hint.
-    Raises NotFound, ParentNotFound, Locked, Forbidden, PreconditionFailed.
+    Raises NotFound, ParentNotFound, Locked, Forbidden, PreconditionFailed, and what `busy.refuse_trashing` does.
     """
     with kelp.database.write() as tx:
         guard.lock(kelp, tx, place, seen=seen)
@@ -46,6 +45,7 @@ def remove(
         if entry.is_folder:
             tx.require_tree()
         guard.check_condition(tx, here, condition, now)
+        busy.refuse_trashing(tx, caller, entry, now)
         guard.confirm_removal(tx, caller, here, entry, now)
         changes.leave_name(tx, here, entry, now)
         if caller.on_drive and _skips_trash(tx, entry, now):
@@ -104,7 +104,14 @@ def list_trash(kelp: Kelp, caller: Caller) -> list[TrashItem]:
     """What the caller trashed, newest first; an admin sees all."""
     with kelp.database.scan() as tx:
         items = [TrashItem(*row) for row in tx.entries.trash()]
-    return [item for item in items if caller.role == Role.ADMIN or item.user_name == caller.name]
+    return [item for item in items if caller.administers or item.user_name == caller.name]
+
+
+def trash_page(kelp: Kelp, caller: Caller, limit: int, before: tuple[int, int] | None = None) -> list[TrashItem]:
+    """Like `list_trash`, a part of it: what was trashed before `before` (trashed_ns, entry id)."""
+    user_id = None if caller.administers else caller.user_id
+    with kelp.database.read() as tx:
+        return [TrashItem(*row) for row in tx.event_log.trash(limit, before, user_id)]
 
 
 @retried
@@ -149,17 +156,20 @@ def _in_trash(tx: Tx, caller: Caller, uuid: str) -> tuple[Entry, tuple[str, ...]
             record = tx.entries.trash_record(id)
             if record is None:
                 break
-            _require_own(tx, caller, id)
+            _require_own(tx, caller, id, entry)
             return entry, (*record[0].strip("/").split("/"), *reversed(below))
         below.append(name)
     raise NotFound("it is not in the trash")
 
 
-def _require_own(tx: Tx, caller: Caller, id: int) -> None:
-    """The trash is one's own; an admin has all of it."""
+def _require_own(tx: Tx, caller: Caller, id: int, entry: Entry) -> None:
+    """The trash is one's own, as far as one may still write where `entry` was, the item `id` itself or something below
+    it; an admin has all of it. Raises Forbidden."""
     row = tx.one("SELECT user_id FROM trash_metadata WHERE entry_id = :id", id=id)
-    if caller.role != Role.ADMIN and (row is None or row[0] != caller.user_id):
+    if not caller.administers and (row is None or row[0] != caller.user_id):
         raise Forbidden("it was put in the trash by someone else")
+    chain = [id for id, _, _ in tx.entries.ancestors(entry.id)]
+    guard.require(tx, caller, chain if entry.is_folder else chain[1:], Level.WRITE)
 
 
 def _folder_for(kelp: Kelp, tx: Tx, caller: Caller, path: tuple[str, ...]) -> int:
@@ -187,7 +197,9 @@ def purge(kelp: Kelp, caller: Caller, uuid: str) -> None:
         entry = tx.entries.by_uuid(uuid)
         if entry is None or entry.state != State.TRASHED:
             raise NotFound("it is not in the trash")
-        _require_own(tx, caller, entry.id)
+        _require_own(tx, caller, entry.id, entry)
+        if entry.is_folder:
+            guard.require_below(tx, caller, entry.id)
         tx.entries.settle_names_of(entry.id)  # who deletes for good does not want it as a version of the next one
         mark_deleted(kelp, tx, caller, None, entry, kelp.clock.now_ns())
 
@@ -196,7 +208,9 @@ def empty_trash(kelp: Kelp, caller: Caller) -> int:
     """Purge every item the caller sees in the trash; how many."""
     count = 0
     for item in list_trash(kelp, caller):
-        with contextlib.suppress(NotFound):  # someone restored or purged it meanwhile
+        with contextlib.suppress(
+            NotFound, Forbidden
+        ):  # restored or purged meanwhile, or not the caller's to change any more
             purge(kelp, caller, item.entry.uuid)
             count += 1
     return count

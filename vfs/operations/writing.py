@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,7 +27,7 @@ from vfs.model import (
     StoreStatus,
     Written,
 )
-from vfs.operations import changes, contents, guard, reserving
+from vfs.operations import busy, changes, contents, guard, reserving
 from vfs.operations.guard import Standing
 from vfs.storage.small_contents import SMALL
 
@@ -52,38 +52,27 @@ def put_file(
     """Store a whole file under a name; until it returns, readers see what was there before.
 
     `mtime_ns`: the client's own time, shown exactly as given. `seen`: what the caller has just found there, if
-    anything; only a hint. Raises ParentNotFound, WrongKind (a folder has
-    the name), InvalidName, InvalidRequest (strategy SKIP or MERGE, a time out of range), AlreadyExists (strategy
-    ERROR), Locked, Forbidden, PreconditionFailed, NoSpace, UploadIncomplete, StoreUnavailable; then nothing has
-    changed and nothing is left in the cache.
+    anything; only a hint. Raises ParentNotFound, WrongKind (a folder has the name), InvalidName, InvalidRequest
+    (strategy SKIP or MERGE, a time out of range), AlreadyExists (strategy ERROR), StillSyncing, Locked, Forbidden,
+    PreconditionFailed, NoSpace, UploadIncomplete, StoreUnavailable; then nothing has changed and nothing is left in the
+    cache.
     """
     names.check_segment(place.name)
     guard.check_time(mtime_ns)
     if on_conflict not in (OnConflict.ERROR, OnConflict.RENAME, OnConflict.OVERWRITE):
         raise InvalidRequest(f"an upload knows no strategy {on_conflict}")
-    put = _Put(caller, place, mime_type, mtime_ns, on_conflict, condition, kelp.clock.now_ns(), seen)
+    put = Put(caller, place, mime_type, mtime_ns, on_conflict, condition, kelp.clock.now_ns(), seen)
     small = expected.length is not None and expected.length <= SMALL
     if not small or condition is not None or caller.role == Role.VIEWER:  # else the body is here sooner than this look
         with kelp.database.read() as tx:
             key = names.key(place.name, kelp.settings.drive.case_sensitive)
             tx.foresee(*guard.looks_at(tx, [(place.folder_id, key)]))
-            put.seen = _check(kelp, tx, put).entry
-    guard.require_space(kelp, expected.length)
-    with reserving.reserve(kelp, expected.length or 0) as room:
-        content = contents.store(kelp, room.counted(chunks), expected)
-        try:
-            room.confirm()
-            written = _change(kelp, put, content)
-        except BaseException as error:
-            room.stays = put.committing
-            contents.discard(kelp, content, in_doubt=put.committing and not isinstance(error, NoSpace))
-            raise
-        room.stays = True
-    return written
+            put.seen = check(kelp, tx, put).entry
+    return bring(kelp, put, chunks, expected, lambda content: change(kelp, put, content))
 
 
 @dataclass(slots=True)
-class _Put:
+class Put:
     """What was asked for, and how far it is."""
 
     caller: Caller
@@ -93,23 +82,51 @@ class _Put:
     on_conflict: OnConflict
     condition: Condition | None
     began_ns: int
-    seen: Entry | None  # what had the name before the body was read
+    seen: Entry | None = None  # what had the name before the body was read
     committing: bool = False  # a commit was begun whose outcome is not known
 
 
+def bring(
+    kelp: Kelp,
+    put: Put,
+    chunks: Iterable[bytes],
+    expected: Expected,
+    show: Callable[[Content], Written],
+    *,
+    counted: bool = False,
+) -> Written:
+    """Store a body, then `show` it in a transaction that tells `put` when it commits; nothing is left when it fails.
+
+    `counted` as in `reserving.reserve`.
+    """
+    guard.require_space(kelp, expected.length)
+    with reserving.reserve(kelp, expected.length or 0, counted=counted) as room:
+        content = contents.store(kelp, room.counted(chunks), expected)
+        try:
+            room.confirm()
+            written = show(content)
+        except BaseException as error:
+            room.stays = put.committing
+            contents.discard(kelp, content, in_doubt=put.committing and not isinstance(error, NoSpace))
+            raise
+        room.stays = True
+    return written
+
+
 @retried
-def _change(kelp: Kelp, put: _Put, content: Content) -> Written:
+def change(kelp: Kelp, put: Put, content: Content) -> Written:
+    """The transaction that shows a stored content under its name."""
     put.committing = False
     with kelp.database.write() as tx:
         guard.lock(kelp, tx, put.place)
         _foresee(kelp, tx, put, content)
-        entry_id, created = _commit(kelp, tx, put, content)
+        entry_id, created = commit(kelp, tx, put, content)
         shown = tx.last(lambda: guard.again(tx, entry_id))
         put.committing = True
     return Written(shown.value, created)
 
 
-def _foresee(kelp: Kelp, tx: Tx, put: _Put, content: Content) -> None:
+def _foresee(kelp: Kelp, tx: Tx, put: Put, content: Content) -> None:
     """What is asked once the name is known to be free, or whose it is: most of the time that is as it was."""
     if put.seen is not None:
         tx.foresee(partial(tx.entries.written_by, put.seen.id))
@@ -119,7 +136,7 @@ def _foresee(kelp: Kelp, tx: Tx, put: _Put, content: Content) -> None:
     tx.foresee(lambda: changes.nas_place(kelp, tx, place.folder_id, place.name, Kind.FILE, new, kelp.clock.now_ns()))
 
 
-def _check(kelp: Kelp, tx: Tx, put: _Put) -> Standing:
+def check(kelp: Kelp, tx: Tx, put: Put) -> Standing:
     """What can be refused: asked once before the body is read, and again inside the transaction."""
     now = kelp.clock.now_ns()
     here = guard.stand(kelp, tx, put.caller, put.place)
@@ -132,17 +149,27 @@ def _check(kelp: Kelp, tx: Tx, put: _Put) -> Standing:
             here = changes.renamed(here, kelp, tx, is_folder=False)
         elif taken.is_folder:
             raise WrongKind(f"{put.place.name!r} is a folder")
+        else:
+            busy.refuse_change(tx, put.caller, taken)
     guard.confirm_write(tx, put.caller, here, now)
     return here
 
 
-def _commit(kelp: Kelp, tx: Tx, put: _Put, content: Content) -> tuple[int, bool]:
-    """The file's id, and whether it is new."""
-    here = _check(kelp, tx, put)
+def commit(
+    kelp: Kelp, tx: Tx, put: Put, content: Content, insert: Callable[[int], None] | None = None
+) -> tuple[int, bool]:
+    """Inside a transaction that has locked the place: the file's id, and whether it is new. Raises as `put_file`.
+
+    `insert`: makes the rows of the content at that time, where its parts have rows already.
+    """
+    here = check(kelp, tx, put)
     now = kelp.clock.now_ns()
     if abs(now - put.began_ns) > _RESTED_NS:
         contents.require_stored(kelp, content)
-    tx.contents.insert(content, now)
+    if insert is None:
+        tx.contents.insert(content, now)
+    else:
+        insert(now)
     times = _Times(tx, here, put.mtime_ns, now, by_client=put.mtime_ns is not None)
     if here.entry is None:
         entry_id = create(kelp, tx, put.caller, here, content, put.mime_type, times)

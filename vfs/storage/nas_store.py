@@ -110,12 +110,13 @@ class NasStore(Protocol):
         path: str,
         chunks: Iterable[bytes | memoryview],
         size: int,
-        checksum: str,
+        checksum: str | None,
         *,
         mtime_ns: int | None = None,
         parents: bool = False,
     ) -> NasFile:
-        """Make the new file `path` of exactly `size` bytes whose BLAKE3 (hex) is `checksum`; its data are synced.
+        """Make the new file `path` of exactly `size` bytes whose BLAKE3 (hex) is `checksum`; its data are synced. None:
+        who gives the chunks has verified them.
 
         `mtime_ns` is the time it shall show; a NAS that cannot show it shows its own, see the answer.
         Whatever `chunks` raises is passed on as it is. After any exception the file is gone again.

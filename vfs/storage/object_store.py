@@ -93,6 +93,23 @@ class Remembering(Protocol):
         ...
 
 
+@runtime_checkable
+class Presigner(Protocol):
+    """A store that others may write to without its keys."""
+
+    def presign_put(self, key: str, seconds: int) -> str:
+        """A URL to which anybody may PUT the bytes of this one object for so long; again too, which `put` refuses."""
+        ...
+
+
+def presigner_of(store: ObjectStore) -> Presigner | None:
+    """The store itself or the one inside its wrappers, when it can presign."""
+    inner: object = store
+    while inner is not None and not isinstance(inner, Presigner):
+        inner = getattr(inner, "inner", None)
+    return inner
+
+
 def check_key(key: str) -> str:
     """Return `key` when it can name an object (so also a file); raises ValueError."""
     if not is_key(key):

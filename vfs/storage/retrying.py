@@ -35,7 +35,7 @@ class RetryingObjectStore:
         `patience`: seconds without progress after which no further try begins. A call that moves nothing thus ends
         after these and one time-out of the store.
         """
-        self._inner = inner
+        self._inner = self.inner = inner
         self._delays, self._sleep, self._patience = delays, sleep, patience
         self.at_once = inner.at_once
 

@@ -37,7 +37,7 @@ from vfs.storage.s3_answers import Refusal, behind_ns, listing
 from vfs.storage.s3_bodies import cut, in_parts
 from vfs.storage.s3_rare import Rare
 from vfs.storage.s3_signing import Signer
-from vfs.storage.s3_wire import Answer, Body, Pool, ProtocolError
+from vfs.storage.s3_wire import Answer, Body, Endpoint, Pool, ProtocolError
 
 _UNKNOWN = 1 << 50  # bytes: S3 tells neither size nor free space
 _SILENT = 3.0  # seconds after a call in vain …
@@ -50,10 +50,14 @@ class S3ObjectStore:
 
     at_once = 4  # 8 MiB parts of one upload; more gain nothing
 
-    def __init__(self, address: S3Address, access_key: str, secret_key: str, timeout: float) -> None:
+    def __init__(
+        self, address: S3Address, access_key: str, secret_key: str, timeout: float, public: Endpoint | None = None
+    ) -> None:
         """Asks nothing yet. `timeout`: seconds after which the endpoint counts as away, when less than 16 KiB come or
-        a piece of an upload does not go out in them."""
+        a piece of an upload does not go out in them. `public`: the endpoint as clients reach it."""
         endpoint = address.endpoint
+        self._public = public or endpoint
+        self._presigner = Signer(access_key, secret_key, address.region, self._public.authority)
         self._address, self._timeout = address, timeout
         self._pool = Pool(endpoint, timeout)
         self._signer = Signer(access_key, secret_key, address.region, endpoint.authority)
@@ -232,6 +236,11 @@ class S3ObjectStore:
 
     def usage(self) -> Usage:
         return Usage(_UNKNOWN, _UNKNOWN)
+
+    def presign_put(self, key: str, seconds: int) -> str:
+        path, public = self._path(key), self._public
+        scheme = "https" if public.tls else "http"
+        return f"{scheme}://{public.authority}{path}?{self._presigner.query('PUT', path, seconds)}"
 
     def close(self) -> None:
         self._pool.close()

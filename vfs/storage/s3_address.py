@@ -28,7 +28,7 @@ class S3Address:
         try:
             split = urlsplit(url)
             pairs = parse_qsl(split.query, keep_blank_values=True, strict_parsing=bool(split.query))
-            endpoint = _endpoint(dict(pairs).get("endpoint", ""))
+            endpoint = endpoint_of(dict(pairs).get("endpoint", ""))
         except ValueError as error:
             raise ConfigurationError(f"{_FORM}: {error}") from error
         options = dict(pairs)
@@ -47,7 +47,7 @@ class S3Address:
         return address
 
 
-def _endpoint(url: str) -> Endpoint:
+def endpoint_of(url: str) -> Endpoint:
     """Raises ValueError, saying what is wrong."""
     split = urlsplit(url)
     if split.scheme not in ("http", "https") or not split.hostname:

@@ -1,4 +1,5 @@
-"""AWS Signature Version 4 in headers ("Authenticating Requests: Using the Authorization Header" of the S3 API).
+"""AWS Signature Version 4, in headers ("Authenticating Requests: Using the Authorization Header" of the S3 API), and
+in a URL for others.
 
 Written for the few requests that a cache makes: paths and queries arrive encoded, the body is not signed
 (UNSIGNED-PAYLOAD: its CRC-32 is sent, signed, and checked by the store; SHA-256 would cost three times as much). A
@@ -11,6 +12,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Mapping
+from urllib.parse import quote
 
 _UNSIGNED = "UNSIGNED-PAYLOAD"
 
@@ -43,6 +45,20 @@ class Signer:
             lines.replace("\n", "\r\n") + f"authorization:AWS4-HMAC-SHA256 Credential={self._access_key}/{scope},"
             f"SignedHeaders={listed},Signature={signature}\r\n"
         )
+
+    def query(self, method: str, path: str, seconds: int) -> str:
+        """The query string that lets anybody make this one request for so long ("Authenticating Requests: Using Query
+        Parameters" of the S3 API); its body is whatever he sends. `path` percent-encoded."""
+        at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        day = at[:8]
+        scope = f"{day}/{self._region}/s3/aws4_request"
+        query = (
+            f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={quote(f'{self._access_key}/{scope}', safe='')}"
+            f"&X-Amz-Date={at}&X-Amz-Expires={seconds}&X-Amz-SignedHeaders=host"
+        )
+        request = f"{method}\n{path}\n{query}\nhost:{self._host}\n\nhost\n{_UNSIGNED}"
+        text = f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+        return f"{query}&X-Amz-Signature={hmac.digest(self._key(day), text.encode(), 'sha256').hex()}"
 
     def _key(self, day: str) -> bytes:
         known, key = self._key_of_day

@@ -13,7 +13,7 @@ class TracedObjectStore:
     """An ObjectStore. Keys are random and tell nothing; of a stream that is read, the beginning is timed."""
 
     def __init__(self, inner: ObjectStore) -> None:
-        self._inner = inner
+        self._inner = self.inner = inner
         self.at_once = inner.at_once
 
     def put(self, key: str, chunks: Iterable[bytes | memoryview]) -> Stored:

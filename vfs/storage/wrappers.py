@@ -156,7 +156,7 @@ class FailingNasStore:
         path: str,
         chunks: Iterable[bytes | memoryview],
         size: int,
-        checksum: str,
+        checksum: str | None,
         *,
         mtime_ns: int | None = None,
         parents: bool = False,

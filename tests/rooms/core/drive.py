@@ -137,11 +137,13 @@ class Drive:
     def grant(self, path: str, level: int, user: Caller | None = None, group: int | None = None) -> None:
         folder_id = self.entry(path).id if path else ROOT_ID
         with self.kelp.database.write() as tx:
-            tx.accounts.grant(folder_id, user.user_id if user else None, group, level)  # type: ignore[arg-type]
+            tx.grants.put(folder_id, user.user_id if user else None, group, level, 0)  # type: ignore[arg-type]
 
     def group(self, name: str, *members: Caller) -> int:
         with self.kelp.database.write() as tx:
-            group_id = tx.insert("INSERT INTO groups (name) VALUES (:name) RETURNING id", name=name)
+            group_id = tx.insert(
+                "INSERT INTO groups (name, name_key, uuid) VALUES (:name, :name, :name) RETURNING id", name=name
+            )
             rows: list[dict[str, object]] = [{"group": group_id, "user": member.user_id} for member in members]
             tx.many("INSERT INTO group_members (group_id, user_id) VALUES (:group, :user)", rows)
         return group_id

@@ -66,13 +66,17 @@ DANGLING: dict[str, str] = {
     "folder_id of folder_versions": "INSERT INTO folder_versions VALUES (99999, 1)",
     "entry_id of trash_metadata": "INSERT INTO trash_metadata VALUES (99999, 'x', 1, 9e18, NULL)",
     "entry_id of cache_pins": "INSERT INTO cache_pins VALUES (99999, NULL, 1)",
-    "session_id of upload_parts": "INSERT INTO upload_parts VALUES (99999, 1, 'k', 1, 'x', NULL, 1)",
+    "session_id of upload_parts": "INSERT INTO upload_parts VALUES (99999, 1, 0, 'k', 1, 'x', NULL, 1)",
     "folder_id of upload_sessions": "INSERT INTO upload_sessions (uuid, content_id, folder_id, name, mime_type,"
     " on_conflict, status, trace_id, created_ns, expires_ns)"
     " VALUES ('u', 'c', 99999, 'n', '', 'ERROR', 'INIT', '', 1, 1)",
     "folder_id of grants": "INSERT INTO grants (folder_id, level) VALUES (99999, 1)",
     "user_id of grants": "INSERT INTO grants (folder_id, user_id, level) VALUES (1, 99999, 1)",
     "group_id of grants": "INSERT INTO grants (folder_id, group_id, level) VALUES (1, 99999, 1)",
+    "user_id of tokens": "INSERT INTO tokens (uuid, user_id, kind, name, secret_hash, scopes, created_ns)"
+    " VALUES ('u', 99999, 'bearer', 'n', 's', 'read', 1)",
+    "policy_id of ip_access_rules": "INSERT INTO ip_access_rules (uuid, policy_id, cidr, note, created_ns)"
+    " VALUES ('u', 99999, '192.0.2.0/24', '', 1)",
     "user_id of group_members": "INSERT INTO group_members VALUES (99999, 99999)",
     "group_id of group_members": "INSERT INTO group_members VALUES (99999, 99999)",
     "entry_id of dav_locks": "UPDATE dav_locks SET entry_id = 99999",

@@ -92,10 +92,18 @@ def test_refusals(drive: Drive) -> None:
 
 
 def test_the_last_admin_stays(drive: Drive) -> None:
-    with pytest.raises(InvalidRequest):
-        access.remove_user(drive.kelp, "admin")
+    admin = access.find_user(drive.kelp, "admin")
+    for action in (
+        lambda: access.remove_user(drive.kelp, "admin"),
+        lambda: access.remove(drive.kelp, admin.uuid),
+        lambda: access.set_role(drive.kelp, "admin", Role.EDITOR),
+        lambda: access.change_user(drive.kelp, admin.uuid, role=Role.VIEWER),
+    ):
+        with pytest.raises(InvalidRequest):
+            action()
     with drive.kelp.database.write() as tx:
         tx.accounts.insert("second", "second", "!", Role.ADMIN, 0)
+    access.set_role(drive.kelp, "admin", Role.EDITOR)
     access.remove_user(drive.kelp, "admin")
     assert access.system_caller(drive.kelp).name == "second"
 

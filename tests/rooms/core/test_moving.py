@@ -70,6 +70,7 @@ def test_merge_goes_down_and_keeps_both_of_a_taken_name(drive: Drive) -> None:
     assert drive.names("t") == ["both", "mine"]
     assert (drive.read("t/both/x"), drive.read("t/both/x (1)")) == (b"t/both/x", b"s/both/x")
     assert drive.read("t/mine/y") == b"s/mine/y"
+    assert drive.trashed() == ["/s"]  # one item, with the folders that are empty now
 
 
 def test_merge_respects_a_lock_deep_in_the_target(drive: Drive) -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from jobs import batches
 from tests.rooms.core.drive import Drive
-from vfs.operations import alerts, expiring, history, purging, trashing
+from vfs.operations import alerts, expiring, history, purging, tokens, trashing
 from vfs.operations.alerts import AlertKind
+from vfs.people import TokenKind
 
 DAY = 86_400
 
@@ -88,6 +89,22 @@ def test_alerts_that_are_over_go_open_ones_stay(drive: Drive) -> None:
     drive.clock.advance(366 * DAY)
     assert history.forget_alerts(drive.kelp).count == 1
     assert [each.kind for each in alerts.listing(drive.kelp, only_open=False)] == ["NAS_SLOW"]
+
+
+def test_tokens_that_ended_go_after_thirty_days(drive: Drive) -> None:
+    def issue(name: str, days: int | None = None) -> str:
+        until = None if days is None else drive.clock.now + days * DAY * 10**9
+        return tokens.issue(drive.kelp, drive.editor, name, TokenKind.BEARER, ("read",), expires_ns=until).token.uuid
+
+    issue("for ever"), issue("for days", 5), issue("for months", 100)
+    tokens.revoke(drive.kelp, drive.editor, issue("revoked"))
+    drive.clock.advance(29 * DAY)
+    assert tokens.forget(drive.kelp).count == 0
+    drive.clock.advance(2 * DAY)
+    assert tokens.forget(drive.kelp).count == 1
+    drive.clock.advance(5 * DAY)
+    assert tokens.forget(drive.kelp).count == 1
+    assert [each.name for each in tokens.list_tokens(drive.kelp, drive.editor)] == ["for ever", "for months"]
 
 
 def purge_all(drive: Drive) -> None:

@@ -9,13 +9,13 @@ import pytest
 
 from dav_provider import errors as table
 from dav_provider import xmlio
-from dav_provider.dates import http_date, iso_date, parse_http_date, parse_time_ns
 from dav_provider.http_body import SizedBody
 from dav_provider.listing import parse_propfind
 from dav_provider.locking import parse_lockinfo, timeout_of
 from dav_provider.properties import parse_propertyupdate
 from vfs.errors import InvalidRequest, KelpError
 from vfs.model import Scope
+from vfs.web.dates import http_date, iso_date, parse_http_date, parse_time_ns
 
 
 def test_dates() -> None:

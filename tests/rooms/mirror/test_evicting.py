@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -249,13 +251,18 @@ def test_what_stands_in_the_way(prepared: MirrorDrive, obstacle: Callable[[Mirro
     assert ("NAS_FILE_CHANGED" in alerts_open(prepared)) is (obstacle in CHANGED)
 
 
+def instead_of_waiting(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Of eviction alone: other threads of this process, of tests before, sleep as ever."""
+    monkeypatch.setattr(evicting, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: act()))
+
+
 @pytest.mark.parametrize("obstacle", (_read, *CHANGED, _nas_without_marker), ids=lambda each: each.__name__.strip("_"))
 def test_what_comes_in_between(
     prepared: MirrorDrive, obstacle: Callable[[MirrorDrive], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After it was marked, before it is deleted."""
     kept = str(prepared.entry("f/a").content_id)
-    monkeypatch.setattr(evicting.time, "sleep", lambda _: obstacle(prepared))
+    instead_of_waiting(monkeypatch, lambda: obstacle(prepared))
     evict_all(prepared)
     assert kept in objects_of(prepared)
     assert statuses(prepared)["a"] == "AVAILABLE"
@@ -287,11 +294,11 @@ def test_nothing_goes_while_the_nas_is_down(drive: MirrorDrive) -> None:
 def test_a_file_that_moved_meanwhile_on_the_nas_is_found(
     prepared: MirrorDrive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def move(_seconds: float) -> None:
+    def move() -> None:
         prepared.move("f", "g")
         prepared.settle_down()
 
-    monkeypatch.setattr(evicting.time, "sleep", move)
+    instead_of_waiting(monkeypatch, move)
     assert evict_all(prepared) == set()
     assert prepared.read("g/a") == body("f/a")
 
@@ -302,12 +309,12 @@ def test_what_the_mirror_is_just_moving_is_no_change_by_others(
 ) -> None:
     """It has been renamed on the NAS, and that is not recorded yet."""
 
-    def move(_seconds: float) -> None:
+    def move() -> None:
         source, target = ("f/a", "f/A") if what == "file" else ("f", "g")
         prepared.move(source, target)
         work_unrecorded(prepared)
 
-    monkeypatch.setattr(evicting.time, "sleep", move)
+    instead_of_waiting(monkeypatch, move)
     evict_all(prepared)
     assert alerts.listing(prepared.kelp) == []
 

@@ -13,9 +13,12 @@ from tests import engines
 from tests.mirror_drive import Killed, MirrorDrive
 from tests.rooms.mirror import adopted
 from vfs import bootstrap
+from vfs.core import Kelp
 from vfs.errors import ConfigurationError
-from vfs.operations import alerts, rehoming
+from vfs.operations import access, alerts, nas_settings, rehoming
 from vfs.operations.nas_walk import Report, Taken, no_report
+from vfs.storage import nas_marker
+from vfs.storage.nas_store import NasProperties
 
 
 @pytest.fixture
@@ -122,3 +125,26 @@ def test_what_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other" / "data").mkdir(parents=True)
     with pytest.raises(ConfigurationError, match="no files"):
         rehome(tmp_path / "other", tmp_path / "empty")
+
+
+def test_a_root_that_was_set_before_is_not_the_new_one(tmp_path: Path) -> None:
+    """Who names the new NAS means it, also where that is the configuration's, which another was set instead of."""
+    usual, other = tmp_path / "nas", tmp_path / "other"
+    lost(tmp_path)
+    usual.mkdir()
+    settings = engines.load(tmp_path / "data", nas_root=usual)
+    with closing(bootstrap.build(settings)) as kelp:
+        _claim(kelp, other)
+        nas_settings.change(kelp, access.system_caller(kelp), {"root": str(other)})
+    with closing(bootstrap.build(settings)) as kelp:
+        assert kelp.settings.nas_root == other
+    shutil.rmtree(other)
+    rehome(tmp_path, usual)
+    with closing(bootstrap.build(settings)) as kelp:
+        assert kelp.settings.nas_root == usual
+
+
+def _claim(kelp: Kelp, root: Path) -> None:
+    with kelp.database.read() as tx:
+        id = tx.accounts.value("id") or ""
+    nas_marker.MarkedRoot(root, id, NasProperties()).claim()

@@ -23,7 +23,7 @@ contents = sa.Table(
         sqlite_where=sa.text("freeing_ns IS NOT NULL"),
         postgresql_where=sa.text("freeing_ns IS NOT NULL"),
     ),
-    sa.Index(  # adopted files that nobody has read yet
+    sa.Index(  # adopted files that nobody has read yet, and what came in parts and is not on the NAS yet
         "contents_unlearned",
         "id",
         sqlite_where=sa.text("checksum = ''"),
@@ -117,6 +117,9 @@ upload_sessions = numbered(
     sa.Column("reminded_ns", sa.BigInteger),
     sa.Column("cleaned_ns", sa.BigInteger),  # when the parts of an EXPIRED or ABORTED one went; NULL: still to go
     sa.Column("entry_id", Id),  # what it became
+    sa.Column("protocol", sa.Text, nullable=False, server_default="parts"),  # parts: numbered ones; tus: in order
+    sa.Column("part_size", sa.BigInteger, nullable=False, server_default=str(8 * 1024 * 1024)),
+    sa.Column("metadata", sa.Text),  # tus: Upload-Metadata as the client sent it
     sa.Index("upload_sessions_due", "status", "expires_ns"),
 )
 
@@ -124,7 +127,8 @@ upload_parts = sa.Table(
     "upload_parts",
     metadata,
     sa.Column("session_id", Id, sa.ForeignKey("upload_sessions.id", ondelete="CASCADE"), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),  # of the client's, from 1
+    sa.Column("piece", sa.Integer, primary_key=True, server_default="0"),  # objects of one part, from 0
     sa.Column("object_key", sa.Text, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("checksum", sa.Text, nullable=False),

@@ -1,0 +1,1 @@
+"""The REST face: everything the drive can do, for programs (spec §8)."""

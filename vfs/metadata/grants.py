@@ -1,0 +1,103 @@
+"""SQL of grants: what users and groups may do in a folder and below it (spec §10)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from vfs.metadata.lists import listed
+from vfs.model import Level
+from vfs.people import Grant
+
+if TYPE_CHECKING:
+    from vfs.metadata.tx import Tx
+
+# Grants that concern :user.
+_HIS = "(user_id = :user OR group_id IN (SELECT group_id FROM group_members WHERE user_id = :user))"
+# … and what they come to, of one folder: his own wins, among those of groups the highest.
+_LEVEL = "COALESCE(MAX(CASE WHEN user_id IS NOT NULL THEN level END), MAX(level))"
+
+_SELECT = """SELECT g.uuid, g.folder_id, COALESCE(u.name, q.name), COALESCE(u.uuid, q.uuid),
+                    g.group_id IS NOT NULL, g.level, g.created_ns
+             FROM grants g LEFT JOIN users u ON u.id = g.user_id LEFT JOIN groups q ON q.id = g.group_id"""
+
+
+def _grant(row: Sequence[Any]) -> Grant:
+    return Grant(row[0], row[1], row[2], row[3], bool(row[4]), Level(row[5]), row[6])
+
+
+class Grants:
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    def any(self) -> bool:
+        return self._tx.any_locks_or_grants()[1]
+
+    def levels(self, folder_ids: Sequence[int], user_id: int) -> dict[int, Level]:
+        """What grants on these very folders give the user; nothing for a folder without one that concerns him."""
+        if not folder_ids:
+            return {}
+        marks, values = listed(folder_ids)
+        sql = f"SELECT folder_id, {_LEVEL} FROM grants WHERE folder_id IN ({marks}) AND {_HIS} GROUP BY folder_id"
+        return {row[0]: Level(row[1]) for row in self._tx.all(sql, user=user_id, **values)}
+
+    def levels_in(self, folder_id: int, user_id: int) -> dict[int, Level]:
+        """The same for the folders in a folder."""
+        sql = f"""SELECT folder_id, {_LEVEL} FROM grants
+                  WHERE folder_id IN (SELECT id FROM entries WHERE parent_id = :folder) AND {_HIS} GROUP BY folder_id"""
+        return {row[0]: Level(row[1]) for row in self._tx.all(sql, folder=folder_id, user=user_id)}
+
+    def any_lower_below(self, folder_id: int, user_id: int, level: Level) -> bool:
+        """Somewhere below a folder a grant gives the user less than `level`. Looked for upwards from the grants: they
+        are few, and what is below a folder may be a million."""
+        row = self._tx.one(
+            f"""WITH RECURSIVE low(id) AS (
+                    SELECT folder_id FROM grants WHERE {_HIS} GROUP BY folder_id HAVING {_LEVEL} < :level
+                ), up(id, parent_id) AS (
+                    SELECT e.id, e.parent_id FROM entries e JOIN low ON e.id = low.id WHERE e.state = 'ACTIVE'
+                    UNION
+                    SELECT e.id, e.parent_id FROM entries e JOIN up ON e.id = up.parent_id WHERE e.state = 'ACTIVE'
+                )
+                SELECT 1 FROM up WHERE parent_id = :folder LIMIT 1""",
+            folder=folder_id,
+            user=user_id,
+            level=int(level),
+        )
+        return row is not None
+
+    def on(self, folder_id: int) -> list[Grant]:
+        """All on one folder: users before groups."""
+        sql = f"{_SELECT} WHERE g.folder_id = :folder ORDER BY g.group_id IS NOT NULL, COALESCE(u.name, q.name)"
+        return [_grant(row) for row in self._tx.all(sql, folder=folder_id)]
+
+    def by_uuid(self, uuid: str) -> Grant | None:
+        if not uuid.isprintable():  # PostgreSQL takes no NUL
+            return None
+        row = self._tx.one(f"{_SELECT} WHERE g.uuid = :uuid", uuid=uuid)
+        return _grant(row) if row else None
+
+    def every(self) -> list[Grant]:
+        """Of the whole drive, but for what lies in the trash's past: folder by folder."""
+        sql = f"""{_SELECT} JOIN entries e ON e.id = g.folder_id WHERE e.state <> 'DELETED'
+                  ORDER BY g.folder_id, g.group_id IS NOT NULL, COALESCE(u.name, q.name)"""
+        return [_grant(row) for row in self._tx.all(sql)]
+
+    def put(self, folder_id: int, user_id: int | None, group_id: int | None, level: Level, now_ns: int) -> str:
+        """Grant, or change what was granted; the public id."""
+        whose = "user_id" if group_id is None else "group_id"
+        row = self._tx.one(
+            f"""INSERT INTO grants (uuid, folder_id, user_id, group_id, level, created_ns)
+                VALUES (:uuid, :folder, :user, :group, :level, :now)
+                ON CONFLICT (folder_id, {whose}) DO UPDATE SET level = excluded.level RETURNING uuid""",
+            uuid=str(uuid.uuid4()),
+            folder=folder_id,
+            user=user_id,
+            group=group_id,
+            level=int(level),
+            now=now_ns,
+        )
+        return str(row[0])
+
+    def delete(self, uuid: str) -> bool:
+        return self._tx.count("DELETE FROM grants WHERE uuid = :uuid", uuid=uuid) == 1

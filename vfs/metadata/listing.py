@@ -1,0 +1,175 @@
+"""SQL of what people browse: a page of a folder, what is below it, and what was done to an entry."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from vfs.metadata.entries import COLUMNS, entry_of
+from vfs.metadata.lists import listed
+from vfs.model import Entry, StoreStatus
+
+if TYPE_CHECKING:
+    from vfs.metadata.tx import Tx
+
+# Rank (folders first), the value that it is sorted by, and the name's key, which no other in the folder has.
+Position: TypeAlias = tuple[int, int | str, str]
+
+SORTS = {
+    "name": "name_key",
+    "size": "size",
+    "type": "mime_type",
+    "createdAt": "created_ns",
+    "updatedAt": "mtime_ns",
+}
+_WIDTH = COLUMNS.count(",") + 1
+_IN = "e.parent_id = :folder AND e.state = 'ACTIVE'"  # word for word as in the indexes
+_RANKS = ("e.kind = 'folder'", "e.kind = 'file'")
+
+# Of a content in the cache: the worst of its objects' statuses decides. In the order of _CACHE, from 1.
+_CACHE = (
+    *(StoreStatus.ERROR, StoreStatus.MISSING, StoreStatus.EVICTING),
+    *(StoreStatus.SYNCING, StoreStatus.PENDING, StoreStatus.AVAILABLE),
+)
+_WORST = " ".join(f"WHEN '{status.value}' THEN {number}" for number, status in enumerate(_CACHE, 1))
+_CACHE_STATUS = f"""(SELECT MIN(CASE o.status {_WORST} END) FROM contents c
+    LEFT JOIN file_parts p ON p.content_id = c.id AND c.parts > 1
+    JOIN objects o ON o.key = COALESCE(p.object_key, c.id) AND c.parts > 0 WHERE c.id = e.content_id)"""
+
+# What is reachable below a folder, each with its path from there.
+_BELOW = """WITH RECURSIVE down(id, path) AS (
+    SELECT id, name FROM entries WHERE parent_id = :id AND state = 'ACTIVE'
+    UNION ALL
+    SELECT e.id, down.path || '/' || e.name FROM entries e JOIN down ON e.parent_id = down.id WHERE e.state = 'ACTIVE'
+)"""
+
+
+class Shown(NamedTuple):
+    """An entry of a page. `cache`: None for a folder. `event_uuid` and `error` are of the change that is on its way."""
+
+    entry: Entry
+    position: Position
+    cache: StoreStatus | None
+    event_uuid: str
+    error: str | None
+
+
+class Happening(NamedTuple):
+    """One line of an entry's history. `detail` is mostly the path it had then."""
+
+    id: int
+    event: str
+    user_name: str
+    face: str
+    detail: str
+    trace_id: str
+    created_ns: int
+
+
+class Listing:
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    def page(
+        self,
+        folder_id: int,
+        sort: str,
+        descending: bool,
+        after: Position | None,
+        limit: int,
+        hidden: Collection[int] = (),
+    ) -> list[Shown]:
+        """Entries of a folder but `hidden` ones, folders first; equal ones by name.
+
+        A statement for folders and one for files: so a page by names is read from an index, wherever it is in a folder
+        of any size (100,000 files: 55 ms → 1 ms). By anything else the whole folder is sorted for each.
+        """
+        found: list[Shown] = []
+        for rank in range(after[0] if after is not None else 0, len(_RANKS)):
+            beyond = after if after is not None and after[0] == rank else None
+            found += self._of_rank(rank, folder_id, sort, descending, beyond, limit - len(found), hidden)
+            if len(found) == limit:
+                break
+        return found
+
+    def _of_rank(
+        self,
+        rank: int,
+        folder_id: int,
+        sort: str,
+        descending: bool,
+        after: Position | None,
+        limit: int,
+        hidden: Collection[int],
+    ) -> list[Shown]:
+        column, order, than = f"e.{SORTS[sort]}", *(("DESC", "<") if descending else ("ASC", ">"))
+        by_name = sort == "name"
+        by = f"{column} {order}" if by_name else f"{column} {order}, e.name_key"
+        values: dict[str, object] = {"folder": folder_id, "limit": limit}
+        where = f"{_IN} AND {_RANKS[rank]}{self._but(hidden, values)}"
+        if after is not None:
+            values |= {"key": after[2]} if by_name else {"value": after[1], "key": after[2]}
+            further = f"{column} {than} :value OR {column} = :value AND e.name_key > :key"
+            where += f" AND e.name_key {than} :key" if by_name else f" AND ({further})"
+        rows = self._tx.all(
+            f"""SELECT {COLUMNS}, {column}, e.name_key, {_CACHE_STATUS}, s.uuid, s.error_message
+                FROM (SELECT e.* FROM entries e WHERE {where} ORDER BY {by} LIMIT :limit) e
+                LEFT JOIN sync_events s ON s.id = e.active_sync_event_id ORDER BY {by}""",
+            **values,
+        )
+        return [_shown(row[:_WIDTH], rank, *row[_WIDTH:]) for row in rows]
+
+    def total(self, folder_id: int, hidden: Collection[int] = ()) -> int:
+        values: dict[str, object] = {"folder": folder_id}
+        where = f"{_IN} AND e.kind IN ('folder', 'file'){self._but(hidden, values)}"
+        return int(self._tx.one(f"SELECT COUNT(*) FROM entries e WHERE {where}", **values)[0])
+
+    @staticmethod
+    def _but(hidden: Collection[int], values: dict[str, object]) -> str:
+        """Folders are hidden by grants, of which there are few."""
+        if not hidden:
+            return ""
+        marks, more = listed(sorted(hidden), "h")
+        values |= more
+        return f" AND e.id NOT IN ({marks})"
+
+    def count_below(self, folder_id: int) -> int:
+        """Files and folders that are reachable from a folder, whatever its own state."""
+        return int(self._tx.one(f"{_BELOW} SELECT COUNT(*) FROM down", id=folder_id)[0])
+
+    def syncing_below(self, folder_id: int, limit: int) -> list[tuple[Entry, str]]:
+        """Files below a folder that are on their way to the NAS, each with its path from there."""
+        rows = self._tx.all(
+            f"""{_BELOW} SELECT {COLUMNS}, down.path FROM down JOIN entries e ON e.id = down.id
+                WHERE e.kind <> 'folder' AND e.nas_status = 'SYNCING' ORDER BY down.path LIMIT :limit""",
+            id=folder_id,
+            limit=limit,
+        )
+        return [(entry_of(row), row[-1]) for row in rows]
+
+    def history(self, entry_id: int, before: int | None, limit: int, *, grants: bool = True) -> list[Happening]:
+        """Newest first; `before`: only what is older than that line; `grants`: also who was granted what."""
+        rows = self._tx.all(
+            f"""SELECT h.id, h.event, COALESCE(u.name, ''), h.face, COALESCE(h.detail, ''), h.trace_id, h.created_ns
+               FROM file_events h LEFT JOIN users u ON u.id = h.user_id
+               WHERE h.entry_id = :entry AND h.id < :before {"" if grants else "AND h.event <> 'grant'"}
+               ORDER BY h.id DESC LIMIT :limit""",
+            entry=entry_id,
+            before=(1 << 63) - 1 if before is None else before,
+            limit=limit,
+        )
+        return [Happening(*row) for row in rows]
+
+
+def _shown(
+    columns: tuple[object, ...],
+    rank: int,
+    value: int | str,
+    key: str,
+    cache: int | None,
+    event_uuid: str | None,
+    error: str | None,
+) -> Shown:
+    entry = entry_of(columns)
+    status = None if entry.is_folder else StoreStatus.AVAILABLE if cache is None else _CACHE[cache - 1]
+    return Shown(entry, (rank, value, key), status, event_uuid or "", error)
