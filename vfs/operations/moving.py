@@ -118,8 +118,8 @@ def _into_taken(
     if on_conflict != OnConflict.OVERWRITE:
         raise AlreadyExists(f"there is a {there.name!r} already", taken, there.path_of(taken.name))
     busy.refuse_trashing(tx, caller, taken, now)
-    # What is moved over a locked file is in that lock then (RFC 4918 §7.5), whichever face moved it: davfs2 goes on using
-    # its token, and put the user's next save into lost+found when it was gone. The moved file's own locks die.
+    # What is moved over a locked file is in that lock then (RFC 4918 §7.5), whichever face moved it: davfs2 goes on
+    # using its token, and put the user's next save into lost+found when it was gone. The moved file's own locks die.
     held = tx.locks.on([taken.id], now) if entry.kind == taken.kind == Kind.FILE else []
     give_way(kelp, tx, caller, there, taken, successor=entry.kind == Kind.FILE)
     relocate(kelp, tx, caller, here, entry, there, now, mtime_ns)
