@@ -265,6 +265,10 @@ class Content:
         """Each of its parts has its checksum."""
         return bool(self.parts) and all(part.checksum for part in self.parts)
 
+    def offset_of(self, number: int) -> int:
+        """Where the part `number`, from 0, begins in the content: bytes."""
+        return sum(part.size for part in self.parts[:number])
+
 
 class ByteRange(NamedTuple):
     """Half open: bytes start … stop-1."""

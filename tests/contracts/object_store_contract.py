@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import pytest
 from blake3 import blake3
 
-from vfs.errors import AlreadyExists, ContentCorrupt, ObjectMissing
+from vfs.errors import AlreadyExists, ContentCorrupt, ObjectMissing, StoreUnavailable
 from vfs.model import PART_SIZE, PIECE_SIZE, ByteRange, Stored
 from vfs.storage.object_store import ObjectStore
+from vfs.storage.retrying import RetryingObjectStore
 
 
 def new_key() -> str:
@@ -35,6 +36,7 @@ def lost_after(chunks: list[bytes], error: BaseException) -> Iterator[bytes]:
 
 class ObjectStoreContract:
     many = 2000  # more than a process may have open, files or connections
+    may_be_busy = False  # may refuse (StoreUnavailable) when many ask at once
 
     # --- put and get
 
@@ -142,18 +144,21 @@ class ObjectStoreContract:
                     if b"".join(store.get(key)) not in contents:
                         strange.append("neither")
                 except Exception as error:
-                    strange.append(error)
+                    if not (self.may_be_busy and isinstance(error, StoreUnavailable)):
+                        strange.append(error)
 
+        writer = RetryingObjectStore(store) if self.may_be_busy else store
         readers = [threading.Thread(target=read) for _ in range(2)]
         for reader in readers:
             reader.start()
         for _ in range(5):
             for content in contents:
-                store.put(key, [content[:1000], content[1000:]], replace=True)
+                writer.put(key, [content[:1000], content[1000:]], replace=True)
         over.set()
         for reader in readers:
             reader.join()
-        assert strange == [] and b"".join(store.get(key)) == contents[-1]
+        assert not strange, strange[:5]
+        assert b"".join(store.get(key)) == contents[-1]
 
     @pytest.mark.parametrize("key", ["", ".", "..", "a/b", "/a", "../x", "a\0b", "a\n", "é", "a b", "x" * 201])
     def test_keys_that_are_none(self, store: ObjectStore, key: str) -> None:

@@ -50,6 +50,7 @@ def endpoint() -> Iterator[str]:
 
 class TestS3(ObjectStoreContract):
     many = 150  # connections are fewer than files
+    may_be_busy = True  # moto answers 500 to some reads of an object that is being replaced
 
     @pytest.fixture
     def store(self, endpoint: str) -> Iterator[ObjectStore]:

@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from tests.crash.parts import Parts, kill_all, until
+from tests.crash.parts import Parts, kill_all
 from tests.services import s3
 from tests.services.child import children
 from tests.services.faulty_proxy import Answer, Cut, Mode, Pass, Refuse, Reset, Silent, Slow
+from tests.waiting import until
 from vfs.model import PART_SIZE
 
 _MARKER = ".kelp"

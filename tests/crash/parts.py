@@ -10,8 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.services import postgresql, s3
 from tests.services import redis as redis_service
 from tests.services.child import bound_to_parent, children, parent
 from tests.services.faulty_proxy import FaultyProxy
+from tests.waiting import until
 
 _SUPERVISED = 2  # processes of a node, and of the worker
 _PATIENCE = 60.0  # seconds; a machine under load is no failure
@@ -112,10 +112,3 @@ def kill_all(process: ServerProcess) -> None:
 
 def _is_alive(pid: int) -> bool:
     return parent(Path(f"/proc/{pid}/stat")) != 0
-
-
-def until(holds: Callable[[], bool], seconds: float = _PATIENCE) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"not within {seconds:.0f} s"
-        time.sleep(0.02)

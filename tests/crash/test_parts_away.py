@@ -28,8 +28,9 @@ from tests.crash.faults import FAULTS, Fault, Span
 from tests.crash.ledger import Tree, difference
 from tests.crash.load import MIB, Client, under_load
 from tests.crash.nas_tree import nas_tree
-from tests.crash.parts import Parts, production, until
+from tests.crash.parts import Parts, production
 from tests.services import postgresql, redis
+from tests.waiting import until
 from vfs.bootstrap import build
 from vfs.operations import checking
 

@@ -93,8 +93,8 @@ def plant(drive: Drive, chosen: random.Random) -> None:
 
 
 def bring_back(drive: Drive) -> None:
-    """Who dies between the removal of a bad object and the end of its replacement leaves it on the NAS only, as if it
-    had been evicted; it comes back when somebody wants it. Only what is in both stores may be damaged in either."""
+    """What was being restored when its process died counts as being on the NAS only, as if it had been evicted, until
+    somebody wants it. Only what is in both stores may be damaged in either."""
     with drive.kelp.database.read() as tx:
         found = [tx.contents.get(row[0]) for row in tx.all("SELECT id FROM contents ORDER BY id")]
     for content in found:

@@ -8,8 +8,7 @@ import os
 import signal
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from dav_provider.app import make_app
 from tests import engines
 from tests.server_process import ServerProcess, server_process
+from tests.waiting import until
 from vfs.bootstrap import build
 from vfs.errors import ConfigurationError, NasDown, StoreUnavailable
 from vfs.model import Place, Role
@@ -209,13 +209,6 @@ def scrape(server: ServerProcess) -> Numbers:
         answer = connection.getresponse()
         assert answer.status == 200
         return parsed(answer.read().decode())
-
-
-def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def put(server: ServerProcess, name: str) -> dict[str, str]:

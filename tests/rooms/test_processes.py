@@ -11,13 +11,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.waiting import until
 from vfs import bootstrap
 from vfs.operations import checking
 from vfs.settings import Settings
@@ -73,13 +73,6 @@ def served(tmp_path: Path) -> Iterator[Served]:
             yield Served(tmp_path, process)
         finally:
             process.kill()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def is_running(pid: int) -> bool:

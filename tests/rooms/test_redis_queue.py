@@ -7,7 +7,7 @@ import json
 import logging
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
@@ -15,6 +15,7 @@ import redis
 
 from jobs.redis_queue import RedisQueue, look
 from tests.services.redis import OwnRedis, missing, redis_server
+from tests.waiting import until
 from vfs.errors import ConfigurationError
 from vfs.settings import Queue
 
@@ -41,13 +42,6 @@ def client(server: OwnRedis) -> Iterator[redis.Redis]:
 def queue_on(server: OwnRedis) -> Iterator[RedisQueue]:
     with closing(RedisQueue(Queue(url=server.url, name="mine"))) as queue:
         yield queue
-
-
-def until(holds: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def queued(client: redis.Redis) -> list[str]:

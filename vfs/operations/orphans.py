@@ -47,7 +47,7 @@ def seek_orphans(kelp: Kelp) -> Done:
     while sizes := {info.key: info.size for info in islice(resting, _TOGETHER)}:
         with kelp.database.read() as tx:
             orphans = tx.freeing.orphans(list(sizes))
-        orphans = [key for key in orphans if restoring.is_spare(kelp, key)]  # reads, so not while everybody waits
+        orphans = restoring.spare(kelp, orphans)  # reads, so not while everybody waits
         for at in range(0, len(orphans), _AT_ONCE):
             removed = _remove(kelp, orphans[at : at + _AT_ONCE])
             count, size = count + len(removed), size + sum(sizes[key] for key in removed)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -138,10 +138,7 @@ def _put(kelp: Kelp, part: Part, since_ns: int, read: Callable[[], list[bytes]])
         pieces = read()
     except NasFault as error:
         raise StoreUnavailable(f"cannot be had from the NAS: {error}") from error
-    digest = blake3()
-    for piece in pieces:
-        digest.update(piece)
-    if digest.hexdigest() != part.checksum:
+    if _checksum(pieces) != part.checksum:
         raise ContentCorrupt(f"NAS: {part.key}: other bytes than were stored")
     try:
         kelp.cache.put(part.key, pieces)
@@ -153,8 +150,7 @@ def _put(kelp: Kelp, part: Part, since_ns: int, read: Callable[[], list[bytes]])
 
 
 def _from_nas(kelp: Kelp, content: Content, number: int) -> list[bytes]:
-    part = content.parts[number]
-    offset = sum(each.size for each in content.parts[:number])
+    part, offset = content.parts[number], content.offset_of(number)
     verifier = verifier_of(kelp, part)
     try:
         return list(nas_copies.read(kelp, content, verifier, ByteRange(0, part.size), offset))
@@ -189,16 +185,20 @@ def _is_good(kelp: Kelp, part: Part) -> bool:
     """The cache has these very bytes."""
     if _look(kelp, part) is not None:
         return False
-    digest = blake3()
     try:
-        for piece in kelp.cache.get(part.key, ByteRange(0, part.size)):
-            digest.update(piece)
+        return _checksum(kelp.cache.get(part.key, ByteRange(0, part.size))) == part.checksum
     except (ObjectMissing, ContentCorrupt):
         return False
     except StoreUnavailable:
         kelp.cache.stat(part.key)  # raises again, unless only its bytes cannot be had: a bad place of the disk
         return False
-    return digest.hexdigest() == part.checksum
+
+
+def _checksum(pieces: Iterable[bytes]) -> str:
+    digest = blake3()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 # --- statuses -------------------------------------------------------------------------------------------------------
@@ -320,18 +320,24 @@ def find_again(kelp: Kelp) -> Done:
     return Done(count)
 
 
-def is_spare(kelp: Kelp, key: str) -> bool:
-    """An object whose row says that it is gone may go: it is good, so its file on the NAS counts as it did when it was
-    let go; or all of it was read from the NAS now. Else some blocks may be good in it alone. Raises StoreUnavailable.
+def spare(kelp: Kelp, keys: Sequence[str]) -> list[str]:
+    """Those objects that may go, of some whose rows say that they are gone, or that have none.
+
+    A good one may: its file on the NAS counts as it did when it was let go. A bad one when all of it was read from the
+    NAS now: else some blocks may be good in it alone. Raises StoreUnavailable.
     """
     with kelp.database.read() as tx:
-        is_gone = tx.restoring.statuses([key]).get(key) is _MISSING
-        content = tx.verifying.content_with(key) if is_gone else None
+        statuses = tx.restoring.statuses(keys)
+    return [key for key in keys if statuses.get(key) is not _MISSING or _is_spare(kelp, key)]
+
+
+def _is_spare(kelp: Kelp, key: str) -> bool:
+    with kelp.database.read() as tx:
+        content = tx.verifying.content_with(key)
     number = next((n for n, part in enumerate(content.parts) if part.key == key), None) if content else None
     if content is None or number is None or _is_good(kelp, content.parts[number]):
         return True
-    part = content.parts[number]
-    offset = sum(each.size for each in content.parts[:number])
+    part, offset = content.parts[number], content.offset_of(number)
     try:
         for _ in nas_copies.read(kelp, content, verifier_of(kelp, part), ByteRange(0, part.size), offset):
             pass

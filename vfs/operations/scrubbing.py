@@ -229,7 +229,7 @@ def _file(turn: _Turn, held: Held, name: str) -> None:
         return
     if turn.at.within != content.id:
         turn.at = replace(turn.at, within=content.id, part=0)
-    offset = sum(part.size for part in content.parts[: turn.at.part])
+    offset = content.offset_of(turn.at.part)
     for part in content.parts[turn.at.part :] or (None,):
         verdict = verifying.on_nas(turn.kelp, held, part, offset, turn.pace)
         if verdict is not Verdict.RIGHT:

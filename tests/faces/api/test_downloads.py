@@ -7,10 +7,10 @@ import contextlib
 import json
 import os
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from email.message import Message
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ import pytest
 from falcon import testing
 
 from http_api.app import make_api
+from tests import waiting
 from tests.faces.api.conftest import Api
 from tests.mirror_drive import MirrorDrive
 from tests.nasty_names import NASTY_NAMES
@@ -31,12 +32,7 @@ BIG = bytes(range(256)) * 4096 * 9 + b"the end"  # two parts, the second one sho
 _SAME = ("content-length", "content-range", "content-type", "etag", "last-modified", "accept-ranges")
 
 
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.01)
-
+until = partial(waiting.until, seconds=20.0)
 
 REQUESTS = [
     {},

@@ -6,9 +6,9 @@ import contextlib
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from dav_provider.errors import status_of
 from dav_provider.http_body import Body
 from dav_provider.http_server import HttpServer, tls_adapter
 from dav_provider.http_streams import Patience
+from tests import waiting
 from vfs import turns
 from vfs.crypto import certificates
 from vfs.errors import StoreUnavailable, UploadIncomplete
@@ -25,6 +26,7 @@ from vfs.errors import StoreUnavailable, UploadIncomplete
 # Longer than a busy machine takes for a handshake and a request: no client is late that does not mean to be.
 HURRY = Patience(head=2, idle=2, window=2, least=1000, linger=5, finish=0.5, answer=0.5)
 GENEROUS = 20.0  # seconds; a machine under load is no failure
+until = partial(waiting.until, seconds=GENEROUS)
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 BIG = 64 << 20
 
@@ -129,13 +131,6 @@ def served(serve: Callable[..., Served], request: pytest.FixtureRequest) -> Serv
 def hurried(serve: Callable[..., Served], request: pytest.FixtureRequest) -> Served:
     """A server without patience, for what is cut."""
     return serve(tls=request.param, patience=HURRY)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + GENEROUS
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def answers(sock: socket.socket) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from jobs import runner
 from jobs.queue import InProcessQueue
-from tests import engines
+from tests import engines, waiting
 from tests.mirror_drive import MirrorDrive, Pause
 from vfs.bootstrap import build
 from vfs.core import SystemClock
@@ -39,12 +39,8 @@ def running(drive: MirrorDrive) -> Iterator[None]:
         jobs.stop()
 
 
-def until(holds: Callable[[], bool]) -> None:
-    """AssertionError: not before the next small file is due on the NAS, a minute after the last."""
-    end = time.monotonic() + 50
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+# Not so long that the next small file is due on the NAS: a minute after the last.
+until = partial(waiting.until, seconds=50.0)
 
 
 def mirrored(drive: MirrorDrive) -> None:

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -26,6 +25,7 @@ from jobs.redis_queue import SILENCE, RedisQueue, look
 from jobs.worker import QueueWorker
 from tests.mirror_drive import MirrorDrive, TestClock
 from tests.services.redis import OwnRedis, missing, redis_server
+from tests.waiting import until
 from vfs.core import Kelp, NoQueue, SystemClock
 from vfs.errors import StoreUnavailable
 from vfs.operations import backlog, duties, mirroring, recording
@@ -78,13 +78,6 @@ def working(kelp: Kelp) -> Iterator[None]:
         yield
     finally:
         worker.stop()
-
-
-def until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def mirrored(drive: MirrorDrive) -> None:
