@@ -1,0 +1,65 @@
+"""What the kernel has been told, so that it can be told when it is not true any more.
+
+The kernel counts how often it was given an inode and gives the counts back by `forget`; until then it may name the
+inode, and keeps name and attributes of it for as long as it was allowed to. Rows of the database need no such counts:
+an id is never used twice. Safe to use from many threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Known(NamedTuple):
+    """Where the kernel believes an inode to be, and the version of the row that it was last told of."""
+
+    parent_id: int
+    name: str
+    version: int
+
+
+class Inodes:
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+        self._known: dict[int, Known] = {}
+        self._guard = threading.Lock()
+        self._changes = 0
+
+    def told(self, inode: int, known: Known) -> None:
+        """The kernel gets the inode in an answer that it counts (lookup, create, mkdir, an entry of a listing)."""
+        with self._guard:
+            self._counts[inode] = self._counts.get(inode, 0) + 1
+            self._known[inode] = known
+
+    def refreshed(self, inode: int, known: Known) -> None:
+        """The kernel gets newer attributes of an inode that it has, or this mount has moved it."""
+        with self._guard:
+            if inode in self._counts:
+                self._known[inode] = known
+
+    def forget(self, counts: Iterable[tuple[int, int]]) -> None:
+        with self._guard:
+            for inode, count in counts:
+                left = self._counts.get(inode, 0) - count
+                if left > 0:
+                    self._counts[inode] = left
+                else:
+                    self._counts.pop(inode, None)
+                    self._known.pop(inode, None)
+
+    def known(self, inode: int) -> Known | None:
+        """None: the kernel does not have it, so nothing about it need be told."""
+        return self._known.get(inode)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def note_change(self) -> None:
+        """Names change, here or elsewhere: no page of a listing that was read before may be given out after."""
+        self._changes += 1  # a lost increment is as good as the one that overtook it
+
+    @property
+    def changes(self) -> int:
+        return self._changes
