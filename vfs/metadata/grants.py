@@ -12,10 +12,19 @@ from vfs.people import Grant
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
-# Grants that concern :user.
-_HIS = "(user_id = :user OR group_id IN (SELECT group_id FROM group_members WHERE user_id = :user))"
-# … and what they come to, of one folder: his own wins, among those of groups the highest.
-_LEVEL = "COALESCE(MAX(CASE WHEN user_id IS NOT NULL THEN level END), MAX(level))"
+
+def of_user(table: str = "grants") -> str:
+    """Grants that concern :user …"""
+    members = "SELECT m.group_id FROM group_members m WHERE m.user_id = :user"
+    return f"({table}.user_id = :user OR {table}.group_id IN ({members}))"
+
+
+def level_of(table: str = "grants") -> str:
+    """… and what they come to, of one folder: his own wins, among those of groups the highest."""
+    return f"COALESCE(MAX(CASE WHEN {table}.user_id IS NOT NULL THEN {table}.level END), MAX({table}.level))"
+
+
+_HIS, _LEVEL = of_user(), level_of()
 
 _SELECT = """SELECT g.uuid, g.folder_id, COALESCE(u.name, q.name), COALESCE(u.uuid, q.uuid),
                     g.group_id IS NOT NULL, g.level, g.created_ns

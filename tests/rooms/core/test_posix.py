@@ -1,0 +1,117 @@
+"""What a mounted file system asks the core for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.rooms.core.drive import Drive
+from vfs.errors import InvalidName, NameTooLong, NotFound
+from vfs.model import ROOT_ID, Caller, Kind, Level, Place
+from vfs.operations import posix
+
+
+def test_by_name_and_by_inode(drive: Drive) -> None:
+    folder = drive.folder("Zoë")
+    file = drive.put("Zoë/Ä.txt", b"12345", mtime_ns=1_600_000_000_123_456_789)
+    found = posix.child(drive.kelp, drive.editor, ROOT_ID, "Zoe\u0308")  # another normal form is the same name
+    assert found is not None
+    assert (found.id, found.parent_id, found.name, found.kind, found.size) == (folder.id, 1, "Zoë", Kind.FOLDER, 0)
+    shown = posix.child(drive.kelp, drive.editor, folder.id, "Ä.txt")
+    assert shown == posix.node(drive.kelp, drive.editor, file.id)
+    assert shown is not None
+    assert (shown.size, shown.mtime_ns, shown.version) == (5, 1_600_000_000_123_456_789, file.version)
+    assert (shown.mode, shown.uid, shown.gid, shown.content_id) == (None, None, None, file.content_id)
+    root = posix.node(drive.kelp, drive.viewer, ROOT_ID)
+    assert (root.is_root, root.parent_id, root.is_folder, root.level) == (True, None, True, Level.READ)
+
+
+def test_what_is_not_there(drive: Drive) -> None:
+    folder = drive.folder("f")
+    file = drive.put("f/a")
+    drive.put("b")
+    assert posix.child(drive.kelp, drive.editor, ROOT_ID, "other") is None
+    assert posix.child(drive.kelp, drive.editor, file.id, "a") is None
+    assert posix.child(drive.kelp, drive.editor, 1 << 40, "a") is None
+    for id in (0, -1, 1 << 40):
+        with pytest.raises(NotFound):
+            posix.node(drive.kelp, drive.editor, id)
+    drive.remove("f")
+    assert posix.child(drive.kelp, drive.editor, ROOT_ID, "f") is None
+    assert posix.child(drive.kelp, drive.editor, folder.id, "a") is None  # below what is in the trash
+    for id in (folder.id, file.id):
+        with pytest.raises(NotFound):
+            posix.node(drive.kelp, drive.editor, id)
+    with pytest.raises(NotFound):
+        posix.pages(drive.kelp, drive.editor, folder.id, 0, 10)
+
+
+def test_names_that_nothing_can_have(drive: Drive) -> None:
+    for name in ("", ".", "..", "a/b", "a\0b", "\ud800"):
+        with pytest.raises(InvalidName):
+            posix.child(drive.kelp, drive.editor, ROOT_ID, name)
+    with pytest.raises(NameTooLong):
+        posix.child(drive.kelp, drive.editor, ROOT_ID, "x" * 256)
+
+
+def test_pages_are_stable_whatever_comes_and_goes(drive: Drive) -> None:
+    for number in range(10):
+        drive.put(f"n{number}")
+    first = posix.pages(drive.kelp, drive.editor, ROOT_ID, 0, 4)
+    drive.move("n0", "zz")  # was shown: not again
+    drive.move("n9", "aa")  # is still to come
+    drive.remove("n5")
+    drive.put("new")
+    names, after = [each.name for each in first], first[-1].id
+    while page := posix.pages(drive.kelp, drive.editor, ROOT_ID, after, 4):
+        names += [each.name for each in page]
+        after = page[-1].id
+    assert names == ["n0", "n1", "n2", "n3", "n4", "n6", "n7", "n8", "aa", "new"]
+
+
+def _grant(drive: Drive, path: str, caller: Caller, level: Level) -> None:
+    with drive.kelp.database.write() as tx:
+        tx.grants.put(drive.entry(path).id if path else ROOT_ID, caller.user_id, None, level, 1)
+
+
+def test_rights_are_those_of_other_faces(drive: Drive) -> None:
+    for path in ("open", "shut", "shut/door", "read"):
+        drive.folder(path)
+        drive.put(f"{path}/file")
+    _grant(drive, "shut", drive.editor, Level.NONE)
+    _grant(drive, "shut/door", drive.editor, Level.WRITE)
+    _grant(drive, "read", drive.editor, Level.READ)
+    listed = {each.name: each.level for each in posix.pages(drive.kelp, drive.editor, ROOT_ID, 0, 2)}
+    listed |= {
+        each.name: each.level for each in posix.pages(drive.kelp, drive.editor, ROOT_ID, drive.entry("shut").id, 2)
+    }
+    assert listed == {"open": Level.WRITE, "read": Level.READ}
+    assert posix.child(drive.kelp, drive.editor, ROOT_ID, "shut") is None
+    assert posix.child(drive.kelp, drive.editor, drive.entry("shut").id, "file") is None
+    inner = posix.child(drive.kelp, drive.editor, drive.entry("shut/door").id, "file")
+    assert inner is not None
+    assert inner.level == Level.WRITE
+    assert posix.node(drive.kelp, drive.editor, drive.entry("read/file").id).level == Level.READ
+    assert posix.node(drive.kelp, drive.other, drive.entry("shut/file").id).level == Level.WRITE
+    assert posix.node(drive.kelp, drive.viewer, drive.entry("open/file").id).level == Level.READ
+    assert posix.node(drive.kelp, drive.admin, drive.entry("shut/file").id).level == Level.MANAGE
+    reader = replace(drive.admin, most=Level.READ)  # a token for less
+    assert posix.node(drive.kelp, reader, drive.entry("shut/file").id).level == Level.READ
+
+
+def test_a_root_that_the_caller_may_not_read_shows_what_he_may(drive: Drive) -> None:
+    for path in ("a", "mine", "z"):
+        drive.folder(path)
+    _grant(drive, "", drive.editor, Level.NONE)
+    _grant(drive, "mine", drive.editor, Level.READ)
+    assert posix.node(drive.kelp, drive.editor, ROOT_ID).level == Level.NONE
+    assert [each.name for each in posix.pages(drive.kelp, drive.editor, ROOT_ID, 0, 1)] == ["mine"]
+    assert posix.pages(drive.kelp, drive.editor, ROOT_ID, drive.entry("mine").id, 1) == []
+
+
+def test_case_counts_unless_the_drive_ignores_it(drive_with: Callable[..., Drive]) -> None:
+    for minds, drive in ((True, drive_with()), (False, drive_with(drive_case_sensitive=False))):
+        drive.put("a")
+        assert (posix.child(drive.kelp, drive.editor, ROOT_ID, "A") is None) == minds

@@ -1,0 +1,77 @@
+"""What a mounted file system asks for: one entry by name or by inode, a folder piece by piece, attributes, free space.
+
+What the caller may not read is not there. Looks take no lock and are one statement each.
+"""
+
+from __future__ import annotations
+
+from vfs import names
+from vfs.core import Kelp
+from vfs.errors import NotFound
+from vfs.metadata.database import Tx
+from vfs.metadata.posix import Node, Posix
+from vfs.model import ROOT_ID, Caller, Level, Role
+from vfs.operations import guard
+
+__all__ = ["Node", "child", "node", "pages"]
+
+
+def child(kelp: Kelp, caller: Caller, folder_id: int, name: str) -> Node | None:
+    """What has that name in a folder; None when nothing has, or the caller may not see it.
+
+    Raises InvalidName (NameTooLong) for a name that no entry can have, StoreUnavailable.
+    """
+    names.check_segment(name)
+    key = names.key(name, kelp.settings.drive.case_sensitive)
+
+    def look(tx: Tx) -> Node | None:
+        return _seen(caller, Posix(tx).child(folder_id, key, _whose(caller)))
+
+    return kelp.database.fresh(("posix child", caller.rights, folder_id, key), look)
+
+
+def node(kelp: Kelp, caller: Caller, entry_id: int) -> Node:
+    """An entry by its inode. Raises NotFound (also for what is in the trash, or below something that is),
+    StoreUnavailable."""
+
+    def look(tx: Tx) -> Node | None:
+        return _seen(caller, Posix(tx).by_id(entry_id, _whose(caller)))
+
+    found = kelp.database.fresh(("posix node", caller.rights, entry_id), look)
+    if found is None:
+        raise NotFound("it does not exist")
+    return found
+
+
+def pages(kelp: Kelp, caller: Caller, folder_id: int, after: int, limit: int) -> list[Node]:
+    """At most `limit` entries of a folder, by id, from the one after the id `after` (0: from the beginning); what the
+    caller may not read left out. An empty list is the end.
+
+    The id of the last one is where the next page begins, whatever came, went or was renamed meanwhile: what is there
+    all the time comes once. Raises NotFound, StoreUnavailable.
+    """
+    with kelp.database.read() as tx:
+        guard.foresee_reach(tx, folder_id)
+        chain = (ROOT_ID,) if folder_id == ROOT_ID else guard.reach(tx, caller, folder_id, Level.READ)[1]
+        level = guard.level_of(tx, caller, chain)
+        granted = guard.levels_in(tx, caller, folder_id)
+        while True:
+            found = Posix(tx).page(folder_id, after, limit)
+            shown = [each._replace(level=granted.get(each.id, level)) for each in found]
+            shown = [each for each in shown if each.level >= Level.READ]
+            if shown or len(found) < limit:
+                return shown
+            after = found[-1].id  # a whole page that the caller may not see
+
+
+def _whose(caller: Caller) -> int | None:
+    """Whose grants count; None: nobody's, since an admin may do everything."""
+    return None if caller.role == Role.ADMIN else caller.user_id
+
+
+def _seen(caller: Caller, found: tuple[Node, int | None] | None) -> Node | None:
+    if found is None:
+        return None
+    node, granted = found
+    level = guard.level_from(caller, None if granted is None else Level(granted))
+    return node._replace(level=level) if level >= Level.READ or node.id == ROOT_ID else None
