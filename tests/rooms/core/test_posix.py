@@ -9,7 +9,7 @@ import pytest
 
 from tests.rooms.core.drive import Drive
 from vfs.errors import InvalidName, NameTooLong, NotFound
-from vfs.model import ROOT_ID, Caller, Kind, Level, Place
+from vfs.model import ROOT_ID, Caller, Kind, Level
 from vfs.operations import posix
 
 
