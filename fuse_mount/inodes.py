@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 
 class Known(NamedTuple):
-    """Where the kernel believes an inode to be, and the version of the row that it was last told of."""
+    """Where the kernel believes an inode to be, and of which row version and which content it was last told."""
 
     parent_id: int
     name: str
     version: int
+    content_id: str | None
 
 
 class Inodes:

@@ -158,6 +158,10 @@ class Entries:
                  WHERE parent_id = :folder AND state = 'ACTIVE' ORDER BY name_key"""
         return map(Row._make, self._tx.each(sql, folder=folder_id))
 
+    def is_empty(self, folder_id: int) -> bool:
+        sql = "SELECT 1 FROM entries WHERE parent_id = :folder AND state = 'ACTIVE' LIMIT 1"
+        return self._tx.one(sql, folder=folder_id) is None
+
     def below(self, folder_id: int) -> list[tuple[Entry, int]]:
         """Everything reachable below a folder with its depth, parents before children."""
         sql = f"""{_BELOW} SELECT {COLUMNS}, down.depth FROM down JOIN entries e ON e.id = down.id
