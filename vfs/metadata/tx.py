@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from vfs.metadata.accounts import Accounts
 from vfs.metadata.alerts import Alerts
 from vfs.metadata.contents import Contents
+from vfs.metadata.drafts import Drafts
 from vfs.metadata.entries import Entries
 from vfs.metadata.event_log import EventLog
 from vfs.metadata.events import Events
@@ -172,6 +173,10 @@ class Tx(abc.ABC):
     @cached_property
     def contents(self) -> Contents:
         return Contents(self)
+
+    @cached_property
+    def drafts(self) -> Drafts:
+        return Drafts(self)
 
     @cached_property
     def versions(self) -> Versions:

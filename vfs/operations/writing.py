@@ -83,6 +83,7 @@ class Put:
     condition: Condition | None
     began_ns: int
     seen: Entry | None = None  # what had the name before the body was read
+    told: bool = True  # `mtime_ns` is what the client said; else when it wrote, as far as its face knows
     committing: bool = False  # a commit was begun whose outcome is not known
 
 
@@ -170,7 +171,7 @@ def commit(
         tx.contents.insert(content, now)
     else:
         insert(now)
-    times = _Times(tx, here, put.mtime_ns, now, by_client=put.mtime_ns is not None)
+    times = _Times(tx, here, put.mtime_ns, now, by_client=put.told and put.mtime_ns is not None)
     if here.entry is None:
         entry_id = create(kelp, tx, put.caller, here, content, put.mime_type, times)
     else:
