@@ -15,10 +15,12 @@ from contextlib import contextmanager
 from fuse_mount.draft_disk import DraftDisk, DraftFile, Header
 from vfs.core import Kelp
 from vfs.errors import Forbidden, KelpError, Locked, NotFound, PreconditionFailed
-from vfs.model import PIECE_SIZE, ByteRange, Caller, Entry, Place
+from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Entry, Place
 from vfs.operations import drafting
 from vfs.operations.contents import Reader
 from vfs.operations.drafting import Opened
+from vfs.operations.posix import Node
+from vfs.operations.posix import Node
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class OpenFiles:
         self._guard = threading.Lock()
         self._files: dict[int, _File] = {}
 
-    def open(self, entry: Entry, flags: int, caller: Caller) -> OpenFile:
+    def open(self, entry: Entry | Node, flags: int, caller: Caller) -> OpenFile:
         """Raises NotFound, WrongKind (a folder), Forbidden, Locked, StoreUnavailable."""
         write = flags & os.O_ACCMODE != os.O_RDONLY
         file = self._attach(entry.id)
@@ -71,7 +73,7 @@ class OpenFiles:
             raise
         return entry, OpenFile(file, caller, append=bool(flags & os.O_APPEND) and not self.kernel_appends)
 
-    def truncate(self, entry: Entry, size: int, caller: Caller) -> None:
+    def truncate(self, entry: Entry | Node, size: int, caller: Caller) -> None:
         """Of a file that may be open or not; durable on return unless it is open for writing. Raises as `open`, and
         what a commit raises."""
         handle = self.open(entry, os.O_WRONLY, caller)
@@ -82,7 +84,7 @@ class OpenFiles:
             handle.release()
 
     def attributes(self, inode: int) -> tuple[int, int] | None:
-        """(size, mtime_ns) of a file with a draft; None: it is as the drive has it."""
+        """(size, mtime_ns) of a file with a draft; None: it is as the drive has it. Does not wait."""
         file = self._files.get(inode)
         return file.attributes() if file is not None else None
 
@@ -99,7 +101,7 @@ class OpenFiles:
         if file is None:
             yield
             return
-        with file.lock:
+        with file.writing:
             yield
             file.unlinked = True
 
@@ -192,28 +194,33 @@ class OpenFile:
 
 
 class _File:
-    """One inode that is open. `lock` is held over each call but reads of what nobody changes."""
+    """One inode that is open.
+
+    `writing` is held by whoever changes it or commits, for as long as that takes; `_lock`, inside of it, while the
+    fields below change or are looked at. So a long commit keeps writers waiting, and no reader.
+    """
 
     def __init__(self, files: OpenFiles, inode: int) -> None:
         self.files = files
         self.inode = inode
         self.users = 0
-        self.lock = threading.RLock()
-        self.ended = False
+        self.writing = threading.RLock()
         self.unlinked = False
+        self.ended = False
+        self.mtime_ns = 0
         self._kelp = files.kelp
+        self._lock = threading.Lock()
         self._shown: Opened | None = None  # what the drive shows, as far as is known
-        self._just_made = False
+        self._just_made = False  # by us: so nobody else can have written to it
         self._draft: DraftFile | None = None
-        self._told = False
+        self._told = False  # `mtime_ns` is what somebody set
         self._own: set[str] = set()
         self._caller: Caller | None = None  # who wrote last
-        self.mtime_ns = 0
 
     # --- what it is ---
 
     @property
-    def base(self) -> Opened:
+    def _base(self) -> Opened:
         if self._shown is None:
             raise AssertionError("it was not opened")
         return self._shown
@@ -221,34 +228,35 @@ class _File:
     @property
     def size(self) -> int:
         draft = self._draft
-        return self.base.content.size if draft is None else draft.written.size
+        return self._base.content.size if draft is None else draft.written.size
 
     @property
     def limit(self) -> int:
-        return self.base.content.size if self._draft is None else self._draft.written.limit
+        draft = self._draft
+        return self._base.content.size if draft is None else draft.written.limit
 
     def attributes(self) -> tuple[int, int] | None:
-        with self.lock:
-            return None if self._draft is None or self._shown is None else (self.size, self.mtime_ns)
+        draft = self._draft
+        return None if draft is None else (draft.written.size, self.mtime_ns)
 
     def set_mtime(self, mtime_ns: int) -> bool:
-        with self.lock:
+        with self.writing:
             if self._draft is None:
                 return False
             self.mtime_ns, self._told = mtime_ns, True
             return True
 
     def opened(self, caller: Caller, *, write: bool, made: Entry | None = None) -> None:
-        """Look at what the drive shows now, unless there is a draft."""
-        with self.lock:
-            if self.unlinked:
-                return
-            found = drafting.open_file(self._kelp, caller, self.inode, write=write, made=made)
-            self._just_made = made is not None
-            if self._draft is None:
+        """Look at what the drive shows now. Raises as `drafting.open_file`."""
+        if self.unlinked:
+            return
+        found = drafting.open_file(self._kelp, caller, self.inode, write=write, made=made)
+        with self._lock:
+            if self._draft is None and (self._shown is None or self._shown.entry.version <= found.entry.version):
+                self._just_made = made is not None
                 self._show(found)
-            else:
-                found.hold.release()
+                return
+        found.hold.release()
 
     def _show(self, opened: Opened) -> None:
         before, self._shown = self._shown, opened
@@ -259,82 +267,80 @@ class _File:
     # --- bytes ---
 
     def read(self, offset: int, size: int) -> bytes:
-        with self.lock:
-            if self._draft is not None:
-                return b"".join(self.pieces(offset, min(offset + size, self.size)))
-            content = self.base.content
-        stop = min(offset + size, content.size)
-        return b"".join(Reader(self._kelp, content).chunks(ByteRange(offset, stop))) if offset < stop else b""
+        with self._lock:
+            content = self._base.content
+            found = list(self._looked_up(offset, min(offset + size, self.size)))
+        return b"".join(piece if isinstance(piece, bytes) else b"".join(self._of(content, *piece)) for piece in found)
+
+    def _looked_up(self, start: int, stop: int) -> Iterator[bytes | tuple[int, int]]:
+        """Bytes of the draft, and ranges of the content below it."""
+        at, limit, draft = start, self.limit, self._draft
+        for first, last in () if draft is None else draft.written.spans.within(start, stop):
+            yield from _gap(at, first, limit)
+            for piece in range(first, last, PIECE_SIZE):
+                assert draft is not None
+                yield draft.read(piece, min(piece + PIECE_SIZE, last))
+            at = last
+        yield from _gap(at, stop, limit)
+
+    def _of(self, content: Content, start: int, stop: int) -> Iterator[bytes]:
+        return Reader(self._kelp, content).chunks(ByteRange(start, stop))
 
     def write(self, caller: Caller, at: int | None, data: bytes | memoryview, kernel: int) -> int:
         """`at` None: at the end; `kernel`: where the kernel believes that it is."""
-        with self.lock:
+        with self.writing:
             draft = self._begun(caller)
-            offset = draft.written.size if at is None else at
-            draft.write(offset, data)
-            self._touched(caller)
+            with self._lock:
+                offset = draft.written.size if at is None else at
+                draft.write(offset, data)
+                self._touched(caller)
         if offset != kernel:
             self.files.changed(self.inode)
         return len(data)
 
     def truncate(self, caller: Caller, size: int) -> None:
-        with self.lock:
+        with self.writing:
             if size == self.size and self._draft is None:
                 return
-            self._begun(caller).cut(size)
-            self._touched(caller)
+            draft = self._begun(caller)
+            with self._lock:
+                draft.cut(size)
+                self._touched(caller)
 
     def _touched(self, caller: Caller) -> None:
         self.mtime_ns, self._told, self._caller = self._kelp.clock.now_ns(), False, caller
 
     def _begun(self, caller: Caller) -> DraftFile:
         """The draft; a new one is made of what the drive shows now."""
-        if self._draft is None:
-            if not self._just_made:
-                self.opened(caller, write=True)
-            entry, content = self.base.entry, self.base.content
-            header = Header(
-                self.inode,
-                entry.parent_id or 0,
-                entry.name,
-                content.id,
-                content.size,
-                caller.name,
-                self._kelp.clock.now_ns(),
-            )
-            self._draft = self.files.disk.new(header)
-            self._own = set()
-        return self._draft
+        if self._draft is not None:
+            return self._draft
+        if not self._just_made:
+            self.opened(caller, write=True)
+        entry, content = self._base.entry, self._base.content
+        folder_id, now = entry.parent_id or 0, self._kelp.clock.now_ns()
+        header = Header(self.inode, folder_id, entry.name, content.id, content.size, caller.name, now)
+        draft = self.files.disk.new(header)
+        with self._lock:
+            self._draft, self._own = draft, set()
+        return draft
+
+    # --- commit: what `drafting.Source` asks for, then ---
 
     def is_written(self, start: int, stop: int) -> bool:
         return self._draft is not None and self._draft.written.spans.touch(start, stop)
 
     def pieces(self, start: int, stop: int) -> Iterator[bytes]:
-        at = start
-        spans = () if self._draft is None else self._draft.written.spans.within(start, stop)
-        for first, last in spans:
-            yield from self._unwritten(at, first)
-            for piece in range(first, last, PIECE_SIZE):
-                assert self._draft is not None
-                yield self._draft.read(piece, min(piece + PIECE_SIZE, last))
-            at = last
-        yield from self._unwritten(at, stop)
-
-    def _unwritten(self, start: int, stop: int) -> Iterator[bytes]:
-        """As in the content; zero beyond that."""
-        shown = min(stop, self.limit)
-        if start < shown:
-            yield from Reader(self._kelp, self.base.content).chunks(ByteRange(start, shown))
-        for at in range(max(start, shown), stop, PIECE_SIZE):
-            yield _ZEROS[: stop - at]
-
-    # --- commit ---
+        for piece in self._looked_up(start, stop):
+            if isinstance(piece, bytes):
+                yield piece
+            else:
+                yield from self._of(self._base.content, *piece)
 
     def commit(self, caller: Caller) -> None:
-        with self.lock:
+        with self.writing:
             if self._draft is None or self.unlinked:
                 return
-            what = self._as_draft()
+            what = drafting.Draft(self.inode, self._base.content, self, self.mtime_ns, self._told, self._own)
             try:
                 done = drafting.commit(self._kelp, caller, what)
             except _REFUSED as error:
@@ -342,49 +348,55 @@ class _File:
                 raise
             self._committed(done)
 
-    def _as_draft(self) -> drafting.Draft:
-        return drafting.Draft(self.inode, self.base.content, self, self.mtime_ns, self._told, self._own)
-
     def _committed(self, done: drafting.Committed) -> None:
-        self._just_made = False
-        draft, self._draft = self._draft, None
-        self._show(Opened(done.entry, done.content, self._kelp.holds.hold(done.content.id)))
+        hold = self._kelp.holds.hold(done.content.id)
+        with self._lock:
+            draft, self._draft = self._draft, None
+            self._just_made = False
+            self._show(Opened(done.entry, done.content, hold))
         if draft is not None:
             draft.end()
 
     def _keep_beside(self, caller: Caller, what: drafting.Draft, error: KelpError) -> None:
         """From then on its descriptors are those of the copy: nothing of what they write is lost or mixed."""
-        entry, inode = self.base.entry, self.inode
+        entry, inode = self._base.entry, self.inode
         beside = drafting.place_of(self._kelp, inode) or Place(entry.parent_id or 0, entry.name)
         try:
             done = drafting.keep_beside(self._kelp, caller, what, beside)
         except KelpError as other:
-            log.warning(
-                "what was written to %r is refused (%s), and cannot be kept beside it: %s", entry.name, error, other
-            )
+            log.warning("%r is refused (%s), and cannot be kept beside it either: %s", entry.name, error, other)
             return
-        log.warning("what was written to %r is refused (%s): kept as %r", entry.name, error, done.entry.name)
+        log.warning("%r is refused (%s): kept as %r", entry.name, error, done.entry.name)
         self._committed(done)
         self.files.renumber(self, done.entry.id)
         self.files.changed(inode)
 
     def end(self, *, forced: bool = False) -> None:
         """Commit it, and let go of everything when nobody has it open."""
-        with self.lock:
+        with self.writing:
             if self.ended or (self.users and not forced):
                 return
             try:
                 if self._caller is not None:
                     self.commit(self._caller)
             except KelpError as error:
-                log.warning("%r could not be committed when it was closed: %s", self.base.entry.name, error)
+                log.warning("%r could not be committed when it was closed: %s", self._base.entry.name, error)
             if not self.files.forget(self, forced=forced):
                 return
             draft, self._draft = self._draft, None
             if draft is not None and self.unlinked:
                 draft.end()
             elif draft is not None:
-                log.warning("a draft of %r is kept: `kelp mount --recover` brings it back", self.base.entry.name)
+                log.warning("a draft of %r is kept: `kelp mount --recover` brings it back", self._base.entry.name)
                 draft.keep()
             if self._shown is not None:
                 self._shown.hold.release()
+
+
+def _gap(start: int, stop: int, limit: int) -> Iterator[bytes | tuple[int, int]]:
+    """Nobody wrote there: as in the content below `limit`, zero beyond."""
+    shown = min(stop, limit)
+    if start < shown:
+        yield start, shown
+    for at in range(max(start, shown), stop, PIECE_SIZE):
+        yield _ZEROS[: stop - at]

@@ -69,6 +69,11 @@ class Database:
         """A transaction that waits for a client has something that others need: one of a few connections."""
         return self._engine.readers_are_few
 
+    @property
+    def is_near(self) -> bool:
+        """A short look never waits: it asks no other process, and no connection is missing."""
+        return self._engine.version_is_free
+
     def read(self) -> AbstractContextManager[Tx]:
         """A consistent snapshot for a short look; takes no lock in the database.
 
