@@ -30,6 +30,7 @@ from cli import (
     grants,
     groups,
     locks,
+    mount,
     nas,
     nas_taking,
     policies,
@@ -85,6 +86,7 @@ _GROUPS = (
     gc.make_command(batches.free_all),
     cache.cache,
     policies.policy,
+    mount.umount,
 )
 
 
@@ -207,6 +209,27 @@ def _alone(settings: Settings) -> Iterator[None]:
         yield
 
 
+def _mount(settings: Settings, mountpoint: Path, options: mount.MountOptions, ready: Callable[[], None]) -> None:
+    """The process of `kelp mount` until it is unmounted."""
+    try:
+        from fuse_mount import mounting
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the drive cannot be mounted here: {error}. It needs libfuse3 (Debian: apt install fuse3 libfuse3-dev "
+            "pkg-config gcc) and then pip install kelp[fuse]"
+        ) from error
+    with contextlib.ExitStack() as undo:
+        kelp = undo.enter_context(_drive(settings, "mount"))
+        undo.enter_context(counts.shared(settings.data / "metrics", "mount"))
+        if not settings.queue.url:  # as beside any process of the drive: whoever is first runs its jobs
+            undo.callback(runner.start(kelp).stop)
+        how = mounting.Options(
+            *(options.account, options.uid, options.gid, options.umask, options.hard), kernel=options.kernel
+        )
+        mounting.run(kelp, mountpoint, how, ready)
+
+
+commands.add_command(mount.make_command(_mount))
 commands.add_command(worker.make_command(_work))
 for _command in nas_taking.make_commands(_alone):
     nas.nas.add_command(_command)

@@ -1,0 +1,54 @@
+"""The handles that the kernel has of open files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+from typing import NamedTuple
+
+from fuse_mount.drafts import OpenFile
+from vfs.operations.posix import Node
+
+
+class _Handle(NamedTuple):
+    inode: int  # the kernel's; the file's own may be another by now (`OpenFiles`)
+    file: OpenFile
+
+
+@dataclass(slots=True)
+class Opened:
+    """An inode with open handles. `node`: what was last seen of it; it may be deleted by now."""
+
+    node: Node
+    handles: int = 0
+
+
+class Handles:
+    """In the loop's thread only."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+        self._handles: dict[int, _Handle] = {}
+        self._opened: dict[int, Opened] = {}
+
+    def add(self, node: Node, file: OpenFile) -> int:
+        """The number of a new handle."""
+        number = next(self._numbers)
+        self._handles[number] = _Handle(node.id, file)
+        opened = self._opened.setdefault(node.id, Opened(node))
+        opened.node, opened.handles = node, opened.handles + 1
+        return number
+
+    def __getitem__(self, number: int) -> OpenFile:
+        return self._handles[number].file
+
+    def pop(self, number: int) -> OpenFile:
+        inode, file = self._handles.pop(number)
+        opened = self._opened[inode]
+        opened.handles -= 1
+        if not opened.handles:
+            del self._opened[inode]
+        return file
+
+    def of(self, inode: int) -> Opened | None:
+        return self._opened.get(inode)
