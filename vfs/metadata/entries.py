@@ -192,8 +192,10 @@ class Entries:
         marks = ", ".join(f":{name}" for name in values)
         if id is not None:
             self._tx.run(f"INSERT INTO entries ({names}) VALUES ({marks})", **values)
-            return id
-        return self._tx.insert(f"INSERT INTO entries ({names}) VALUES ({marks}) RETURNING id", **values)
+        else:
+            id = self._tx.insert(f"INSERT INTO entries ({names}) VALUES ({marks}) RETURNING id", **values)
+        self._tx.note_change(id, made_in=values["parent_id"])
+        return id
 
     @trace.step("db.file_update")
     def update(self, id: int, **values: object) -> None:
@@ -202,6 +204,7 @@ class Entries:
         Who gives it another `parent_id` notes the one before in `Tx.changed_folders`.
         """
         self._tx.changed_entries.add(id)
+        self._tx.note_change(id)
         sets = ", ".join(["version = version + 1", *(f"{name} = :{name}" for name in values)])
         self._tx.run(f"UPDATE entries SET {sets} WHERE id = :id", id=id, **values)
 
