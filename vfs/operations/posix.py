@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import NotFound
+from vfs.errors import InvalidRequest, NotFound
+from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.metadata.posix import Node, Posix
+from vfs.metadata.retrying import retried
 from vfs.model import ROOT_ID, Caller, Level, Role
-from vfs.operations import guard
+from vfs.operations import guard, properties
 
-__all__ = ["Node", "child", "node", "pages"]
+__all__ = ["Node", "child", "node", "pages", "set_attributes"]
+
+_MODES = 0o7777
+_USERS = 0xFFFF_FFFE  # the last number stands for nobody in chown(2)
 
 
 def child(kelp: Kelp, caller: Caller, folder_id: int, name: str) -> Node | None:
@@ -62,6 +67,43 @@ def pages(kelp: Kelp, caller: Caller, folder_id: int, after: int, limit: int) ->
             if shown or len(found) < limit:
                 return shown
             after = found[-1].id  # a whole page that the caller may not see
+
+
+@retried
+def set_attributes(
+    kelp: Kelp,
+    caller: Caller,
+    entry_id: int,
+    *,
+    mode: int | None = None,
+    uid: int | None = None,
+    gid: int | None = None,
+    mtime_ns: int | None = None,
+) -> Node:
+    """Change what is not None, all or nothing; what it is then. `mode`: permission bits with set-uid, set-gid, sticky.
+
+    The bytes, and so the ETag, stay; a file on the NAS gets the time too. Raises NotFound, Forbidden, Locked,
+    InvalidRequest (a value that no attribute has), StoreUnavailable.
+    """
+    guard.check_time(mtime_ns)
+    wanted: dict[str, object] = {}
+    for name, value, most in (("mode", mode, _MODES), ("uid", uid, _USERS), ("gid", gid, _USERS)):
+        if value is not None:
+            if not 0 <= value <= most:
+                raise InvalidRequest(f"no entry can have the {name} {value}")
+            wanted[name] = value
+    with kelp.database.write() as tx:
+        tx.lock_tree()
+        tx.lock_rows([entry_id])
+        guard.foresee_reach(tx, entry_id)
+        now = kelp.clock.now_ns()
+        entry, chain = guard.reach(tx, caller, entry_id, Level.WRITE)
+        table.confirm(tx, caller, chain, now)
+        properties.put_columns(kelp, tx, caller, entry, wanted, mtime_ns, now)
+        shown = tx.last(lambda: _seen(caller, Posix(tx).by_id(entry_id, _whose(caller))))
+    if shown.value is None:
+        raise NotFound("it does not exist")
+    return shown.value
 
 
 def _whose(caller: Caller) -> int | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.rooms.core.drive import Drive
-from vfs.errors import InvalidName, NameTooLong, NotFound
+from vfs.errors import Forbidden, InvalidName, InvalidRequest, Locked, NameTooLong, NotFound
 from vfs.model import ROOT_ID, Caller, Kind, Level
 from vfs.operations import posix
 
@@ -115,3 +115,47 @@ def test_case_counts_unless_the_drive_ignores_it(drive_with: Callable[..., Drive
     for minds, drive in ((True, drive_with()), (False, drive_with(drive_case_sensitive=False))):
         drive.put("a")
         assert (posix.child(drive.kelp, drive.editor, ROOT_ID, "A") is None) == minds
+
+
+def test_attributes(drive: Drive) -> None:
+    file = drive.put("a", b"12345", mtime_ns=2_000_000_000_000_000_000)
+    before = drive.kelp.database.version()
+    node = posix.set_attributes(drive.kelp, drive.editor, file.id, mode=0o4750, uid=1234, gid=0)
+    assert drive.kelp.database.version() != before
+    assert (node.mode, node.uid, node.gid, node.mtime_ns) == (0o4750, 1234, 0, file.mtime_ns)
+    assert node.content_id == file.content_id
+    assert node.version == file.version + 1
+    assert node == posix.node(drive.kelp, drive.editor, file.id)
+    assert drive.entry("a").shown_mtime == file.shown_mtime
+    node = posix.set_attributes(drive.kelp, drive.editor, file.id, mtime_ns=1_500_000_000_123_456_789)
+    assert (node.mode, node.uid, node.gid, node.mtime_ns) == (0o4750, 1234, 0, 1_500_000_000_123_456_789)
+    assert drive.entry("a").shown_mtime == 1_500_000_000  # other faces
+    drive.mirror()
+    (copy,) = [path for path in drive.nas.iterdir() if path.name.endswith("a") and path.is_file()]
+    assert copy.stat().st_mtime_ns == 1_500_000_000_123_456_789
+    written = drive.put("a", b"other")  # the bytes are others, the mode stays
+    assert posix.node(drive.kelp, drive.editor, written.id).mode == 0o4750
+    drive.move("a", "b")
+    assert posix.node(drive.kelp, drive.editor, written.id).uid == 1234
+
+
+def test_attributes_of_folders(drive: Drive) -> None:
+    folder = drive.folder("f")
+    node = posix.set_attributes(drive.kelp, drive.editor, folder.id, mode=0o700, mtime_ns=-1)
+    assert (node.mode, node.mtime_ns, node.is_folder) == (0o700, -1, True)
+    assert posix.set_attributes(drive.kelp, drive.editor, ROOT_ID, gid=7).gid == 7
+
+
+def test_attributes_that_are_refused(drive: Drive) -> None:
+    file = drive.put("f")
+    for wrong in ({"mode": 0o10000}, {"mode": -1}, {"uid": 1 << 32}, {"gid": -1}, {"mtime_ns": 1 << 63}):
+        with pytest.raises(InvalidRequest):
+            posix.set_attributes(drive.kelp, drive.editor, file.id, **wrong)
+    with pytest.raises(Forbidden):
+        posix.set_attributes(drive.kelp, drive.viewer, file.id, mode=0)
+    with pytest.raises(NotFound):
+        posix.set_attributes(drive.kelp, drive.editor, 1 << 40, mode=0)
+    drive.lock("f", drive.other)
+    with pytest.raises(Locked):
+        posix.set_attributes(drive.kelp, drive.editor, file.id, mode=0)
+    assert posix.node(drive.kelp, drive.editor, file.id).mode is None
