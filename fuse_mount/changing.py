@@ -54,7 +54,9 @@ def set_attributes(files: OpenFiles, caller: Caller, inode: int, wanted: Wanted)
 
 
 def _set(kelp: Kelp, caller: Caller, inode: int, wanted: Wanted) -> Node:
-    return posix.node(kelp, caller, inode)  # nothing is kept yet
+    return posix.set_attributes(
+        kelp, caller, inode, mode=wanted.mode, uid=wanted.uid, gid=wanted.gid, mtime_ns=wanted.mtime_ns
+    )
 
 
 def remove(files: OpenFiles, caller: Caller, place: Place, kind: Kind) -> None:
