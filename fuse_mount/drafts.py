@@ -20,7 +20,6 @@ from vfs.operations import drafting
 from vfs.operations.contents import Reader
 from vfs.operations.drafting import Opened
 from vfs.operations.posix import Node
-from vfs.operations.posix import Node
 
 log = logging.getLogger(__name__)
 
