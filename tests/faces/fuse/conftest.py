@@ -1,0 +1,166 @@
+"""A drive that is really mounted: `kelp mount` in a process of its own, which is gone at the end whatever happened."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cli import mount_points
+from tests import engines
+from tests.server_process import PROGRAM
+from vfs.bootstrap import build
+from vfs.core import Kelp
+from vfs.errors import ConfigurationError
+from vfs.model import Caller, Role
+from vfs.operations import access, checking
+
+PEOPLE = (("admin", Role.ADMIN), ("editor", Role.EDITOR), ("viewer", Role.VIEWER))
+_LONGEST = 200.0  # seconds; then the mount is killed, and whoever waits for the kernel goes on with an error
+
+
+def why_not() -> str | None:
+    """Why nothing can be mounted here."""
+    if importlib.util.find_spec("pyfuse3") is None:
+        return "pyfuse3 is not installed"
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK) or shutil.which("fusermount3") is None:
+        return "needs /dev/fuse and fusermount3"
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here, reason = Path(__file__).parent, why_not()
+    for item in items:
+        if reason and item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+class MountedDrive:
+    """`path` is the mount point, `kelp` the same drive opened by the test itself, as another node would."""
+
+    def __init__(self, folder: Path, *arguments: str, **settings: object) -> None:
+        """`arguments` go to `kelp mount`; `settings` as in the environment: `mirror_delay=0` is KELP_MIRROR_DELAY."""
+        self.data, self.nas, self.path = folder / "data", folder / "nas", folder / "mnt"
+        self.log = folder / "mount.log"
+        self._arguments, self._settings = arguments, settings
+        self.path.mkdir()
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("KELP_")}
+        own = {f"KELP_{name.upper()}": str(value) for name, value in settings.items()}
+        self.kelp = self._make()
+        environ["PYTHONFAULTHANDLER"] = "1"  # a process that dies in libfuse says where
+        self.environ = {**environ, **engines.environ_of(self.data, *settings), **own}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._worker: subprocess.Popen[bytes] | None = None
+
+    def _make(self) -> Kelp:
+        kelp = build(engines.load(self.data, **{"nas_root": self.nas, **self._settings}))
+        with kelp.database.write() as tx:
+            for name, role in PEOPLE:
+                tx.accounts.insert(name, name, "!", role, kelp.clock.now_ns())
+        return kelp
+
+    def caller(self, name: str = "admin", face: str = "dav") -> Caller:
+        return access.caller_named(self.kelp, name, face)
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, str(PROGRAM), *words, "--data", str(self.data), "--nas", str(self.nas)]
+
+    def start(self, *more: str) -> None:
+        """Returns when programs can use it."""
+        words = self.command("mount", str(self.path), "--foreground", *self._arguments, *more)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(words, env=self.environ, stdout=subprocess.DEVNULL, stderr=log)
+            if "KELP_QUEUE_URL" in self.environ and self._worker is None:
+                worker = self.command("worker")
+                self._worker = subprocess.Popen(worker, env=self.environ, stdout=subprocess.DEVNULL, stderr=log)
+        until = time.monotonic() + 60
+        while mount_points.kind_at(self.path) != mount_points.KIND:
+            if self.process.poll() is not None or time.monotonic() > until:
+                raise AssertionError(f"it was not mounted:\n{self.log_text()[-3000:]}")
+            time.sleep(0.02)
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "not started"
+        return self._process
+
+    def kill(self) -> None:
+        """SIGKILL: what programs have open gets errors, and the mount point is left behind."""
+        self.process.kill()
+        self.process.wait()
+
+    def unmount(self) -> None:
+        """In order; the process must end by itself."""
+        mount_points.unmount(self.path)
+        code = self.process.wait(timeout=30)
+        assert code == 0, f"it ended with {code}:\n{self.log_text()[-3000:]}"
+
+    def end(self) -> None:
+        """Whatever state it is in."""
+        for process in (self._process, self._worker):
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait()
+        with contextlib.suppress(ConfigurationError):
+            mount_points.unmount(self.path, lazily=True)
+
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+@contextlib.contextmanager
+def mounted_drive(folder: Path, *arguments: str, **settings: object) -> Iterator[MountedDrive]:
+    drive = MountedDrive(folder, *arguments, **settings)
+    watchdog = threading.Timer(_LONGEST, drive.end)
+    watchdog.daemon = True
+    try:
+        drive.start()
+        watchdog.start()
+        yield drive
+        assert checking.check(drive.kelp).problems == []
+    finally:
+        watchdog.cancel()
+        drive.end()
+        drive.kelp.close()
+        engines.drop_below(folder)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[MountedDrive]:
+    with mounted_drive(tmp_path) as drive:
+        yield drive
+
+
+@pytest.fixture
+def mounted_with(tmp_path: Path) -> Iterator[Callable[..., MountedDrive]]:
+    """A function that mounts a fresh drive with other arguments and settings, as for `MountedDrive`."""
+    with contextlib.ExitStack() as stack:
+
+        def mount(*arguments: str, **settings: object) -> MountedDrive:
+            return stack.enter_context(mounted_drive(tmp_path, *arguments, **settings))
+
+        yield mount
+
+
+@pytest.fixture(scope="module")
+def shared_mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedDrive]:
+    """One for all tests of a module; each works in a folder of its own."""
+    with mounted_drive(tmp_path_factory.mktemp("mounted")) as drive:
+        yield drive
+
+
+@pytest.fixture
+def place(shared_mount: MountedDrive, request: pytest.FixtureRequest) -> Path:
+    """An empty folder in the shared mount."""
+    folder = shared_mount.path / f"{request.node.name[:60].replace('/', '_')}-{time.monotonic_ns()}"
+    folder.mkdir()
+    return folder

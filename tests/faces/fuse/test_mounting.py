@@ -1,0 +1,127 @@
+"""How a drive is mounted and let go, and what is left when its process is killed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cli import mount_points
+from cli.mount import MountOptions
+from tests.faces.fuse.conftest import MountedDrive
+from tests.faces.fuse.test_names import refused
+from vfs.errors import ConfigurationError
+
+
+def told(drive: MountedDrive, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(drive.command(*words), env=drive.environ, capture_output=True, text=True, timeout=100)
+
+
+def unmounted(drive: MountedDrive, *words: str) -> subprocess.CompletedProcess[str]:
+    words = (*drive.command("umount")[:2], "umount", str(drive.path), *words)
+    return subprocess.run(words, env=drive.environ, capture_output=True, text=True, timeout=100)
+
+
+def test_into_the_background_and_out_by_command(mounted: MountedDrive) -> None:
+    mounted.unmount()
+    done = told(mounted, "mount", str(mounted.path), "-o", "defaults,noauto,_netdev,x-systemd.automount")
+    assert (done.returncode, done.stdout) == (0, "")
+    (mounted.path / "file").write_bytes(b"x")
+    done = unmounted(mounted)
+    assert (done.returncode, done.stdout) == (0, f"{mounted.path} is not mounted any more\n")
+    assert os.listdir(mounted.path) == []
+    done = unmounted(mounted)
+    assert (done.returncode, done.stderr) == (1, f"kelp: nothing is mounted at {mounted.path}\n")
+    wait_for_log(mounted)
+    mounted.start()
+    assert (mounted.path / "file").read_bytes() == b"x"
+
+
+def wait_for_log(drive: MountedDrive) -> None:
+    """The process in the background ends by itself."""
+    until = time.monotonic() + 30
+    while "is not mounted any more" not in (drive.data / "mount.log").read_text():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_mount_in_use_is_not_let_go_but_lazily(mounted: MountedDrive) -> None:
+    with open(mounted.path / "file", "wb") as file:
+        done = unmounted(mounted)
+        assert done.returncode == 1
+        assert "is in use" in done.stderr
+        file.write(b"x")
+    with open(mounted.path / "file", "rb") as file:
+        assert unmounted(mounted, "--lazy").returncode == 0
+        assert os.listdir(mounted.path) == []
+        assert file.read() == b"x"  # who has it open goes on
+    assert mounted.process.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_unmounts(mounted: MountedDrive, number: int) -> None:
+    (mounted.path / "file").write_bytes(b"x")
+    mounted.process.send_signal(number)
+    assert mounted.process.wait(timeout=30) == 0
+    assert mount_points.kind_at(mounted.path) is None
+    mounted.start()
+    assert (mounted.path / "file").read_bytes() == b"x"
+
+
+def test_what_a_killed_mount_left_is_freed(mounted: MountedDrive) -> None:
+    (mounted.path / "closed").write_bytes(b"closed")
+    descriptor = os.open(mounted.path / "synced", os.O_CREAT | os.O_WRONLY)
+    os.write(descriptor, b"synced")
+    os.fsync(descriptor)
+    mounted.kill()
+    refused(errno.ENOTCONN, os.stat, mounted.path)
+    refused(errno.ENOTCONN, os.fsync, descriptor)
+    refused(errno.ENOTCONN, os.close, descriptor)
+    mounted.start()
+    assert "was left by a mount whose process died" in mounted.log_text()
+    assert (mounted.path / "closed").read_bytes() == b"closed"
+    assert (mounted.path / "synced").read_bytes() == b"synced"
+    mounted.kill()
+    assert unmounted(mounted).returncode == 0
+    assert os.listdir(mounted.path) == []
+
+
+def test_where_it_cannot_be_mounted(mounted: MountedDrive, tmp_path: Path) -> None:
+    def refusal(place: Path, *more: str) -> str:
+        done = told(mounted, "mount", str(place), "--foreground", *more)
+        assert done.returncode == 1
+        assert done.stderr.startswith("kelp: ") and len(done.stderr.splitlines()) == 1
+        return done.stderr
+
+    assert "is mounted at" in refusal(mounted.path)
+    assert "no folder" in refusal(tmp_path / "absent")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    assert "is not empty" in refusal(tmp_path / "full")
+    assert "Not a directory" in refusal(tmp_path / "full/file")
+    assert "must not lie in each other" in refusal(mounted.data / "cache")
+    assert "must not lie in each other" in refusal(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert "unknown mount option: nonsense" in refusal(tmp_path / "empty", "-o", "nonsense")
+    assert "no user" in refusal(tmp_path / "empty", "--user", "nobody")
+
+
+def test_mount_options() -> None:
+    found = MountOptions.parse("rw,allow_other,uid=5,gid=6,umask=077,hard,account=anna,max_read=4096,nofail,config=/k")
+    assert (found.uid, found.gid, found.umask, found.hard, found.account) == (5, 6, 0o077, True, "anna")
+    assert (found.kernel, found.config) == (("allow_other", "max_read=4096"), Path("/k"))
+    assert MountOptions.parse("").uid == os.getuid()
+    for wrong in ("uid=x", "umask=9", "uid=-1", "hard=1", "allow_other=1", "account="):
+        with pytest.raises(ConfigurationError, match="mount option"):
+            MountOptions.parse(wrong)
+
+
+def test_a_path_of_the_mount_table_may_have_blanks(mounted_with: Callable[..., MountedDrive], tmp_path: Path) -> None:
+    assert mount_points.kind_at(Path("/proc")) == "proc"
+    assert mount_points.kind_at(tmp_path) is None
