@@ -83,10 +83,16 @@ class MountedDrive:
                 worker = self.command("worker")
                 self._worker = subprocess.Popen(worker, env=self.environ, stdout=subprocess.DEVNULL, stderr=log)
         until = time.monotonic() + 60
-        while mount_points.kind_at(self.path) != mount_points.KIND:
+        while not self._answers():
             if self.process.poll() is not None or time.monotonic() > until:
                 raise AssertionError(f"it was not mounted:\n{self.log_text()[-3000:]}")
             time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        """Not so one that was left by the process before."""
+        with contextlib.suppress(OSError):
+            return mount_points.kind_at(self.path) == mount_points.KIND and self.path.stat() is not None
+        return False
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
