@@ -25,10 +25,9 @@ from pathlib import Path
 
 from fuse_mount.spans import Spans
 from vfs.errors import NoSpace, StoreUnavailable
-from vfs.model import PIECE_SIZE
 
-_RECORD = struct.Struct("<Bqq")
-_WRITTEN, _CUT = 1, 2
+RECORD = struct.Struct("<Bqq")
+WRITTEN, CUT = 1, 2  # what a record tells
 _MOST_IDLE = 16  # pairs of files that wait to be used again: making and removing them costs more than a small write
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
@@ -64,6 +63,17 @@ class Written:
         self.limit = min(self.limit, size)
         return self.spans.cut(size)
 
+    def split(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
+        """Runs of bytes that follow each other, and whether they were written."""
+        at = start
+        for first, last in self.spans.within(start, stop):
+            if at < first:
+                yield at, first, False
+            yield first, last, True
+            at = last
+        if at < stop:
+            yield at, stop, False
+
 
 class DraftFile:
     """One draft. Not for several threads at a time."""
@@ -89,7 +99,7 @@ class DraftFile:
             with _disk_faults():
                 _write_all(self._data, data, offset)
                 if new or stop > self.written.size:
-                    os.write(self._log, _RECORD.pack(_WRITTEN, offset, stop))
+                    os.write(self._log, RECORD.pack(WRITTEN, offset, stop))
         except BaseException:
             self._disk.give(new)
             raise
@@ -97,7 +107,7 @@ class DraftFile:
 
     def cut(self, size: int) -> None:
         with _disk_faults():
-            os.write(self._log, _RECORD.pack(_CUT, size, 0))
+            os.write(self._log, RECORD.pack(CUT, size, 0))
             self._disk.give(self.written.cut(size))
             os.ftruncate(self._data, size)
 
@@ -227,76 +237,3 @@ class _disk_faults:  # noqa: N801  # read as a statement: `with _disk_faults():`
 
 
 _FULL = (28, 122)  # ENOSPC, EDQUOT
-
-
-# --- after a kill ---
-
-
-@dataclass(frozen=True, slots=True)
-class Leftover:
-    """A draft that nobody has open: of a mount that was killed, or that could not commit it."""
-
-    header: Header
-    data: Path
-    log: Path
-    written: Written
-
-    def remove(self) -> None:
-        for path in (self.log, self.data):
-            path.unlink(missing_ok=True)
-        folder = self.log.parent
-        if not any(folder.glob("*.log")):
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
-        """Of one span."""
-        with self.data.open("rb") as file:
-            for at in range(start, stop, PIECE_SIZE):
-                file.seek(at)
-                yield file.read(min(PIECE_SIZE, stop - at))
-
-
-def leftovers(folder: Path) -> Iterator[Leftover]:
-    """Drafts below `folder` whose mount is gone, the oldest first; folders with nothing in them are removed."""
-    found = []
-    for place in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if place.name.startswith(".") or _is_alive(place):
-            continue
-        drafts = [draft for log in place.glob("*.log") if (draft := _replayed(log)) is not None]
-        if not drafts:
-            shutil.rmtree(place, ignore_errors=True)
-        found += drafts
-    return iter(sorted(found, key=lambda draft: draft.header.began_ns))
-
-
-def _is_alive(place: Path) -> bool:
-    try:
-        fd = os.open(place / "lock", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return not place.is_dir()
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
-
-
-def _replayed(log: Path) -> Leftover | None:
-    """What the log tells; its last record may be torn."""
-    try:
-        line, _, records = log.read_bytes().partition(b"\n")
-        header = Header(**json.loads(line)) if line else None
-    except (OSError, ValueError, TypeError):
-        return None
-    if header is None or not records:
-        return None
-    written = Written(header.size)
-    for at in range(0, len(records) - _RECORD.size + 1, _RECORD.size):
-        what, first, second = _RECORD.unpack_from(records, at)
-        if what == _WRITTEN:
-            written.write(first, second)
-        else:
-            written.cut(first)
-    return Leftover(header, log.with_suffix(".data"), log, written)
