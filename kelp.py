@@ -90,7 +90,7 @@ _GROUPS = (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("kelp", context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kelp", message="kelp %(version)s")
 @click.pass_context
 def commands(context: click.Context) -> None:
@@ -230,6 +230,7 @@ def _mount(settings: Settings, mountpoint: Path, options: mount.MountOptions, re
 
 
 commands.add_command(mount.make_command(_mount))
+_helper = mount.make_helper(_mount)
 commands.add_command(worker.make_command(_work))
 for _command in nas_taking.make_commands(_alone):
     nas.nas.add_command(_command)
@@ -256,8 +257,9 @@ def main() -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command, with sys.argv when no `arguments` are given; the exit code."""
+    asked: click.Command = _helper if Path(sys.argv[0]).name == _helper.name else commands
     try:
-        return int(commands.main(arguments, prog_name="kelp", standalone_mode=False) or 0)
+        return int(asked.main(arguments, prog_name=asked.name or "kelp", standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -125,6 +126,7 @@ def mount_drive(mount: Mount, settings: Settings, mountpoint: Path, options: Mou
     _refuse_circles(settings, mountpoint)
     mount_points.make_ready(mountpoint, may_hold_files=options.nonempty)
     mountpoint = Path(os.path.abspath(mountpoint))
+    _become_owner(settings.data)
     make_private(settings.data)
     ready = _in_foreground if foreground else _into_background(settings.data / "mount.log")
     if ready is not None:
@@ -138,6 +140,17 @@ def _refuse_circles(settings: Settings, mountpoint: Path) -> None:
         inner = Path(os.path.realpath(folder))
         if place.is_relative_to(inner) or inner.is_relative_to(place):
             raise ConfigurationError(f"{mountpoint} and the {kind} {folder} must not lie in each other")
+
+
+def _become_owner(data: Path) -> None:
+    """root, who mounts what is in /etc/fstab, must not make files in the data folder that its owner cannot read."""
+    owner = data.stat() if data.exists() else None
+    if owner is None or os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    name = pwd.getpwuid(owner.st_uid).pw_name
+    os.initgroups(name, owner.st_gid)
+    os.setgid(owner.st_gid)
+    os.setuid(owner.st_uid)
 
 
 def _in_foreground() -> None:
@@ -173,6 +186,36 @@ def _detach(log: Path, writing: int) -> None:
     os.chdir("/")  # else the folder that it was started in could not be unmounted
     os.write(writing, b"ready")
     os.close(writing)
+
+
+def make_helper(mount: Mount) -> click.Command:
+    """`mount.fuse.kelp`, by which mount(8) and systemd mount what is of type fuse.kelp in /etc/fstab."""
+
+    @click.command("mount.fuse.kelp")
+    @click.argument("source")
+    @click.argument("mountpoint", type=click.Path(path_type=Path))
+    @click.option("-o", "options", multiple=True)
+    @click.option("-f", "fake", is_flag=True, help="do everything but mount")
+    @click.option("-s", "-n", "-v", "ignored", is_flag=True, hidden=True)
+    @click.option("-N", "-t", "unused", hidden=True)
+    def command(
+        source: str, mountpoint: Path, options: tuple[str, ...], fake: bool, ignored: bool, unused: str | None
+    ) -> None:
+        """Mount a drive. SOURCE is its settings file, or its data folder."""
+        set_up_log("warning")
+        chosen = MountOptions.parse(",".join(options))
+        place = Path(source)
+        if place.is_dir():
+            settings = load_settings(chosen.config, place, None)
+        elif place.is_file():
+            settings = load_settings(place, None, None)
+        else:
+            raise ConfigurationError(f"{source} is neither the settings file nor the data folder of a drive")
+        set_up_log("info", settings)
+        if not fake:
+            mount_drive(mount, settings, mountpoint, chosen, foreground=False)
+
+    return command
 
 
 @click.command("umount")

@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count
 
@@ -58,7 +59,7 @@ class Handlers(pyfuse3.Operations):
         found = await self._child(parent_inode, name)
         if found is not None:
             return self._told(found, name)
-        return attributes.nothing(self._absent_for(name))
+        return attributes.nothing(self._absent_for(parent_inode, name))
 
     async def _child(self, folder_id: int, name: bytes) -> Node | None:
         try:
@@ -69,10 +70,12 @@ class Handlers(pyfuse3.Operations):
         except (InvalidName, UnicodeDecodeError):
             return None  # what cannot be there is not there
 
-    def _absent_for(self, name: bytes) -> float:
-        """Where one entry answers to several names, another name may bring this one into being unseen."""
-        plain = self._kelp.settings.drive.case_sensitive and name.isascii()
-        return self._looks.timeout if plain else 0.0
+    def _absent_for(self, folder_id: int, name: bytes) -> float:
+        """For how long it is remembered that there is nothing. Where one entry answers to several names, another name
+        may bring this one into being unseen; and of the root nothing is forgotten as a whole (`coherence`)."""
+        if not (self._kelp.settings.drive.case_sensitive and name.isascii()):
+            return 0.0
+        return min(self._looks.timeout, 1.0) if folder_id == ROOT_ID else self._looks.timeout
 
     async def _node(self, inode: int) -> Node:
         """Raises NotFound, also for an open file that was deleted: see `_shown_by_id`."""
@@ -228,7 +231,7 @@ class Handlers(pyfuse3.Operations):
 
     async def _resize(self, inode: int, size: int, fh: int | None) -> None:
         if fh is not None:
-            await self._bridge.work(self._handles[fh].truncate, size)
+            await self._bridge.work(self._handles[fh].file.truncate, size)
         else:
             node, caller = await self._node(inode), self._account.caller
             await self._bridge.persist(self._open_files.truncate, node, size, caller)
@@ -249,7 +252,9 @@ class Handlers(pyfuse3.Operations):
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         known = self._inodes.known(inode)
         node = await self._node(inode)
-        file = await self._bridge.work(self._open_files.open, node, flags, self._account.caller)
+        # Who opens a file that is open may have to wait for its commit.
+        run = self._bridge.look if self._handles.of(inode) is None else self._bridge.work
+        file = await run(self._open_files.open, node, flags, self._account.caller)
         same = known is not None and known.content_id == node.content_id
         self._inodes.refreshed(inode, _known(node))
         return FileInfo(fh=self._handles.add(node, file), keep_cache=same)
@@ -283,23 +288,38 @@ class Handlers(pyfuse3.Operations):
 
     @answering
     async def read(self, fh: int, off: int, size: int) -> bytes:
-        return await self._bridge.work(self._handles[fh].read, off, size)
+        return await self._bridge.work(self._handles[fh].file.read, off, size)
 
     @answering
     async def write(self, fh: int, off: int, buf: bytes) -> int:
-        return await self._bridge.work(self._handles[fh].write, off, buf)
+        return await self._bridge.work(self._handles[fh].file.write, off, buf)
 
     @answering
     async def flush(self, fh: int) -> None:
-        await self._bridge.persist(self._handles[fh].flush)
+        await self._commit(fh)
 
     @answering
     async def fsync(self, fh: int, datasync: bool) -> None:
-        await self._bridge.persist(self._handles[fh].fsync)
+        await self._commit(fh)
+
+    async def _commit(self, fh: int) -> None:
+        inode, file = self._handles[fh]
+        if not self._has_draft(file):
+            return
+        await self._bridge.persist(file.flush)
+        with suppress(NotFound):
+            self._inodes.refreshed(inode, _known(await self._node(inode)))  # of this change the kernel knows
+
+    def _has_draft(self, file: OpenFile) -> bool:
+        return self._open_files.attributes(file.inode) is not None
 
     @answering
     async def release(self, fh: int) -> None:
-        await self._bridge.persist(self._handles.pop(fh).release)
+        file = self._handles.pop(fh).file
+        if self._has_draft(file):
+            await self._bridge.persist(file.release)
+        else:
+            file.release()
 
     # --- what the kernel gives back ---
 

@@ -10,7 +10,7 @@ from fuse_mount.drafts import OpenFile
 from vfs.operations.posix import Node
 
 
-class _Handle(NamedTuple):
+class Handle(NamedTuple):
     inode: int  # the kernel's; the file's own may be another by now (`OpenFiles`)
     file: OpenFile
 
@@ -28,27 +28,28 @@ class Handles:
 
     def __init__(self) -> None:
         self._numbers = count(1)
-        self._handles: dict[int, _Handle] = {}
+        self._handles: dict[int, Handle] = {}
         self._opened: dict[int, Opened] = {}
 
     def add(self, node: Node, file: OpenFile) -> int:
         """The number of a new handle."""
         number = next(self._numbers)
-        self._handles[number] = _Handle(node.id, file)
+        self._handles[number] = Handle(node.id, file)
         opened = self._opened.setdefault(node.id, Opened(node))
         opened.node, opened.handles = node, opened.handles + 1
         return number
 
-    def __getitem__(self, number: int) -> OpenFile:
-        return self._handles[number].file
+    def __getitem__(self, number: int) -> Handle:
+        return self._handles[number]
 
-    def pop(self, number: int) -> OpenFile:
-        inode, file = self._handles.pop(number)
+    def pop(self, number: int) -> Handle:
+        handle = self._handles.pop(number)
+        inode = handle.inode
         opened = self._opened[inode]
         opened.handles -= 1
         if not opened.handles:
             del self._opened[inode]
-        return file
+        return handle
 
     def of(self, inode: int) -> Opened | None:
         return self._opened.get(inode)

@@ -54,6 +54,11 @@ class Inodes:
         """None: the kernel does not have it, so nothing about it need be told."""
         return self._known.get(inode)
 
+    def all(self) -> list[tuple[int, Known]]:
+        """Everything that the kernel has, as it is now."""
+        with self._guard:
+            return list(self._known.items())
+
     def __len__(self) -> int:
         return len(self._counts)
 
