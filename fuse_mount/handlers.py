@@ -209,7 +209,7 @@ class Handlers(pyfuse3.Operations):
         self._inodes.note_change()
         caller = self._account.caller
         entry = (await self._bridge.work(changing.rename, self._open_files, caller, source, target, how)).entry
-        self._inodes.refreshed(entry.id, Known(target.folder_id, entry.name, entry.version, entry.content_id))
+        self._inodes.changed(entry.id, Known(target.folder_id, entry.name, entry.version, entry.content_id))
 
     # --- attributes ---
 
@@ -308,7 +308,7 @@ class Handlers(pyfuse3.Operations):
             return
         await self._bridge.persist(file.flush)
         with suppress(NotFound):
-            self._inodes.refreshed(inode, _known(await self._node(inode)))  # of this change the kernel knows
+            self._inodes.changed(inode, _known(await self._node(inode)))  # of this change the kernel knows
 
     def _has_draft(self, file: OpenFile) -> bool:
         return self._open_files.attributes(file.inode) is not None

@@ -27,18 +27,43 @@ class Inodes:
         self._known: dict[int, Known] = {}
         self._guard = threading.Lock()
         self._changes = 0
+        self._left: set[tuple[int, str]] = set()
+        self._outdated: set[int] = set()
 
     def told(self, inode: int, known: Known) -> None:
         """The kernel gets the inode in an answer that it counts (lookup, create, mkdir, an entry of a listing)."""
         with self._guard:
+            before = self._known.get(inode)
+            if before is not None and before[:2] != known[:2]:
+                self._left.add(before[:2])  # it believes in both places now
             self._counts[inode] = self._counts.get(inode, 0) + 1
-            self._known[inode] = known
+            self._keep(inode, before, known)
 
     def refreshed(self, inode: int, known: Known) -> None:
-        """The kernel gets newer attributes of an inode that it has, or this mount has moved it."""
+        """The kernel gets newer attributes of an inode that it has. Where it believes it to be it was told by name."""
+        with self._guard:
+            before = self._known.get(inode)
+            if before is not None:
+                self._keep(inode, before, known._replace(parent_id=before.parent_id, name=before.name))
+
+    def changed(self, inode: int, known: Known) -> None:
+        """This mount has moved or written it, as the kernel asked: of this it knows."""
         with self._guard:
             if inode in self._counts:
                 self._known[inode] = known
+
+    def _keep(self, inode: int, before: Known | None, known: Known) -> None:
+        if before is not None and before.content_id != known.content_id:
+            self._outdated.add(inode)  # new attributes alone do not make it forget the bytes
+        self._known[inode] = known
+
+    def take_outdated(self) -> tuple[set[tuple[int, str]], set[int]]:
+        """What the kernel still believes though it was told better: names (folder's inode, name) at which something
+        has been that it got by another name since, and inodes of whose bytes it may have old ones."""
+        with self._guard:
+            found = self._left, self._outdated
+            self._left, self._outdated = set(), set()
+            return found
 
     def forget(self, counts: Iterable[tuple[int, int]]) -> None:
         with self._guard:
