@@ -224,7 +224,8 @@ def _mount(settings: Settings, mountpoint: Path, options: mount.MountOptions, re
         if not settings.queue.url:  # as beside any process of the drive: whoever is first runs its jobs
             undo.callback(runner.start(kelp).stop)
         how = mounting.Options(
-            *(options.account, options.uid, options.gid, options.umask, options.hard), kernel=options.kernel
+            *(options.account, options.uid, options.gid, options.umask, options.hard, options.recover),
+            kernel=options.kernel,
         )
         mounting.run(kelp, mountpoint, how, ready)
 

@@ -39,6 +39,7 @@ class MountOptions:
     gid: int = 0
     umask: int = 0o022
     hard: bool = False
+    recover: bool = False
     nonempty: bool = False
     config: Path | None = None
     kernel: tuple[str, ...] = ()
@@ -54,7 +55,7 @@ class MountOptions:
     def _with(self, word: str) -> MountOptions:
         name, has_value, value = word.partition("=")
         changes: dict[str, Any] = {}
-        if name in ("hard", "nonempty") and not has_value:
+        if name in ("hard", "nonempty", "recover") and not has_value:
             changes[name] = True
         elif name in ("uid", "gid", "umask") and has_value:
             changes[name] = _number(word, value, 8 if name == "umask" else 10)
@@ -92,6 +93,7 @@ def make_command(mount: Mount) -> click.Command:
     @click.argument("mountpoint", type=click.Path(path_type=Path))
     @click.option("-o", "options", multiple=True, metavar="OPTIONS", help="mount options, see docs/fuse.md")
     @click.option("--user", metavar="NAME", help="whose rights the mount has [the first admin's]")
+    @click.option("--recover", is_flag=True, help="make files of what a killed mount left, beside the ones they are of")
     @click.option("--foreground", is_flag=True, help="do not go into the background")
     @place_options
     @log_option("info")
@@ -99,6 +101,7 @@ def make_command(mount: Mount) -> click.Command:
         mountpoint: Path,
         options: tuple[str, ...],
         user: str | None,
+        recover: bool,
         foreground: bool,
         config: Path | None,
         data: Path | None,
@@ -111,7 +114,8 @@ def make_command(mount: Mount) -> click.Command:
         """
         set_up_log(log_level)
         chosen = MountOptions.parse(",".join(options))
-        chosen = replace(chosen, account=user if user is not None else chosen.account)
+        account = user if user is not None else chosen.account
+        chosen = replace(chosen, account=account, recover=recover or chosen.recover)
         settings = load_settings(config or chosen.config, data, nas)
         set_up_log(log_level, settings)
         mount_drive(mount, settings, mountpoint, chosen, foreground=foreground)

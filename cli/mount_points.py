@@ -74,8 +74,9 @@ def _let_go(path: Path, *, lazily: bool) -> None:
 
 
 def _is_dead(path: Path) -> bool:
+    """Asked for what no kernel remembers: attributes of a dead mount it goes on showing for a while."""
     try:
-        os.stat(path)
+        os.statvfs(path)
     except OSError as error:
         return error.errno in _DEAD
     return False

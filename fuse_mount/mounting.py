@@ -15,15 +15,17 @@ import pyfuse3
 import trio
 
 from fuse_mount import account as accounts
+from fuse_mount import recovering
 from fuse_mount.account import Account
 from fuse_mount.attributes import Looks
 from fuse_mount.bridge import Bridge
+from fuse_mount.coherence import Coherence
 from fuse_mount.drafts import OpenFiles
 from fuse_mount.handlers import Handlers
 from fuse_mount.inodes import Inodes
 from fuse_mount.notices import Notices
 from vfs.core import Kelp
-from vfs.errors import ConfigurationError
+from vfs.errors import ConfigurationError, KelpError, NotFound
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +37,8 @@ class Options:
     """How a drive is mounted. `account`: whose rights everybody has who gets at it, None: the first admin's.
 
     `uid`, `gid` own what nobody has given to anybody, `umask` are the permission bits that it lacks. `hard`: wait for a
-    store that is away, for as long as it takes. `kernel`: for libfuse as they are.
+    store that is away, for as long as it takes. `recover`: make files of what a killed mount left. `kernel`: for
+    libfuse as they are.
     """
 
     account: str | None = None
@@ -43,6 +46,7 @@ class Options:
     gid: int = 0
     umask: int = 0o022
     hard: bool = False
+    recover: bool = False
     kernel: tuple[str, ...] = ()
 
 
@@ -53,18 +57,39 @@ def run(kelp: Kelp, mountpoint: Path, options: Options, ready: Callable[[], None
     """
     settings = kelp.settings
     account = Account(kelp, options.account)
+    _look_after_drafts(kelp, account, recover=options.recover)
     inodes, notices = Inodes(), Notices()
     with contextlib.ExitStack() as undo:
         files = OpenFiles(kelp, changed=notices.content)
         undo.callback(files.close)
         bridge = Bridge(_threads(kelp), settings.fuse.patience, hard=options.hard, inline=kelp.database.is_near)
+        coherence = Coherence(kelp, inodes)
         looks = Looks(options.uid, options.gid, options.umask, settings.fuse.timeout)
         _mount(Handlers(kelp, account, looks, bridge, inodes, files), mountpoint, options)
         undo.callback(pyfuse3.close)
-        notices.start()
-        undo.callback(notices.stop)
+        for teller in (notices, coherence):
+            teller.start()
+            undo.callback(teller.stop)
         trio.run(_serve, account, mountpoint, ready)
         _log.info("%s is not mounted any more", mountpoint)
+
+
+def _look_after_drafts(kelp: Kelp, account: Account, *, recover: bool) -> None:
+    """What mounts that are gone have left of files that nobody had closed."""
+    left = recovering.found(kelp)
+    if left and not recover:
+        names = ", ".join(sorted({repr(draft.header.name) for draft in left})[:5])
+        _log.warning("a mount left %d drafts (%s): `kelp mount --recover` makes files of them", len(left), names)
+    for draft in left if recover else ():
+        try:
+            try:
+                entry = recovering.recover(kelp, account.caller, draft)
+            except NotFound:
+                entry = recovering.without_content(kelp, account.caller, draft)
+        except KelpError as error:
+            _log.error("what was written to %r stays a draft: %s", draft.header.name, error)
+        else:
+            _log.warning("what was written to %r and not closed is in %r now", draft.header.name, entry.name)
 
 
 def _threads(kelp: Kelp) -> int:

@@ -89,9 +89,9 @@ class MountedDrive:
             time.sleep(0.02)
 
     def _answers(self) -> bool:
-        """Not so one that was left by the process before."""
+        """Not so one that was left by the process before; of that the kernel may still know attributes."""
         with contextlib.suppress(OSError):
-            return mount_points.kind_at(self.path) == mount_points.KIND and self.path.stat() is not None
+            return mount_points.kind_at(self.path) == mount_points.KIND and os.statvfs(self.path).f_namemax == 255
         return False
 
     @property

@@ -80,7 +80,7 @@ def test_what_a_killed_mount_left_is_freed(mounted: MountedDrive) -> None:
     os.write(descriptor, b"synced")
     os.fsync(descriptor)
     mounted.kill()
-    refused(errno.ENOTCONN, os.stat, mounted.path)
+    refused(errno.ENOTCONN, os.statvfs, mounted.path)
     refused(errno.ENOTCONN, os.fsync, descriptor)
     refused(errno.ENOTCONN, os.close, descriptor)
     mounted.start()
@@ -90,6 +90,27 @@ def test_what_a_killed_mount_left_is_freed(mounted: MountedDrive) -> None:
     mounted.kill()
     assert unmounted(mounted).returncode == 0
     assert os.listdir(mounted.path) == []
+
+
+def test_what_was_written_and_not_closed_is_recovered(mounted: MountedDrive) -> None:
+    (mounted.path / "text").write_bytes(b"as it was, and long enough")
+    descriptor = os.open(mounted.path / "text", os.O_WRONLY)
+    os.write(descriptor, b"AS IT IS")
+    mounted.path.stat()
+    mounted.kill()
+    refused(errno.ENOTCONN, os.close, descriptor)
+    mounted.start()
+    assert "--recover" in mounted.log_text()
+    assert os.listdir(mounted.path) == ["text"]
+    mounted.unmount()
+    mounted.start("--recover")
+    [beside] = set(os.listdir(mounted.path)) - {"text"}
+    assert beside.startswith("text (recovered admin ")
+    assert (mounted.path / beside).read_bytes() == b"AS IT IS, and long enough"
+    assert (mounted.path / "text").read_bytes() == b"as it was, and long enough"
+    mounted.unmount()
+    mounted.start("--recover")
+    assert len(os.listdir(mounted.path)) == 2
 
 
 def test_where_it_cannot_be_mounted(mounted: MountedDrive, tmp_path: Path) -> None:
