@@ -55,10 +55,11 @@ class OpenFiles:
         flags: int = os.O_RDWR,
     ) -> tuple[Entry, OpenFile]:  # fmt: skip
         """Make an empty file and open it. Raises AlreadyExists, ParentNotFound, InvalidName, Locked, Forbidden."""
-        entry = drafting.create(self.kelp, caller, place, mode=mode, uid=uid, gid=gid)
+        made = drafting.create(self.kelp, caller, place, mode=mode, uid=uid, gid=gid)
+        entry = made.entry
         file = self._attach(entry.id)
         try:
-            file.opened(caller, write=True, made=entry)
+            file.opened(caller, write=True, made=made)
         except BaseException:
             self.detach(file)
             raise

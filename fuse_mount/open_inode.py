@@ -10,7 +10,7 @@ from typing import Protocol
 from fuse_mount.draft_disk import DraftDisk, DraftFile, Header
 from vfs.core import Kelp
 from vfs.errors import Forbidden, KelpError, Locked, NotFound, PreconditionFailed
-from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Entry, Place
+from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Place
 from vfs.operations import committing, drafting
 from vfs.operations.contents import Reader
 from vfs.operations.drafting import Opened
@@ -93,11 +93,11 @@ class OpenInode:
             self.mtime_ns, self._told = mtime_ns, True
             return True
 
-    def opened(self, caller: Caller, *, write: bool, made: Entry | None = None) -> None:
-        """Look at what the drive shows now. Raises as `drafting.open_file`."""
+    def opened(self, caller: Caller, *, write: bool, made: Opened | None = None) -> None:
+        """Look at what the drive shows now; `made`: the caller has just made it. Raises as `drafting.open_file`."""
         if self.unlinked:
             return
-        found = drafting.open_file(self._kelp, caller, self.inode, write=write, made=made)
+        found = made or drafting.open_file(self._kelp, caller, self.inode, write=write)
         with self._lock:
             if self._draft is None and (self._shown is None or self._shown.entry.version <= found.entry.version):
                 self._just_made = made is not None
@@ -187,7 +187,8 @@ class OpenInode:
         with self.writing:
             if self._draft is None or self.unlinked:
                 return
-            what = drafting.Draft(self.inode, self._base.content, self, self.mtime_ns, self._told, self._own)
+            entry, content = self._base.entry, self._base.content
+            what = drafting.Draft(self.inode, entry.place, content, self, self.mtime_ns, self._told, self._own)
             try:
                 done = committing.commit(self._kelp, caller, what)
             except _REFUSED as error:

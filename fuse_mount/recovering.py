@@ -45,8 +45,8 @@ def _content_of(kelp: Kelp, leftover: Leftover) -> Content | None:
 def _kept(kelp: Kelp, caller: Caller, leftover: Leftover, content: Content | None) -> Entry:
     header = leftover.header
     source = _Source(kelp, leftover, content)
-    draft = drafting.Draft(header.entry_id, content or drafting.NOTHING, source, kelp.clock.now_ns())
     place = drafting.place_of(kelp, header.entry_id) or Place(header.folder_id, header.name)
+    draft = drafting.Draft(header.entry_id, place, content or drafting.NOTHING, source, kelp.clock.now_ns())
     try:
         entry = committing.keep_beside(kelp, caller, draft, place, WHY).entry
     except NotFound:

@@ -58,7 +58,7 @@ class Spans:
     def within(self, start: int, stop: int) -> Iterator[Span]:
         """The spans, as far as they lie between `start` and `stop`."""
         for n in range(bisect_right(self._stops, start), len(self._starts)):
-            if self._starts[n] >= stop:
+            if self._starts[n] >= stop or start >= stop:
                 return
             yield max(self._starts[n], start), min(self._stops[n], stop)
 

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import Conflict, NoSpace, NotFound, PreconditionFailed
+from vfs.errors import Conflict, Forbidden, NoSpace, NotFound, PreconditionFailed
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Content, Entry, Expected, Level, OnConflict, Part, Place
@@ -41,16 +41,17 @@ def commit(kelp: Kelp, caller: Caller, draft: Draft) -> Committed:
     Raises NotFound (it is gone), Locked, Forbidden, PreconditionFailed (it shows what another has written, and the
     draft is made of what was there before), NoSpace, StoreUnavailable, ContentLost; then nothing has changed.
     """
+    place = draft.place
     for _ in range(_TRIES):
-        place = _place_of(kelp, caller, draft.entry_id)
         same = _SameFile(draft)
         put = writing.Put(
             caller, place, None, draft.mtime_ns, OnConflict.OVERWRITE, same, kelp.clock.now_ns(), told=draft.told
         )
         try:
             return _brought(kelp, put, draft)
-        except (NotFound, PreconditionFailed):
-            if not same.moved and _place_of(kelp, caller, draft.entry_id) == place:
+        except (NotFound, PreconditionFailed, Forbidden):
+            before, place = place, _place_of(kelp, caller, draft.entry_id)
+            if not same.moved and place == before:
                 raise
     raise Conflict("it is moved all the time")
 

@@ -48,10 +48,12 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What is to be committed. `base`: the content that it is made of; `own`: ids of contents that it may have become
-    already, at commits whose outcome was not told; added to. `told`: the client said what its time shall be."""
+    """What is to be committed. `place`: where the file was seen last, a hint. `base`: the content that it is made of;
+    `own`: ids of contents that it may have become already, at commits whose outcome was not told; added to. `told`:
+    the client said what its time shall be."""
 
     entry_id: int
+    place: Place
     base: Content
     source: Source
     mtime_ns: int
@@ -70,11 +72,8 @@ class Committed:
 # --- open, create ---
 
 
-def open_file(kelp: Kelp, caller: Caller, entry_id: int, *, write: bool, made: Entry | None = None) -> Opened:
-    """`made`: it is known, since the caller has just made it. Raises NotFound, WrongKind (a folder), StoreUnavailable;
-    to be written to, also Forbidden, Locked."""
-    if made is not None:
-        return _opened(kelp, made)
+def open_file(kelp: Kelp, caller: Caller, entry_id: int, *, write: bool) -> Opened:
+    """Raises NotFound, WrongKind (a folder), StoreUnavailable; to be written to, also Forbidden, Locked."""
     key = ("draft", caller.rights, entry_id)
     entry, locks = kelp.database.recall(key, lambda tx: _look(tx, caller, entry_id))
     if write:
@@ -116,9 +115,11 @@ def create(
     mode: int | None = None,
     uid: int | None = None,
     gid: int | None = None,
-) -> Entry:
-    """Make an empty file, where nothing has the name. Raises AlreadyExists, ParentNotFound, InvalidName, Locked,
-    Forbidden."""
+) -> Opened:
+    """Make an empty file, where nothing has the name, and open it.
+
+    Raises AlreadyExists, ParentNotFound, InvalidName, Locked, Forbidden.
+    """
     names.check_segment(place.name)
     with kelp.database.write() as tx:
         guard.lock(kelp, tx, place)
@@ -127,12 +128,12 @@ def create(
         if here.entry is not None:
             raise AlreadyExists(f"there is a {place.name!r} already", here.entry)
         guard.confirm_write(tx, caller, here, kelp.clock.now_ns())
-        entry = writing.empty_file(kelp, tx, caller, here)
+        new = writing.make_empty(kelp, tx, caller, here)
         posix = {name: value for name, value in (("mode", mode), ("uid", uid), ("gid", gid)) if value is not None}
         if posix:
-            tx.entries.update(entry.id, **posix)
-        made = tx.last(lambda: guard.again(tx, entry.id))
-    return made.value
+            tx.entries.update(new.entry_id, **posix)
+        made = tx.last(lambda: guard.again(tx, new.entry_id))
+    return Opened(made.value, new.content, kelp.holds.hold(new.content.id))
 
 
 def content(kelp: Kelp, id: str) -> Content | None:

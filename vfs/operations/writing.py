@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from vfs import names
 from vfs.core import Kelp
@@ -259,10 +260,23 @@ def switch(
 
 def empty_file(kelp: Kelp, tx: Tx, caller: Caller, here: Standing) -> Entry:
     """Make a file without bytes inside a transaction (LOCK of an unmapped name, RFC 4918 §7.3)."""
+    return guard.again(tx, make_empty(kelp, tx, caller, here).entry_id)
+
+
+class Empty(NamedTuple):
+    """A file that was made without bytes."""
+
+    entry_id: int
+    content: Content
+
+
+def make_empty(kelp: Kelp, tx: Tx, caller: Caller, here: Standing) -> Empty:
+    """As `empty_file`, for who does not look at it at once."""
     content = Content(str(uuid.uuid4()), 0, EMPTY_CHECKSUM, None, ())
     now = kelp.clock.now_ns()
     tx.contents.insert(content, now)
-    return guard.again(tx, create(kelp, tx, caller, here, content, None, _Times(tx, here, None, now, by_client=False)))
+    times = _Times(tx, here, None, now, by_client=False)
+    return Empty(create(kelp, tx, caller, here, content, None, times), content)
 
 
 def show(
