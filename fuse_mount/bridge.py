@@ -72,6 +72,10 @@ ERRNO: dict[type[KelpError], int] = {
 
 # Where one call has another word for the same fact.
 BY_HANDLER: dict[tuple[str, type[KelpError]], int] = {
+    ("flush", errors.PreconditionFailed): errno.EBUSY,  # somebody else saved it: what was written is beside it
+    ("fsync", errors.PreconditionFailed): errno.EBUSY,
+    ("flush", errors.NotFound): errno.ESTALE,  # somebody else removed it
+    ("fsync", errors.NotFound): errno.ESTALE,
     ("unlink", errors.WrongKind): errno.EISDIR,
     ("open", errors.WrongKind): errno.EISDIR,
     ("create", errors.WrongKind): errno.EISDIR,
@@ -119,7 +123,8 @@ class Bridge:
             with trio.fail_after(float("inf") if self._hard else self._patience):
                 return await self._run(call, self._limiter)
         except trio.TooSlowError:
-            _log.error("no answer for %g s: given up", self._patience)
+            name = getattr(action, "__name__", "a call")
+            _log.error("%s has not come back for %g s: given up", name, self._patience)
             raise pyfuse3.FUSEError(errno.EIO) from None
 
     async def persist(self, action: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:

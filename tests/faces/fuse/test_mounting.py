@@ -95,7 +95,7 @@ def test_what_a_killed_mount_left_is_freed(mounted: MountedDrive) -> None:
 def test_what_was_written_and_not_closed_is_recovered(mounted: MountedDrive) -> None:
     (mounted.path / "text").write_bytes(b"as it was, and long enough")
     descriptor = os.open(mounted.path / "text", os.O_WRONLY)
-    os.write(descriptor, b"AS IT IS")
+    os.write(descriptor, b"AS IT WAS")
     mounted.path.stat()
     mounted.kill()
     refused(errno.ENOTCONN, os.close, descriptor)
@@ -106,7 +106,7 @@ def test_what_was_written_and_not_closed_is_recovered(mounted: MountedDrive) -> 
     mounted.start("--recover")
     [beside] = set(os.listdir(mounted.path)) - {"text"}
     assert beside.startswith("text (recovered admin ")
-    assert (mounted.path / beside).read_bytes() == b"AS IT IS, and long enough"
+    assert (mounted.path / beside).read_bytes() == b"AS IT WAS, and long enough"
     assert (mounted.path / "text").read_bytes() == b"as it was, and long enough"
     mounted.unmount()
     mounted.start("--recover")
