@@ -137,11 +137,11 @@ class DraftFile:
 
 
 class DraftDisk:
-    """The drafts of this process, of at most `limit` bytes together. Raises StoreUnavailable when the folder cannot be
-    made."""
+    """The drafts of this process: `limit` bytes together at most, and `reserve` bytes of their disk, which may be the
+    database's too, stay free. Raises StoreUnavailable when the folder cannot be made."""
 
-    def __init__(self, folder: Path, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, folder: Path, limit: int, reserve: int = 0) -> None:
+        self._limit, self._reserve = limit, reserve
         self._used = 0
         self._guard = threading.Lock()
         self._idle: list[DraftFile] = []
@@ -178,6 +178,11 @@ class DraftDisk:
 
     def take(self, size: int) -> None:
         """Raises NoSpace."""
+        if size:
+            with _disk_faults():
+                disk = os.statvfs(self._lock)
+            if disk.f_bavail * disk.f_frsize < size + self._reserve:
+                raise NoSpace("the disk of the drafts is full")
         with self._guard:
             if self._used + size > self._limit:
                 raise NoSpace(f"more than {self._limit} bytes are written and not closed (fuse.draft_limit)")

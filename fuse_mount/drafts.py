@@ -32,7 +32,9 @@ class OpenFiles:
         self.kelp = kelp
         self._changed = changed
         self.kernel_appends = kernel_appends
-        self.disk = DraftDisk(kelp.settings.data / "drafts", kelp.settings.fuse.draft_limit)
+        self.disk = DraftDisk(
+            kelp.settings.data / "drafts", kelp.settings.fuse.draft_limit, kelp.settings.cache.reserve
+        )
         self._guard = threading.Lock()
         self._files: dict[int, OpenInode] = {}
 
@@ -42,7 +44,7 @@ class OpenFiles:
         file = self._attach(entry.id)
         try:
             file.opened(caller, write=write)
-            handle = OpenFile(self, file, caller, append=bool(flags & os.O_APPEND) and not self.kernel_appends)
+            handle = OpenFile(self, file, caller, flags)
             if flags & os.O_TRUNC and write:
                 handle.truncate(0)
         except BaseException:
@@ -63,7 +65,7 @@ class OpenFiles:
         except BaseException:
             self.detach(file)
             raise
-        return entry, OpenFile(self, file, caller, append=bool(flags & os.O_APPEND) and not self.kernel_appends)
+        return entry, OpenFile(self, file, caller, flags)
 
     def truncate(self, entry: Entry | Node, size: int, caller: Caller) -> None:
         """Of a file that may be open or not; durable on return unless it is open for writing. Raises as `open`, and
@@ -141,11 +143,12 @@ class OpenFiles:
 class OpenFile:
     """One descriptor."""
 
-    def __init__(self, files: OpenFiles, file: OpenInode, caller: Caller, *, append: bool) -> None:
+    def __init__(self, files: OpenFiles, file: OpenInode, caller: Caller, flags: int) -> None:
         self._files = files
         self._file = file
         self._caller = caller
-        self._append = append
+        self._append = bool(flags & os.O_APPEND) and not files.kernel_appends
+        self._may_write = flags & os.O_ACCMODE != os.O_RDONLY
         self._released = False
 
     @property
@@ -172,6 +175,11 @@ class OpenFile:
         self._file.truncate(self._caller, size)
 
     def flush(self) -> None:
+        """A descriptor is closed: as `fsync`, unless it is one to read with, whose close shows nobody's half a save."""
+        if self._may_write:
+            self.fsync()
+
+    def fsync(self) -> None:
         """What was written is durable, and everybody sees it; nothing happens when nothing was.
 
         Raises Locked, Forbidden, NotFound, PreconditionFailed: the file has a lock by now, or the caller no right, or
@@ -179,8 +187,6 @@ class OpenFile:
         that one's. Raises NoSpace, StoreUnavailable, ContentLost: the draft stays, another flush tries again.
         """
         self._file.commit(self._caller)
-
-    fsync = flush
 
     def release(self) -> None:
         """Once; never raises what cannot be told to anybody."""

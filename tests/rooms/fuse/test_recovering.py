@@ -64,6 +64,8 @@ def test_the_same_draft_is_committed_when_the_file_is_opened_again_in_time(
     handle.write(4, b" more")
     fail_to_commit(files, handle, monkeypatch)
     other.flush()
+    assert files.drive.read("a.txt") == b"some"
+    other.fsync()
     other.release()
     assert files.drive.read("a.txt") == b"some more"
 

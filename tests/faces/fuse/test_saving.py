@@ -1,0 +1,80 @@
+"""What programs rely on when they save, through the kernel: nobody sees half a save, and who cannot save is told."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.faces.fuse.conftest import MountedDrive
+from vfs.model import ROOT_ID, Place, Scope
+from vfs.operations import locking, reading, writing
+
+
+def shown(drive: MountedDrive, name: str) -> bytes:
+    """As another node shows it."""
+    caller = drive.caller()
+    entry = reading.resolve(drive.kelp, caller, [name]).entry
+    assert entry is not None
+    return b"".join(reading.open_content(drive.kelp, caller, entry).chunks())
+
+
+def test_a_file_that_is_saved_over_is_never_empty(mounted: MountedDrive) -> None:
+    (mounted.path / "a.txt").write_bytes(b"old")
+    fd = os.open(mounted.path / "a.txt", os.O_WRONLY | os.O_TRUNC)
+    assert shown(mounted, "a.txt") == b"old"
+    os.write(fd, b"new")
+    (mounted.path / "a.txt").read_bytes()  # closed again: it shows nobody else's half a save
+    assert shown(mounted, "a.txt") == b"old"
+    os.fsync(fd)
+    assert shown(mounted, "a.txt") == b"new"
+    os.close(fd)
+
+
+def test_a_lock_that_comes_while_it_is_written_is_told_at_close(mounted: MountedDrive) -> None:
+    (mounted.path / "a.txt").write_bytes(b"old")
+    fd = os.open(mounted.path / "a.txt", os.O_RDWR)
+    os.write(fd, b"new")
+    editor = mounted.caller("editor")
+    locking.lock(
+        mounted.kelp, editor, Place(ROOT_ID, "a.txt"), scope=Scope.EXCLUSIVE, infinite=False, owner="", timeout=60
+    )
+    with pytest.raises(OSError) as told:
+        os.close(fd)
+    assert told.value.errno == errno.EBUSY
+    with pytest.raises(OSError) as told:
+        os.open(mounted.path / "a.txt", os.O_RDWR)
+    assert told.value.errno == errno.EBUSY
+    assert (mounted.path / "a.txt").read_bytes() == b"old"
+    (copy,) = mounted.path.glob("a (conflict *).txt")
+    assert copy.read_bytes() == b"new"
+
+
+def test_what_another_face_saved_meanwhile_is_not_taken_back(mounted: MountedDrive) -> None:
+    (mounted.path / "a.txt").write_bytes(b"old old")
+    fd = os.open(mounted.path / "a.txt", os.O_RDWR)
+    os.pwrite(fd, b"NEW", 4)
+    caller = replace(mounted.caller("editor"), face="dav")
+    writing.put_file(mounted.kelp, caller, Place(ROOT_ID, "a.txt"), [b"theirs"])
+    with pytest.raises(OSError) as told:
+        os.fsync(fd)
+    assert told.value.errno == errno.EBUSY
+    os.pwrite(fd, b"!", 7)
+    os.close(fd)
+    (copy,) = mounted.path.glob("a (conflict *).txt")
+    assert copy.read_bytes() == b"old NEW!"
+    assert shown(mounted, "a.txt") == b"theirs"
+
+
+def test_a_file_of_which_a_program_maps_a_part(mounted: MountedDrive) -> None:
+    import mmap
+
+    path: Path = mounted.path / "mapped"
+    path.write_bytes(bytes(10_000))
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        mapped[5000:5003] = b"abc"
+        mapped.flush()
+    assert shown(mounted, "mapped")[4999:5004] == b"\0abc\0"
