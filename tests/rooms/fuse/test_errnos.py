@@ -35,6 +35,8 @@ def test_a_class_below_is_as_its_ancestor_and_calls_have_words_of_their_own() ->
     assert errno_of(Stranger("x")) == errno.ENOENT
     assert errno_of(errors.WrongKind("x"), "unlink") == errno.EISDIR
     assert errno_of(errors.WrongKind("x"), "rmdir") == errno.ENOTDIR
+    assert errno_of(errors.PreconditionFailed("x"), "flush") == errno.EBUSY
+    assert errno_of(errors.NotFound("x"), "fsync") == errno.ESTALE
 
 
 class _Handlers:
