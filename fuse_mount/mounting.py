@@ -123,6 +123,7 @@ async def _begin(mountpoint: Path, ready: Callable[[], None]) -> None:
         about.write_text(str(_READ_AHEAD))
     except OSError as error:
         _log.info("long files are read ahead less than they could be, %s: %s", about, error.strerror)
+    _log.info("the drive is at %s", mountpoint)
     ready()
 
 
