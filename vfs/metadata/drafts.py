@@ -46,6 +46,22 @@ class Drafts:
                 return False
         return True
 
+    def sharing(self, key: str, content_id: str) -> list[tuple[str, int]]:
+        """(content, where in it) of other contents that have the object and a file on the NAS."""
+        rows = self._tx.all(
+            """SELECT h.id, (SELECT COALESCE(SUM(o.size), 0) FROM file_parts q JOIN objects o ON o.key = q.object_key
+                             WHERE q.content_id = h.id AND q.sequence < h.sequence)
+               FROM (SELECT content_id AS id, sequence FROM file_parts WHERE object_key = :key
+                     UNION ALL SELECT id, 0 FROM contents WHERE id = :key AND parts = 1) h
+               WHERE h.id <> :id
+               AND (EXISTS (SELECT 1 FROM entries e WHERE e.nas_content_id = h.id AND e.nas_name IS NOT NULL)
+                    OR EXISTS (SELECT 1 FROM versions v WHERE v.content_id = h.id AND v.nas_path IS NOT NULL))
+               ORDER BY h.id, h.sequence LIMIT 8""",
+            key=key,
+            id=content_id,
+        )
+        return [(row[0], int(row[1])) for row in rows]
+
     def insert(self, content: Content, fresh: Sequence[Part], now_ns: int) -> None:
         """A content of which only the `fresh` objects have no row yet. An object may be in it several times."""
         self._tx.run(

@@ -90,6 +90,17 @@ def test_what_is_evicted_while_it_is_committed_is_stored_anew(files: Files, monk
     assert files.objects("big")[0] != before[0]
 
 
+def test_what_the_cache_loses_comes_from_the_nas_file_of_the_content_before(files: Files) -> None:
+    files.save("big", BIG)
+    files.drive.mirror()
+    wanted = touch(files)
+    lost = files.objects("big")[2]
+    files.drive.kelp.cache.delete(lost)  # a fault of its disk
+    assert files.drive.read("big") == wanted
+    files.drive.kelp.background.wait(20)
+    assert files.drive.kelp.cache.stat(lost) == PART_SIZE
+
+
 def evict(drive: Drive, key: str) -> None:
     with drive.kelp.database.write() as tx:
         assert tx.restoring.switch(key, StoreStatus.AVAILABLE, StoreStatus.MISSING, drive.clock.now_ns())
