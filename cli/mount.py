@@ -30,13 +30,16 @@ _OTHERS = frozenset(
 )
 
 
+NOBODY = -1  # a user or a group that was not said
+
+
 @dataclass(frozen=True, slots=True)
 class MountOptions:
-    """What -o says; `account` is --user or `account=`. The meanings are in docs/fuse.md."""
+    """What -o says (docs/fuse.md); `account` is --user or `account=`."""
 
     account: str | None = None
-    uid: int = 0
-    gid: int = 0
+    uid: int = NOBODY
+    gid: int = NOBODY
     umask: int = 0o022
     hard: bool = False
     recover: bool = False
@@ -47,10 +50,15 @@ class MountOptions:
     @classmethod
     def parse(cls, text: str) -> MountOptions:
         """Raises ConfigurationError for a word that nobody knows."""
-        options = cls(uid=os.getuid(), gid=os.getgid())
+        options = cls()
         for word in filter(None, text.split(",")):
             options = options._with(word)
         return options
+
+    def completed(self) -> MountOptions:
+        """What nobody has given to anybody is this process's."""
+        uid = os.getuid() if self.uid == NOBODY else self.uid
+        return replace(self, uid=uid, gid=os.getgid() if self.gid == NOBODY else self.gid)
 
     def _with(self, word: str) -> MountOptions:
         name, has_value, value = word.partition("=")
@@ -134,7 +142,7 @@ def mount_drive(mount: Mount, settings: Settings, mountpoint: Path, options: Mou
     make_private(settings.data)
     ready = _in_foreground if foreground else _into_background(settings.data / "mount.log")
     if ready is not None:
-        mount(settings, mountpoint, options, ready)
+        mount(settings, mountpoint, options.completed(), ready)
 
 
 def _refuse_circles(settings: Settings, mountpoint: Path) -> None:

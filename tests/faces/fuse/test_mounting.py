@@ -137,7 +137,8 @@ def test_mount_options() -> None:
     found = MountOptions.parse("rw,allow_other,uid=5,gid=6,umask=077,hard,account=anna,max_read=4096,nofail,config=/k")
     assert (found.uid, found.gid, found.umask, found.hard, found.account) == (5, 6, 0o077, True, "anna")
     assert (found.kernel, found.config) == (("allow_other", "max_read=4096"), Path("/k"))
-    assert MountOptions.parse("").uid == os.getuid()
+    assert found.completed() == found
+    assert MountOptions.parse("").completed().uid == os.getuid()
     for wrong in ("uid=x", "umask=9", "uid=-1", "hard=1", "allow_other=1", "account="):
         with pytest.raises(ConfigurationError, match="mount option"):
             MountOptions.parse(wrong)
