@@ -72,10 +72,6 @@ ERRNO: dict[type[KelpError], int] = {
 
 # Where one call has another word for the same fact.
 BY_HANDLER: dict[tuple[str, type[KelpError]], int] = {
-    ("flush", errors.PreconditionFailed): errno.EBUSY,  # somebody else saved it: what was written is beside it
-    ("fsync", errors.PreconditionFailed): errno.EBUSY,
-    ("flush", errors.NotFound): errno.ESTALE,  # somebody else removed it
-    ("fsync", errors.NotFound): errno.ESTALE,
     ("unlink", errors.WrongKind): errno.EISDIR,
     ("open", errors.WrongKind): errno.EISDIR,
     ("create", errors.WrongKind): errno.EISDIR,
