@@ -53,7 +53,7 @@ from cli.serving import end, make_private, require_free, serve_until, stop_on_si
 from dav_provider.app import check_settings, make_app
 from dav_provider.http_server import make_server
 from dav_provider.recording import Recorder
-from http_api.app import make_api
+from dav_provider.request import WsgiApp
 from jobs import batches, diagnosing, numbers, redis_queue, runner
 from jobs import worker as queue_worker
 from jobs.jobs_lock import JobsLock
@@ -137,6 +137,7 @@ def serve(
 
 
 def _run(settings: Settings, certificate: banner.Certificate | None, recorder: Recorder | None) -> None:
+    _rest()  # before there are several processes
     if settings.server.processes > 1:
         _run_processes(settings, certificate)
         return
@@ -162,6 +163,13 @@ def _run_processes(settings: Settings, certificate: banner.Certificate | None) -
         )
 
 
+def _rest() -> Callable[[Kelp], WsgiApp]:
+    """What makes the REST face. Its import takes half a second, which no other command shall wait for."""
+    from http_api.app import make_api
+
+    return make_api
+
+
 def _serve(
     settings: Settings, stop: threading.Event, opened: Callable[[Kelp, int], None], recorder: Recorder | None = None
 ) -> None:
@@ -169,7 +177,7 @@ def _serve(
     with contextlib.ExitStack() as undo:
         kelp = undo.enter_context(_drive(settings, "server"))
         counting = undo.enter_context(counts.shared(settings.data / "metrics", "server"))
-        app = make_app(kelp, counting, make_api(kelp))
+        app = make_app(kelp, counting, _rest()(kelp))
         app = recorder.around(app) if recorder else app
         server = make_server(settings, app)
         server.open()

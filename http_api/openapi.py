@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import falcon
@@ -39,11 +40,13 @@ _Names: TypeAlias = Mapping[Any, Any]
 
 
 def add_to(app: falcon.App[Any, Any], prefix: str, routes: Sequence[Route]) -> None:
-    text = json.dumps(document(routes, prefix), ensure_ascii=False).encode()
+    @lru_cache(maxsize=1)
+    def text() -> bytes:  # when somebody asks: it takes longer to make than all else at a start
+        return json.dumps(document(routes, prefix), ensure_ascii=False).encode()
 
     class Document:
         def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
-            response.content_type, response.data = _JSON, text
+            response.content_type, response.data = _JSON, text()
 
         on_head = on_get
 

@@ -163,10 +163,8 @@ def _secure(kelp: Kelp, step: Secure, at: Progress) -> None:
     for content_id in chain(step.contents, lacking):
         try:
             content = mirroring.content_of(kelp, content_id)
-            left = restoring.restore(
-                kelp, content
-            ).left  # room may come bit by bit; what is there is read once, at last
-            left = left or restoring.restore(kelp, content, doubted=True).left
+            # Room may come bit by bit; what is there is read once, at last.
+            left = restoring.restore(kelp, content).left or restoring.restore(kelp, content, doubted=True).left
         except NoSpace as error:
             raise StoreUnavailable(f"a content that is needed elsewhere has no room in the cache: {error}") from error
         if left:

@@ -208,6 +208,6 @@ FAULTS: dict[str, Fault] = {
     "S3 resets uploads": Fault(_store(Reset(after=30_000, requests=True), Reset(after=3_000_000, requests=True))),
     "S3 answers 503": Fault(_store(Answer(_SLOW_DOWN % (len(_SLOW_DOWN_BODY), _SLOW_DOWN_BODY))), _CACHE),
     "S3 cuts downloads": Fault(store_cuts_parts),
-    "the NAS is not mounted": Fault(nas_is_unmounted, _NAS),
-    "the NAS loses its marker": Fault(nas_has_no_marker, _NAS),
+    "the NAS is not mounted": Fault(nas_is_unmounted, _NAS, least=_SILENCE),
+    "the NAS loses its marker": Fault(nas_has_no_marker, _NAS, least=_SILENCE),
 }

@@ -18,12 +18,13 @@ from typing import Any
 import pytest
 from blake3 import blake3
 
+from tests.sampling import SHARE
 from tests.server_process import ServerProcess, server_process
 from vfs import bootstrap
 from vfs.operations import checking
 
 SEED = int(os.environ.get("KELP_CRASH_SEED", "0")) or random.randrange(1, 1_000_000)
-KILLS = 2  # while parts come, and again while they become a file
+KILLS = 2 if SHARE == 1 else 1  # while parts come, and again while they become a file
 MIB = 1024 * 1024
 SIZES = [9 * MIB + 1, MIB, 3 * MIB, 8 * MIB, 5, 12 * MIB, 2 * MIB, MIB + 7]  # of the parts
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
+import functools
 import http.client
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import argon2
 import pytest
 
 from dav_provider.app import make_app
@@ -20,6 +25,9 @@ from vfs.bootstrap import build
 from vfs.core import Kelp
 from vfs.model import Role
 from vfs.operations import access
+from vfs.settings import Settings
+
+_PASSWORD = "correct horse"
 
 
 @dataclass(frozen=True)
@@ -69,17 +77,39 @@ class ServedDrive:
 
 def serve(folder: Path, **overrides: object) -> Iterator[ServedDrive]:
     """Build and serve a drive below `folder` until the caller is done with it; `overrides` are settings."""
-    alone = {"server_port": 0, "server_threads": 8, "server_processes": 1}  # this process serves, whatever the engines
-    wanted = {"nas_root": folder / "nas", **alone, **overrides}
-    settings = engines.load(folder / "data", **wanted)
+    if "database_url" not in overrides:
+        engines.copy_drive(_finished(), folder / "drive")
+    settings = _settings(folder / "drive", **overrides)
     kelp = build(settings)
-    access.add_user(kelp, "admin", "correct horse", Role.ADMIN)
-    access.add_user(kelp, "other", "correct horse", Role.EDITOR)
-    access.add_user(kelp, "viewer", "correct horse", Role.VIEWER)
+    if not access.has_users(kelp):
+        _add_people(kelp)
     try:
         yield from _serve(kelp)
     finally:
         engines.drop_below(folder)
+
+
+@functools.cache
+def _finished() -> Path:
+    """The folder of a drive with people and nothing else: copying it is faster than all migrations."""
+    folder = Path(tempfile.mkdtemp(prefix="kelp-finished-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with contextlib.closing(build(_settings(folder))) as kelp:
+        _add_people(kelp)
+    return folder
+
+
+def _settings(folder: Path, **overrides: object) -> Settings:
+    alone = {"server_port": 0, "server_threads": 8, "server_processes": 1}  # this process serves, whatever the engines
+    return engines.load(folder / "data", **{"nas_root": folder / "nas", **alone, **overrides})
+
+
+def _add_people(kelp: Kelp) -> None:
+    """Their password is right but cheap: as it is stored for people, each log-in costs more than most tests."""
+    password_hash = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(_PASSWORD)
+    with kelp.database.write() as tx:
+        for name, role in (("admin", Role.ADMIN), ("other", Role.EDITOR), ("viewer", Role.VIEWER)):
+            tx.accounts.insert(name, name, password_hash, role, kelp.clock.now_ns())
 
 
 def _serve(kelp: Kelp) -> Iterator[ServedDrive]:
@@ -90,7 +120,7 @@ def _serve(kelp: Kelp) -> Iterator[ServedDrive]:
     serving.start()
     try:
         yield ServedDrive(
-            *(f"{server.url}/dav/", server.port, "admin", "correct horse"),
+            *(f"{server.url}/dav/", server.port, "admin", _PASSWORD),
             *(kelp, settings.data, settings.nas_root, server.stop),
         )
     finally:

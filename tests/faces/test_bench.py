@@ -45,7 +45,7 @@ def test_every_case_runs_on_kelp_and_on_plain_wsgidav(tmp_path: Path) -> None:
 @pytest.mark.skipif(bool(postgresql.missing() or redis.missing()), reason="needs PostgreSQL and Redis")
 def test_the_production_bench_runs_in_all_its_parts(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "bench.production", "--quick", "--no-profile", "--cases", "get-,mix"]
+    command = [sys.executable, "-m", "bench.production", "--quick", "--no-profile", "--cases", "get-,put-new,list-,mix"]
     with scratch_folder("kelp-test-bench-") as on:  # PostgreSQL's own account cannot pass through pytest's folders
         done = subprocess.run(
             [*command, "--on", str(on), "--json", str(figures)], cwd=ROOT, capture_output=True, text=True, check=False

@@ -310,7 +310,13 @@ def _pour(source: socket.socket, target: socket.socket) -> None:
 def test_interrupted_in_the_middle_it_leaves_nothing(served_drive: ServedDrive, number: signal.Signals) -> None:
     with contextlib.closing(Relay(served_drive.port)) as relay:
         words, environ = command(served_drive, "--url", f"http://127.0.0.1:{relay.port}", "--user", "admin")
-        with subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        # In the background a shell's Ctrl-C is none of ours, and what it starts inherits that.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            process = subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        with process:
             assert relay.reached.wait(60)
             assert left(served_drive) != []
             process.send_signal(number)

@@ -183,9 +183,7 @@ def test_a_cache_of_a_twentieth_of_the_drive(server: ServerProcess) -> None:
             reads = [threads.submit(read_all_the_time, server, known, n, until) for n in range(READERS)]
             count = sum(each.result() for each in reads)
         print(f"{count} reads, {written.result()} writes; clean up to {max(watch.clean)} of {LIMIT} bytes")
-        # A machine that has other work may let eviction wait its turn for a moment, but it never runs away.
-        watch.clean.sort()
-        assert watch.clean[len(watch.clean) * 9 // 10] <= LIMIT * 1.1 and watch.clean[-1] <= LIMIT * 1.5
+        assert max(watch.clean) <= LIMIT * 1.1
         fill_it_while_the_nas_is_away(server, kelp, known)
         print(f"only in the cache: up to {max(watch.dirty)} of {HARD} bytes")
         assert HARD * 0.8 < max(watch.dirty) <= HARD

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests import engines
 from tests.server_process import ServerProcess, server_process
@@ -83,59 +85,68 @@ _CHANGE = ("db.transaction", "db.file_event_insert", "db.sync_event_insert", "db
 _MIRRORED = ("db.sync_event_done", "db.storage_available")
 
 
-def test_a_request_by_rest_and_what_it_causes_are_one_tree(tmp_path: Path) -> None:
-    with collecting() as collector, server_process(tmp_path, telemetry_endpoint=collector.url) as server:
-        queued = ("redis.queue_add",) if engines.CHOSEN.queue == "redis" else ()
-        asked, answer = ask_api(server, "POST", "/files/upload?fileName=secret.txt", b"x" * 1000)
-        expected = ("POST", *_REQUEST, *_CHANGE, "seaweed.upload_part", "db.file_create", "nas.upload", *_MIRRORED)
-        found = spans_under(collector, asked, *expected, *queued)
-        assert asked.startswith("api-")
-        (root,) = found["POST"]
-        assert (root.parent, root.attributes["kelp.face"], root.attributes["kelp.user"]) == ("", "rest", "admin")
-        for name in (*_REQUEST, "seaweed.upload_part", "nas.upload", *queued):
-            assert {span.parent for span in found[name]} == {root.id}, name
-        transactions = {span.id for span in found["db.transaction"]}
-        assert {span.parent for span in found["db.sync_event_insert"]} <= transactions
-        all_ids = {span.id for spans in found.values() for span in spans}
-        assert {span.parent for spans in found.values() for span in spans} <= all_ids | {""}
-        servers, workers = root.resource["kelp.process"], found["nas.upload"][0].resource["kelp.process"]
-        assert (servers, workers) == ("server", "worker" if queued else "server")
-        file = answer["file"]["id"]
-        renamed, _ = ask_api(server, "PUT", f"/files/{file}/rename", {"newName": "another secret.txt"})
-        found = spans_under(collector, renamed, "PUT", *_REQUEST, *_CHANGE, "db.file_update", "nas.move", *_MIRRORED)
-        assert {span.parent for span in found["nas.move"]} == {found["PUT"][0].id}
-        trashed, _ = ask_api(server, "DELETE", f"/files/{file}")
-        spans_under(collector, trashed, "DELETE", *_REQUEST, *_CHANGE, "nas.move", *_MIRRORED)
-        assert "secret" not in repr(collector.spans)
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collector, ServerProcess]]:
+    """A server for tests that look at single traces only."""
+    folder = tmp_path_factory.mktemp("traced")
+    with collecting() as collector, server_process(folder, telemetry_endpoint=collector.url) as server:
+        yield collector, server
+    engines.drop_below(folder)
 
 
-def test_each_phase_of_an_upload_in_parts_has_its_kind_of_trace(tmp_path: Path) -> None:
-    with collecting() as collector, server_process(tmp_path, telemetry_endpoint=collector.url) as server:
+def test_a_request_by_rest_and_what_it_causes_are_one_tree(traced: tuple[Collector, ServerProcess]) -> None:
+    collector, server = traced
+    queued = ("redis.queue_add",) if engines.CHOSEN.queue == "redis" else ()
+    asked, answer = ask_api(server, "POST", "/files/upload?fileName=secret.txt", b"x" * 1000)
+    expected = ("POST", *_REQUEST, *_CHANGE, "seaweed.upload_part", "db.file_create", "nas.upload", *_MIRRORED)
+    found = spans_under(collector, asked, *expected, *queued)
+    assert asked.startswith("api-")
+    (root,) = found["POST"]
+    assert (root.parent, root.attributes["kelp.face"], root.attributes["kelp.user"]) == ("", "rest", "admin")
+    for name in (*_REQUEST, "seaweed.upload_part", "nas.upload", *queued):
+        assert {span.parent for span in found[name]} == {root.id}, name
+    transactions = {span.id for span in found["db.transaction"]}
+    assert {span.parent for span in found["db.sync_event_insert"]} <= transactions
+    all_ids = {span.id for spans in found.values() for span in spans}
+    assert {span.parent for spans in found.values() for span in spans} <= all_ids | {""}
+    servers, workers = root.resource["kelp.process"], found["nas.upload"][0].resource["kelp.process"]
+    assert (servers, workers) == ("server", "worker" if queued else "server")
+    file = answer["file"]["id"]
+    renamed, _ = ask_api(server, "PUT", f"/files/{file}/rename", {"newName": "another secret.txt"})
+    found = spans_under(collector, renamed, "PUT", *_REQUEST, *_CHANGE, "db.file_update", "nas.move", *_MIRRORED)
+    assert {span.parent for span in found["nas.move"]} == {found["PUT"][0].id}
+    trashed, _ = ask_api(server, "DELETE", f"/files/{file}")
+    spans_under(collector, trashed, "DELETE", *_REQUEST, *_CHANGE, "nas.move", *_MIRRORED)
+    assert "secret" not in repr(collector.spans)
 
-        def phase(kind: str, method: str, path: str, body: Any, *expected: str) -> dict[str, Any]:
-            trace_id, answer = ask_api(server, method, f"/files/multipart{path}", body)
-            assert trace_id.startswith(f"{kind}-")
-            found = spans_under(collector, trace_id, method, *_REQUEST, *expected)
-            (root,) = found[method]
-            ids = {span.id for spans in found.values() for span in spans}
-            assert {span.parent for spans in found.values() for span in spans} <= ids | {""}
-            assert {span.parent for span in found["api.response"]} == {root.id}
-            return answer
 
-        def begin(name: str) -> str:
-            steps = ("db.folder_validate", "db.session_create", "db.transaction")
-            begun = phase("init", "POST", "/initiate", {"fileName": name, "totalSize": 2000}, *steps)
-            return str(begun["sessionId"])
+def test_each_phase_of_an_upload_in_parts_has_its_kind_of_trace(traced: tuple[Collector, ServerProcess]) -> None:
+    collector, server = traced
 
-        upload = begin("a.bin")
-        for number in (1, 2):
-            steps = ("db.session_lookup", "seaweed.upload_part", "db.upload_part_create", "db.transaction")
-            phase("part", "PUT", f"/{upload}/parts/{number}", b"x" * 1000, *steps)
-        phase("resume", "GET", f"/{upload}/status", None, "db.session_lookup", "db.uploaded_parts_list")
-        steps = ("seaweed.complete_multipart", *_CHANGE, "db.file_create", "nas.upload", *_MIRRORED)
-        phase("complete", "POST", f"/{upload}/complete", {}, *steps)
-        other = begin("b.bin")
-        phase("abort", "DELETE", f"/{other}", None, "db.transaction", "seaweed.abort_multipart")
+    def phase(kind: str, method: str, path: str, body: Any, *expected: str) -> dict[str, Any]:
+        trace_id, answer = ask_api(server, method, f"/files/multipart{path}", body)
+        assert trace_id.startswith(f"{kind}-")
+        found = spans_under(collector, trace_id, method, *_REQUEST, *expected)
+        (root,) = found[method]
+        ids = {span.id for spans in found.values() for span in spans}
+        assert {span.parent for spans in found.values() for span in spans} <= ids | {""}
+        assert {span.parent for span in found["api.response"]} == {root.id}
+        return answer
+
+    def begin(name: str) -> str:
+        steps = ("db.folder_validate", "db.session_create", "db.transaction")
+        begun = phase("init", "POST", "/initiate", {"fileName": name, "totalSize": 2000}, *steps)
+        return str(begun["sessionId"])
+
+    upload = begin("a.bin")
+    for number in (1, 2):
+        steps = ("db.session_lookup", "seaweed.upload_part", "db.upload_part_create", "db.transaction")
+        phase("part", "PUT", f"/{upload}/parts/{number}", b"x" * 1000, *steps)
+    phase("resume", "GET", f"/{upload}/status", None, "db.session_lookup", "db.uploaded_parts_list")
+    steps = ("seaweed.complete_multipart", *_CHANGE, "db.file_create", "nas.upload", *_MIRRORED)
+    phase("complete", "POST", f"/{upload}/complete", {}, *steps)
+    other = begin("b.bin")
+    phase("abort", "DELETE", f"/{other}", None, "db.transaction", "seaweed.abort_multipart")
 
 
 def test_a_json_log_is_json_to_its_last_line(tmp_path: Path) -> None:

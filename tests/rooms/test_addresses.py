@@ -56,7 +56,7 @@ def may_come(given_policies: list[AccessPolicy], text: str) -> bool:
     return not white or any(map(is_in, white))
 
 
-@settings(max_examples=150)
+@settings(max_examples=40)
 @given(policies(), st.lists(ADDRESSES.map(str), min_size=1, max_size=8))
 def test_the_verdict_is_that_of_the_model(found: list[AccessPolicy], addresses: list[str]) -> None:
     rules = Rules(found)
@@ -69,6 +69,7 @@ def test_the_verdict_is_that_of_the_model(found: list[AccessPolicy], addresses: 
             assert verdict.match.policy.enabled
 
 
+@settings(max_examples=30)
 @given(policies())
 def test_whom_nobody_can_tell_comes_only_while_nothing_is_restricted(found: list[AccessPolicy]) -> None:
     rules = Rules(found)
@@ -77,7 +78,7 @@ def test_whom_nobody_can_tell_comes_only_while_nothing_is_restricted(found: list
     assert rules.restrict or all(may_come(found, address) for address in ("192.0.2.1", "2001:db8::1"))
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(st.lists(networks(), max_size=6), st.lists(networks(), max_size=6))
 def test_everybody_is_out_when_the_black_lists_cover_the_white_ones(white: list[str], black: list[str]) -> None:
     found = [

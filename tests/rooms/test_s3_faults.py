@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import pytest
@@ -22,7 +23,7 @@ from vfs.storage.s3_address import S3Address
 
 BODY = patterned(3 * PIECE_SIZE)
 SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
-TIMEOUT = 1.0  # seconds
+TIMEOUT, PATIENCE = 1.0, 60.0  # seconds
 
 
 def answer(status: str, body: bytes) -> bytes:
@@ -44,13 +45,23 @@ def proxy(endpoint: str) -> Iterator[FaultyProxy]:
 
 
 @pytest.fixture
-def once(proxy: FaultyProxy) -> Iterator[S3ObjectStore]:
+def address(proxy: FaultyProxy) -> S3Address:
+    """Of a bucket that is there."""
+    found = S3Address.parse(s3.bucket_url(f"http://127.0.0.1:{proxy.port}"))
+    with store_at(found, PATIENCE) as store:
+        store.prepare()
+    return found
+
+
+def store_at(address: S3Address, timeout: float) -> closing[S3ObjectStore]:
+    return closing(S3ObjectStore(address, s3.ACCESS_KEY, s3.SECRET_KEY, timeout))
+
+
+@pytest.fixture
+def once(address: S3Address) -> Iterator[S3ObjectStore]:
     """The store that tries once."""
-    address = S3Address.parse(s3.bucket_url(f"http://127.0.0.1:{proxy.port}"))
-    store = S3ObjectStore(address, s3.ACCESS_KEY, s3.SECRET_KEY, TIMEOUT)
-    store.prepare()
-    yield store
-    store.close()
+    with store_at(address, TIMEOUT) as store:
+        yield store
 
 
 @pytest.fixture
@@ -149,9 +160,10 @@ def test_a_fault_that_stays_is_the_store_being_away(proxy: FaultyProxy, store: R
     assert b"".join(store.get(key)) == BODY
 
 
-def test_silence_in_the_middle_of_a_body_ends(proxy: FaultyProxy, once: S3ObjectStore) -> None:
+def test_silence_in_the_middle_of_a_body_ends(proxy: FaultyProxy, address: S3Address, once: S3ObjectStore) -> None:
     key, whole = new_key(), patterned(40 * PIECE_SIZE)  # more than sockets on the way can hold
-    once.put(key, [whole])
+    with store_at(address, PATIENCE) as patient:  # to put it together may take the endpoint more than a second
+        patient.put(key, [whole])
     pieces = once.get(key)
     assert next(pieces) == whole[:PIECE_SIZE]
     proxy.mode = Silent()

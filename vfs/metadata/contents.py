@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vfs import trace
+from vfs.metadata.lists import listed
 from vfs.model import Content, Part
 
 if TYPE_CHECKING:
@@ -90,10 +91,9 @@ class Contents:
 
     def unknown(self, keys: list[str]) -> list[str]:
         """Those object keys that no row names, nor an upload whose parts have not gone."""
-        marks = ", ".join(f":k{n}" for n in range(len(keys)))
-        values = {f"k{n}": key for n, key in enumerate(keys)}
+        marks, values = listed(keys)
         known = {row[0] for row in self._tx.all(f"SELECT key FROM objects WHERE key IN ({marks})", **values)}
-        prefixes = {f"k{n}": key.partition(".")[0] for n, key in enumerate(keys)}
+        marks, prefixes = listed([key.partition(".")[0] for key in keys])
         sql = f"""SELECT content_id FROM upload_sessions WHERE content_id IN ({marks})
                   AND status <> 'COMPLETED' AND cleaned_ns IS NULL"""
         uploads = {row[0] for row in self._tx.all(sql, **prefixes)}

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from vfs import trace
+from vfs.metadata.lists import MOST, listed, portions
 from vfs.model import ROOT_ID, Entry, Kind, Row, State, StoreStatus
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ _COLUMNS = (
     "nas_status",
 )
 COLUMNS = ", ".join(f"e.{name}" for name in _COLUMNS)
-_MOST_MARKS = 500  # values of one statement
 _HOPS = 24  # folders resolved by one statement; SQLite joins at most 64 tables
 
 # Own id first, then its ancestors up to the root.
@@ -139,8 +139,7 @@ class Entries:
         return entry_of(row) if row else None
 
     def several(self, ids: Sequence[int]) -> dict[int, Entry]:
-        marks = ", ".join(f":i{n}" for n in range(len(ids)))
-        values = {f"i{n}": id for n, id in enumerate(ids)}
+        marks, values = listed(ids)
         rows = self._tx.all(f"SELECT {COLUMNS} FROM entries e WHERE e.id IN ({marks})", **values)
         return {row[0]: entry_of(row) for row in rows}
 
@@ -211,17 +210,17 @@ class Entries:
     def bump_listings(self, folder_ids: Iterable[int], of_entries: Iterable[int] = ()) -> None:
         """Last in every change (design §7): what these folders, and those of these entries, list is another now."""
         wanted = [("id", id) for id in sorted(set(folder_ids))] + [("of", id) for id in sorted(set(of_entries))]
-        for at in range(0, len(wanted), _MOST_MARKS):
-            piece = wanted[at : at + _MOST_MARKS]
-            values = {f"v{n}": id for n, (_, id) in enumerate(piece)}
-            folders = ", ".join(f":v{n}" for n, (kind, _) in enumerate(piece) if kind == "id") or "NULL"
-            entries = ", ".join(f":v{n}" for n, (kind, _) in enumerate(piece) if kind == "of") or "NULL"
+        for at in range(0, len(wanted), MOST):
+            piece = wanted[at : at + MOST]
+            folders, values = listed([id for kind, id in piece if kind == "id"], "f")
+            entries, more = listed([id for kind, id in piece if kind == "of"], "e")
             self._tx.run(
                 f"""INSERT INTO folder_versions (folder_id, version)
                     SELECT f.id, 1 FROM entries f WHERE f.id IN ({folders})
                     OR f.id IN (SELECT e.parent_id FROM entries e WHERE e.id IN ({entries})) ORDER BY f.id
                     ON CONFLICT (folder_id) DO UPDATE SET version = folder_versions.version + 1""",
                 **values,
+                **more,
             )
 
     def listing_version(self, id: int) -> tuple[int, int, int] | None:
@@ -246,10 +245,7 @@ class Entries:
     def nas_names_taken(self, folder_id: int, nas_keys: Sequence[str], entry_id: int) -> set[str]:
         """Those of these NAS names that entries of the folder have, or older contents of others than `entry_id`."""
         taken: set[str] = set()
-        for at in range(0, len(nas_keys), _MOST_MARKS):
-            piece = nas_keys[at : at + _MOST_MARKS]
-            marks = ", ".join(f":k{n}" for n in range(len(piece)))
-            values: dict[str, object] = {f"k{n}": key for n, key in enumerate(piece)}
+        for marks, values in portions(nas_keys):
             sql = f"""SELECT nas_desired_key FROM entries
                       WHERE parent_id = :folder AND nas_desired_key IN ({marks}) AND state = 'ACTIVE'
                       UNION ALL

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vfs.metadata.entries import COLUMNS, entry_of
+from vfs.metadata.lists import portions
 from vfs.model import Entry
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
 _NEWEST = (1 << 63) - 1  # no id and no time is later
-_MARKS = 500  # values of one statement
 
 _EVENT = """s.id, s.uuid, s.event_type, s.status, s.aggregate_type, s.aggregate_id, e.uuid,
             s.source_path, s.target_path, s.retry_count, s.error_message, s.trace_id,
@@ -80,19 +80,16 @@ class EventLog:
     def chains(self, ids: Iterable[int]) -> dict[int, tuple[int, ...]]:
         """The folders that hold each entry, nearest first, whatever their states; of a folder itself too, in front."""
         found: dict[int, tuple[int, ...]] = {}
-        wanted = sorted(set(ids))
-        for at in range(0, len(wanted), _MARKS):
-            some = wanted[at : at + _MARKS]
+        for marks, values in portions(sorted(set(ids))):
             rows = self._tx.all(
                 f"""WITH RECURSIVE up(start, id, parent_id, kind, depth) AS (
-                        SELECT id, id, parent_id, kind, 0 FROM entries
-                        WHERE id IN ({", ".join(f":i{n}" for n in range(len(some)))})
+                        SELECT id, id, parent_id, kind, 0 FROM entries WHERE id IN ({marks})
                         UNION ALL
                         SELECT up.start, e.id, e.parent_id, e.kind, up.depth + 1
                         FROM entries e JOIN up ON e.id = up.parent_id
                     )
                     SELECT start, id FROM up WHERE kind = 'folder' ORDER BY start, depth""",
-                **{f"i{n}": id for n, id in enumerate(some)},
+                **values,
             )
             for start, id in rows:
                 found[start] = (*found.get(start, ()), id)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vfs import trace
+from vfs.metadata.lists import listed
 from vfs.model import EventType, Kind
 
 if TYPE_CHECKING:
@@ -83,8 +84,7 @@ class Events:
 
     def traces(self, event_ids: Sequence[int]) -> dict[int, str]:
         """Trace ids of the requests that made these events."""
-        marks = ", ".join(f":i{n}" for n in range(len(event_ids)))
-        values: dict[str, object] = {f"i{n}": id for n, id in enumerate(event_ids)}
+        marks, values = listed(event_ids)
         rows = self._tx.all(f"SELECT id, trace_id FROM sync_events WHERE id IN ({marks})", **values)
         return {row[0]: row[1] for row in rows}
 

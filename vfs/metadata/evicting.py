@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from vfs.metadata.lists import portions
 from vfs.model import ROOT_ID
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
-_AT_ONCE = 400  # values in one statement
 
 # What goes first, by policy: two numbers that grow with the wish to keep an object.
 _ORDERS = {
@@ -98,7 +98,7 @@ class Evicting:
         """Key → size of those that are in the cache, and that nothing known speaks against."""
         found: dict[str, int] = {}
         condition = self._may_go()
-        for marks, values in _portions(keys):
+        for marks, values in portions(keys):
             sql = f"SELECT key, size FROM objects o WHERE key IN ({marks}) AND status = 'AVAILABLE' AND {condition}"
             found.update(self._tx.all(sql, now=now_ns, **values))
         return found
@@ -106,7 +106,7 @@ class Evicting:
     def holders(self, keys: Sequence[str]) -> dict[str, list[str]]:
         """Key → reachable contents that have it."""
         found: dict[str, list[str]] = {}
-        for marks, values in _portions(keys):
+        for marks, values in portions(keys):
             rows = self._tx.all(
                 f"""SELECT h.key, h.id FROM (
                         SELECT id AS key, id FROM contents WHERE id IN ({marks}) AND parts = 1
@@ -134,7 +134,7 @@ class Evicting:
         return found
 
     def _recorded(self, content_ids: Sequence[str]) -> Iterator[tuple[str, int, str | None, int, str, int, int, int]]:
-        for marks, values in _portions(content_ids):
+        for marks, values in portions(content_ids):
             yield from self._tx.all(
                 f"""SELECT nas_content_id, id, NULL, nas_parent_id, nas_name, nas_size, nas_mtime_ns, nas_inode
                     FROM entries WHERE nas_content_id IN ({marks}) AND content_id = nas_content_id
@@ -149,7 +149,7 @@ class Evicting:
     def _ways(self, folder_ids: set[int]) -> dict[int, tuple[list[int], str]]:
         """Folder → (it and all above it, its recorded path); those that are not recorded to be there are left out."""
         steps: dict[int, list[tuple[int, str | None]]] = {}
-        for marks, values in _portions(sorted(folder_ids)):
+        for marks, values in portions(sorted(folder_ids)):
             rows = self._tx.all(
                 f"""WITH RECURSIVE up(start, id, parent, name, depth) AS (
                         SELECT id, id, nas_parent_id, nas_name, 0 FROM entries WHERE id IN ({marks})
@@ -177,7 +177,7 @@ class Evicting:
 
     def marked(self, keys: Sequence[str], since_ns: int) -> set[str]:
         found: set[str] = set()
-        for marks, values in _portions(keys):
+        for marks, values in portions(keys):
             sql = f"SELECT key FROM objects WHERE key IN ({marks}) AND status = 'EVICTING' AND status_ns = :since"
             found.update(row[0] for row in self._tx.all(sql, since=since_ns, **values))
         return found
@@ -212,7 +212,7 @@ class Evicting:
             rows,
         )
         found: dict[str, int] = {}
-        for marks, values in _portions([str(row["key"]) for row in rows]):
+        for marks, values in portions([str(row["key"]) for row in rows]):
             sql = f"SELECT key, size FROM objects WHERE key IN ({marks}) AND status = 'EVICTING' AND status_ns = :now"
             found.update(self._tx.all(sql, now=now_ns, **values))
         return found
@@ -229,10 +229,3 @@ class Evicting:
             size=copy.size,
             mtime=copy.mtime_ns,
         )
-
-
-def _portions(values: Sequence[object]) -> Iterator[tuple[str, dict[str, object]]]:
-    """Placeholders and their values, as many as one statement takes well."""
-    for at in range(0, len(values), _AT_ONCE):
-        some = values[at : at + _AT_ONCE]
-        yield ", ".join(f":v{n}" for n in range(len(some))), {f"v{n}": value for n, value in enumerate(some)}

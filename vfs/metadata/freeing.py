@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from vfs.holds import EVERYTHING
+from vfs.metadata.lists import listed
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
@@ -68,7 +69,7 @@ class Freeing:
         )
 
     def still_freeable(self, ids: Sequence[str], before_ns: int, now_ns: int) -> list[str]:
-        marks, values = _marks(ids)
+        marks, values = listed(ids)
         sql = f"""SELECT id FROM contents WHERE id IN ({marks}) AND freeing_ns < :before
                   AND NOT {_READ} AND NOT {_REFERRED} ORDER BY id"""
         return [row[0] for row in self._tx.all(sql, before=before_ns, now=now_ns, **values)]
@@ -81,7 +82,7 @@ class Freeing:
         """
         if not ids:
             return
-        marks, values = _marks(ids)
+        marks, values = listed(ids)
         rows = self._tx.all(
             f"""SELECT id FROM contents WHERE id IN ({marks}) AND parts = 1
                 UNION SELECT object_key FROM file_parts WHERE content_id IN ({marks})""",
@@ -115,11 +116,11 @@ class Freeing:
         """Those keys that no row names, nor an upload under way; and those whose row says that they are not there, when
         the NAS has what they hold: else they may be all there is (the cache's disk was not mounted for a while)."""
         known: set[str] = set()
-        marks, values = _marks(keys)
+        marks, values = listed(keys)
         sql = f"SELECT key FROM objects o WHERE key IN ({marks}) AND (status <> 'MISSING' OR {_ONLY_HERE})"
         known.update(row[0] for row in self._tx.all(sql, **values))
         prefixes = sorted({key.partition(".")[0] for key in keys})
-        marks, values = _marks(prefixes)
+        marks, values = listed(prefixes)
         sql = (
             f"SELECT content_id FROM upload_sessions WHERE content_id IN ({marks}) AND status IN ('INIT', 'UPLOADING')"
         )
@@ -132,7 +133,3 @@ class Freeing:
             "UPDATE objects SET status_ns = status_ns WHERE key = :key AND status = 'MISSING'",
             [{"key": key} for key in sorted(keys)],
         )
-
-
-def _marks(values: Sequence[str]) -> tuple[str, dict[str, object]]:
-    return ", ".join(f":v{n}" for n in range(len(values))) or "NULL", {f"v{n}": value for n, value in enumerate(values)}

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from vfs.metadata.lists import listed
 from vfs.model import Level
 from vfs.people import Grant
 
@@ -46,8 +47,7 @@ class Grants:
         """What grants on these very folders give the user; nothing for a folder without one that concerns him."""
         if not folder_ids:
             return {}
-        marks = ", ".join(f":i{n}" for n in range(len(folder_ids)))
-        values = {f"i{n}": id for n, id in enumerate(folder_ids)}
+        marks, values = listed(folder_ids)
         sql = f"SELECT folder_id, {_LEVEL} FROM grants WHERE folder_id IN ({marks}) AND {_HIS} GROUP BY folder_id"
         return {row[0]: Level(row[1]) for row in self._tx.all(sql, user=user_id, **values)}
 

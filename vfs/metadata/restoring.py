@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vfs.metadata.lists import portions
 from vfs.model import StoreStatus
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
-_AT_ONCE = 500  # values in one statement
 _UNSETTLED = "status IN ('PENDING', 'EVICTING', 'SYNCING', 'ERROR')"  # as the index has it
 
 
@@ -21,10 +21,7 @@ class Restoring:
     def statuses(self, keys: Sequence[str]) -> dict[str, StoreStatus]:
         """Keys that no row has are left out."""
         found: dict[str, StoreStatus] = {}
-        for at in range(0, len(keys), _AT_ONCE):
-            some = keys[at : at + _AT_ONCE]
-            marks = ", ".join(f":k{n}" for n in range(len(some)))
-            values = {f"k{n}": key for n, key in enumerate(some)}
+        for marks, values in portions(keys):
             rows = self._tx.all(f"SELECT key, status FROM objects WHERE key IN ({marks})", **values)
             found.update((key, StoreStatus(status)) for key, status in rows)
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vfs.metadata.lists import listed
 from vfs.nas_model import Spot
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ def moves_above(tx: Tx, folder_id: int) -> bool:
     chain = tx.mirror.nas_chain(folder_id)
     if chain is None:
         return True
-    marks = ", ".join(f":i{n}" for n in range(len(chain[0])))
-    values = {f"i{n}": id for n, id in enumerate(chain[0])}
+    marks, values = listed(chain[0])
     sql = f"SELECT 1 FROM path_leases WHERE exclusive AND entry_id IN ({marks}) LIMIT 1"
     return tx.one(sql, **values) is not None
 

@@ -11,13 +11,13 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vfs.metadata import transfer
+from vfs.metadata.lists import portions
 from vfs.model import ROOT_ID
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
 _MARK = "taking"
-_MOST_MARKS = 200  # keys of one statement
 Row = dict[str, object]
 
 _ENTRY = (
@@ -84,15 +84,13 @@ def taken(tx: Tx, parent_id: int, keys: Collection[str]) -> dict[str, str]:
     """Of these name keys and NAS keys those that ACTIVE entries of a folder have: key → the entry's NAS name."""
     found: dict[str, str] = {}
     wanted = list(keys)
-    for at in range(0, len(wanted), _MOST_MARKS):
-        piece = wanted[at : at + _MOST_MARKS]
-        marks = ", ".join(f":k{n}" for n in range(len(piece)))
+    for marks, values in portions(wanted):
         rows = tx.all(
             f"""SELECT name_key, nas_desired_key, nas_name FROM entries
                 WHERE parent_id = :parent AND state = 'ACTIVE'
                 AND (name_key IN ({marks}) OR nas_desired_key IN ({marks}))""",
             parent=parent_id,
-            **{f"k{n}": key for n, key in enumerate(piece)},
+            **values,
         )
         for name_key, nas_key, nas_name in rows:
             found[name_key] = found[nas_key] = nas_name
@@ -147,10 +145,7 @@ def version_paths(tx: Tx, entry_id: int) -> set[str]:
 
 def known_uuids(tx: Tx, uuids: Sequence[str]) -> set[str]:
     found: set[str] = set()
-    for at in range(0, len(uuids), _MOST_MARKS):
-        piece = uuids[at : at + _MOST_MARKS]
-        marks = ", ".join(f":u{n}" for n in range(len(piece)))
-        values = {f"u{n}": uuid for n, uuid in enumerate(piece)}
+    for marks, values in portions(uuids):
         found |= {row[0] for row in tx.all(f"SELECT uuid FROM entries WHERE uuid IN ({marks})", **values)}
     return found
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 
 from vfs.metadata import schema
+from vfs.metadata.lists import listed
 from vfs.metadata.sqlite import SqliteTx
 
 if TYPE_CHECKING:
@@ -210,8 +211,7 @@ class Expected(NamedTuple):
 
 def expected(tx: Tx, keys: Sequence[str]) -> dict[str, Expected]:
     """What is known of these objects; keys that no row has are left out."""
-    marks = ", ".join(f":k{n}" for n in range(len(keys)))
-    values = {f"k{n}": key for n, key in enumerate(keys)}
+    marks, values = listed(keys)
     sql = f"SELECT key, size, checksum, status = 'AVAILABLE' FROM objects WHERE key IN ({marks})"
     return {key: Expected(size, checksum, bool(stored)) for key, size, checksum, stored in tx.all(sql, **values)}
 

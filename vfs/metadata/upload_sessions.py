@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from vfs.metadata.lists import listed
 from vfs.model import Part
 
 if TYPE_CHECKING:
@@ -262,7 +263,6 @@ class UploadSessions:
 
     def without_row(self, keys: Sequence[str]) -> list[str]:
         """Those objects that no content has."""
-        marks = ", ".join(f":k{n}" for n in range(len(keys))) or "NULL"
-        values = {f"k{n}": key for n, key in enumerate(keys)}
+        marks, values = listed(keys)
         known = {row[0] for row in self._tx.all(f"SELECT key FROM objects WHERE key IN ({marks})", **values)}
         return [key for key in keys if key not in known]

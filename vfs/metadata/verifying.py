@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.metadata import on_the_way
+from vfs.metadata.lists import listed
 from vfs.model import Content
 from vfs.nas_model import Spot
 
@@ -95,8 +96,7 @@ class Verifying:
 
     def is_moving(self, entry_id: int, folder_ids: Sequence[int]) -> bool:
         """The mirror works on the entry, or moves one of the folders that it is recorded to be in."""
-        marks = ", ".join(f":i{n}" for n in range(len(folder_ids))) or "NULL"
-        values = {f"i{n}": id for n, id in enumerate(folder_ids)}
+        marks, values = listed(folder_ids)
         sql = f"""SELECT EXISTS (SELECT 1 FROM mirror_leases WHERE entry_id = :entry)
                   OR EXISTS (SELECT 1 FROM path_leases WHERE exclusive AND entry_id IN ({marks}))"""
         return bool(self._tx.one(sql, entry=entry_id, **values)[0])
@@ -172,8 +172,7 @@ class Verifying:
 
     def names_in(self, folder_id: int, names: Sequence[str]) -> set[str]:
         """Those of these names that are recorded in a folder of the NAS."""
-        marks = ", ".join(f":n{n}" for n in range(len(names)))
-        values: dict[str, object] = {f"n{n}": name for n, name in enumerate(names)}
+        marks, values = listed(names)
         sql = f"""SELECT nas_name FROM entries WHERE nas_parent_id = :folder AND nas_name IN ({marks})
                   UNION SELECT nas_path FROM versions
                   WHERE COALESCE(nas_parent_id, 1) = :folder AND nas_path IN ({marks})"""

@@ -43,14 +43,19 @@ def children(
     """
     folder = by_id.find(kelp, caller, uuid, Kind.FOLDER)
     with kelp.database.scan() as tx:
-        hidden, listing = guard.hidden_in(tx, caller, folder.id), Listing(tx)
-        found = listing.page(folder.id, sort, descending, after, limit + 1, hidden)
-        total = listing.total(folder.id, hidden)
+        hidden = guard.hidden_in(tx, caller, folder.id)
+        found = Listing(tx).page(folder.id, sort, descending, after, limit + 1, hidden)
         ancestors, nas = _above(tx, folder), nas_state.read_in(tx)
     path = "".join(f"/{each.name}" for each in (*ancestors, folder) if not each.is_root)
     shown = [(each.entry, _facts(each, folder, path, nas)) for each in found[:limit]]
     more = found[limit - 1].position if len(found) > limit else None
-    return Page(folder, ancestors, shown, total, more)
+    return Page(folder, ancestors, shown, _total(kelp, caller, folder), more)
+
+
+def _total(kelp: Kelp, caller: Caller, folder: Entry) -> int:
+    """Counted once for all pages that are asked for while nothing changes."""
+    key = ("children", caller.rights, folder.id)
+    return kelp.database.recall(key, lambda tx: Listing(tx).total(folder.id, guard.hidden_in(tx, caller, folder.id)))
 
 
 def _above(tx: Tx, folder: Entry) -> list[Entry]:

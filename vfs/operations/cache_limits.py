@@ -24,6 +24,7 @@ _LIMIT, _HARD_LIMIT = Amount(percent=70.0), Amount(percent=90.0)  # where the se
 _NOBODY_KNOWS = 1 << 50  # bytes: what a store says that cannot tell how large its disk is (S3)
 _NOTED = 64 * 1024  # a change of what the cache holds below this, and below a thousandth of it, is not worth a commit
 _SHARE = 25  # adding up takes at most one of so many seconds
+_EACH, _LEAST = 20e-6, 0.05  # seconds for an object, and for few: who took longer waited for the processor, or a turn
 _ALERT, _AT_EASE = 0.80, 0.75  # of the hard limit: an alert begins, and ends
 _RESTORED = 0.03  # of the limit: what the restores of one process may bring back between two looks
 _AS_IT_WAS_NS = 30 * _SECOND
@@ -153,8 +154,12 @@ def _known(tx: Tx) -> Holdings | None:
 
 
 def is_due(kelp: Kelp, noted: Holdings | None) -> bool:
-    """Adding up again would not take more of the time than it may."""
-    return noted is None or not 0 <= kelp.clock.now_ns() - noted.measured_ns < int(noted.took * _SHARE * _SECOND)
+    """Adding up again would not take more of the time than it may. A busy machine makes it look long, and is the very
+    one whose cache fills up fast."""
+    if noted is None:
+        return True
+    took = min(noted.took, _LEAST + _EACH * noted.objects)
+    return not 0 <= kelp.clock.now_ns() - noted.measured_ns < int(took * _SHARE * _SECOND)
 
 
 def note(kelp: Kelp, found: Holdings, before: Holdings | None) -> None:

@@ -4,12 +4,14 @@
 drive, saved again, saved under another name, and opened by a second view while the first has it. Prints what it saw.
 """
 
+import contextlib
 import sys
 import time
 
 import uno
 from com.sun.star.beans import PropertyValue
 from com.sun.star.connection import NoConnectException
+from com.sun.star.lang import DisposedException
 
 _PATIENCE = 40  # seconds until soffice listens
 
@@ -56,7 +58,8 @@ def main(pipe, folder):
         print("opened", again.Text.getString())
         again.close(True)
     finally:
-        desktop.terminate()
+        with contextlib.suppress(DisposedException):  # it may be gone before it has answered
+            desktop.terminate()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from vfs.errors import KelpError
 from vfs.operations import checking, evicting, mirroring, restoring, scrubbing
 
 STEPS = 60
+UNDER_WAY = ("event still", "foreign on the NAS")  # what is not carried, or not recorded yet, is nothing worse
 
 
 class Person:
@@ -63,8 +64,8 @@ def carry(drive: Drive) -> None:
     drive.clock.advance(0.3)
 
 
-@pytest.mark.parametrize("repair", [False, True])
-def test_it_finds_nothing_while_all_work(drive_with: Callable[..., Drive], repair: bool) -> None:
+@pytest.mark.parametrize("how", ["check", "repair", "check that all is mirrored"])
+def test_it_finds_no_damage_while_all_work(drive_with: Callable[..., Drive], how: str) -> None:
     drive = drive_with(scrub_rate=2**40, mirror_delay=0)
     planted.make_sound(drive)
     people = [Person(drive, number) for number in range(2)]
@@ -72,8 +73,10 @@ def test_it_finds_nothing_while_all_work(drive_with: Callable[..., Drive], repai
     found: list[checking.Problem] = []
 
     def check() -> None:
-        report = checking.check(drive.kelp, repair=repair)
-        found.extend([*report.problems, *report.repaired])
+        mirrored = how.endswith("mirrored")
+        report = checking.check(drive.kelp, mirrored=mirrored, repair=how == "repair")
+        told = [*report.problems, *report.repaired]
+        found.extend(each for each in told if not (mirrored and each.kind.startswith(UNDER_WAY)))
 
     rounds: list[scrubbing.Progress] = []
 

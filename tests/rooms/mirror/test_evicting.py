@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,6 +66,15 @@ def evict_all(drive: MirrorDrive) -> set[str]:
 def alerts_open(drive: MirrorDrive) -> list[str]:
     with drive.kelp.database.read() as tx:
         return [row[0] for row in tx.all("SELECT kind FROM alerts WHERE closed_ns IS NULL ORDER BY kind")]
+
+
+def work_unrecorded(drive: MirrorDrive) -> None:
+    """All that is due is done on the NAS, by one who dies before he says so."""
+    claims, _ = claiming.claim(drive.kelp, "somebody", 32, plan)
+    for job in claims:
+        at = steps.Progress.of(job)
+        for step in job.steps:
+            steps.run(drive.kelp, step, at)
 
 
 # --- water marks and policies -----------------------------------------------------------------------------------------
@@ -239,13 +251,18 @@ def test_what_stands_in_the_way(prepared: MirrorDrive, obstacle: Callable[[Mirro
     assert ("NAS_FILE_CHANGED" in alerts_open(prepared)) is (obstacle in CHANGED)
 
 
+def instead_of_waiting(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Of eviction alone: other threads of this process, of tests before, sleep as ever."""
+    monkeypatch.setattr(evicting, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: act()))
+
+
 @pytest.mark.parametrize("obstacle", (_read, *CHANGED, _nas_without_marker), ids=lambda each: each.__name__.strip("_"))
 def test_what_comes_in_between(
     prepared: MirrorDrive, obstacle: Callable[[MirrorDrive], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After it was marked, before it is deleted."""
     kept = str(prepared.entry("f/a").content_id)
-    monkeypatch.setattr(evicting.time, "sleep", lambda _: obstacle(prepared))
+    instead_of_waiting(monkeypatch, lambda: obstacle(prepared))
     evict_all(prepared)
     assert kept in objects_of(prepared)
     assert statuses(prepared)["a"] == "AVAILABLE"
@@ -277,11 +294,11 @@ def test_nothing_goes_while_the_nas_is_down(drive: MirrorDrive) -> None:
 def test_a_file_that_moved_meanwhile_on_the_nas_is_found(
     prepared: MirrorDrive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def move(_seconds: float) -> None:
+    def move() -> None:
         prepared.move("f", "g")
         prepared.settle_down()
 
-    monkeypatch.setattr(evicting.time, "sleep", move)
+    instead_of_waiting(monkeypatch, move)
     assert evict_all(prepared) == set()
     assert prepared.read("g/a") == body("f/a")
 
@@ -292,16 +309,12 @@ def test_what_the_mirror_is_just_moving_is_no_change_by_others(
 ) -> None:
     """It has been renamed on the NAS, and that is not recorded yet."""
 
-    def move(_seconds: float) -> None:
+    def move() -> None:
         source, target = ("f/a", "f/A") if what == "file" else ("f", "g")
         prepared.move(source, target)
-        claims, _ = claiming.claim(prepared.kelp, "somebody", 32, plan)
-        for job in claims:
-            at = steps.Progress.of(job)
-            for step in job.steps:
-                steps.run(prepared.kelp, step, at)
+        work_unrecorded(prepared)
 
-    monkeypatch.setattr(evicting.time, "sleep", move)
+    instead_of_waiting(monkeypatch, move)
     evict_all(prepared)
     assert alerts.listing(prepared.kelp) == []
 
@@ -327,11 +340,7 @@ def test_what_the_mirror_has_moved_and_not_recorded_is_read(
     if what == "overwritten":
         prepared.pass_time(70)
         prepared.put("f/a", b"new")
-    claims, _ = claiming.claim(prepared.kelp, "somebody", 32, plan)
-    for job in claims:
-        at = steps.Progress.of(job)
-        for step in job.steps:
-            steps.run(prepared.kelp, step, at)
+    work_unrecorded(prepared)
     monkeypatch.setattr(nas_copies.time, "sleep", no_waiting)
     assert b"".join(opening.Reader(prepared.kelp, content).chunks()) == body("f/a")
 
@@ -373,3 +382,14 @@ def test_what_is_evicted_can_be_changed_in_every_way(drive: MirrorDrive) -> None
     assert drive.versions("b") == [body("b")]
     assert drive.read("moved") == body("c") and drive.read("d") == body("d")
     drive.check_mirrored()
+
+
+def test_a_busy_machine_is_no_reason_to_look_rarely(drive: MirrorDrive) -> None:
+    """Adding up took long, for a few objects: what it waited for was its turn."""
+    fill(drive, *"abcdefghi")
+    cache_limits.refresh(drive.kelp)
+    noted = cache_limits.known(drive.kelp)
+    assert noted is not None
+    drive.pass_time(2)
+    assert cache_limits.is_due(drive.kelp, replace(noted, took=9.0))
+    assert not cache_limits.is_due(drive.kelp, replace(noted, took=9.0, objects=10_000_000))

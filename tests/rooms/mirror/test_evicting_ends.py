@@ -13,7 +13,18 @@ from typing import Any
 import pytest
 
 from tests.mirror_drive import Killed, MirrorDrive
-from tests.rooms.mirror.test_evicting import SIZE, body, drive, evict_all, fill, in_cache, objects_of, run, statuses
+from tests.rooms.mirror.test_evicting import (
+    SIZE,
+    body,
+    drive,
+    evict_all,
+    fill,
+    in_cache,
+    instead_of_waiting,
+    objects_of,
+    run,
+    statuses,
+)
 from vfs.errors import NoSpace, StoreUnavailable
 from vfs.operations import backlog, evicting, orphans
 from vfs.storage.wrappers import FailingObjectStore, Failure
@@ -35,7 +46,7 @@ def killed(*_: Any, **__: Any) -> Any:
 
 
 def _die_waiting(drive: MirrorDrive, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(evicting.time, "sleep", killed)
+    instead_of_waiting(patch, killed)
 
 
 def _die_looking_at_the_nas(drive: MirrorDrive, patch: pytest.MonkeyPatch) -> None:

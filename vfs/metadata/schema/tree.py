@@ -60,6 +60,13 @@ entries = numbered(
         sqlite_where=sa.text("state = 'ACTIVE'"),
         postgresql_where=sa.text("state = 'ACTIVE'"),
     ),
+    sa.Index(  # folders come first in pages; else the files between two of them were gone through
+        "entries_folders",
+        "parent_id",
+        "name_key",
+        sqlite_where=sa.text("state = 'ACTIVE' AND kind = 'folder'"),
+        postgresql_where=sa.text("state = 'ACTIVE' AND kind = 'folder'"),
+    ),
     sa.Index(
         "entries_nas_desired",
         "parent_id",

@@ -1,9 +1,9 @@
 """The NAS against what is recorded of it: folder by folder, a page of each at a time.
 
-Unless everything must be mirrored, what a running job (or one that died) may have changed already is left out: its
-entry with all that is recorded below, since a folder moves on the NAS with everything in it, and its versions; so is
-what is in a folder on its way out. What looks wrong is damage only when its row says the same afterwards, and the
-mirror does not move it.
+What a running job (or one that died) may have changed already is left out: its entry with all that is recorded below,
+since a folder moves on the NAS with everything in it, and its versions; so is what is in a folder on its way out. Where
+everything must be mirrored, its event is told (`rows`). What looks wrong is damage only when its row says the same
+afterwards, and the mirror does not move it.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class _Walk:
         verify = self._has_its_bytes if self._look.deep else None
         if path is not None and recorded.wrong(self._kelp, held, path, verify) is None:
             return
-        found = recorded.certainly_wrong(self._kelp, held, verify, beside_jobs=not self._look.mirrored)
+        found = recorded.certainly_wrong(self._kelp, held, verify)
         if found is not None:
             self._tell(*found)
 

@@ -46,17 +46,14 @@ def wrong(kelp: Kelp, held: Held, path: str, verify: Verify | None) -> Wrong | N
     return None
 
 
-def certainly_wrong(
-    kelp: Kelp, held: Held, verify: Verify | None, *, beside_jobs: bool = True
-) -> tuple[Held, str, Wrong] | None:
+def certainly_wrong(kelp: Kelp, held: Held, verify: Verify | None) -> tuple[Held, str, Wrong] | None:
     """As it is recorded now, at which path, and what is wrong; None when nothing is, or the mirror has it under way.
 
-    It is only what its row said before and after it was looked at. `beside_jobs` False: no job is there that could have
-    it, so what one left is told too.
+    It is only what its row said before and after it was looked at.
     """
     for _ in range(_LOOKS):
         now, place = _recorded(kelp, held)
-        if now is None or place is None or (place[1] and beside_jobs):
+        if now is None or place is None or place[1]:
             return None
         found = wrong(kelp, now, place[0], verify)
         if found is None:

@@ -37,7 +37,7 @@ def look(look: Look) -> int:
 
 def _unfinished(look: Look, tx: Tx) -> None:
     sql = """SELECT uuid, event_type, status FROM sync_events
-             WHERE status IN ('PENDING', 'PROCESSING', 'FAILED') AND NOT litter"""
+             WHERE status IN ('PENDING', 'PROCESSING', 'FAILED') AND NOT (litter AND status = 'PENDING')"""
     for uuid, kind, status in tx.each(sql):
         look.found(f"event still {status}", uuid, kind)
 

@@ -28,6 +28,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     _uploads()
+    folders = sa.text("state = 'ACTIVE' AND kind = 'folder'")
+    op.create_index(
+        *("entries_folders", "entries", ["parent_id", "name_key"]),
+        unique=False,
+        sqlite_where=folders,
+        postgresql_where=folders,
+    )
 
 
 def _people() -> None:
