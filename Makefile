@@ -46,7 +46,7 @@ check: $(VENV)/.tests-ready
 # Files are the unit that workers share: tests of one file may use one server. One worker more than CI has cores, since
 # many of them wait. In their order, which has the longest (tests/crash) at the beginning: at the end one worker would
 # be left alone with it.
-PYTEST := $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -rs
+PYTEST := $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -rfEs
 
 # Twice: embedded, then on PostgreSQL, S3 and Redis (tests/engines.py), which the tests start themselves. The second
 # run is what could tell the engines apart: all that changes a drive, by any way in, and all that kills one. Outages and

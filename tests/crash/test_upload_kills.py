@@ -1,5 +1,8 @@
 """SIGKILL of the server while parts of an upload come and while they become a file: what was acknowledged stays, the
-client asks what is there and goes on, and in the end the file has every byte, once."""
+client asks what is there and goes on, and in the end the file has every byte, once.
+
+KELP_UPLOAD_MIB: how large the large one is (128); 20480 needs three times as much of the disk.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import random
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,10 @@ KILLS = 2 if SHARE == 1 else 1  # while parts come, and again while they become 
 MIB = 1024 * 1024
 SIZES = [9 * MIB + 1, MIB, 3 * MIB, 8 * MIB, 5, 12 * MIB, 2 * MIB, MIB + 7]  # of the parts
 
+LARGE = int(os.environ.get("KELP_UPLOAD_MIB", "128"))
+LARGE_PART = 32 * MIB
+MEMORY = 224 * MIB  # of a server, whatever the size of the file that came through it
+
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
 
@@ -41,10 +49,13 @@ WHOLE = blake3(b"".join(part(number + 1) for number in range(len(SIZES)))).hexdi
 class Client:
     """Of one upload, on a server that dies now and then. `acknowledged`: etags by part number."""
 
-    def __init__(self, server: ServerProcess) -> None:
+    def __init__(
+        self, server: ServerProcess, sizes: Sequence[int] = SIZES, read: Callable[[int], bytes] = part
+    ) -> None:
         self.server = server
         self.acknowledged: dict[int, str] = {}
-        begun = self.must("POST", "/initiate", json.dumps({"fileName": "big", "totalSize": sum(SIZES)}).encode())
+        self._numbers, self._read = range(1, len(sizes) + 1), read
+        begun = self.must("POST", "/initiate", json.dumps({"fileName": "big", "totalSize": sum(sizes)}).encode())
         self.path = f"/{begun['sessionId']}"
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
@@ -68,11 +79,11 @@ class Client:
     def send(self, number: int) -> None:
         """Until the server dies."""
         with contextlib.suppress(OSError, http.client.HTTPException):
-            answer = self.must("PUT", f"{self.path}/parts/{number}", part(number))
+            answer = self.must("PUT", f"{self.path}/parts/{number}", self._read(number))
             self.acknowledged[number] = answer["etag"]
 
     def send_missing(self) -> None:
-        missing = sorted(set(range(1, len(SIZES) + 1)) - set(self.there()), reverse=True)
+        missing = sorted(set(self._numbers) - set(self.there()), reverse=True)
         with ThreadPoolExecutor(3) as threads:
             list(threads.map(self.send, missing))
 
@@ -127,3 +138,46 @@ def test_killed_while_parts_come_and_while_they_become_a_file(tmp_path: Path) ->
             assert checking.check(kelp).problems == []
             with kelp.database.read() as tx:
                 assert tx.one("SELECT COUNT(*) FROM upload_parts")[0] == 0
+
+
+@pytest.mark.timeout(3600)
+def test_a_large_one_resumes_in_the_memory_of_a_small_one(tmp_path: Path) -> None:
+    """From a sparse file; the server dies while parts come, three times where they are many."""
+    source = tmp_path / "source"
+    count = -(-LARGE * MIB // LARGE_PART)
+    with source.open("wb") as file:
+        file.truncate(LARGE * MIB)
+        for number in range(count):
+            file.seek(number * LARGE_PART + number * 4099)
+            file.write(b"%d" % number)
+    sizes = [min(LARGE_PART, LARGE * MIB - number * LARGE_PART) for number in range(count)]
+
+    def read(number: int) -> bytes:
+        with source.open("rb") as file:
+            return os.pread(file.fileno(), LARGE_PART, (number - 1) * LARGE_PART)
+
+    peaks = []
+    with server_process(tmp_path) as server:
+        client = Client(server, sizes, read)
+        begun = time.monotonic()
+        client.send(1)
+        soon = max((time.monotonic() - begun) * count / 8, 0.075)  # parts come three at a time: all take longer
+        for _ in range(3 if LARGE > 1024 else KILLS):
+            with dying(server, soon):
+                client.send_missing()
+            assert client.acknowledged.items() <= client.there().items()
+        client.send_missing()
+        assert client.complete() is not None
+        peaks.append(server.rss())
+        with contextlib.closing(server.connect()) as connection:
+            connection.request("GET", "/dav/big", headers={"Authorization": server.basic})
+            answer, digest = connection.getresponse(), blake3()
+            while piece := answer.read(MIB):
+                digest.update(piece)
+        assert digest.digest() == blake3().update_mmap(source).digest()
+        peaks.append(server.rss())
+        server.stop()
+    print(f"{LARGE} MiB: server memory at most {[peak // MIB for peak in peaks]} MiB")
+    with contextlib.closing(bootstrap.build(server.settings)) as kelp:
+        assert checking.check(kelp, deep=False).problems == []
+    assert max(peaks) < MEMORY, peaks

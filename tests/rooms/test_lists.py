@@ -23,5 +23,5 @@ def test_no_value_is_like_none() -> None:
 
 
 def test_portions() -> None:
-    found = [set(values.values()) for _, values in portions(range(1234), "k")]
+    found = [set(values.values()) for _, values in portions(range(1234))]
     assert found == [set(range(500)), set(range(500, 1000)), set(range(1000, 1234))]

@@ -25,10 +25,10 @@ def listed(values: Sequence[object], prefix: str = "v") -> tuple[str, dict[str, 
     return marks, found
 
 
-def portions(values: Sequence[object], prefix: str = "v", most: int = MOST) -> Iterator[tuple[str, dict[str, object]]]:
-    """The same for any number of values, at most `most` at a time."""
-    for at in range(0, len(values), most):
-        yield listed(values[at : at + most], prefix)
+def portions(values: Sequence[object]) -> Iterator[tuple[str, dict[str, object]]]:
+    """The same for any number of values, at most `MOST` at a time."""
+    for at in range(0, len(values), MOST):
+        yield listed(values[at : at + MOST])
 
 
 def _length(count: int) -> int:

@@ -93,8 +93,7 @@ class SqliteEngine:
             pool_size=64,  # a thread that ends gives its connections back; opening one costs 1 ms
             max_overflow=-1,
             pool_reset_on_return=None,
-            # A statement takes some 5 KB, in each thread's connection. With 512 of them a process was still growing
-            # after an hour: lists of values have many lengths.
+            # A statement takes some 5 KB, in each thread's connection; with 512 of them a process grew for hours.
             connect_args={"check_same_thread": False, "isolation_level": None, "cached_statements": 128},
         )
         sa.event.listen(self._engine, "connect", _set_pragmas)
@@ -138,7 +137,8 @@ class SqliteEngine:
                 yield tx
             finally:
                 tx.close_cursors()
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite ends it itself by some faults, which are what is to be told
+                    connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
     def write(self, quiet: bool = False) -> Iterator[Tx]:

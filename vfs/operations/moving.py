@@ -35,7 +35,7 @@ def move(
     OVERWRITE: a file moved over a file on a drive face takes over the document's identity (spec §6, versions);
     everything else that gives way goes to the trash. MERGE: a folder into a folder, file by file; a file whose
     name is taken there is kept beside it under a numbered name. Its locks die with the move (RFC 4918 §9.9);
-    those of a file that it replaces on a drive stay with the name.
+    those of a file that a file replaces stay with the name.
     `may_stay`: to where it is already means that nothing is to be done; else it is a CircularMove.
     `alike`: only a file gives way to a file, and only an empty folder to a folder (POSIX, rename).
     Raises NotFound, ParentNotFound, InvalidName, AlreadyExists, CircularMove, WrongKind (MERGE of a file; not `alike`),
@@ -129,10 +129,9 @@ def _into_taken(
     if on_conflict != OnConflict.OVERWRITE:
         raise AlreadyExists(f"there is a {there.name!r} already", taken, there.path_of(taken.name))
     busy.refuse_trashing(tx, caller, taken, now)
-    document = entry.kind == taken.kind == Kind.FILE and caller.on_drive
-    # What is moved over a locked file is in that lock then (RFC 4918 §7.5): davfs2 goes on using its token, and put
-    # the user's next save into lost+found when it was gone. The moved file's own locks die.
-    held = tx.locks.on([taken.id], now) if document else []
+    # What is moved over a locked file is in that lock then (RFC 4918 §7.5), whichever face moved it: davfs2 goes on
+    # using its token, and put the user's next save into lost+found when it was gone. The moved file's own locks die.
+    held = tx.locks.on([taken.id], now) if entry.kind == taken.kind == Kind.FILE else []
     give_way(kelp, tx, caller, there, taken, successor=entry.kind == Kind.FILE)
     relocate(kelp, tx, caller, here, entry, there, now, mtime_ns)
     for lock in held:

@@ -4,7 +4,7 @@ Whatever is sent, an answer has a status, a media type, a body and a code that t
 operation; and no status from 500 on but with a code that spec §8 lists there. Ids in paths, queries and bodies are
 mostly real ones, else nothing but "not found" would be seen.
 
-    KELP_SCHEMA_SECONDS   for each role; when unset 7, in `make test` 3
+    KELP_SCHEMA_SECONDS   of the processor, for each role; when unset 7, in `make test` 1.2
     KELP_SCHEMA_SEED      to ask in the same order again; in `make test` it is always the same
 """
 
@@ -34,7 +34,7 @@ from tests.faces.conftest import ServedDrive
 from tests.sampling import SHARE
 
 _SHORT = SHARE > 1  # what is found by chance is found by who looks for it, not by who changes something else
-SECONDS = float(os.environ.get("KELP_SCHEMA_SECONDS") or (3 if _SHORT else 7))
+SECONDS = float(os.environ.get("KELP_SCHEMA_SECONDS") or (1.2 if _SHORT else 7))
 SEED = int(os.environ.get("KELP_SCHEMA_SEED") or (1 if _SHORT else random.randrange(1, 1_000_000)))
 ROLES = {"admin": "admin", "editor": "other", "viewer": "viewer", "nobody": ""}
 PATIENCE = 60  # seconds
@@ -58,12 +58,14 @@ def test_every_answer_is_as_declared(shared_drive: ServedDrive, role: str) -> No
     known = KnownIds(Api(shared_drive), ROLES[role])
     seen: set[int] = set()
     wrong: dict[str, str] = {}  # all that one run finds, not the first of it
-    until = time.monotonic() + SECONDS
+    expected = {401} if role == "nobody" else {200, 400, 404}
+    begun = time.process_time()  # so a machine under load asks as much; a slow one until it has seen enough
     with requests.Session() as session:
         session.trust_env = False
         asking = _Asking(shared_drive, session, ROLES[role], known)
         for operation, number in _in_turn():
-            if time.monotonic() > until:
+            spent = time.process_time() - begun
+            if spent > SECONDS and (expected <= seen or spent > 20 * SECONDS):
                 break
             known.refresh(operation.path)
             for mode in schemathesis.GenerationMode:
@@ -72,7 +74,6 @@ def test_every_answer_is_as_declared(shared_drive: ServedDrive, role: str) -> No
                 except (Exception, FailureGroup) as error:
                     wrong[f"{operation.label}, {mode.value}"] = _told(error)
     assert not wrong, "\n\n".join([f"seed {SEED}", *(f"{label}: {told}" for label, told in wrong.items())])
-    expected = {401} if role == "nobody" else {200, 400, 404}
     assert expected <= seen, f"hardly anything was asked: {seen}"
 
 

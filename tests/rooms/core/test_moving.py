@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.rooms.core.drive import Drive, holding, rest
@@ -160,6 +162,19 @@ def test_locks_die_with_the_move_and_the_target_has_none(drive: Drive) -> None:
     drive.move("f", "g", caller=holding(drive.editor, token, deep))
     assert drive.sql("SELECT 1 FROM dav_locks") == []
     drive.lock("g/x", drive.other)
+
+
+@pytest.mark.parametrize("face", ["dav", "rest"])
+def test_what_is_moved_over_a_locked_file_is_in_its_lock(drive: Drive, face: str) -> None:
+    """RFC 4918 §7.5: the lock is the name's, whoever put another file there."""
+    drive.put("new", b"new")
+    drive.put("doc", b"old")
+    token = drive.lock("doc")
+    drive.move("new", "doc", OVERWRITE, replace(holding(drive.editor, token), face=face))
+    with pytest.raises(Locked):
+        drive.put("doc", b"newer", caller=rest(drive.editor))
+    drive.put("doc", b"newer", caller=holding(drive.editor, token))
+    assert drive.read("doc") == b"newer"
 
 
 @pytest.mark.parametrize("locked", ["s", "s/x", "t", "from", "to"])
