@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.util
 import os
 import shutil
@@ -60,6 +61,14 @@ class MountedDrive:
         self.environ = {**environ, **engines.environ_of(self.data, *settings), **own}
         self._process: subprocess.Popen[bytes] | None = None
         self._worker: subprocess.Popen[bytes] | None = None
+
+    def beside(self, name: str, *arguments: str) -> MountedDrive:
+        """The same drive once more, in another folder; it is to be started, and ended before this one."""
+        other = copy.copy(self)
+        other.path, other.log = self.path.with_name(name), self.log.with_name(f"{name}.log")
+        other._arguments, other._process = arguments, None
+        other.path.mkdir()
+        return other
 
     def _make(self) -> Kelp:
         kelp = build(engines.load(self.data, **{"nas_root": self.nas, **self._settings}))
@@ -124,9 +133,11 @@ class MountedDrive:
 
 
 @contextlib.contextmanager
-def mounted_drive(folder: Path, *arguments: str, **settings: object) -> Iterator[MountedDrive]:
+def mounted_drive(
+    folder: Path, *arguments: str, longest: float = _LONGEST, **settings: object
+) -> Iterator[MountedDrive]:
     drive = MountedDrive(folder, *arguments, **settings)
-    watchdog = threading.Timer(_LONGEST, drive.end)
+    watchdog = threading.Timer(longest, drive.end)
     watchdog.daemon = True
     try:
         drive.start()
