@@ -33,9 +33,16 @@ class Looks:
         return (0o777 if folder else 0o666) & ~self.umask
 
     def of(
-        self, node: Node, *, size: int | None = None, mtime_ns: int | None = None, links: int = 1
+        self,
+        node: Node,
+        *,
+        size: int | None = None,
+        mtime_ns: int | None = None,
+        links: int = 1,
+        target: int | None = None,
     ) -> pyfuse3.EntryAttributes:
-        """`size` and `mtime_ns` where an open file has others by now. `links` 0: it was deleted and is still open."""
+        """`size` and `mtime_ns` where an open file has others by now. `links` 0: it was deleted and is still open.
+        `target`: how long that of a symbolic link is, 0: it could not be read just now."""
         shown = pyfuse3.EntryAttributes()
         shown.st_ino = node.id
         shown.generation = 0  # an id is never given to another entry
@@ -51,6 +58,10 @@ class Looks:
         shown.st_size = node.size if size is None else size
         shown.st_blocks = -(-shown.st_size // _SECTOR)
         shown.st_blksize = _BLOCK
+        if target is not None:
+            shown.st_mode, shown.st_size, shown.st_blocks = stat.S_IFLNK | 0o777, target, 0
+            if not target:
+                shown.entry_timeout = shown.attr_timeout = 0.0
         mtime_ns = node.mtime_ns if mtime_ns is None else mtime_ns
         shown.st_mtime_ns = shown.st_atime_ns = mtime_ns
         # The time of the last change of the row is not kept: what there is, and grows with each write, stays the same

@@ -6,10 +6,11 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from fuse_mount.drafts import OpenFile, OpenFiles
+from fuse_mount.links import Links
 from vfs.core import Kelp
 from vfs.errors import NotFound
 from vfs.model import Caller, Entry, Kind, Level, OnConflict, Outcome, Place
-from vfs.operations import folders, moving, posix, trashing
+from vfs.operations import folders, linking, moving, posix, trashing
 from vfs.operations.posix import Node
 
 
@@ -28,6 +29,19 @@ def make_folder(kelp: Kelp, caller: Caller, place: Place, wanted: Wanted) -> Nod
     if wanted == Wanted():
         return node
     return _set(kelp, caller, node.id, wanted)
+
+
+def make_link(
+    kelp: Kelp, known: Links, caller: Caller, place: Place, target: bytes, uid: int | None, gid: int | None
+) -> Node:
+    """Raises as `linking.make_link`."""
+    entry = linking.make_link(kelp, caller, place, target)
+    if entry.content_id is not None:
+        known.learned(entry.content_id, target)
+    node = _made(entry)._replace(is_link=True)
+    if uid is None and gid is None:
+        return node
+    return _set(kelp, caller, node.id, Wanted(uid=uid, gid=gid))
 
 
 def make_file(files: OpenFiles, caller: Caller, place: Place, wanted: Wanted, flags: int) -> tuple[Node, OpenFile]:

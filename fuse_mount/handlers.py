@@ -16,7 +16,7 @@ from functools import partial
 from itertools import count
 
 import pyfuse3
-from pyfuse3 import EntryAttributes, FileInfo, RequestContext, SetattrFields, StatvfsData
+from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext, SetattrFields, StatvfsData
 
 from fuse_mount import attributes, changing
 from fuse_mount.account import Account
@@ -25,9 +25,10 @@ from fuse_mount.bridge import Bridge, answering, decoded, refuse
 from fuse_mount.drafts import OpenFile, OpenFiles
 from fuse_mount.handles import Handles
 from fuse_mount.inodes import Inodes, Known
+from fuse_mount.links import Links
 from fuse_mount.listing import Listing, position_after
 from vfs.core import Kelp
-from vfs.errors import AlreadyExists, InvalidName, NameTooLong, NotFound
+from vfs.errors import AlreadyExists, InvalidName, KelpError, NameTooLong, NotFound
 from vfs.model import ROOT_ID, Kind, OnConflict, Place
 from vfs.operations import posix, reading
 from vfs.operations.posix import Node
@@ -47,6 +48,7 @@ class Handlers(pyfuse3.Operations):
         self._numbers = count(1)
         self._folders: dict[int, Listing] = {}
         self._handles = Handles()
+        self._links = Links(kelp)
 
     # --- looking ---
 
@@ -64,11 +66,20 @@ class Handlers(pyfuse3.Operations):
     async def _child(self, folder_id: int, name: bytes) -> Node | None:
         try:
             text = name.decode()
-            return await self._bridge.look(posix.child, self._kelp, self._account.caller, folder_id, text)
+            found = await self._bridge.look(posix.child, self._kelp, self._account.caller, folder_id, text)
         except NameTooLong:
             raise
         except (InvalidName, UnicodeDecodeError):
             return None  # what cannot be there is not there
+        if found is not None and found.is_link:
+            await self._read_links((found,))
+        return found
+
+    async def _read_links(self, nodes: Sequence[Node]) -> None:
+        """Before links are shown. While a store is away they have no length, and a folder can be listed."""
+        if unread := self._links.unread(nodes):
+            with suppress(KelpError, FUSEError):
+                await self._bridge.work(self._links.read, unread)
 
     def _absent_for(self, folder_id: int, name: bytes) -> float:
         """For how long it is remembered that there is nothing. Where one entry answers to several names, another name
@@ -79,7 +90,10 @@ class Handlers(pyfuse3.Operations):
 
     async def _node(self, inode: int) -> Node:
         """Raises NotFound, also for an open file that was deleted: see `_shown_by_id`."""
-        return await self._bridge.look(posix.node, self._kelp, self._account.caller, inode)
+        node = await self._bridge.look(posix.node, self._kelp, self._account.caller, inode)
+        if node.is_link:
+            await self._read_links((node,))
+        return node
 
     @answering
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
@@ -101,7 +115,7 @@ class Handlers(pyfuse3.Operations):
     def _shown(self, node: Node, draft: tuple[int, int] | None = None, links: int = 1) -> EntryAttributes:
         """`draft`: what an open file was before the row was read: it may have been committed in between."""
         size, mtime_ns = self._open_files.attributes(node.id) or draft or (None, None)
-        return self._looks.of(node, size=size, mtime_ns=mtime_ns, links=links)
+        return self._looks.of(node, size=size, mtime_ns=mtime_ns, links=links, target=self._links.length(node))
 
     def _told(self, node: Node, name: bytes | None = None) -> EntryAttributes:
         """The answer to a call that the kernel counts. An entry that was found by another name than its own (Unicode
@@ -133,6 +147,7 @@ class Handlers(pyfuse3.Operations):
             return
         position = max(position, 2)
         while nodes := await listing.after(position, self._inodes.changes):
+            await self._read_links(nodes)
             for node in nodes:
                 if not pyfuse3.readdir_reply(token, node.name.encode(), self._shown(node), position_after(node)):
                     return
@@ -174,7 +189,16 @@ class Handlers(pyfuse3.Operations):
 
     @answering
     async def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
-        refuse(errno.EPERM)
+        place, wanted = Place(parent_inode, decoded(name)), self._wanted(0, ctx, folder=False)
+        self._inodes.note_change()
+        caller, uid, gid = self._account.caller, wanted.uid, wanted.gid
+        make = partial(changing.make_link, self._kelp, self._links, caller, place, target, uid, gid)
+        return self._told(await self._bridge.work(make))
+
+    @answering
+    async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
+        target = await self._bridge.work(self._links.target, await self._node(inode))
+        return refuse(errno.EINVAL) if target is None else target
 
     @answering
     async def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext) -> EntryAttributes:
@@ -282,7 +306,7 @@ class Handlers(pyfuse3.Operations):
     async def _open_instead(self, folder_id: int, name: bytes, flags: int) -> tuple[Node, OpenFile]:
         """Somebody else made it in this moment."""
         node = await self._child(folder_id, name)
-        if node is None:
+        if node is None or node.is_link:
             refuse(errno.EAGAIN)
         return node, await self._bridge.work(self._open_files.open, node, flags, self._account.caller)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vfs import links
 from vfs.metadata.grants import level_of, of_user
 from vfs.model import ROOT_ID, Kind, Level, State
 
@@ -34,6 +35,7 @@ class Node(NamedTuple):
     state: State
     content_id: str | None
     level: Level
+    is_link: bool = False  # by its media type and size; whether its bytes lead anywhere they say
 
     @property
     def is_folder(self) -> bool:
@@ -45,7 +47,7 @@ class Node(NamedTuple):
 
 
 _COLUMNS = """e.id, e.parent_id, e.name, e.kind, e.size, e.mtime_ns, e.created_ns, e.mode, e.uid, e.gid, e.version,
-              e.state, e.content_id"""
+              e.state, e.content_id, e.mime_type"""
 _WIDTH = _COLUMNS.count(",") + 1
 _BY_ID = "e.id = :id"
 _BY_NAME = "e.parent_id = :folder AND e.name_key = :key AND e.state = 'ACTIVE'"
@@ -70,10 +72,13 @@ _STATES = {state.value: state for state in State}
 
 
 def _node(row: Sequence[Any], level: Level) -> Node:
-    id, parent_id, name, kind, size, mtime, created, mode, uid, gid, version, state, content_id = row[:_WIDTH]
+    id, parent_id, name, kind, size, mtime, created, mode, uid, gid, version, state, content_id, mime_type = row[
+        :_WIDTH
+    ]
     return Node(
         *(id, parent_id, name, _KINDS[kind], size, mtime, created),
         *(mode, uid, gid, version, _STATES[state], content_id, level),
+        is_link=size == links.SIZE and mime_type == links.TYPE,
     )
 
 

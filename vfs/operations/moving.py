@@ -171,7 +171,7 @@ def relocate(
     if not there.is_litter:
         columns["born_litter"] = False  # a temporary file that gets a document's name is the document from now on
     if entry.kind == Kind.FILE and there.name != entry.name:
-        columns["mime_type"] = changes.mime_type(there.name)
+        columns["mime_type"] = changes.mime_type(there.name, entry.mime_type)
     if mtime_ns is not None:
         columns |= {"mtime_ns": mtime_ns, "shown_mtime": mtime_ns // changes.SECOND}
     elif entry.kind == Kind.FILE:

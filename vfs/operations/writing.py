@@ -289,10 +289,11 @@ def show(
     mtime_ns: int | None = None,
     *,
     by_client: bool = False,
+    mime_type: str | None = None,
 ) -> Entry:
     """Let a file show a content that exists already (COPY over it, a version restored)."""
     times = _Times(tx, here, mtime_ns, kelp.clock.now_ns(), by_client=by_client)
-    switch(kelp, tx, caller, here, entry, content, None, times)
+    switch(kelp, tx, caller, here, entry, content, mime_type, times)
     return guard.again(tx, entry.id)
 
 
