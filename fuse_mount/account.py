@@ -28,11 +28,15 @@ class Account:
             raise Forbidden(f"the account {self._name!r} is gone")
         return self._caller
 
-    def look(self) -> None:
-        """See whether it is there still, and what its role is. It reads the database."""
+    def look(self) -> bool:
+        """See whether it is there still, and what its role is: whether that has changed. It reads the database."""
+        before = self._caller
         try:
             self._caller = access.caller_named(self._kelp, self._name, "fuse")
         except NotFound:
             self._caller = None
         except KelpError as error:
             _log.warning("whether the account %r is still there: %s", self._name, error)
+        except Exception:  # it would end the mount
+            _log.exception("whether the account %r is still there", self._name)
+        return self._caller != before

@@ -34,6 +34,7 @@ class Coherence:
         self._inodes = inodes
         self._feed = Feed(kelp)
         self._over = threading.Event()
+        self._doubts = threading.Event()
         self._is_away = False
         self._thread = threading.Thread(target=self._run, name="coherence", daemon=True)
 
@@ -44,6 +45,10 @@ class Coherence:
         """A call that it is in ends as soon as nothing else is under way in that folder."""
         self._over.set()
         self._thread.join(_PATIENCE)
+
+    def forget_everything(self) -> None:
+        """Soon, by whatever thread it is asked."""
+        self._doubts.set()
 
     def _run(self) -> None:
         while not self._over.wait(_EVERY):
@@ -64,7 +69,8 @@ class Coherence:
         self._is_away = False
         if changes != Changes():
             self._inodes.note_change()
-        if changes.everything:
+        if self._doubts.is_set() or changes.everything:
+            self._doubts.clear()
             self._forget_everything()
         for changed in changes.entries:
             self._forget(changed)

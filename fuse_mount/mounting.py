@@ -70,7 +70,7 @@ def run(kelp: Kelp, mountpoint: Path, options: Options, ready: Callable[[], None
         for teller in (notices, coherence):
             teller.start()
             undo.callback(teller.stop)
-        trio.run(_serve, account, mountpoint, ready)
+        trio.run(_serve, account, coherence, mountpoint, ready)
         _log.info("%s is not mounted any more", mountpoint)
 
 
@@ -90,6 +90,8 @@ def _look_after_drafts(kelp: Kelp, account: Account, *, recover: bool) -> None:
             _log.error("what was written to %r stays a draft: %s", draft.header.name, error)
         else:
             _log.warning("what was written to %r and not closed is in %r now", draft.header.name, entry.name)
+    if recover:
+        recovering.found(kelp)  # folders that hold no draft any more go
 
 
 def _threads(kelp: Kelp) -> int:
@@ -106,10 +108,10 @@ def _mount(handlers: Handlers, mountpoint: Path, options: Options) -> None:
         raise ConfigurationError(f"cannot mount the drive at {mountpoint}: {error}") from error
 
 
-async def _serve(account: Account, mountpoint: Path, ready: Callable[[], None]) -> None:
+async def _serve(account: Account, coherence: Coherence, mountpoint: Path, ready: Callable[[], None]) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signals)
-        nursery.start_soon(_look_at_account, account)
+        nursery.start_soon(_look_at_account, account, coherence)
         nursery.start_soon(_begin, mountpoint, ready)
         await pyfuse3.main()
         nursery.cancel_scope.cancel()
@@ -134,7 +136,9 @@ async def _stop_on_signals() -> None:
             return
 
 
-async def _look_at_account(account: Account) -> None:
+async def _look_at_account(account: Account, coherence: Coherence) -> None:
+    """What the kernel was told before is shown by the rights of before."""
     while True:
         await trio.sleep(accounts.EVERY)
-        await trio.to_thread.run_sync(account.look, abandon_on_cancel=True)
+        if await trio.to_thread.run_sync(account.look, abandon_on_cancel=True):
+            coherence.forget_everything()

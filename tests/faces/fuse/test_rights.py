@@ -65,7 +65,7 @@ def test_what_may_not_be_read_is_not_there(mounted_with: Callable[..., MountedDr
 
 
 def test_an_account_that_is_removed_or_changed_is_so_in_the_mount(mounted_with: Callable[..., MountedDrive]) -> None:
-    mounted = mounted_with("--user", "editor", fuse_timeout=0)
+    mounted = mounted_with("--user", "editor")
     (mounted.path / "file").write_bytes(b"x")
     user = access.find_user(mounted.kelp, "editor")
     access.change_user(mounted.kelp, user.uuid, role=Role.VIEWER)

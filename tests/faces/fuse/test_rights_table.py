@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import stat
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +12,11 @@ import pytest
 
 from tests.faces.fuse.conftest import MountedDrive
 from tests.faces.fuse.rights_door import MountDoor
-from tests.faces.rights_table import CASES, Case, Ground, hold_against
-from vfs.model import Role
+from tests.faces.fuse.test_coherence import soon
+from tests.faces.rights_table import CASES, Case, Got, Ground, hold_against
+from vfs.model import ROOT_ID, Entry, Level, Place, Role
+from vfs.operations import access, folders, grants, groups, moving, writing
+from vfs.people import Grant
 
 _ACCOUNTS = {Role.EDITOR: "editor", Role.VIEWER: "viewer", Role.ADMIN: "admin"}
 
@@ -43,3 +48,112 @@ def test_each_operation(shared_mount: MountedDrive, mounts: dict[Role, Path], ca
         hold_against(MountDoor(mounts[case.role]), ground)
     finally:
         ground.clear()
+
+
+# --- while it is mounted ---
+
+
+class Shared:
+    """A folder `outer` with `inner` in it and a file in that, in all mounts; what is done is done by the admin, as on
+    another node."""
+
+    def __init__(self, drive: MountedDrive, mounts: dict[Role, Path]) -> None:
+        self.kelp, self.admin = drive.kelp, drive.caller()
+        self._mounts, self._name = mounts, uuid.uuid4().hex[:8]
+        self._granted: set[str] = set()
+        self.outer = folders.make_folder(self.kelp, self.admin, Place(ROOT_ID, self._name))
+        self.inner = self.folder("inner")
+        writing.put_file(self.kelp, self.admin, Place(self.inner.id, "file"), [b"x"])
+        self.editor = access.find_user(self.kelp, _ACCOUNTS[Role.EDITOR]).uuid
+        self.group = groups.add(self.kelp, self._name).uuid
+
+    def folder(self, name: str) -> Entry:
+        return folders.make_folder(self.kelp, self.admin, Place(self.outer.id, name))
+
+    def move(self, source: Entry, target: Entry) -> None:
+        """The folder `inner`, from one folder to another."""
+        moving.move(self.kelp, self.admin, Place(source.id, "inner"), Place(target.id, "inner"))
+
+    def give(self, folder: Entry, level: Level, to: str | None = None) -> Grant:
+        """To the user or the group of that id; None: to the editor."""
+        self._granted.add(folder.uuid)
+        whom = grants.To(to or self.editor, to == self.group)
+        return grants.give(self.kelp, self.admin, folder.uuid, whom, level)
+
+    def clear(self) -> None:
+        for folder in self._granted:
+            for grant in grants.list_on(self.kelp, self.admin, folder):
+                grants.take_back(self.kelp, self.admin, folder, grant.uuid)
+
+    def door(self, role: Role) -> MountDoor:
+        return MountDoor(self._mounts[role] / self._name)
+
+    def shows(self, path: str, level: Level, role: Role = Role.EDITOR) -> None:
+        """Soon the mount answers by that level, though somebody looks all the time and so keeps the kernel's memory."""
+        door = self.door(role)
+        soon(lambda: _level_of(door.mount / path) == level)
+        above, _, name = path.rpartition("/")
+        listed = door.names(above)
+        assert (name in listed) == (level >= Level.READ)
+        assert door.read(f"{path}/file") is (Got.DONE if level >= Level.READ else Got.ABSENT)
+
+
+def _level_of(folder: Path) -> Level:
+    """As its mode tells: MANAGE is not seen in a mount."""
+    try:
+        return Level.WRITE if stat.S_IMODE(folder.stat().st_mode) & 0o222 else Level.READ
+    except FileNotFoundError:
+        return Level.NONE
+
+
+@pytest.fixture
+def shared(shared_mount: MountedDrive, mounts: dict[Role, Path]) -> Iterator[Shared]:
+    shared = Shared(shared_mount, mounts)
+    yield shared
+    shared.clear()
+
+
+def test_a_grant_is_given_changed_and_taken_back(shared: Shared) -> None:
+    for level in (Level.WRITE, Level.NONE, Level.READ, Level.NONE, Level.WRITE):
+        given = shared.give(shared.inner, level).uuid
+        shared.shows("inner", level)
+    shared.give(shared.outer, Level.READ)
+    shared.shows("inner", Level.WRITE)
+    grants.take_back(shared.kelp, shared.admin, shared.inner.uuid, given)
+    shared.shows("inner", Level.READ)
+
+
+def test_groups_come_and_go(shared: Shared) -> None:
+    shared.give(shared.inner, Level.NONE, to=shared.group)
+    shared.shows("inner", Level.WRITE)
+    groups.join(shared.kelp, shared.group, shared.editor)
+    shared.shows("inner", Level.NONE)
+    groups.leave(shared.kelp, shared.group, shared.editor)
+    shared.shows("inner", Level.WRITE)
+    groups.join(shared.kelp, shared.group, shared.editor)
+    shared.shows("inner", Level.NONE)
+    groups.remove(shared.kelp, shared.group)
+    shared.shows("inner", Level.WRITE)
+
+
+def test_a_folder_is_moved_to_where_rights_are_others(shared: Shared) -> None:
+    shared.shows("inner", Level.WRITE)
+    readable, hidden = shared.folder("readable"), shared.folder("hidden")
+    shared.give(readable, Level.READ)
+    shared.give(hidden, Level.NONE)
+    shared.move(shared.outer, readable)
+    shared.shows("inner", Level.NONE)
+    shared.shows("readable/inner", Level.READ)
+    shared.move(readable, hidden)
+    shared.shows("readable/inner", Level.NONE)
+    shared.move(hidden, shared.outer)
+    shared.shows("inner", Level.WRITE)
+
+
+def test_a_folder_that_is_nobodys_is_the_admins(shared: Shared) -> None:
+    for role in (Role.EDITOR, Role.VIEWER):
+        shared.give(shared.inner, Level.NONE, to=access.find_user(shared.kelp, _ACCOUNTS[role]).uuid)
+        shared.shows("inner", Level.NONE, role)
+        assert shared.door(role).make_folder("inner") is Got.REFUSED
+    shared.shows("inner", Level.WRITE, Role.ADMIN)
+    assert shared.door(Role.ADMIN).write("inner/file") is Got.DONE
