@@ -16,6 +16,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 import pyfuse3
 import trio
 
+from fuse_mount.threads import Threads
 from vfs import errors, trace
 from vfs.errors import KelpError
 
@@ -103,8 +104,8 @@ class Bridge:
 
     def __init__(self, threads: int, patience: float, *, hard: bool = False, inline: bool = False) -> None:
         """`inline`: reading the database never waits, so it is not worth a thread."""
-        self._limiter = trio.CapacityLimiter(threads)
-        self._closing = trio.CapacityLimiter(threads)
+        self._threads = Threads(threads)
+        self._closing = Threads(threads)
         self._patience = patience
         self._hard = hard
         self._inline = inline
@@ -120,7 +121,7 @@ class Bridge:
         call = functools.partial(action, *arguments, **options)
         try:
             with trio.fail_after(float("inf") if self._hard else self._patience):
-                return await self._run(call, self._limiter)
+                return await self._run(call, self._threads)
         except trio.TooSlowError:
             name = getattr(action, "__name__", "a call")
             _log.error("%s has not come back for %g s: given up", name, self._patience)
@@ -131,10 +132,10 @@ class Bridge:
         their own. Such calls have threads of their own, so that they do not keep the others waiting."""
         return await self._run(functools.partial(action, *arguments, **options), self._closing)
 
-    async def _run(self, call: Callable[[], T], limiter: trio.CapacityLimiter) -> T:
+    async def _run(self, call: Callable[[], T], threads: Threads) -> T:
         while True:
             try:
-                answer: T = await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=limiter)
+                answer: T = await threads.run(call)
                 return answer
             except errors.StoreUnavailable as error:
                 if not self._hard:
