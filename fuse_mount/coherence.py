@@ -72,30 +72,35 @@ class Coherence:
         if self._doubts.is_set() or changes.everything:
             self._doubts.clear()
             self._forget_everything()
+        folders: set[int] = set()
         for changed in changes.entries:
-            self._forget(changed)
+            folders |= self._forget(changed)
+        for folder_id in folders:
+            if folder_id == ROOT_ID or self._inodes.known(folder_id) is not None:
+                _forget_inode(folder_id, attributes_only=True)
         places, inodes = self._inodes.take_outdated()
         for place in places:
             _forget_entry(*place)
         for inode in inodes:
             _forget_inode(inode, attributes_only=False)
 
-    def _forget(self, changed: Changed) -> None:
+    def _forget(self, changed: Changed) -> set[int]:
+        """The folders that have other times now, as far as the kernel knew what is in them."""
         known = self._inodes.known(changed.id)
         place = None if changed.parent_id is None else (changed.parent_id, changed.name)
         if known is not None and changed.is_active and known.version >= changed.version and _place(known) == place:
-            return
+            return set()
         if place is not None and (place[0] == ROOT_ID or self._inodes.known(place[0]) is not None):
             # What was there before, that nothing was, or an answer that is on its way.
             _forget_entry(*place)
+        folders = set() if place is None else {place[0]}
         known = self._inodes.known(changed.id)
         if known is None:
-            if changed.id == ROOT_ID:
-                _forget_inode(ROOT_ID, attributes_only=True)
-            return
+            return folders | ({ROOT_ID} if changed.id == ROOT_ID else set())
         if _place(known) != place:
             _forget_entry(*_place(known))
         _forget_inode(changed.id, attributes_only=known.content_id == changed.content_id)
+        return folders | {known.parent_id}
 
     def _forget_everything(self) -> None:
         """That something was not there is forgotten with the folder it was not in; for the root the kernel remembers

@@ -18,7 +18,8 @@ class Node(NamedTuple):
 
     `id` is the inode, ROOT_ID that of the root. Times are in nanoseconds since 1970, `size` in bytes (0 for a folder).
     `mode` (permission bits alone), `uid` and `gid` are None until somebody set them. `version` grows with every change
-    of the row, `content_id` changes with every change of the bytes. `level`: the caller's right on it.
+    of the row, `content_id` changes with every change of the bytes. A folder's `mtime_ns` is when a name in it came,
+    went or changed, or what somebody has set since. `level`: the caller's right on it.
     """
 
     id: int
@@ -47,7 +48,9 @@ class Node(NamedTuple):
 
 
 _COLUMNS = """e.id, e.parent_id, e.name, e.kind, e.size, e.mtime_ns, e.created_ns, e.mode, e.uid, e.gid, e.version,
-              e.state, e.content_id, e.mime_type"""
+              e.state, e.content_id, e.mime_type,
+              CASE WHEN e.kind = 'folder'
+                   THEN (SELECT v.changed_ns FROM folder_versions v WHERE v.folder_id = e.id) END"""
 _WIDTH = _COLUMNS.count(",") + 1
 _BY_ID = "e.id = :id"
 _BY_NAME = "e.parent_id = :folder AND e.name_key = :key AND e.state = 'ACTIVE'"
@@ -72,11 +75,10 @@ _STATES = {state.value: state for state in State}
 
 
 def _node(row: Sequence[Any], level: Level) -> Node:
-    id, parent_id, name, kind, size, mtime, created, mode, uid, gid, version, state, content_id, mime_type = row[
-        :_WIDTH
-    ]
+    *own, mime_type, changed = row[:_WIDTH]
+    id, parent_id, name, kind, size, mtime, created, mode, uid, gid, version, state, content_id = own
     return Node(
-        *(id, parent_id, name, _KINDS[kind], size, mtime, created),
+        *(id, parent_id, name, _KINDS[kind], size, mtime if changed is None else changed, created),
         *(mode, uid, gid, version, _STATES[state], content_id, level),
         is_link=size == links.SIZE and mime_type == links.TYPE,
     )

@@ -68,6 +68,8 @@ class Tx(abc.ABC):
         # Folders whose listing changed, by their own ids (None is the root's parent), and by what is in them.
         self.changed_folders: set[Any] = set()
         self.changed_entries: set[int] = set()
+        self.changed_names: set[int] = set()  # those of them that came, went, or are called otherwise
+        self.dated_folders: set[int] = set()  # somebody says when they were changed
         self._noted: set[int] = set()  # for the change log
         self._made: set[Any] = set()
 
@@ -172,7 +174,7 @@ class Tx(abc.ABC):
             self.change_log.note(self._noted)
         folder_ids = self.changed_folders - {None}
         if folder_ids or self.changed_entries:
-            self.entries.bump_listings(folder_ids, self.changed_entries)
+            self.entries.bump_listings(folder_ids, self.changed_entries, self.changed_names, self.dated_folders)
 
     def settle(self) -> None:
         """Carry out the last looks."""

@@ -65,6 +65,8 @@ def put_columns(
         key = names.key(entry.name, kelp.settings.drive.case_sensitive)
         changes.remember_shown(tx, entry.parent_id, key, entry.shown_mtime, now_ns)
     tx.entries.update(entry.id, mtime_ns=mtime_ns, shown_mtime=shown, **columns)
+    if entry.is_folder:
+        tx.dated_folders.add(entry.id)
     if entry.kind == Kind.FILE and entry.content_id is not None:
         path = tx.entries.path(entry.id)
         changes.announce(

@@ -72,6 +72,22 @@ def test_new_bytes_of_a_file_that_was_read_and_is_open(place: Path, elsewhere: E
     soon(lambda: (place / "file").read_bytes() == b"again, and as long")
 
 
+def test_the_time_of_a_folder_that_others_change(place: Path, elsewhere: Elsewhere) -> None:
+    inner = elsewhere.folder("inner")
+    elsewhere.put("file")
+    for change in (
+        lambda: elsewhere.put("new"),
+        lambda: elsewhere.move("file", "file 2"),
+        lambda: elsewhere.move("file 2", "file", inner.id),
+        lambda: elsewhere.remove("new"),
+    ):
+        os.listdir(place)
+        os.utime(place, ns=(1, 1))
+        assert place.stat().st_mtime_ns == 1
+        change()
+        soon(lambda: place.stat().st_mtime_ns != 1)
+
+
 def test_renamed_and_moved(place: Path, elsewhere: Elsewhere) -> None:
     inner = elsewhere.folder("inner")
     elsewhere.put("a", b"1")

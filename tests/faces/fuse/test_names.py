@@ -262,3 +262,28 @@ def test_what_other_faces_made_is_there(mounted: MountedDrive) -> None:
     found = reading.resolve(mounted.kelp, caller, ["theirs", "file"]).entry
     assert found is not None
     assert (found.kind, found.id) == (Kind.FILE, (mounted.path / "theirs/file").stat().st_ino)
+
+
+def test_the_time_of_a_folder(place: Path) -> None:
+    (place / "d").mkdir()
+    (place / "file").write_bytes(b"x")
+
+    def changed(change: Callable[[], object]) -> bool:
+        os.utime(place, ns=(10**18, 10**18))
+        assert place.stat().st_mtime_ns == 10**18
+        change()
+        return place.stat().st_mtime_ns != 10**18
+
+    assert changed(lambda: (place / "new").write_bytes(b"x"))
+    assert changed(lambda: os.rename(place / "new", place / "other"))
+    assert changed(lambda: os.unlink(place / "other"))
+    assert changed(lambda: os.mkdir(place / "d2"))
+    assert changed(lambda: os.rmdir(place / "d2"))
+    assert changed(lambda: os.symlink("x", place / "link"))
+    assert changed(lambda: os.rename(place / "file", place / "d/file"))
+    assert not changed(lambda: (place / "d/file").write_bytes(b"other"))
+    assert not changed(lambda: (place / "d/more").write_bytes(b"more"))
+    assert not changed(lambda: os.chmod(place / "d", 0o700))
+    before = time.time_ns()
+    (place / "last").touch()
+    assert abs(place.stat().st_mtime_ns - before) < 600 * 10**9

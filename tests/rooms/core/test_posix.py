@@ -10,7 +10,7 @@ import pytest
 from tests.rooms.core.drive import Drive
 from vfs.errors import Forbidden, InvalidName, InvalidRequest, Locked, NameTooLong, NotFound
 from vfs.model import ROOT_ID, Caller, Kind, Level
-from vfs.operations import posix
+from vfs.operations import posix, properties, reading
 
 
 def test_by_name_and_by_inode(drive: Drive) -> None:
@@ -159,3 +159,35 @@ def test_attributes_that_are_refused(drive: Drive) -> None:
     with pytest.raises(Locked):
         posix.set_attributes(drive.kelp, drive.editor, file.id, mode=0)
     assert posix.node(drive.kelp, drive.editor, file.id).mode is None
+
+
+def test_the_time_of_a_folder_is_when_a_name_in_it_changed(drive: Drive) -> None:
+    def time_of(path: str) -> int:
+        return posix.node(drive.kelp, drive.editor, drive.entry(path).id if path else ROOT_ID).mtime_ns
+
+    long_ago = drive.folder("f", mtime_ns=10**18)
+    drive.folder("g", mtime_ns=10**18)
+    drive.folder("f/inner", mtime_ns=10**18)
+    assert time_of("f/inner") == 10**18
+
+    def changes(change: Callable[[], object], *folders: str) -> None:
+        """These folders, and no others."""
+        for path in ("f", "g", "f/inner"):
+            properties.patch(drive.kelp, drive.editor, drive.entry(path).id, [], mtime_ns=10**18)
+            assert time_of(path) == 10**18
+        change()
+        assert {path for path in ("f", "g", "f/inner") if drive.find(path) and time_of(path) != 10**18} == set(folders)
+
+    changes(lambda: drive.put("f/a"), "f")
+    changes(lambda: drive.put("f/a", b"other bytes"))
+    changes(lambda: drive.put("f/inner/b"), "f/inner")
+    changes(lambda: drive.move("f/a", "f/c"), "f")
+    changes(lambda: drive.move("f/c", "g/c"), "f", "g")
+    changes(lambda: drive.copy("g/c", "f/c"), "f")
+    changes(lambda: posix.set_attributes(drive.kelp, drive.editor, drive.entry("f/c").id, mode=0o600, mtime_ns=1))
+    changes(lambda: posix.set_attributes(drive.kelp, drive.editor, drive.entry("g").id, mode=0o700))
+    changes(lambda: drive.remove("g/c"), "g")
+    changes(lambda: drive.move("f/inner", "g/inner"), "f", "g")
+    listed = posix.pages(drive.kelp, drive.editor, ROOT_ID, 0, 10)
+    assert {node.name: node.mtime_ns for node in listed} == {"f": time_of("f"), "g": time_of("g")}
+    assert reading.stat(drive.kelp, drive.editor, long_ago.id).mtime_ns == 10**18  # on other faces it is its own

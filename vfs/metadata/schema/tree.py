@@ -92,6 +92,9 @@ folder_versions = sa.Table(
     # Changes with every change of what a folder lists. A table of its own, locked last (design §7).
     sa.Column("folder_id", Id, sa.ForeignKey("entries.id"), primary_key=True),
     sa.Column("version", sa.BigInteger, nullable=False),
+    # When a name in it came, went or changed last: the folder's time for a file system. NULL: never since its own time,
+    # entries.mtime_ns, was set.
+    sa.Column("changed_ns", sa.BigInteger),
 )
 
 trash_metadata = sa.Table(

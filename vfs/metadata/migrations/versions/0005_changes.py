@@ -1,4 +1,4 @@
-"""The change log, and pages of a folder by id."""
+"""The change log, pages of a folder by id, and when a name in a folder changed."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -24,6 +24,7 @@ def upgrade() -> None:
     op.create_index(
         "changes_tx", "changes", ["tx"], unique=False, sqlite_where=is_numbered, postgresql_where=is_numbered
     )
+    op.add_column("folder_versions", sa.Column("changed_ns", sa.BigInteger(), nullable=True))
     op.drop_index("entries_parent", "entries")
     op.create_index("entries_parent", "entries", ["parent_id", "state", "id"], unique=False)
 
