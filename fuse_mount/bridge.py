@@ -59,6 +59,7 @@ ERRNO: dict[type[KelpError], int] = {
     errors.NotModified: errno.EIO,
     errors.RangeNotSatisfiable: errno.EINVAL,
     errors.NoSpace: errno.ENOSPC,
+    errors.TooLarge: errno.EFBIG,
     errors.UploadIncomplete: errno.EIO,
     errors.StoreError: errno.EIO,
     errors.StoreUnavailable: errno.EIO,

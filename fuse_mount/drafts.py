@@ -72,7 +72,8 @@ class OpenFiles:
         what a commit raises."""
         handle = self.open(entry, os.O_WRONLY, caller)
         try:
-            handle.truncate(size)
+            if size != handle.size:
+                handle.truncate(size)
             handle.flush()
         finally:
             handle.release()
@@ -81,6 +82,11 @@ class OpenFiles:
         """(size, mtime_ns) of a file with a draft; None: it is as the drive has it. Does not wait."""
         file = self._files.get(inode)
         return file.attributes() if file is not None else None
+
+    def last(self, inode: int) -> tuple[int, int] | None:
+        """(size, mtime_ns) of an open file as its descriptors see it, with a draft or without one."""
+        file = self._files.get(inode)
+        return (file.size, file.mtime_ns) if file is not None else None
 
     def set_mtime(self, inode: int, mtime_ns: int) -> bool:
         """The time that a draft shall have when it is committed; False when there is none, so the row has to change."""
@@ -172,7 +178,11 @@ class OpenFile:
         return self._file.write(self._caller, None if self._append else offset, data, offset)
 
     def truncate(self, size: int) -> None:
-        self._file.truncate(self._caller, size)
+        """Of an open file; a change also when it has the size. Raises TooLarge, and what `write` raises."""
+        if size == self._file.size:
+            self._file.touch(self._caller)
+        else:
+            self._file.truncate(self._caller, size)
 
     def flush(self) -> None:
         """A descriptor is closed: as `fsync`, unless it is one to read with, whose close shows nobody's half a save."""

@@ -106,7 +106,7 @@ class Handlers(pyfuse3.Operations):
         except NotFound:
             if opened is None:
                 raise
-            return self._shown(opened.node, draft, links=0)
+            return self._shown(opened.node, draft or self._open_files.last(inode), links=0)
         if opened is not None:
             opened.node = node
         self._inodes.refreshed(inode, _known(node))
@@ -115,7 +115,10 @@ class Handlers(pyfuse3.Operations):
     def _shown(self, node: Node, draft: tuple[int, int] | None = None, links: int = 1) -> EntryAttributes:
         """`draft`: what an open file was before the row was read: it may have been committed in between."""
         size, mtime_ns = self._open_files.attributes(node.id) or draft or (None, None)
-        return self._looks.of(node, size=size, mtime_ns=mtime_ns, links=links, target=self._links.length(node))
+        shown = self._looks.of(node, size=size, mtime_ns=mtime_ns, links=links, target=self._links.length(node))
+        if node.is_folder:
+            self._inodes.note_group(node.id, shown.st_gid if shown.st_mode & stat.S_ISGID else None)
+        return shown
 
     def _told(self, node: Node, name: bytes | None = None) -> EntryAttributes:
         """The answer to a call that the kernel counts. An entry that was found by another name than its own (Unicode
@@ -174,7 +177,8 @@ class Handlers(pyfuse3.Operations):
 
     @answering
     async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
-        place, wanted = Place(parent_inode, decoded(name)), self._wanted(mode & ~ctx.umask, ctx, folder=True)
+        place = Place(parent_inode, decoded(name))
+        wanted = self._wanted(parent_inode, mode & ~ctx.umask, ctx, folder=True)
         self._inodes.note_change()
         caller = self._account.caller
         return self._told(await self._bridge.work(changing.make_folder, self._kelp, caller, place, wanted))
@@ -189,7 +193,7 @@ class Handlers(pyfuse3.Operations):
 
     @answering
     async def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
-        place, wanted = Place(parent_inode, decoded(name)), self._wanted(0, ctx, folder=False)
+        place, wanted = Place(parent_inode, decoded(name)), self._wanted(parent_inode, 0, ctx, folder=False)
         self._inodes.note_change()
         caller, uid, gid = self._account.caller, wanted.uid, wanted.gid
         make = partial(changing.make_link, self._kelp, self._links, caller, place, target, uid, gid)
@@ -260,13 +264,17 @@ class Handlers(pyfuse3.Operations):
             node, caller = await self._node(inode), self._account.caller
             await self._bridge.persist(self._open_files.truncate, node, size, caller)
 
-    def _wanted(self, mode: int, ctx: RequestContext, *, folder: bool) -> changing.Wanted:
-        """What of a new entry is not as it would be shown anyway: only that is stored."""
-        looks, mode = self._looks, stat.S_IMODE(mode)
+    def _wanted(self, folder_id: int, mode: int, ctx: RequestContext, *, folder: bool) -> changing.Wanted:
+        """What of a new entry is not as it would be shown anyway: only that is stored. In a set-group-ID folder it has
+        that one's group, and a folder the bit too (inode(7)): the kernel leaves it to us."""
+        looks, mode, group = self._looks, stat.S_IMODE(mode), self._inodes.group_kept(folder_id)
+        if group is not None and folder:
+            mode |= stat.S_ISGID
+        gid = ctx.gid if group is None else group
         return changing.Wanted(
             None if mode == looks.mode_of(folder=folder) else mode,
             None if ctx.uid == looks.uid else ctx.uid,
-            None if ctx.gid == looks.gid else ctx.gid,
+            None if gid == looks.gid else gid,
             None,
         )
 
@@ -298,7 +306,7 @@ class Handlers(pyfuse3.Operations):
     async def _create(
         self, folder_id: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[Node, OpenFile]:
-        place, wanted = Place(folder_id, decoded(name)), self._wanted(mode, ctx, folder=False)
+        place, wanted = Place(folder_id, decoded(name)), self._wanted(folder_id, mode, ctx, folder=False)
         self._inodes.note_change()
         caller = self._account.caller
         return await self._bridge.work(changing.make_file, self._open_files, caller, place, wanted, flags)

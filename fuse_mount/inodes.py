@@ -25,6 +25,7 @@ class Inodes:
     def __init__(self) -> None:
         self._counts: dict[int, int] = {}
         self._known: dict[int, Known] = {}
+        self._groups: dict[int, int] = {}
         self._guard = threading.Lock()
         self._changes = 0
         self._left: set[tuple[int, str]] = set()
@@ -74,6 +75,19 @@ class Inodes:
                 else:
                     self._counts.pop(inode, None)
                     self._known.pop(inode, None)
+                    self._groups.pop(inode, None)
+
+    def note_group(self, inode: int, gid: int | None) -> None:
+        """What the kernel was told of a folder: the group that everything in it gets when it is made, None: its
+        maker's."""
+        if gid is not None:
+            self._groups[inode] = gid
+        elif inode in self._groups:
+            self._groups.pop(inode, None)
+
+    def group_kept(self, inode: int) -> int | None:
+        """The kernel asks for a folder before it makes something in it, so it was told, and not long ago."""
+        return self._groups.get(inode)
 
     def known(self, inode: int) -> Known | None:
         """None: the kernel does not have it, so nothing about it need be told."""

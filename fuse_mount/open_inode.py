@@ -9,9 +9,9 @@ from typing import Protocol
 
 from fuse_mount.draft_disk import DraftDisk, DraftFile, Header
 from vfs.core import Kelp
-from vfs.errors import Forbidden, KelpError, Locked, NotFound, PreconditionFailed
+from vfs.errors import Forbidden, KelpError, Locked, NotFound, PreconditionFailed, TooLarge
 from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Place
-from vfs.operations import committing, drafting
+from vfs.operations import committing, drafting, posix, reading
 from vfs.operations.contents import Reader
 from vfs.operations.drafting import Opened
 
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _REFUSED = (Locked, Forbidden, NotFound, PreconditionFailed)  # it can never be committed to its file
 _ZEROS = bytes(PIECE_SIZE)
+_LEAP = 1 << 30  # bytes; a file that grows by more at once is looked at: the NAS has no holes
 
 
 class Owner(Protocol):
@@ -136,6 +137,7 @@ class OpenInode:
     def write(self, caller: Caller, at: int | None, data: bytes | memoryview, kernel: int) -> int:
         """`at` None: at the end; `kernel`: where the kernel believes that it is."""
         with self.writing:
+            self._require_room(0 if at is None else at)
             draft = self._begun(caller)
             with self._lock:
                 offset = draft.written.size if at is None else at
@@ -149,10 +151,26 @@ class OpenInode:
         with self.writing:
             if size == self.size and self._draft is None:
                 return
+            self._require_room(size)
             draft = self._begun(caller)
             with self._lock:
                 draft.cut(size)
                 self._touched(caller)
+
+    def touch(self, caller: Caller) -> None:
+        """It was cut to the size that it has: a change all the same (ftruncate(3p))."""
+        with self.writing:
+            if self._draft is not None:
+                with self._lock:
+                    self._touched(caller)
+            elif not self.unlinked:
+                posix.set_attributes(self._kelp, caller, self.inode, mtime_ns=self._kelp.clock.now_ns())
+
+    def _require_room(self, size: int) -> None:
+        """What nobody wrote costs nothing here, and is bytes like others on the NAS. Raises TooLarge."""
+        hole = size - self.size
+        if hole > _LEAP and hole > reading.usage(self._kelp).free:
+            raise TooLarge(f"a file of {size} bytes does not fit into the drive")
 
     def _touched(self, caller: Caller) -> None:
         self.mtime_ns, self._told, self._caller = self._kelp.clock.now_ns(), False, caller

@@ -1,0 +1,65 @@
+"""What POSIX says of single calls, where random steps and a public suite have found a mount to be wrong."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+_LONG_AGO = 10**18  # ns
+
+
+def test_a_removed_file_that_is_open_has_the_size_of_its_last_save(place: Path) -> None:
+    (place / "a").write_bytes(b"old")
+    fd = os.open(place / "a", os.O_RDWR)
+    os.pwrite(fd, b"x" * 1000, 500)
+    os.close(os.dup(fd))  # commits
+    os.unlink(place / "a")
+    info = os.fstat(fd)
+    assert (info.st_size, info.st_nlink) == (1500, 0)
+    assert os.pread(fd, 2000, 500) == b"x" * 1000
+    os.close(fd)
+
+
+def test_a_size_that_cannot_be_is_refused_at_once(place: Path) -> None:
+    """Else it would be a file of zeros that the NAS could never hold."""
+    (place / "a").write_bytes(b"as it is")
+    free = os.statvfs(place)
+    for size in (free.f_bavail * free.f_frsize + (1 << 30), 999_999_999_999_999):
+        with pytest.raises(OSError) as told:
+            os.truncate(place / "a", size)
+        assert told.value.errno == errno.EFBIG
+        fd = os.open(place / "a", os.O_RDWR)
+        with pytest.raises(OSError) as told:
+            os.pwrite(fd, b"x", size)
+        assert told.value.errno == errno.EFBIG
+        os.close(fd)
+    assert (place / "a").read_bytes() == b"as it is"
+
+
+def test_truncating_is_a_change_of_an_empty_file_too(place: Path) -> None:
+    """make(1) looks at the times of what `: > stamp` makes."""
+    (place / "stamp").touch()
+    os.utime(place / "stamp", ns=(_LONG_AGO, _LONG_AGO))
+    os.close(os.open(place / "stamp", os.O_WRONLY | os.O_TRUNC))
+    assert (place / "stamp").stat().st_mtime_ns > _LONG_AGO
+
+
+def test_what_is_made_in_a_set_group_folder_is_of_its_group(place: Path) -> None:
+    """inode(7): and folders in it are such folders again."""
+    os.chown(place, -1, 1234)
+    os.chmod(place, 0o2775)
+    (place / "folder").mkdir()
+    (place / "file").touch()
+    os.symlink("file", place / "link")
+    (place / "folder" / "below").touch()
+    for name in ("folder", "file", "link", "folder/below"):
+        assert (place / name).lstat().st_gid == 1234, name
+    assert (place / "folder").stat().st_mode & stat.S_ISGID
+    assert not (place / "file").stat().st_mode & stat.S_ISGID
+    os.chmod(place, 0o775)
+    (place / "another").touch()
+    assert (place / "another").stat().st_gid == os.getgid()
