@@ -8,7 +8,9 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from vfs.errors import ConfigurationError
 
@@ -19,13 +21,28 @@ _DEAD = (errno.ENOTCONN, errno.ECONNABORTED)  # nobody answers for it any more; 
 _TABLE = Path("/proc/self/mountinfo")
 
 
-def kind_at(path: Path) -> str | None:
-    """The type of the file system that is mounted exactly there, the last one of several; proc(5), mountinfo."""
-    wanted, found = _real(path), None
+class Mounted(NamedTuple):
+    """`device` is MAJOR:MINOR, `path` as the kernel names it."""
+
+    device: str
+    path: str
+    kind: str
+
+
+def mounted() -> Iterator[Mounted]:
+    """All file systems, the last one at a path being the one that is seen there; proc(5), mountinfo."""
     for line in _TABLE.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         fields, _, rest = line.partition(" - ")
-        if _plain(fields.split(" ")[4]) == wanted:
-            found = rest.split(" ")[0]
+        _, _, device, _, path, *_ = fields.split(" ")
+        yield Mounted(device, _plain(path), rest.split(" ")[0])
+
+
+def kind_at(path: Path) -> str | None:
+    """The type of the file system that is mounted exactly there."""
+    wanted, found = _real(path), None
+    for each in mounted():
+        if each.path == wanted:
+            found = each.kind
     return found
 
 

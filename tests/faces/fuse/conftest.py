@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from cli import mount_points
-from tests import engines
+from tests import engines, mount_names
 from tests.server_process import PROGRAM
 from vfs.bootstrap import build
 from vfs.core import Kelp
@@ -26,7 +26,8 @@ from vfs.model import Caller, Role
 from vfs.operations import access, checking
 
 PEOPLE = (("admin", Role.ADMIN), ("editor", Role.EDITOR), ("viewer", Role.VIEWER))
-_LONGEST = 200.0  # seconds; then the mount is killed, and whoever waits for the kernel goes on with an error
+_LONGEST = 200.0  # seconds of a test; then the mount is killed, and whoever waits for the kernel goes on with an error
+_STARTING = 120.0  # seconds, and of the end
 
 
 def why_not() -> str | None:
@@ -50,7 +51,7 @@ class MountedDrive:
 
     def __init__(self, folder: Path, *arguments: str, **settings: object) -> None:
         """`arguments` go to `kelp mount`; `settings` as in the environment: `mirror_delay=0` is KELP_MIRROR_DELAY."""
-        self.data, self.nas, self.path = folder / "data", folder / "nas", folder / "mnt"
+        self.data, self.nas, self.path = folder / "data", folder / "nas", folder / mount_names.name()
         self.log = folder / "mount.log"
         self._arguments, self._settings = arguments, settings
         self.path.mkdir()
@@ -61,12 +62,13 @@ class MountedDrive:
         self.environ = {**environ, **engines.environ_of(self.data, *settings), **own}
         self._process: subprocess.Popen[bytes] | None = None
         self._worker: subprocess.Popen[bytes] | None = None
+        self._watchdog: threading.Timer | None = None
 
     def beside(self, name: str, *arguments: str) -> MountedDrive:
         """The same drive once more, in another folder; it is to be started, and ended before this one."""
         other = copy.copy(self)
-        other.path, other.log = self.path.with_name(name), self.log.with_name(f"{name}.log")
-        other._arguments, other._process = arguments, None
+        other.path, other.log = self.path.with_name(mount_names.name(name)), self.log.with_name(f"{name}.log")
+        other._arguments, other._process, other._watchdog = arguments, None, None
         other.path.mkdir()
         return other
 
@@ -85,17 +87,27 @@ class MountedDrive:
 
     def start(self, *more: str) -> None:
         """Returns when programs can use it."""
-        words = self.command("mount", str(self.path), "--foreground", *self._arguments, *more)
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(words, env=self.environ, stdout=subprocess.DEVNULL, stderr=log)
-            if "KELP_QUEUE_URL" in self.environ and self._worker is None:
-                worker = self.command("worker")
-                self._worker = subprocess.Popen(worker, env=self.environ, stdout=subprocess.DEVNULL, stderr=log)
-        until = time.monotonic() + 60
+        self._process = self._launch("mount", str(self.path), "--foreground", *self._arguments, *more)
+        if "KELP_QUEUE_URL" in self.environ and self._worker is None:
+            self._worker = self._launch("worker")
+        until = time.monotonic() + _STARTING
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > until:
                 raise AssertionError(f"it was not mounted:\n{self.log_text()[-3000:]}")
             time.sleep(0.02)
+
+    def _launch(self, *words: str) -> subprocess.Popen[bytes]:
+        command = mount_names.dying_with_this(self.command(*words))
+        with self.log.open("ab") as log:
+            return subprocess.Popen(command, env=self.environ, stdout=subprocess.DEVNULL, stderr=log)
+
+    def watch(self, longest: float) -> None:
+        """In so many seconds it is ended, unless this is said again."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        self._watchdog = threading.Timer(longest, self.end)
+        self._watchdog.daemon = True
+        self._watchdog.start()
 
     def _answers(self) -> bool:
         """Not so one that was left by the process before; of that the kernel may still know attributes."""
@@ -116,11 +128,14 @@ class MountedDrive:
     def unmount(self) -> None:
         """In order; the process must end by itself."""
         mount_points.unmount(self.path)
-        code = self.process.wait(timeout=30)
-        assert code == 0, f"it ended with {code}:\n{self.log_text()[-3000:]}"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=_STARTING)
+        assert self.process.returncode == 0, f"it ended with {self.process.returncode}:\n{self.log_text()[-3000:]}"
 
     def end(self) -> None:
         """Whatever state it is in."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
         for process in (self._process, self._worker):
             if process is not None and process.poll() is None:
                 process.kill()
@@ -137,15 +152,12 @@ def mounted_drive(
     folder: Path, *arguments: str, longest: float = _LONGEST, **settings: object
 ) -> Iterator[MountedDrive]:
     drive = MountedDrive(folder, *arguments, **settings)
-    watchdog = threading.Timer(longest, drive.end)
-    watchdog.daemon = True
     try:
+        drive.watch(longest)
         drive.start()
-        watchdog.start()
         yield drive
         assert checking.check(drive.kelp).problems == []
     finally:
-        watchdog.cancel()
         drive.end()
         drive.kelp.close()
         engines.drop_below(folder)
@@ -178,6 +190,7 @@ def shared_mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedDr
 @pytest.fixture
 def place(shared_mount: MountedDrive, request: pytest.FixtureRequest) -> Path:
     """An empty folder in the shared mount."""
+    shared_mount.watch(_LONGEST)
     folder = shared_mount.path / f"{request.node.name[:60].replace('/', '_')}-{time.monotonic_ns()}"
     folder.mkdir()
     return folder

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +16,11 @@ import pytest
 
 from cli import mount_points
 from cli.mount import MountOptions
+from tests import mount_names
 from tests.faces.fuse.conftest import MountedDrive
 from tests.faces.fuse.test_names import refused
+from tests.faces.fuse.test_rights import within
+from tests.server_process import PROGRAM
 from vfs.errors import ConfigurationError
 
 
@@ -147,3 +152,36 @@ def test_mount_options() -> None:
 def test_a_path_of_the_mount_table_may_have_blanks(mounted_with: Callable[..., MountedDrive], tmp_path: Path) -> None:
     assert mount_points.kind_at(Path("/proc")) == "proc"
     assert mount_points.kind_at(tmp_path) is None
+
+
+@pytest.mark.engine(database="sqlite", cache="folder", queue="in-process", reason="kills a run with its servers")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
+def test_what_a_killed_test_run_left_is_freed(tmp_path: Path) -> None:
+    """Its mount ends with it; the mount point goes with the next run."""
+    script = """if True:
+        from pathlib import Path
+        from tests.faces.fuse.conftest import MountedDrive
+        drive = MountedDrive(Path(input()))
+        drive.start()
+        print(drive.path, flush=True)
+        input()
+    """
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", script], cwd=PROGRAM.parent, text=True, **pipes) as run:
+        assert run.stdin is not None and run.stdout is not None
+        print(tmp_path, file=run.stdin, flush=True)
+        path = Path(run.stdout.readline().rstrip())
+        assert path.parent == tmp_path
+        (path / "file").write_bytes(b"x")
+        run.kill()
+    within(60, lambda: is_cut_off(path))
+    mount_names.free_left()
+    assert mount_points.kind_at(path) is None
+
+
+def is_cut_off(path: Path) -> bool:
+    try:
+        os.statvfs(path)
+    except OSError as error:
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    return False

@@ -18,19 +18,27 @@ from vfs.model import ROOT_ID, Entry, Level, Place, Role
 from vfs.operations import access, folders, grants, groups, moving, writing
 from vfs.people import Grant
 
+_LONGEST = 200.0  # seconds of a test
 _ACCOUNTS = {Role.EDITOR: "editor", Role.VIEWER: "viewer", Role.ADMIN: "admin"}
 
 
 @pytest.fixture(scope="module")
-def mounts(shared_mount: MountedDrive) -> Iterator[dict[Role, Path]]:
-    """One for each account, of one drive."""
+def drives(shared_mount: MountedDrive) -> Iterator[dict[Role, MountedDrive]]:
+    """One drive, mounted for each account."""
+    drives = {Role.ADMIN: shared_mount}
     with contextlib.ExitStack() as stack:
-        others = [role for role in _ACCOUNTS if role != Role.ADMIN]
-        beside = {role: shared_mount.beside(role.value, "--user", _ACCOUNTS[role]) for role in others}
-        for mount in beside.values():
-            stack.callback(mount.end)
-            mount.start()
-        yield {Role.ADMIN: shared_mount.path, **{role: mount.path for role, mount in beside.items()}}
+        for role in (Role.EDITOR, Role.VIEWER):
+            drives[role] = shared_mount.beside(role.value, "--user", _ACCOUNTS[role])
+            stack.callback(drives[role].end)
+            drives[role].start()
+        yield drives
+
+
+@pytest.fixture
+def mounts(drives: dict[Role, MountedDrive]) -> dict[Role, Path]:
+    for drive in drives.values():
+        drive.watch(_LONGEST)
+    return {role: drive.path for role, drive in drives.items()}
 
 
 def _cases() -> Iterator[object]:
