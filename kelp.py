@@ -272,6 +272,7 @@ def _mount(settings: Settings, mountpoint: Path, options: mount.MountOptions, re
             undo.callback(runner.start(kelp).stop)
         how = mounting.Options(
             *(options.account, options.uid, options.gid, options.umask, options.hard, options.recover),
+            xattr=options.xattr,
             kernel=options.kernel,
         )
         mounting.run(kelp, mountpoint, how, ready)

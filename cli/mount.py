@@ -44,6 +44,7 @@ class MountOptions:
     hard: bool = False
     recover: bool = False
     nonempty: bool = False
+    xattr: bool = False
     config: Path | None = None
     kernel: tuple[str, ...] = ()
 
@@ -63,7 +64,7 @@ class MountOptions:
     def _with(self, word: str) -> MountOptions:
         name, has_value, value = word.partition("=")
         changes: dict[str, Any] = {}
-        if name in ("hard", "nonempty", "recover") and not has_value:
+        if name in ("hard", "nonempty", "recover", "xattr") and not has_value:
             changes[name] = True
         elif name in ("uid", "gid", "umask") and has_value:
             changes[name] = _number(word, value, 8 if name == "umask" else 10)

@@ -82,6 +82,7 @@ BY_HANDLER: dict[tuple[str, type[KelpError]], int] = {
     ("rename", errors.WrongKind): errno.ENOTDIR,
     ("opendir", errors.WrongKind): errno.ENOTDIR,
     ("readdir", errors.WrongKind): errno.ENOTDIR,
+    ("setxattr", errors.InvalidRequest): errno.ENOSPC,  # more than an entry can have
     # What was written is beside the file: somebody else has changed it, or removed it.
     **dict.fromkeys(((name, errors.PreconditionFailed) for name in ("flush", "fsync", "setattr")), errno.EBUSY),
     **dict.fromkeys(((name, errors.NotFound) for name in ("flush", "fsync")), errno.ESTALE),

@@ -21,6 +21,7 @@ from fuse_mount.attributes import Looks
 from fuse_mount.bridge import Bridge
 from fuse_mount.coherence import Coherence
 from fuse_mount.drafts import OpenFiles
+from fuse_mount.extended import ExtendedHandlers
 from fuse_mount.handlers import Handlers
 from fuse_mount.inodes import Inodes
 from fuse_mount.notices import Notices
@@ -37,8 +38,8 @@ class Options:
     """How a drive is mounted. `account`: whose rights everybody has who gets at it, None: the first admin's.
 
     `uid`, `gid` own what nobody has given to anybody, `umask` are the permission bits that it lacks. `hard`: wait for a
-    store that is away, for as long as it takes. `recover`: make files of what a killed mount left. `kernel`: for
-    libfuse as they are.
+    store that is away, for as long as it takes. `recover`: make files of what a killed mount left. `xattr`: with
+    extended attributes. `kernel`: for libfuse as they are.
     """
 
     account: str | None = None
@@ -47,6 +48,7 @@ class Options:
     umask: int = 0o022
     hard: bool = False
     recover: bool = False
+    xattr: bool = False
     kernel: tuple[str, ...] = ()
 
 
@@ -65,7 +67,8 @@ def run(kelp: Kelp, mountpoint: Path, options: Options, ready: Callable[[], None
         bridge = Bridge(_threads(kelp), settings.fuse.patience, hard=options.hard, inline=kelp.database.is_near)
         coherence = Coherence(kelp, inodes)
         looks = Looks(options.uid, options.gid, options.umask, settings.fuse.timeout)
-        _mount(Handlers(kelp, account, looks, bridge, inodes, files), mountpoint, options)
+        handlers = ExtendedHandlers if options.xattr else Handlers
+        _mount(handlers(kelp, account, looks, bridge, inodes, files), mountpoint, options)
         undo.callback(pyfuse3.close)
         for teller in (notices, coherence):
             teller.start()
