@@ -162,6 +162,16 @@ class OpenFile:
         return self._file.inode
 
     @property
+    def unsynced(self) -> bool:
+        """It was made here, and nobody has closed or synced it yet."""
+        return self._file.unsynced
+
+    @property
+    def entry(self) -> Entry:
+        """The row as it was opened, or committed last."""
+        return self._file.entry
+
+    @property
     def size(self) -> int:
         return self._file.size
 

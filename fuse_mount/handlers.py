@@ -171,7 +171,7 @@ class Handlers(pyfuse3.Operations):
 
     @answering
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
-        """A name that was changed is durable already."""
+        await self._bridge.persist(self._kelp.database.sync)
 
     # --- names ---
 
@@ -328,19 +328,25 @@ class Handlers(pyfuse3.Operations):
 
     @answering
     async def flush(self, fh: int) -> None:
-        await self._commit(fh)
+        inode, file = self._handles[fh]
+        if self._has_draft(file) or file.unsynced:
+            await self._bridge.persist(file.flush)
+            self._committed(inode, file)
 
     @answering
     async def fsync(self, fh: int, datasync: bool) -> None:
-        await self._commit(fh)
-
-    async def _commit(self, fh: int) -> None:
         inode, file = self._handles[fh]
-        if not self._has_draft(file):
-            return
-        await self._bridge.persist(file.flush)
-        with suppress(NotFound):
-            self._inodes.changed(inode, _known(await self._node(inode)))  # of this change the kernel knows
+        if self._has_draft(file):
+            await self._bridge.persist(file.fsync)
+            self._committed(inode, file)
+        else:
+            await self._bridge.persist(self._kelp.database.sync)  # its name and attributes
+
+    def _committed(self, inode: int, file: OpenFile) -> None:
+        """Of this change the kernel knows."""
+        entry = file.entry
+        if entry.id == inode:
+            self._inodes.changed(inode, Known(entry.parent_id or ROOT_ID, entry.name, entry.version, entry.content_id))
 
     def _has_draft(self, file: OpenFile) -> bool:
         return self._open_files.attributes(file.inode) is not None

@@ -10,7 +10,7 @@ from typing import Protocol
 from fuse_mount.draft_disk import DraftDisk, DraftFile, Header
 from vfs.core import Kelp
 from vfs.errors import Forbidden, KelpError, Locked, NotFound, PreconditionFailed, TooLarge
-from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Place
+from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Entry, Place
 from vfs.operations import committing, drafting, posix, reading
 from vfs.operations.contents import Reader
 from vfs.operations.drafting import Opened
@@ -60,6 +60,7 @@ class OpenInode:
         self._lock = threading.Lock()
         self._shown: Opened | None = None  # what the drive shows, as far as is known
         self._just_made = False  # by us: so nobody else can have written to it
+        self.unsynced = False  # … and nobody has closed or synced it: perhaps it is not on the disk
         self._draft: DraftFile | None = None
         self._told = False  # `mtime_ns` is what somebody set
         self._own: set[str] = set()
@@ -83,6 +84,11 @@ class OpenInode:
         draft = self._draft
         return self._base.content.size if draft is None else draft.written.limit
 
+    @property
+    def entry(self) -> Entry:
+        """The row as it was opened, or committed last."""
+        return self._base.entry
+
     def attributes(self) -> tuple[int, int] | None:
         draft = self._draft
         return None if draft is None else (draft.written.size, self.mtime_ns)
@@ -102,6 +108,7 @@ class OpenInode:
         with self._lock:
             if self._draft is None and (self._shown is None or self._shown.entry.version <= found.entry.version):
                 self._just_made = made is not None
+                self.unsynced = self.unsynced or self._just_made
                 self._show(found)
                 return
         found.hold.release()
@@ -204,6 +211,9 @@ class OpenInode:
     def commit(self, caller: Caller) -> None:
         with self.writing:
             if self._draft is None or self.unlinked:
+                if self.unsynced and not self.unlinked:
+                    self._kelp.database.sync()
+                    self.unsynced = False
                 return
             entry, content = self._base.entry, self._base.content
             what = drafting.Draft(self.inode, entry.place, content, self, self.mtime_ns, self._told, self._own)
@@ -218,7 +228,7 @@ class OpenInode:
         hold = self._kelp.holds.hold(done.content.id)
         with self._lock:
             draft, self._draft = self._draft, None
-            self._just_made = False
+            self._just_made = self.unsynced = False
             self._show(Opened(done.entry, done.content, hold))
         if draft is not None:
             draft.end()
