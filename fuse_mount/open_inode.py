@@ -63,6 +63,7 @@ class OpenInode:
         self.unsynced = False  # … and nobody has closed or synced it: perhaps it is not on the disk
         self._draft: DraftFile | None = None
         self._told = False  # `mtime_ns` is what somebody set
+        self._kernel_end = -1  # where the kernel believes that the last write ended, if it was elsewhere
         self._own: set[str] = set()
         self._caller: Caller | None = None  # who wrote last
 
@@ -144,15 +145,23 @@ class OpenInode:
     def write(self, caller: Caller, at: int | None, data: bytes | memoryview, kernel: int) -> int:
         """`at` None: at the end; `kernel`: where the kernel believes that it is."""
         with self.writing:
+            if at is None and self._is_of_mapping(kernel):
+                at = kernel
             self._require_room(0 if at is None else at)
             draft = self._begun(caller)
             with self._lock:
                 offset = draft.written.size if at is None else at
                 draft.write(offset, data)
                 self._touched(caller)
+            self._kernel_end = -1 if offset == kernel else kernel + len(data)
         if offset != kernel:
             self.files.changed(self.inode)
         return len(data)
+
+    def _is_of_mapping(self, kernel: int) -> bool:
+        """A page of a mapping is written back by any descriptor, also by one that appends, and goes where it belongs.
+        What is appended comes with the end of the file as the kernel knows it, or goes on with what came last."""
+        return kernel < self.size and kernel != self._kernel_end
 
     def truncate(self, caller: Caller, size: int) -> None:
         with self.writing:

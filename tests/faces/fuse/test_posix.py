@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import stat
 from pathlib import Path
@@ -63,3 +64,19 @@ def test_what_is_made_in_a_set_group_folder_is_of_its_group(place: Path) -> None
     os.chmod(place, 0o775)
     (place / "another").touch()
     assert (place / "another").stat().st_gid == os.getgid()
+
+
+def test_a_mapping_of_a_file_that_is_appended_to_is_written_where_it_belongs(place: Path) -> None:
+    """The kernel sends its pages by any descriptor, also by one of O_APPEND."""
+    (place / "log").write_bytes(bytes(20_000))
+    fd = os.open(place / "log", os.O_RDWR | os.O_APPEND)
+    with mmap.mmap(fd, 0) as memory:
+        memory[5000:5003] = b"map"
+        memory.flush()
+    os.write(fd, b"end")
+    with mmap.mmap(fd, 0) as memory:
+        memory[20_001:20_003] = b"ND"
+        memory.flush()
+    os.write(fd, b".")
+    os.close(fd)
+    assert (place / "log").read_bytes() == bytes(5000) + b"map" + bytes(14_997) + b"eND."

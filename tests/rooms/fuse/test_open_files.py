@@ -34,9 +34,20 @@ def test_closing_what_nobody_changed_writes_nothing(files: Files) -> None:
     before = files.drive.entry("a.txt")
     handle = files.open("a.txt")
     assert whole(handle) == b"same"
+    close(handle)
+    files.open_files.truncate(before, 4, files.caller)
+    assert files.drive.entry("a.txt") == before
+
+
+def test_cut_to_the_size_that_it_has_it_is_newer_and_no_other_content(files: Files) -> None:
+    """ftruncate(3p), and O_TRUNC of an empty file."""
+    files.save("a.txt", b"same")
+    before = files.drive.entry("a.txt")
+    handle = files.open("a.txt")
     handle.truncate(4)
     close(handle)
-    assert files.drive.entry("a.txt") == before
+    after = files.drive.entry("a.txt")
+    assert (after.content_id, after.version > before.version) == (before.content_id, True)
 
 
 def test_a_hole_is_zero(files: Files) -> None:
@@ -66,11 +77,22 @@ def test_opened_to_be_truncated(files: Files) -> None:
 
 
 def test_what_is_appended_goes_to_the_end_wherever_the_kernel_believes_that_it_is(files: Files) -> None:
-    files.save("log", b"one\n")
+    files.save("log", b"")
     handle = files.open("log", os.O_WRONLY | os.O_APPEND)
+    files.drive.put("log", b"one\n")
     handle.write(0, b"two\n")
+    handle.write(4, b"three\n")
     close(handle)
-    assert files.drive.read("log") == b"one\ntwo\n"
+    assert files.drive.read("log") == b"one\ntwo\nthree\n"
+
+
+def test_a_page_of_a_mapping_goes_where_it_belongs_also_by_a_descriptor_that_appends(files: Files) -> None:
+    files.save("log", b"one\n")
+    handle = files.open("log", os.O_RDWR | os.O_APPEND)
+    handle.write(0, b"ONE\n")
+    handle.write(4, b"two\n")
+    close(handle)
+    assert files.drive.read("log") == b"ONE\ntwo\n"
 
 
 def test_truncated_without_a_descriptor(files: Files) -> None:
