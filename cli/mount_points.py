@@ -54,7 +54,8 @@ def make_ready(path: Path, *, may_hold_files: bool = False) -> None:
         _log.warning("%s was left by a mount whose process died: it is freed", path)
         _let_go(path, lazily=True)
     try:
-        inside = next(iter(os.scandir(path)), None)
+        with os.scandir(path) as entries:
+            inside = next(entries, None)
     except FileNotFoundError as error:
         raise ConfigurationError(f"there is no folder {path} to mount the drive at: make it first") from error
     except OSError as error:

@@ -13,7 +13,7 @@ from tests.faces.fuse.conftest import MountedDrive
 from vfs.model import ROOT_ID, Entry, Level, OnConflict, Place
 from vfs.operations import access, folders, grants, moving, posix, trashing, versioning, writing
 
-_SOON = 5.0  # seconds; a second is what is promised, on a machine that does nothing else
+_SOON = 30.0  # seconds; a second is what is promised, on a machine that does nothing else
 
 
 def soon(holds: Callable[[], bool]) -> None:

@@ -23,7 +23,7 @@ _PARTS = ("json", "email", "logging")  # of Python's standard library: some 60 f
 
 
 def run(*words: object, cwd: Path | None = None) -> str:
-    done = subprocess.run([str(word) for word in words], cwd=cwd, capture_output=True, text=True, timeout=120, env=_ENV)
+    done = subprocess.run([str(word) for word in words], cwd=cwd, capture_output=True, text=True, timeout=200, env=_ENV)
     assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
