@@ -74,6 +74,11 @@ class MountOptions:
             changes[name] = Path(value)
         elif name in (_KERNEL_VALUES if has_value else _KERNEL):
             changes["kernel"] = (*self.kernel, word)
+        elif name.startswith("writeback"):
+            raise ConfigurationError(
+                f"{word} is refused: the kernel would show old sizes of files that others change, and write parts of "
+                "what was there before over what they have saved (docs/fuse.md)"
+            )
         elif word == "soft":
             changes["hard"] = False
         elif word not in _OTHERS and not word.startswith(("x-", "comment=")):

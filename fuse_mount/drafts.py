@@ -22,16 +22,10 @@ from vfs.operations.posix import Node
 class OpenFiles:
     """The open files of a mount. `changed` is told of inodes whose bytes are not what the kernel believes."""
 
-    def __init__(
-        self, kelp: Kelp, *, changed: Callable[[int], None] = lambda inode: None, kernel_appends: bool = False
-    ) -> None:
-        """`kernel_appends`: the kernel keeps what is written for a while, and knows where files end (writeback cache).
-
-        Raises StoreUnavailable when there is no place for drafts.
-        """
+    def __init__(self, kelp: Kelp, *, changed: Callable[[int], None] = lambda inode: None) -> None:
+        """Raises StoreUnavailable when there is no place for drafts."""
         self.kelp = kelp
         self._changed = changed
-        self.kernel_appends = kernel_appends
         self.disk = DraftDisk(
             kelp.settings.data / "drafts", kelp.settings.fuse.draft_limit, kelp.settings.cache.reserve
         )
@@ -153,7 +147,7 @@ class OpenFile:
         self._files = files
         self._file = file
         self._caller = caller
-        self._append = bool(flags & os.O_APPEND) and not files.kernel_appends
+        self._append = bool(flags & os.O_APPEND)
         self._may_write = flags & os.O_ACCMODE != os.O_RDONLY
         self._released = False
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from cli.mount import MountOptions
 from tests.faces.fuse.conftest import MountedDrive
+from vfs.errors import ConfigurationError
 from vfs.model import ROOT_ID, Place, Scope
 from vfs.operations import locking, reading, writing
 
@@ -78,3 +80,10 @@ def test_a_file_of_which_a_program_maps_a_part(mounted: MountedDrive) -> None:
         mapped[5000:5003] = b"abc"
         mapped.flush()
     assert shown(mounted, "mapped")[4999:5004] == b"\0abc\0"
+
+
+def test_a_writeback_cache_is_refused() -> None:
+    """It would show old sizes, and write old bytes over what others have saved (docs/fuse.md)."""
+    for word in ("writeback", "writeback_cache"):
+        with pytest.raises(ConfigurationError, match=f"{word} is refused"):
+            MountOptions.parse(f"allow_other,{word}")
