@@ -15,6 +15,7 @@ _BLOCK = 4096  # bytes; what programs are told to write at once, and the unit of
 _SECTOR = 512  # bytes; the unit of st_blocks, whatever the file system (stat(2))
 _MANY = 1 << 32  # as many files may be made as ids are left: so to say any number
 _WRITABLE = 0o222
+_ENTERABLE = 0o111
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class Looks:
         mode = self.mode_of(folder=node.is_folder) if node.mode is None else node.mode
         if node.level < Level.WRITE:
             mode &= ~_WRITABLE
+        if node.level < Level.READ and not node.is_root:
+            mode &= _ENTERABLE
         shown.st_mode = mode | (stat.S_IFDIR if node.is_folder else stat.S_IFREG)
         # 1 for a folder says that nobody counts the folders in it; find(1) relies on any other number.
         shown.st_nlink = links

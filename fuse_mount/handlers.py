@@ -29,7 +29,7 @@ from fuse_mount.links import Links
 from fuse_mount.listing import Listing, position_after
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, InvalidName, KelpError, NameTooLong, NotFound
-from vfs.model import ROOT_ID, Kind, OnConflict, Place
+from vfs.model import ROOT_ID, Kind, Level, OnConflict, Place
 from vfs.operations import posix, reading
 from vfs.operations.posix import Node
 
@@ -38,7 +38,7 @@ _RENAME_FLAGS = pyfuse3.RENAME_NOREPLACE  # of an exchange, which no other face 
 
 class Handlers(pyfuse3.Operations):
     supports_dot_lookup = True
-    enable_writeback_cache = False
+    enable_writeback_cache = False  # it would mix what two have written (docs/fuse.md)
 
     def __init__(
         self, kelp: Kelp, account: Account, looks: Looks, bridge: Bridge, inodes: Inodes, files: OpenFiles
@@ -137,6 +137,9 @@ class Handlers(pyfuse3.Operations):
 
     @answering
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
+        node = await self._node(inode)
+        if node.level < Level.READ and not node.is_root:
+            raise NotFound("it is only a way to what is in it")
         handle = next(self._numbers)
         self._folders[handle] = Listing(
             inode, partial(posix.pages, self._kelp, self._account.caller, inode), self._bridge
@@ -218,7 +221,8 @@ class Handlers(pyfuse3.Operations):
 
     async def _remove(self, place: Place, kind: Kind) -> None:
         self._inodes.note_change()
-        await self._bridge.work(changing.remove, self._open_files, self._account.caller, place, kind)
+        caller = self._account.caller
+        await self._bridge.work(changing.remove, self._open_files, self._inodes, caller, place, kind)
 
     @answering
     async def rename(

@@ -58,13 +58,20 @@ class Grants:
         return {row[0]: Level(row[1]) for row in self._tx.all(sql, folder=folder_id, user=user_id)}
 
     def any_lower_below(self, folder_id: int, user_id: int, level: Level) -> bool:
-        """Somewhere below a folder a grant gives the user less than `level`. Looked for upwards from the grants: they
-        are few, and what is below a folder may be a million."""
+        """Somewhere below a folder a grant gives the user less than `level`."""
+        return self._any_below(folder_id, user_id, f"{_LEVEL} < :level", level)
+
+    def any_as_high_below(self, folder_id: int, user_id: int, level: Level) -> bool:
+        """… or `level` and more."""
+        return self._any_below(folder_id, user_id, f"{_LEVEL} >= :level", level)
+
+    def _any_below(self, folder_id: int, user_id: int, having: str, level: Level) -> bool:
+        """Looked for upwards from the grants: they are few, and what is below a folder may be a million."""
         row = self._tx.one(
-            f"""WITH RECURSIVE low(id) AS (
-                    SELECT folder_id FROM grants WHERE {_HIS} GROUP BY folder_id HAVING {_LEVEL} < :level
+            f"""WITH RECURSIVE such(id) AS (
+                    SELECT folder_id FROM grants WHERE {_HIS} GROUP BY folder_id HAVING {having}
                 ), up(id, parent_id) AS (
-                    SELECT e.id, e.parent_id FROM entries e JOIN low ON e.id = low.id WHERE e.state = 'ACTIVE'
+                    SELECT e.id, e.parent_id FROM entries e JOIN such ON e.id = such.id WHERE e.state = 'ACTIVE'
                     UNION
                     SELECT e.id, e.parent_id FROM entries e JOIN up ON e.id = up.parent_id WHERE e.state = 'ACTIVE'
                 )

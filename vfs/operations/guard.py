@@ -136,7 +136,12 @@ def _is_hidden(tx: Tx, caller: Caller, folder: Entry, chain: tuple[int, ...]) ->
 def stand_on(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level = Level.WRITE) -> tuple[Standing, Entry]:
     """Like `stand`, and the name must exist; to change a folder, what is in it must be the caller's to change too.
     Raises NotFound too."""
-    here = _stand(kelp, tx, caller, place, level)
+    try:
+        here = _stand(kelp, tx, caller, place, level)
+    except Forbidden:  # what he may not see is absent all the same, for faces that find it before they ask
+        here = _stand(kelp, tx, caller, place, Level.READ)
+        if here.entry is None or not here.entry.is_folder or not _is_hidden(tx, caller, here.entry, here.chain):
+            raise
     if here.entry is None:
         raise NotFound(f"there is no {place.name!r}")
     if here.entry.is_folder:

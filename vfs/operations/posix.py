@@ -1,6 +1,8 @@
 """What a mounted file system asks for: one entry by name or by inode, a folder piece by piece, attributes, free space.
 
-What the caller may not read is not there. Looks take no lock and are one statement each.
+What the caller may not read is not there. But a folder that he may not read, with one below it that he may, is found by
+its name, with level NONE and nothing else told of it: other faces know paths, which lead through it. Looks take no lock
+and are one statement each, such a folder's two.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ def child(kelp: Kelp, caller: Caller, folder_id: int, name: str) -> Node | None:
     key = names.key(name, kelp.settings.drive.case_sensitive)
 
     def look(tx: Tx) -> Node | None:
-        return _seen(caller, Posix(tx).child(folder_id, key, _whose(caller)))
+        return _seen(tx, caller, Posix(tx).child(folder_id, key, _whose(caller)))
 
     return kelp.database.fresh(("posix child", caller.rights, folder_id, key), look)
 
@@ -40,7 +42,7 @@ def node(kelp: Kelp, caller: Caller, entry_id: int) -> Node:
     StoreUnavailable."""
 
     def look(tx: Tx) -> Node | None:
-        return _seen(caller, Posix(tx).by_id(entry_id, _whose(caller)))
+        return _seen(tx, caller, Posix(tx).by_id(entry_id, _whose(caller)))
 
     found = kelp.database.fresh(("posix node", caller.rights, entry_id), look)
     if found is None:
@@ -100,7 +102,7 @@ def set_attributes(
         entry, chain = guard.reach(tx, caller, entry_id, Level.WRITE)
         table.confirm(tx, caller, chain, now)
         properties.put_columns(kelp, tx, caller, entry, wanted, mtime_ns, now)
-        shown = tx.last(lambda: _seen(caller, Posix(tx).by_id(entry_id, _whose(caller))))
+        shown = tx.last(lambda: _seen(tx, caller, Posix(tx).by_id(entry_id, _whose(caller))))
     if shown.value is None:
         raise NotFound("it does not exist")
     return shown.value
@@ -111,9 +113,13 @@ def _whose(caller: Caller) -> int | None:
     return None if caller.role == Role.ADMIN else caller.user_id
 
 
-def _seen(caller: Caller, found: tuple[Node, int | None] | None) -> Node | None:
+def _seen(tx: Tx, caller: Caller, found: tuple[Node, int | None] | None) -> Node | None:
     if found is None:
         return None
     node, granted = found
     level = guard.level_from(caller, None if granted is None else Level(granted))
-    return node._replace(level=level) if level >= Level.READ or node.id == ROOT_ID else None
+    if level >= Level.READ or node.is_root:
+        return node._replace(level=level)
+    if node.is_folder and tx.grants.any_as_high_below(node.id, caller.user_id, Level.READ):
+        return node._replace(level=level, mtime_ns=0, created_ns=0, mode=None, uid=None, gid=None)
+    return None

@@ -10,7 +10,7 @@ import pytest
 from tests.rooms.core.drive import Drive
 from vfs.errors import Forbidden, InvalidName, InvalidRequest, Locked, NameTooLong, NotFound
 from vfs.model import ROOT_ID, Caller, Kind, Level
-from vfs.operations import posix, properties, reading
+from vfs.operations import access, grants, posix, properties, reading
 
 
 def test_by_name_and_by_inode(drive: Drive) -> None:
@@ -191,3 +191,32 @@ def test_the_time_of_a_folder_is_when_a_name_in_it_changed(drive: Drive) -> None
     listed = posix.pages(drive.kelp, drive.editor, ROOT_ID, 0, 10)
     assert {node.name: node.mtime_ns for node in listed} == {"f": time_of("f"), "g": time_of("g")}
     assert reading.stat(drive.kelp, drive.editor, long_ago.id).mtime_ns == 10**18  # on other faces it is its own
+
+
+def test_a_folder_that_only_leads_to_one_that_may_be_read(drive: Drive) -> None:
+    outer, middle = drive.folder("outer", mtime_ns=1), drive.folder("outer/middle", mtime_ns=1)
+    inner = drive.folder("outer/middle/inner")
+    drive.folder("outer/beside")
+    for path in ("outer/file", "outer/middle/inner/file"):
+        drive.put(path)
+    whom = grants.To(access.find_user(drive.kelp, "editor").uuid, is_group=False)
+    grants.give(drive.kelp, drive.admin, outer.uuid, whom, Level.NONE)
+    for folder in (outer, middle, inner):
+        with pytest.raises(NotFound):
+            posix.node(drive.kelp, drive.editor, folder.id)
+    grants.give(drive.kelp, drive.admin, inner.uuid, whom, Level.WRITE)
+    for folder in (outer, middle):
+        found = posix.node(drive.kelp, drive.editor, folder.id)
+        assert (found.level, found.mtime_ns, found.created_ns, found.mode) == (Level.NONE, 0, 0, None)
+        with pytest.raises(NotFound):
+            posix.pages(drive.kelp, drive.editor, folder.id, 0, 10)
+    assert [node.name for node in posix.pages(drive.kelp, drive.editor, ROOT_ID, 0, 10)] == []
+    shown = posix.child(drive.kelp, drive.editor, middle.id, "inner")
+    assert shown is not None and shown.level == Level.WRITE
+    for name in ("file", "beside"):
+        assert posix.child(drive.kelp, drive.editor, outer.id, name) is None
+    assert [node.name for node in posix.pages(drive.kelp, drive.editor, inner.id, 0, 10)] == ["file"]
+    with pytest.raises(NotFound):
+        posix.set_attributes(drive.kelp, drive.editor, middle.id, mode=0o700)
+    drive.remove("outer/middle/inner", drive.admin)
+    assert posix.child(drive.kelp, drive.editor, outer.id, "middle") is None
