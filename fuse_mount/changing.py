@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from fuse_mount.drafts import OpenFile, OpenFiles
+from fuse_mount.inodes import Inodes
 from fuse_mount.links import Links
 from vfs.core import Kelp
 from vfs.errors import NotFound
@@ -83,10 +84,10 @@ def _set(kelp: Kelp, caller: Caller, inode: int, wanted: Wanted) -> Node:
         )
 
 
-def remove(files: OpenFiles, caller: Caller, place: Place, kind: Kind) -> None:
+def remove(files: OpenFiles, inodes: Inodes, caller: Caller, place: Place, kind: Kind) -> None:
     """Raises as `trashing.remove`."""
     inode = _file_at(files.kelp, caller, place) if kind == Kind.FILE else None
-    with files.removing(inode), files.kelp.database.deferring():
+    with files.removing(inode), inodes.removing(inode), files.kelp.database.deferring():
         trashing.remove(files.kelp, caller, place, only=kind)
 
 

@@ -5,6 +5,11 @@ mount changed itself the kernel knows already: that shows by the row version it 
 
 A thread of its own: invalidating an entry waits until what the kernel has under way in that folder has ended. Because
 of that wait no look-up is missed either that read the row before the change and is answered after it.
+
+In that wait the thread cannot be stopped, by nothing and nobody: a debugger or profiler that stops all threads of this
+process (py-spy without --nonblocking) waits for it for ever, while it waits for one that is stopped. So it is told as
+little as can be: nothing of what this mount did itself, and of a change one look later, when the kernel has the answer
+to what it asked for itself.
 """
 
 from __future__ import annotations
@@ -36,6 +41,7 @@ class Coherence:
         self._over = threading.Event()
         self._doubts = threading.Event()
         self._is_away = False
+        self._seen: tuple[Changed, ...] = ()  # at the look before
         self._thread = threading.Thread(target=self._run, name="coherence", daemon=True)
 
     def start(self) -> None:
@@ -72,6 +78,7 @@ class Coherence:
         if self._doubts.is_set() or changes.everything:
             self._doubts.clear()
             self._forget_everything()
+        due, self._seen = self._seen, changes.entries
         folders: set[int] = set()
         for changed in changes.entries:
             folders |= self._forget(changed)
@@ -89,6 +96,8 @@ class Coherence:
         known = self._inodes.known(changed.id)
         place = None if changed.parent_id is None else (changed.parent_id, changed.name)
         if known is not None and changed.is_active and known.version >= changed.version and _place(known) == place:
+            return set()
+        if not changed.is_active and self._inodes.take_removed(changed.id):
             return set()
         if place is not None and (place[0] == ROOT_ID or self._inodes.known(place[0]) is not None):
             # What was there before, that nothing was, or an answer that is on its way.

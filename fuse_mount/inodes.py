@@ -8,7 +8,8 @@ an id is never used twice. Safe to use from many threads.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 
@@ -30,6 +31,7 @@ class Inodes:
         self._changes = 0
         self._left: set[tuple[int, str]] = set()
         self._outdated: set[int] = set()
+        self._removed: set[int] = set()
 
     def told(self, inode: int, known: Known) -> None:
         """The kernel gets the inode in an answer that it counts (lookup, create, mkdir, an entry of a listing)."""
@@ -89,12 +91,31 @@ class Inodes:
         """The kernel asks for a folder before it makes something in it, so it was told, and not long ago."""
         return self._groups.get(inode)
 
+    @contextmanager
+    def removing(self, inode: int | None) -> Iterator[None]:
+        """Around a removal that the kernel asked for: of this one it knows, unless the block raises."""
+        if inode is not None:
+            self._removed.add(inode)
+        try:
+            yield
+        except BaseException:
+            self._removed.discard(inode or 0)
+            raise
+
+    def take_removed(self, inode: int) -> bool:
+        """This mount has removed it, as the kernel asked; said once."""
+        if inode not in self._removed:
+            return False
+        self._removed.discard(inode)
+        return True
+
     def known(self, inode: int) -> Known | None:
         """None: the kernel does not have it, so nothing about it need be told."""
         return self._known.get(inode)
 
     def all(self) -> list[tuple[int, Known]]:
-        """Everything that the kernel has, as it is now."""
+        """Everything that the kernel has, as it is now: it is to be told of all of it."""
+        self._removed.clear()
         with self._guard:
             return list(self._known.items())
 
