@@ -80,7 +80,7 @@ class Coherence:
             self._forget_everything()
         due, self._seen = self._seen, changes.entries
         folders: set[int] = set()
-        for changed in changes.entries:
+        for changed in due:
             folders |= self._forget(changed)
         for folder_id in folders:
             if folder_id == ROOT_ID or self._inodes.known(folder_id) is not None:
