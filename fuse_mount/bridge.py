@@ -9,13 +9,16 @@ from __future__ import annotations
 import errno
 import functools
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 import pyfuse3
 import trio
 
+from fuse_mount.askers import asking, is_dying
 from fuse_mount.threads import Threads
 from vfs import errors, trace
 from vfs.errors import KelpError
@@ -24,6 +27,9 @@ _log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_LOOK = 1.0  # seconds that a call waits before somebody looks who waits for it, and between two looks
+_BRIEFLY = 2.0  # seconds
+
 F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 # A class that is missing here is answered as its nearest ancestor; a test sees that none is forgotten.
@@ -97,11 +103,22 @@ def errno_of(error: KelpError, handler: str = "") -> int:
     return errno.EIO
 
 
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    """A call that is not answered yet. `asker` as in `askers.asking`; `since` by the loop's clock."""
+
+    scope: trio.CancelScope
+    asker: int
+    since: float
+    is_dying: bool = False
+
+
 class Bridge:
     """Runs what may wait in worker threads, at most `threads` at a time.
 
-    `patience`: seconds after which nobody waits for a thread any longer: the call ends with EIO, since who waits for
-    the kernel cannot even be killed. `hard`: wait for as long as it takes, and try again while a store is away.
+    `patience`: seconds after which nobody waits for a thread any longer: the call ends with EIO. `hard`: wait for as
+    long as it takes, and try again while a store is away. Either way a program that is killed is answered within
+    seconds (`watch`), and everybody when the mount is to end (`stop`); what a thread has begun it goes on with.
     """
 
     def __init__(self, threads: int, patience: float, *, hard: bool = False, inline: bool = False) -> None:
@@ -111,6 +128,8 @@ class Bridge:
         self._patience = patience
         self._hard = hard
         self._inline = inline
+        self._waiting: set[_Waiting] = set()
+        self._end = math.inf  # by the loop's clock: then nobody waits any longer
 
     async def look(self, action: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """What only reads the database."""
@@ -121,29 +140,65 @@ class Bridge:
     async def work(self, action: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """What may wait for a store or a commit. Raises FUSEError when it takes too long."""
         call = functools.partial(action, *arguments, **options)
-        try:
-            with trio.fail_after(float("inf") if self._hard else self._patience):
-                return await self._run(call, self._threads)
-        except trio.TooSlowError:
-            name = getattr(action, "__name__", "a call")
-            _log.error("%s has not come back for %g s: given up", name, self._patience)
-            raise pyfuse3.FUSEError(errno.EIO) from None
+        return await self._run(call, self._threads, math.inf if self._hard else self._patience, hard=self._hard)
 
     async def persist(self, action: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """What brings a file's bytes into the stores. It takes as long as they are many; its stores have time-outs of
         their own. Such calls have threads of their own, so that they do not keep the others waiting."""
-        return await self._run(functools.partial(action, *arguments, **options), self._closing)
+        call = functools.partial(action, *arguments, **options)
+        return await self._run(call, self._closing, math.inf, hard=self._hard)
 
-    async def _run(self, call: Callable[[], T], threads: Threads) -> T:
+    async def briefly(self, action: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """What nobody should wait for long for, with -o hard neither. Raises FUSEError."""
+        call = functools.partial(action, *arguments, **options)
+        return await self._run(call, self._threads, min(self._patience, _BRIEFLY), hard=False)
+
+    async def _run(self, call: Callable[[], T], threads: Threads, patience: float, *, hard: bool) -> T:
+        now = trio.current_time()
+        waiting = _Waiting(trio.CancelScope(deadline=min(now + patience, self._end)), asking.get(), now)
+        self._waiting.add(waiting)
+        try:
+            with waiting.scope as scope:
+                answer = await self._answer(call, threads, hard=hard)
+        finally:
+            self._waiting.discard(waiting)
+        if not scope.cancelled_caught:
+            return answer
+        if waiting.is_dying:
+            refuse(errno.EINTR)
+        _log.error("%s has not come back for %.1f s: given up", _name_of(call), trio.current_time() - now)
+        refuse(errno.EIO)
+
+    async def _answer(self, call: Callable[[], T], threads: Threads, *, hard: bool) -> T:
         while True:
             try:
                 answer: T = await threads.run(call)
                 return answer
             except errors.StoreUnavailable as error:
-                if not self._hard:
+                if not hard:
                     raise
                 _log.warning("waiting for %s", error)
                 await trio.sleep(min(error.retry_after, 5))
+
+    async def watch(self) -> None:
+        """For as long as there is a mount: programs that are killed must not wait for a store that is away."""
+        while True:
+            await trio.sleep(_LOOK)
+            long_ago = trio.current_time() - _LOOK
+            for waiting in list(self._waiting):
+                if waiting.since < long_ago and waiting.asker and is_dying(waiting.asker):
+                    waiting.is_dying = True
+                    waiting.scope.cancel()
+
+    def stop(self) -> None:
+        """The mount is to end: calls under way, and those that come, have `patience` seconds from now."""
+        self._end = trio.current_time() + self._patience
+        for waiting in self._waiting:
+            waiting.scope.deadline = min(waiting.scope.deadline, self._end)
+
+
+def _name_of(call: Callable[..., object]) -> str:
+    return getattr(call.func, "__name__", "a call") if isinstance(call, functools.partial) else "a call"
 
 
 def answering(handler: F) -> F:
@@ -154,6 +209,7 @@ def answering(handler: F) -> F:
     async def run(*arguments: Any) -> Any:
         with trace.Work(trace.new_id("fuse"), "fuse", name):
             begun = time.monotonic()
+            asking.set(arguments[-1].pid if isinstance(arguments[-1], pyfuse3.RequestContext) else 0)
             try:
                 return await handler(*arguments)
             except pyfuse3.FUSEError:

@@ -6,6 +6,7 @@ All methods block, and may be called from any thread. Errors are the core's.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from vfs.core import Kelp
 from vfs.model import Caller, Entry, Place
 from vfs.operations import drafting
 from vfs.operations.posix import Node
+
+log = logging.getLogger(__name__)
 
 
 class OpenFiles:
@@ -42,7 +45,8 @@ class OpenFiles:
             if flags & os.O_TRUNC and write:
                 handle.truncate(0)
         except BaseException:
-            self.detach(file)
+            self.let_go(file)
+            file.end()
             raise
         return handle
 
@@ -57,7 +61,8 @@ class OpenFiles:
         try:
             file.opened(caller, write=True, made=made)
         except BaseException:
-            self.detach(file)
+            self.let_go(file)
+            file.end()
             raise
         return entry, OpenFile(self, file, caller, flags)
 
@@ -99,10 +104,24 @@ class OpenFiles:
             yield
             file.unlinked = True
 
-    def close(self) -> None:
-        """Commit what is open; what cannot be committed stays, to be recovered."""
+    def knows(self, inode: int) -> bool:
+        """It is open, or was a moment ago and is being committed."""
+        return inode in self._files
+
+    def close(self, seconds: float | None = None) -> None:
+        """Commit what is open; what cannot be committed, or not in that time, stays, to be recovered."""
+        ending = threading.Thread(target=self._end_all, name="ending", daemon=True)
+        ending.start()
+        ending.join(seconds)
+        if ending.is_alive():
+            log.error("what is open could not be committed within %s s: `kelp mount --recover` brings it back", seconds)
+
+    def _end_all(self) -> None:
         for file in list(self._files.values()):
-            file.end(forced=True)
+            try:
+                file.end(forced=True)
+            except Exception:
+                log.exception("%r could not be committed", file.inode)
         self.disk.close()
 
     def changed(self, inode: int) -> None:
@@ -116,10 +135,9 @@ class OpenFiles:
             file.users += 1
             return file
 
-    def detach(self, file: OpenInode) -> None:
+    def let_go(self, file: OpenInode) -> None:
         with self._guard:
             file.users -= 1
-        file.end()
 
     def forget(self, file: OpenInode, *, forced: bool) -> bool:
         """Nobody finds it any more; False when somebody has it open."""
@@ -202,8 +220,10 @@ class OpenFile:
         """
         self._file.commit(self._caller)
 
-    def release(self) -> None:
-        """Once; never raises what cannot be told to anybody."""
+    def release(self, *, wait: bool = True) -> bool:
+        """It is not used any more; never raises what cannot be told to anybody. False, only without `wait`: a thread is
+        at work on the file, so it has to be called again."""
         if not self._released:
             self._released = True
-            self._files.detach(self._file)
+            self._files.let_go(self._file)
+        return self._file.end(wait=wait)

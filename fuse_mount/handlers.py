@@ -131,7 +131,7 @@ class Handlers(pyfuse3.Operations):
 
     @answering
     async def statfs(self, ctx: RequestContext) -> StatvfsData:
-        return attributes.statistics(await self._bridge.work(reading.usage, self._kelp))
+        return attributes.statistics(await self._bridge.briefly(reading.usage, self._kelp))
 
     # --- folders ---
 
@@ -289,7 +289,7 @@ class Handlers(pyfuse3.Operations):
         known = self._inodes.known(inode)
         node = await self._node(inode)
         # Who opens a file that is open may have to wait for its commit.
-        run = self._bridge.look if self._handles.of(inode) is None else self._bridge.work
+        run = self._bridge.work if self._open_files.knows(inode) else self._bridge.look
         file = await run(self._open_files.open, node, flags, self._account.caller)
         same = known is not None and known.content_id == node.content_id
         self._inodes.refreshed(inode, _known(node))
@@ -358,10 +358,8 @@ class Handlers(pyfuse3.Operations):
     @answering
     async def release(self, fh: int) -> None:
         file = self._handles.pop(fh).file
-        if self._has_draft(file):
+        if self._has_draft(file) or not file.release(wait=False):
             await self._bridge.persist(file.release)
-        else:
-            file.release()
 
     # --- what the kernel gives back ---
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import NamedTuple
 
+from fuse_mount.askers import asking
 from fuse_mount.drafts import OpenFile
 from vfs.operations.posix import Node
 
@@ -29,21 +30,26 @@ class Handles:
     def __init__(self) -> None:
         self._numbers = count(1)
         self._handles: dict[int, Handle] = {}
+        self._askers: dict[int, int] = {}
         self._opened: dict[int, Opened] = {}
 
     def add(self, node: Node, file: OpenFile) -> int:
         """The number of a new handle."""
         number = next(self._numbers)
         self._handles[number] = Handle(node.id, file)
+        self._askers[number] = asking.get()
         opened = self._opened.setdefault(node.id, Opened(node))
         opened.node, opened.handles = node, opened.handles + 1
         return number
 
     def __getitem__(self, number: int) -> Handle:
+        """For a call that names it; pyfuse3 does not say whose that is, but it is most likely his who opened it."""
+        asking.set(self._askers[number])
         return self._handles[number]
 
     def pop(self, number: int) -> Handle:
         handle = self._handles.pop(number)
+        del self._askers[number]
         inode = handle.inode
         opened = self._opened[inode]
         opened.handles -= 1

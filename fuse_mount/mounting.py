@@ -65,7 +65,7 @@ def run(kelp: Kelp, mountpoint: Path, options: Options, ready: Callable[[], None
     inodes, notices = Inodes(), Notices()
     with contextlib.ExitStack() as undo:
         files = OpenFiles(kelp, changed=notices.content)
-        undo.callback(files.close)
+        undo.callback(files.close, settings.fuse.patience)
         bridge = Bridge(_threads(kelp), settings.fuse.patience, hard=options.hard, inline=kelp.database.is_near)
         coherence = Coherence(kelp, inodes)
         looks = Looks(options.uid, options.gid, options.umask, settings.fuse.timeout)
@@ -75,7 +75,7 @@ def run(kelp: Kelp, mountpoint: Path, options: Options, ready: Callable[[], None
         for teller in (notices, coherence):
             teller.start()
             undo.callback(teller.stop)
-        trio.run(_serve, kelp, account, coherence, mountpoint, ready)
+        trio.run(_serve, kelp, account, coherence, bridge, mountpoint, ready)
         _log.info("%s is not mounted any more", mountpoint)
 
 
@@ -114,10 +114,11 @@ def _mount(handlers: Handlers, mountpoint: Path, options: Options) -> None:
 
 
 async def _serve(
-    kelp: Kelp, account: Account, coherence: Coherence, mountpoint: Path, ready: Callable[[], None]
+    kelp: Kelp, account: Account, coherence: Coherence, bridge: Bridge, mountpoint: Path, ready: Callable[[], None]
 ) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_on_signals)
+        nursery.start_soon(_stop_on_signals, bridge)
+        nursery.start_soon(bridge.watch)
         nursery.start_soon(_look_at_account, account, coherence)
         nursery.start_soon(_sync, kelp)
         nursery.start_soon(_begin, mountpoint, ready)
@@ -137,9 +138,10 @@ async def _begin(mountpoint: Path, ready: Callable[[], None]) -> None:
     ready()
 
 
-async def _stop_on_signals() -> None:
+async def _stop_on_signals(bridge: Bridge) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
+            bridge.stop()
             pyfuse3.terminate()
             return
 

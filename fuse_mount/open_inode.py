@@ -256,26 +256,36 @@ class OpenInode:
         self.files.renumber(self, done.entry.id)
         self.files.changed(inode)
 
-    def end(self, *, forced: bool = False) -> None:
-        """Commit it, and let go of everything when nobody has it open."""
-        with self.writing:
-            if self.ended or (self.users and not forced):
-                return
-            try:
-                if self._caller is not None:
-                    self.commit(self._caller)
-            except KelpError as error:
-                log.warning("%r could not be committed when it was closed: %s", self._base.entry.name, error)
-            if not self.files.forget(self, forced=forced):
-                return
-            draft, self._draft = self._draft, None
-            if draft is not None and self.unlinked:
-                draft.end()
-            elif draft is not None:
-                log.warning("a draft of %r is kept: `kelp mount --recover` brings it back", self._base.entry.name)
-                draft.keep()
-            if self._shown is not None:
-                self._shown.hold.release()
+    def end(self, *, forced: bool = False, wait: bool = True) -> bool:
+        """Commit it, and let go of everything when nobody has it open. False, only without `wait`: somebody is at work
+        on it."""
+        if self.users and not forced:
+            return True
+        if not self.writing.acquire(blocking=wait):
+            return False
+        try:
+            if not self.ended and (forced or not self.users):
+                self._end(forced=forced)
+        finally:
+            self.writing.release()
+        return True
+
+    def _end(self, *, forced: bool) -> None:
+        try:
+            if self._caller is not None:
+                self.commit(self._caller)
+        except KelpError as error:
+            log.warning("%r could not be committed when it was closed: %s", self._base.entry.name, error)
+        if not self.files.forget(self, forced=forced):
+            return
+        draft, self._draft = self._draft, None
+        if draft is not None and self.unlinked:
+            draft.end()
+        elif draft is not None:
+            log.warning("a draft of %r is kept: `kelp mount --recover` brings it back", self._base.entry.name)
+            draft.keep()
+        if self._shown is not None:
+            self._shown.hold.release()
 
 
 def _gap(start: int, stop: int, limit: int) -> Iterator[bytes | tuple[int, int]]:
