@@ -20,7 +20,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from fuse_mount.spans import Spans
@@ -43,6 +43,9 @@ class Header:
     size: int
     user_name: str
     began_ns: int
+
+
+_HEADER = tuple(field.name for field in fields(Header))  # `asdict` copies each value, for 10 µs a file
 
 
 class Written:
@@ -88,7 +91,7 @@ class DraftFile:
     def begin(self, header: Header) -> None:
         self.written = Written(header.size)
         with _disk_faults():
-            os.write(self._log, json.dumps(asdict(header)).encode() + b"\n")
+            os.write(self._log, json.dumps({name: getattr(header, name) for name in _HEADER}).encode() + b"\n")
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Raises NoSpace, beyond what all drafts may have too."""

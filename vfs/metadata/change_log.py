@@ -56,7 +56,11 @@ class ChangeLog:
     def note(self, entry_ids: Collection[int]) -> None:
         told = sorted(entry_ids) if len(entry_ids) <= MOST and ALL not in entry_ids else [ALL]
         number = "NULL" if self._tx.commits_in_order else "CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
-        self._tx.many(f"INSERT INTO changes (tx, entry_id) VALUES ({number}, :id)", [{"id": id} for id in told])
+        sql = f"INSERT INTO changes (tx, entry_id) VALUES ({number}, :id)"
+        if len(told) == 1:  # nearly always; half as dear as `many`
+            self._tx.run(sql, id=told[0])
+        else:
+            self._tx.many(sql, [{"id": id} for id in told])
 
     def position(self) -> Position:
         """Of a reader that knows everything as it is now."""
