@@ -258,8 +258,18 @@ class Handlers(pyfuse3.Operations):
             attr.st_mtime_ns if fields.update_mtime and not fields.update_size else None,
         )
         if wanted != changing.Wanted():
-            await self._bridge.work(changing.set_attributes, self._open_files, self._account.caller, inode, wanted)
+            await self._set(inode, wanted)
         return await self._shown_by_id(inode)
+
+    async def _set(self, inode: int, wanted: changing.Wanted) -> None:
+        try:
+            await self._bridge.work(changing.set_attributes, self._open_files, self._account.caller, inode, wanted)
+        except NotFound:
+            opened = self._handles.of(inode)
+            if opened is None:
+                raise
+            # It has no name any more: who has it open sees them, and nobody else.
+            opened.node = opened.node._replace(**{k: v for k, v in wanted._asdict().items() if v is not None})
 
     async def _resize(self, inode: int, size: int, fh: int | None) -> None:
         if fh is not None:

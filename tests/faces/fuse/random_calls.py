@@ -16,6 +16,7 @@ import stat
 from tests.faces.fuse.sides import EXCHANGE, LONG_AGO, NOREPLACE, Side, Step, digest, fallocate, looks, renameat2
 
 NAMES = ("a", "b", "Ä", "한국", "x y", "long" * 30, "d1", "d2")
+TARGETS = (*NAMES, "../a", "nowhere", "d1/b")
 _FLAGS = (
     os.O_RDONLY, os.O_RDWR, os.O_WRONLY, os.O_RDWR | os.O_CREAT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
     os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, os.O_RDONLY | os.O_DIRECTORY,
@@ -27,12 +28,13 @@ _LARGEST, _FAR = 300_000, 30_000_000
 
 
 class Steps:
-    """Chooses what comes next. `elsewhere`: more paths that are this one's alone, relative to a side's root."""
+    """Chooses what comes next. `elsewhere`: more paths that are this one's alone, relative to a side's root; `targets`:
+    where symbolic links lead, so that none leads to what is another's."""
 
-    def __init__(self, seed: int, elsewhere: tuple[str, ...] = ()) -> None:
+    def __init__(self, seed: int, elsewhere: tuple[str, ...] = (), targets: tuple[str, ...] = TARGETS) -> None:
         self.random = random.Random(seed)
         self.open: list[int] = []  # numbers of descriptors
-        self._elsewhere = elsewhere
+        self._elsewhere, self._targets = elsewhere, targets
         self._next = 0
 
     def path(self) -> str:
@@ -147,7 +149,7 @@ class Steps:
         return Step(f"read all of {path}", lambda side: digest(side.at(path)))
 
     def symlink(self) -> Step:
-        path, target = self.path(), self.random.choice((*NAMES, "../a", "nowhere", "d1/b"))
+        path, target = self.path(), self.random.choice(self._targets)
 
         def call(side: Side) -> str:
             os.symlink(target, side.at(path))

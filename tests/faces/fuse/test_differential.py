@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,7 +18,7 @@ import pytest
 
 from tests.faces.fuse import divergences
 from tests.faces.fuse.conftest import MountedDrive, mounted_drive
-from tests.faces.fuse.random_calls import Steps
+from tests.faces.fuse.random_calls import TARGETS, Steps
 from tests.faces.fuse.sides import Side, Step, is_error, tree
 
 STEPS = int(os.environ.get("KELP_FUSE_STEPS") or 0)
@@ -44,9 +44,9 @@ def test_a_mount_and_a_local_folder_do_the_same(mounted: MountedDrive, tmp_path:
             (root / name).mkdir(parents=True)
     steps = (STEPS or _SHORT.get(processes, 600)) // processes
     if processes == 1:
-        take_steps(local, mounted.path, 0, steps, SEED)
+        take_steps(local, mounted.path, 0, steps, SEED, alone=True)
     else:
-        in_processes(processes, take_steps, local, mounted.path, steps=steps, seed=SEED)
+        in_processes(processes, local, mounted.path, steps, SEED)
     assert tree(mounted.path) == tree(local), f"seed {SEED}"
     remembered = tree(mounted.path)
     mounted.unmount()
@@ -54,19 +54,20 @@ def test_a_mount_and_a_local_folder_do_the_same(mounted: MountedDrive, tmp_path:
     assert tree(mounted.path) == remembered, f"seed {SEED}: another after it was mounted again"
 
 
-def in_processes(count: int, work: Callable[..., None], local: Path, mount: Path, *, steps: int, seed: int) -> None:
+def in_processes(count: int, local: Path, mount: Path, steps: int, seed: int) -> None:
     """`count` processes, new ones and no copies of this one. Raises what one of them raised."""
     with ProcessPoolExecutor(count, get_context("spawn")) as pool:
-        for done in [pool.submit(work, local, mount, own, steps, seed) for own in range(count)]:
+        for done in [pool.submit(take_steps, local, mount, own, steps, seed) for own in range(count)]:
             done.result()
 
 
-def take_steps(local: Path, mount: Path, own: int, steps: int, seed: int) -> None:
+def take_steps(local: Path, mount: Path, own: int, steps: int, seed: int, *, alone: bool = False) -> None:
     """One process's share. Raises AssertionError with the seed and the last steps."""
     allowed = divergences.named()
-    shared = tuple(f"../{_SHARED}/{own} {name}" for name in ("a", "b", "c", "c/d"))
+    names = tuple(f"{own} {name}" for name in ("a", "b", "c", "c/d"))
+    shared = tuple(f"../{_SHARED}/{name}" for name in names)
     sides = Side(local / str(own)), Side(mount / str(own))
-    chosen, done = Steps(seed * 16 + own, shared), list[str]()
+    chosen, done = Steps(seed * 16 + own, shared, TARGETS if alone else names), list[str]()
     try:
         for number in range(steps):
             step = chosen.next()

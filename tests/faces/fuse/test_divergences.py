@@ -81,7 +81,7 @@ _SEEN: dict[str, Callable[[Path], object]] = {
     "no-xattrs": _xattr,
     "setuid-stays-off": lambda place: bool(os.statvfs(place).f_flag & os.ST_NOSUID),
 }
-_ELSEWHERE = {"locks-are-local"}  # takes two machines
+_ELSEWHERE = {"locks-are-local", "twice-replaced"}  # takes two machines; two processes (`test_many_processes`)
 
 
 def test_the_page_and_the_tests_know_the_same_differences() -> None:

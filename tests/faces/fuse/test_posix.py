@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.faces.fuse.conftest import MountedDrive
+from vfs.model import OnConflict, Place
+from vfs.operations import moving, trashing
+
 _LONG_AGO = 10**18  # ns
 
 
@@ -80,3 +84,30 @@ def test_a_mapping_of_a_file_that_is_appended_to_is_written_where_it_belongs(pla
     os.write(fd, b".")
     os.close(fd)
     assert (place / "log").read_bytes() == bytes(5000) + b"map" + bytes(14_997) + b"eND."
+
+
+def test_a_file_that_others_replace_by_rename_is_never_gone(shared_mount: MountedDrive, place: Path) -> None:
+    """The kernel remembers the inode of the old one for a moment: it has to be told to look the name up again."""
+    for name in ("it", "new"):
+        (place / name).write_text(name)
+    assert (place / "it").stat().st_size == 2
+    folder, caller = place.stat().st_ino, shared_mount.caller()
+    replace = moving.move(
+        shared_mount.kelp, caller, Place(folder, "new"), Place(folder, "it"), on_conflict=OnConflict.OVERWRITE
+    )
+    assert (place / "it").read_text() == "new"
+    assert (place / "it").stat().st_ino == replace.entry.id
+    trashing.remove(shared_mount.kelp, caller, Place(folder, "it"))
+    with pytest.raises(FileNotFoundError):
+        (place / "it").read_bytes()
+
+
+def test_a_removed_file_that_is_open_has_attributes_to_set(place: Path) -> None:
+    fd = os.open(place / "a", os.O_RDWR | os.O_CREAT)
+    os.unlink(place / "a")
+    os.fchmod(fd, 0o600)
+    os.utime(fd, ns=(10**18, 10**18))
+    os.ftruncate(fd, 10)
+    info = os.fstat(fd)
+    assert (stat.S_IMODE(info.st_mode), info.st_size, info.st_nlink) == (0o600, 10, 0)
+    os.close(fd)
