@@ -92,8 +92,8 @@ BY_HANDLER: dict[tuple[str, type[KelpError]], int] = {
     # What was written is beside the file: somebody else has changed it, or removed it.
     **dict.fromkeys(((name, errors.PreconditionFailed) for name in ("flush", "fsync", "setattr")), errno.EBUSY),
     **dict.fromkeys(((name, errors.NotFound) for name in ("flush", "fsync")), errno.ESTALE),
-    # The name may lead to another file by now, which was renamed over it: the kernel looks it up again, once, when it is
-    # told this, and answers ENOENT by itself when there is nothing.
+    # The name may lead to another file by now, which was renamed over it: told this, the kernel looks it up again, and
+    # answers ENOENT by itself when there is nothing.
     **dict.fromkeys(((name, errors.NotFound) for name in ("open", "getattr", "setattr", "opendir")), errno.ESTALE),
 }
 
