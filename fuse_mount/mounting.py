@@ -7,8 +7,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyfuse3
@@ -22,6 +23,7 @@ from fuse_mount.bridge import Bridge
 from fuse_mount.coherence import Coherence
 from fuse_mount.drafts import OpenFiles
 from fuse_mount.extended import ExtendedHandlers
+from fuse_mount.guardian import Guardian
 from fuse_mount.handlers import Handlers
 from fuse_mount.inodes import Inodes
 from fuse_mount.notices import Notices
@@ -72,10 +74,12 @@ def run(kelp: Kelp, mountpoint: Path, options: Options, ready: Callable[[], None
         handlers = ExtendedHandlers if options.xattr else Handlers
         _mount(handlers(kelp, account, looks, bridge, inodes, files), mountpoint, options)
         undo.callback(pyfuse3.close)
+        guardian = Guardian()
+        undo.callback(guardian.stop)
         for teller in (notices, coherence):
             teller.start()
             undo.callback(teller.stop)
-        trio.run(_serve, kelp, account, coherence, bridge, mountpoint, ready)
+        trio.run(_serve, kelp, account, coherence, bridge, partial(_begin, mountpoint, guardian, ready))
         _log.info("%s is not mounted any more", mountpoint)
 
 
@@ -114,21 +118,22 @@ def _mount(handlers: Handlers, mountpoint: Path, options: Options) -> None:
 
 
 async def _serve(
-    kelp: Kelp, account: Account, coherence: Coherence, bridge: Bridge, mountpoint: Path, ready: Callable[[], None]
+    kelp: Kelp, account: Account, coherence: Coherence, bridge: Bridge, begin: Callable[[], Awaitable[None]]
 ) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signals, bridge)
         nursery.start_soon(bridge.watch)
         nursery.start_soon(_look_at_account, account, coherence)
         nursery.start_soon(_sync, kelp)
-        nursery.start_soon(_begin, mountpoint, ready)
+        nursery.start_soon(begin)
         await pyfuse3.main()
         nursery.cancel_scope.cancel()
 
 
-async def _begin(mountpoint: Path, ready: Callable[[], None]) -> None:
+async def _begin(mountpoint: Path, guardian: Guardian, ready: Callable[[], None]) -> None:
     """What can be done only once the kernel is answered."""
     device: int = await trio.to_thread.run_sync(lambda: os.stat(mountpoint).st_dev, abandon_on_cancel=True)
+    guardian.start(device)
     about = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
     try:
         about.write_text(str(_READ_AHEAD))
