@@ -140,11 +140,12 @@ class DraftFile:
 
 
 class DraftDisk:
-    """The drafts of this process: `limit` bytes together at most, and `reserve` bytes of their disk, which may be the
-    database's too, stay free. Raises StoreUnavailable when the folder cannot be made."""
+    """The drafts of this process: `limit` bytes together at most, 0: as many as their disk has room for. `reserve`
+    bytes of it, which may be the database's too, stay free; `twice`: the cache is on it, where what is written is
+    stored while the draft is still there. Raises StoreUnavailable when the folder cannot be made."""
 
-    def __init__(self, folder: Path, limit: int, reserve: int = 0) -> None:
-        self._limit, self._reserve = limit, reserve
+    def __init__(self, folder: Path, limit: int = 0, reserve: int = 0, *, twice: bool = False) -> None:
+        self._limit, self._reserve, self._twice = limit, reserve, twice
         self._used = 0
         self._guard = threading.Lock()
         self._idle: list[DraftFile] = []
@@ -184,10 +185,11 @@ class DraftDisk:
         if size:
             with _disk_faults():
                 disk = os.statvfs(self._lock)
-            if disk.f_bavail * disk.f_frsize < size + self._reserve:
+            again = self._used + size if self._twice else 0
+            if disk.f_bavail * disk.f_frsize < size + again + self._reserve:
                 raise NoSpace("the disk of the drafts is full")
         with self._guard:
-            if self._used + size > self._limit:
+            if self._limit and self._used + size > self._limit:
                 raise NoSpace(f"more than {self._limit} bytes are written and not closed (fuse.draft_limit)")
             self._used += size
 

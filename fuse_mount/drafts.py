@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from fuse_mount.draft_disk import DraftDisk
 from fuse_mount.open_inode import OpenInode
@@ -29,9 +30,9 @@ class OpenFiles:
         """Raises StoreUnavailable when there is no place for drafts."""
         self.kelp = kelp
         self._changed = changed
-        self.disk = DraftDisk(
-            kelp.settings.data / "drafts", kelp.settings.fuse.draft_limit, kelp.settings.cache.reserve
-        )
+        settings = kelp.settings
+        twice = _on_one_disk(settings.data, settings.cache.url)
+        self.disk = DraftDisk(settings.data / "drafts", settings.fuse.draft_limit, settings.cache.reserve, twice=twice)
         self._guard = threading.Lock()
         self._files: dict[int, OpenInode] = {}
 
@@ -156,6 +157,14 @@ class OpenFiles:
                 del self._files[file.inode]
             file.inode = inode
             self._files.setdefault(inode, file)
+
+
+def _on_one_disk(data: Path, cache: str) -> bool:
+    """Not so a cache in S3."""
+    try:
+        return "://" not in cache and data.stat().st_dev == Path(cache).stat().st_dev
+    except OSError:
+        return False
 
 
 class OpenFile:

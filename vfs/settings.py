@@ -85,7 +85,7 @@ class Fuse:
     timeout: float = 60.0  # seconds for which the kernel may keep names and attributes; it is told what others change
     patience: float = 30.0  # seconds after which a call that nobody answers ends with an error (not with -o hard)
     threads: int = 8  # calls of the kernel that are worked on at a time
-    draft_limit: int = 10 * 1024**3  # bytes of the data folder's disk for what is written and not yet closed
+    draft_limit: int = 0  # bytes of the data folder's disk for what is written and not yet closed; 0: as it has room
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,8 +331,8 @@ _LEAST: dict[str, float] = {
     **dict.fromkeys(("mirror.lease", "mirror.probe", "mirror.stall", "mirror.sweep", "queue.sweep"), _SOON),
     **dict.fromkeys(("database.timeout", "cache.timeout", "cache.publish", "cache.lease"), _SOON),
     **dict.fromkeys(("nas.health", "nas.slow", "fuse.patience"), _SOON),
-    **dict.fromkeys(("fuse.threads", "fuse.draft_limit"), 1),
-    **dict.fromkeys(("nas.reserve", "scrub.rate", "fuse.timeout"), 0),
+    "fuse.threads": 1,
+    **dict.fromkeys(("nas.reserve", "scrub.rate", "fuse.timeout", "fuse.draft_limit"), 0),
     **dict.fromkeys(("history.keep_days", "history.events_days", "scrub.days"), 1),
     "server.processes": 0,
     **dict.fromkeys(("auth.remember_seconds", "cache.reserve", "mirror.delay", "mirror.retries"), 0),
