@@ -139,7 +139,7 @@ class Handlers(pyfuse3.Operations):
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
         node = await self._node(inode)
         if node.level < Level.READ and not node.is_root:
-            raise NotFound("it is only a way to what is in it")
+            refuse(errno.ENOENT)  # only a way to what is in it; and no name that is stale, as NotFound would say
         handle = next(self._numbers)
         self._folders[handle] = Listing(
             inode, partial(posix.pages, self._kelp, self._account.caller, inode), self._bridge

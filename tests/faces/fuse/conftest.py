@@ -203,6 +203,7 @@ def shared_mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedDr
 @pytest.fixture
 def place(shared_mount: MountedDrive, request: pytest.FixtureRequest) -> Path:
     """An empty folder in the shared mount."""
+    assert shared_mount.process.poll() is None, f"it ended before:\n{shared_mount.log_text()[-3000:]}"
     shared_mount.watch(_LONGEST)
     folder = shared_mount.path / f"{request.node.name[:60].replace('/', '_')}-{time.monotonic_ns()}"
     folder.mkdir()
