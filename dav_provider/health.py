@@ -16,11 +16,11 @@ from vfs.core import Kelp, QueueState
 from vfs.operations import readiness
 from vfs.operations.looks import PATIENCE, Look
 from vfs.operations.nas_health import Feeling
-from vfs.operations.readiness import State
+from vfs.operations.readiness import Backlog, State
 
 HEALTHY, READY = "/healthz", "/readyz"
 _AWAY = "away"
-_REST = 20.0  # times as long as it took the state of the drive is not asked again
+_REST = 20.0  # times as long as it took the backlog is not counted again
 
 
 class Health:
@@ -28,7 +28,8 @@ class Health:
         self._kelp = kelp
         self._database = Look("database", partial(readiness.ask_database, kelp))
         self._cache = Look("cache", partial(readiness.ask_cache, kelp))
-        self._state = Look("state of the drive", partial(readiness.ask_state, kelp), rest=_REST, tells=False)
+        self._state = Look("state of the drive", partial(readiness.ask_state, kelp), tells=False)
+        self._backlog = Look("backlog", partial(readiness.ask_backlog, kelp), rest=_REST, tells=False)
 
     def answer(self, path: str, method: str) -> Answer:
         if path == HEALTHY:
@@ -39,16 +40,18 @@ class Health:
 
     def _readiness(self) -> Answer:
         until = time.monotonic() + PATIENCE
-        for look in (self._database, self._cache, self._state):
+        for look in (self._database, self._cache, self._state, self._backlog):
             look.begin()
         with turns.waiting():
             database, cache = self._database.result(until), self._cache.result(until)
-            state = self._state.result(until)
+            state, backlog = self._state.result(until), self._backlog.result(until)
         parts = {
             "database": "ok" if database else _AWAY,
             "cache": "ok" if cache else _AWAY,
             "queue": _queue_in_words(self._kelp.queue.state()),
-            **(_in_words(state[0]) if state else _UNKNOWN),
+            "nas": _nas_in_words(state[0]) if state else _UNKNOWN,
+            **(_counted(backlog[0]) if backlog else _UNCOUNTED),
+            **(_in_words(state[0]) if state else _NOTHING_KNOWN),
         }
         headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
         ready = database is not None and cache is not None
@@ -57,18 +60,25 @@ class Health:
         return Answer(200 if ready else 503, headers, json.dumps(parts, ensure_ascii=False).encode() + b"\n")
 
 
-_UNKNOWN: dict[str, object] = {
-    "nas": "unknown", "backlog": None, "backlogSeconds": None, "failed": None,
-    "cacheRoom": "unknown", "nasRoom": "unknown", "jobs": "unknown", "alerts": None,
-}  # fmt: skip
+# While the database does not answer: it is where all of this is noted, whatever was true before it went.
+_UNKNOWN = "unknown"
+_UNCOUNTED = dict.fromkeys(("backlog", "backlogSeconds", "failed"))
+_NOTHING_KNOWN: dict[str, object] = {
+    **dict.fromkeys(("cacheRoom", "nasRoom", "jobs"), _UNKNOWN),
+    "alerts": None,
+}
+
+
+def _counted(backlog: Backlog) -> dict[str, object]:
+    return {
+        "backlog": backlog.waiting.pending + backlog.waiting.processing,
+        "backlogSeconds": backlog.oldest_seconds,
+        "failed": backlog.waiting.failed,
+    }
 
 
 def _in_words(state: State) -> dict[str, object]:
     return {
-        "nas": _nas_in_words(state),
-        "backlog": state.waiting.pending + state.waiting.processing,
-        "backlogSeconds": state.oldest_seconds,
-        "failed": state.waiting.failed,
         "cacheRoom": state.cache_room,
         "nasRoom": state.nas_room,
         "jobs": f"nobody runs them since {_time(state.silent_ns)}" if state.silent_ns else "running",

@@ -32,7 +32,7 @@ from cheroot.wsgi import Server
 
 from dav_provider.http_connection import Connection
 from dav_provider.http_exchange import SERVER_NAME
-from dav_provider.http_streams import Patience
+from dav_provider.http_streams import Patience, TlsSocket
 from dav_provider.http_waiting import WaitingRoom
 from dav_provider.http_workers import Workers
 from dav_provider.request import Environ, WsgiApp
@@ -188,5 +188,6 @@ def tls_adapter(certificate: Path, key: Path) -> BuiltinSSLAdapter:
         adapter = BuiltinSSLAdapter(str(certificate), str(key))
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"cannot use the certificate {certificate}: {error}") from error
+    adapter.context.sslsocket_class = TlsSocket
     adapter.context.minimum_version = ssl.TLSVersion.TLSv1_2
     return adapter

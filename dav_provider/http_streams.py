@@ -7,6 +7,7 @@ nothing, and a client that moves too few bytes while somebody waits for it is gi
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import select
 import socket
@@ -52,6 +53,22 @@ class StoppingError(LostError):
     """The server stops, and the time for what is running is over."""
 
 
+class TlsSocket(ssl.SSLSocket):
+    """For `SSLContext.sslsocket_class`: Python's, but for clients that are gone before TLS begins.
+
+    Python asks a new one for its peer. When there is none any more it reads a byte, and then either forgets a socket
+    that is still open or raises an SSLError that looks like a fault of ours (CPython 3.11, SSLSocket._create).
+    """
+
+    def getpeername(self) -> Any:
+        """Raises ConnectionResetError, and is closed, when the client is gone."""
+        try:
+            return super().getpeername()
+        except OSError as error:
+            self.close()
+            raise ConnectionResetError(errno.ECONNRESET, "the client is gone") from error
+
+
 class Wire:
     """A connected socket, from here on its only owner. One thread uses it at a time; `cut` may be called by any."""
 
@@ -71,8 +88,11 @@ class Wire:
         self._stopping = False
 
     def secure(self, context: ssl.SSLContext) -> None:
-        """Speak TLS; the handshake is part of the first reads and never waited for."""
-        self._tls = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        """Speak TLS; the handshake is part of the first reads and never waited for. Raises LostError."""
+        try:
+            self._tls = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        except OSError as error:
+            raise _lost(error) from error
         self.socket = self._tls
 
     def begin(self) -> None:

@@ -100,11 +100,21 @@ class Schedule:
 
     def _probe_once(self) -> None:
         if outage.is_up(self._kelp):
-            nas_state.measure(self._kelp)
-            if nas_outage.needs_sign(nas_state.read(self._kelp), self._kelp.clock.now_ns()):
-                outage.probe(self._kelp)
+            self._look()
         elif not self.watch.stalled() and outage.probe(self._kelp):
             self._ring()
+
+    def _look(self) -> None:
+        """Whoever works looks too, between two things: this is for when nobody does, or one takes long. What is open
+        leads to what was unmounted, so its room says nothing of that."""
+        try:
+            self._kelp.nas.verify()
+            nas_state.measure(self._kelp)
+        except NasDown as error:
+            outage.declare(self._kelp, error)
+            return
+        if nas_outage.needs_sign(nas_state.read(self._kelp), self._kelp.clock.now_ns()):
+            outage.probe(self._kelp)
 
     def _batches(self, group: Group) -> None:
         """One process of all does them; which one matters to nobody."""

@@ -144,7 +144,7 @@ class Mirror:
     retries: tuple[float, ...] = (5.0, 10.0, 20.0)  # seconds before each further try
     workers: int = 2
     lease: float = 30.0  # seconds a job may be silent before another takes over
-    probe: float = 5.0  # seconds between two looks at a NAS that is down
+    probe: float = 5.0  # seconds between two looks at the NAS, and between two tries of one that is down
     stall: float = 14.0  # seconds without progress after which the NAS counts as down
     sweep: float = 1.0  # seconds between two looks for changes that nobody queued
 

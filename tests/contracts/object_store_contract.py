@@ -10,7 +10,7 @@ import pytest
 from blake3 import blake3
 
 from vfs.errors import AlreadyExists, ContentCorrupt, ObjectMissing
-from vfs.model import PIECE_SIZE, ByteRange, Stored
+from vfs.model import PART_SIZE, PIECE_SIZE, ByteRange, Stored
 from vfs.storage.object_store import ObjectStore
 
 
@@ -101,9 +101,69 @@ class ObjectStoreContract:
         assert [info.key for info in store.list()] == []
         assert store.put(key, [b"again"]).size == 5
 
+    # --- put over what is there
+
+    @pytest.mark.parametrize("size", [0, 7, 3 * PIECE_SIZE + 17, PART_SIZE + 5])
+    def test_what_is_there_is_replaced(self, store: ObjectStore, size: int) -> None:
+        key, content = new_key(), patterned(size)
+        store.put(key, [b"x" * 5000])
+        stored = store.put(key, [content[:100], content[100:]], replace=True)
+        assert stored == Stored(size, blake3(content).hexdigest())
+        assert b"".join(store.get(key)) == content
+        assert [info[:2] for info in store.list()] == [(key, size)]
+        with pytest.raises(AlreadyExists):
+            store.put(key, [b"new"])
+
+    @pytest.mark.parametrize("key", [new_key(), "-", "zz", "x" * 200])
+    def test_there_may_be_nothing_to_replace(self, store: ObjectStore, key: str) -> None:
+        assert store.put(key, iter([b"first"]), replace=True).size == 5
+        assert store.put(key, iter([b"second"]), replace=True).size == 6
+        assert b"".join(store.get(key)) == b"second" and [info.key for info in store.list()] == [key]
+
+    @pytest.mark.parametrize("size", [PIECE_SIZE, PART_SIZE + 5])
+    @pytest.mark.parametrize("error", [BodyLost(), OSError(104, "reset"), KeyboardInterrupt()])
+    def test_a_body_that_breaks_replaces_nothing(self, store: ObjectStore, error: BaseException, size: int) -> None:
+        key = new_key()
+        store.put(key, [b"old"])
+        with pytest.raises(type(error)) as caught:
+            store.put(key, lost_after([patterned(size), b"more"], error), replace=True)
+        assert caught.value is error
+        assert b"".join(store.get(key)) == b"old" and [info.key for info in store.list()] == [key]
+
+    def test_a_reader_finds_the_old_or_the_new(self, store: ObjectStore) -> None:
+        key, over = new_key(), threading.Event()
+        contents = [bytes([number]) * 300_000 for number in range(10)]
+        store.put(key, contents[:1])
+        strange: list[object] = []
+
+        def read() -> None:
+            while not over.is_set():
+                try:
+                    if b"".join(store.get(key)) not in contents:
+                        strange.append("neither")
+                except Exception as error:
+                    strange.append(error)
+
+        readers = [threading.Thread(target=read) for _ in range(2)]
+        for reader in readers:
+            reader.start()
+        for _ in range(5):
+            for content in contents:
+                store.put(key, [content[:1000], content[1000:]], replace=True)
+        over.set()
+        for reader in readers:
+            reader.join()
+        assert strange == [] and b"".join(store.get(key)) == contents[-1]
+
     @pytest.mark.parametrize("key", ["", ".", "..", "a/b", "/a", "../x", "a\0b", "a\n", "é", "a b", "x" * 201])
     def test_keys_that_are_none(self, store: ObjectStore, key: str) -> None:
-        for ask in (lambda: store.put(key, [b""]), lambda: store.get(key), lambda: store.stat(key)):
+        asks = (
+            lambda: store.put(key, [b""]),
+            lambda: store.put(key, [b""], replace=True),
+            lambda: store.get(key),
+            lambda: store.stat(key),
+        )
+        for ask in asks:
             with pytest.raises(ValueError):
                 ask()
         with pytest.raises(ValueError):

@@ -14,6 +14,7 @@ from vfs.storage.object_store import ObjectStore
 from vfs.storage.retrying import RetryingObjectStore
 from vfs.storage.s3 import S3ObjectStore
 from vfs.storage.s3_address import S3Address
+from vfs.storage.traced import TracedObjectStore
 from vfs.storage.wrappers import FailingObjectStore
 
 
@@ -33,6 +34,12 @@ class TestFailing(ObjectStoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> ObjectStore:
         return FailingObjectStore(FolderObjectStore(tmp_path))
+
+
+class TestTraced(ObjectStoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> ObjectStore:
+        return TracedObjectStore(FolderObjectStore(tmp_path))
 
 
 @pytest.fixture(scope="module")

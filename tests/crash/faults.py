@@ -1,4 +1,4 @@
-"""What can happen to the parts of a drive: each fault lasts so many seconds, and all is there again at its end.
+"""What can happen to the parts of a drive: each fault has its time, and all is there again at its end.
 
 `says`: what `/readyz` has to tell meanwhile, part by part. `breaks`: clients may lose connections, since a process that
 served them was killed. `slow`: how long bytes take is not Kelp's doing.
@@ -29,24 +29,46 @@ _SLOW_DOWN_BODY = b"<Error><Code>SlowDown</Code><Message>Please reduce your requ
 
 
 @dataclass(frozen=True)
+class Span:
+    """How long a fault lasts: so many `seconds`, and until it was `noticed`, but at most `patience` seconds longer.
+
+    That it was noticed is for the test to judge.
+    """
+
+    seconds: float
+    noticed: Callable[[], bool]
+    patience: float
+
+    def last(self) -> None:
+        time.sleep(self.seconds)
+        self._until_noticed()
+
+    def spread(self, count: int, act: Callable[[int], object]) -> None:
+        """`act` so often, each time for its share."""
+        for number in range(count):
+            act(number)
+            time.sleep(self.seconds / count)
+        self._until_noticed()
+
+    def _until_noticed(self) -> None:
+        end = time.monotonic() + self.patience
+        while not self.noticed() and time.monotonic() < end:
+            time.sleep(0.1)
+
+
+@dataclass(frozen=True)
 class Fault:
-    happen: Callable[[Parts, float], None]
+    happen: Callable[[Parts, Span], None]
     says: Mapping[str, str] = field(default_factory=dict)
     breaks: bool = False
     slow: bool = False
     least: float = 0.0  # seconds, however short the others are: who is silent is doubted only after some
 
 
-def _spread(seconds: float, count: int, act: Callable[[int], object]) -> None:
-    for number in range(count):
-        act(number)
-        time.sleep(seconds / count)
-
-
 # --- Kelp's own processes
 
 
-def server_processes_die(parts: Parts, seconds: float) -> None:
+def server_processes_die(parts: Parts, span: Span) -> None:
     """One after the other, of either node; who watches over them replaces them."""
 
     def kill(number: int) -> None:
@@ -54,29 +76,29 @@ def server_processes_die(parts: Parts, seconds: float) -> None:
         until(lambda: len(children(server)) == 2)
         os.kill(children(server)[number // 2 % 2], signal.SIGKILL)
 
-    _spread(seconds, 4, kill)
+    span.spread(4, kill)
 
 
-def node_dies(parts: Parts, seconds: float) -> None:
+def node_dies(parts: Parts, span: Span) -> None:
     kill_all(parts.servers[0])
-    time.sleep(seconds)
+    span.last()
     parts.servers[0].start()
     parts.servers[0].wait_ready()
 
 
-def worker_processes_die(parts: Parts, seconds: float) -> None:
+def worker_processes_die(parts: Parts, span: Span) -> None:
     def kill(number: int) -> None:
         pid = parts.worker.process.pid
         until(lambda: len(children(pid)) == 2)
-        until(lambda: any((parts.nas / ".kelp/tmp").iterdir()), 10)  # in the middle of a file
+        until(lambda: any((parts.nas / ".kelp/tmp").iterdir()))  # in the middle of a file
         os.kill(children(pid)[number % 2], signal.SIGKILL)
 
-    _spread(seconds, 4, kill)
+    span.spread(4, kill)
 
 
-def worker_dies(parts: Parts, seconds: float) -> None:
+def worker_dies(parts: Parts, span: Span) -> None:
     kill_all(parts.worker)
-    time.sleep(seconds)
+    span.last()
     parts.worker.start()
     parts.worker.wait_ready()
 
@@ -84,21 +106,21 @@ def worker_dies(parts: Parts, seconds: float) -> None:
 # --- Redis
 
 
-def queue_dies(parts: Parts, seconds: float) -> None:
+def queue_dies(parts: Parts, span: Span) -> None:
     """It comes back empty."""
     parts.queue.kill()
-    time.sleep(seconds)
+    span.last()
     parts.queue.start()
 
 
-def queue_is_flushed(parts: Parts, seconds: float) -> None:
-    _spread(seconds, 5, lambda _: parts.queue.flush())
+def queue_is_flushed(parts: Parts, span: Span) -> None:
+    span.spread(5, lambda _: parts.queue.flush())
 
 
-def queue_hangs(parts: Parts, seconds: float) -> None:
+def queue_hangs(parts: Parts, span: Span) -> None:
     parts.queue.freeze()
     try:
-        time.sleep(seconds)
+        span.last()
     finally:
         parts.queue.thaw()
 
@@ -106,41 +128,41 @@ def queue_hangs(parts: Parts, seconds: float) -> None:
 # --- PostgreSQL
 
 
-def database_restarts(parts: Parts, seconds: float) -> None:
-    _spread(seconds, 2, lambda _: parts.database.restart("fast"))
+def database_restarts(parts: Parts, span: Span) -> None:
+    span.spread(2, lambda _: parts.database.restart("fast"))
 
 
-def database_dies(parts: Parts, seconds: float) -> None:
+def database_dies(parts: Parts, span: Span) -> None:
     parts.database.stop("immediate")
-    time.sleep(seconds)
+    span.last()
     parts.database.start()
 
 
-def database_hangs(parts: Parts, seconds: float) -> None:
+def database_hangs(parts: Parts, span: Span) -> None:
     with parts.database.frozen():
-        time.sleep(seconds)
+        span.last()
 
 
 # --- the S3 endpoint
 
 
-def _store(*modes: Mode) -> Callable[[Parts, float], None]:
+def _store(*modes: Mode) -> Callable[[Parts, Span], None]:
     """Each in turn for its share of the time."""
 
-    def happen(parts: Parts, seconds: float) -> None:
+    def happen(parts: Parts, span: Span) -> None:
         try:
-            _spread(seconds, len(modes), lambda number: setattr(parts.proxy, "mode", modes[number]))
+            span.spread(len(modes), lambda number: setattr(parts.proxy, "mode", modes[number]))
         finally:
             parts.proxy.mode = Pass()
 
     return happen
 
 
-def store_cuts_parts(parts: Parts, seconds: float) -> None:
+def store_cuts_parts(parts: Parts, span: Span) -> None:
     """Answers end in good order before their end, and just where a part ends: the next part has to come anew."""
     head = _head_of_an_answer(parts)
     places = (100_000, 1 << 20, PART_SIZE, head + PART_SIZE - 1, head + PART_SIZE, 3 * PART_SIZE // 2)
-    _store(*(Cut(after=place) for place in places))(parts, seconds)
+    _store(*(Cut(after=place) for place in places))(parts, span)
 
 
 def _head_of_an_answer(parts: Parts) -> int:
@@ -169,22 +191,22 @@ def _head_of_an_answer(parts: Parts) -> int:
 # --- the NAS
 
 
-def nas_is_unmounted(parts: Parts, seconds: float) -> None:
+def nas_is_unmounted(parts: Parts, span: Span) -> None:
     """The folder under a mount point is empty."""
     away = parts.nas.with_name("nas, not mounted")
     parts.nas.rename(away)
     parts.nas.mkdir()
-    time.sleep(seconds)
+    span.last()
     assert not list(parts.nas.iterdir()), "somebody wrote to the folder under the mount point"
     parts.nas.rmdir()
     away.rename(parts.nas)
 
 
-def nas_has_no_marker(parts: Parts, seconds: float) -> None:
+def nas_has_no_marker(parts: Parts, span: Span) -> None:
     marker = parts.nas / _MARKER / "drive.json"
     kept = marker.read_bytes()
     marker.unlink()
-    time.sleep(seconds)
+    span.last()
     assert not marker.exists(), "somebody has taken the NAS for a new one"
     marker.write_bytes(kept)
 

@@ -82,10 +82,12 @@ class Client:
             answer = self.must("PUT", f"{self.path}/parts/{number}", self._read(number))
             self.acknowledged[number] = answer["etag"]
 
-    def send_missing(self) -> None:
-        missing = sorted(set(self._numbers) - set(self.there()), reverse=True)
+    def missing(self) -> list[int]:
+        return sorted(set(self._numbers) - set(self.there()), reverse=True)
+
+    def send_all(self, numbers: Sequence[int]) -> None:
         with ThreadPoolExecutor(3) as threads:
-            list(threads.map(self.send, missing))
+            list(threads.map(self.send, numbers))
 
     def complete(self) -> dict[str, Any] | None:
         with contextlib.suppress(OSError, http.client.HTTPException):
@@ -115,11 +117,12 @@ def test_killed_while_parts_come_and_while_they_become_a_file(tmp_path: Path) ->
     with server_process(tmp_path) as server:
         client = Client(server)
         for _ in range(KILLS):
+            missing = client.missing()  # asked of a server that lives
             with dying(server, chance.uniform(0.02, 0.3)):
-                client.send_missing()
+                client.send_all(missing)
             there = client.there()
             assert client.acknowledged.items() <= there.items()
-        client.send_missing()
+        client.send_all(client.missing())
         for _ in range(KILLS):
             with dying(server, chance.uniform(0.0, 0.03)):
                 told = client.complete()
@@ -163,10 +166,11 @@ def test_a_large_one_resumes_in_the_memory_of_a_small_one(tmp_path: Path) -> Non
         client.send(1)
         soon = max((time.monotonic() - begun) * count / 8, 0.075)  # parts come three at a time: all take longer
         for _ in range(3 if LARGE > 1024 else KILLS):
+            missing = client.missing()
             with dying(server, soon):
-                client.send_missing()
+                client.send_all(missing)
             assert client.acknowledged.items() <= client.there().items()
-        client.send_missing()
+        client.send_all(client.missing())
         assert client.complete() is not None
         peaks.append(server.rss())
         with contextlib.closing(server.connect()) as connection:

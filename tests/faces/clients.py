@@ -21,6 +21,7 @@ Run = subprocess.CompletedProcess[str]
 _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 SYSTEM_PYTHON = "/usr/bin/python3"  # the one that has LibreOffice's bridge
 _PATIENCE = 240  # seconds for one run of a client
+_UNHURRIED = {"connect_timeout": 60, "read_timeout": 200}  # davfs2, which gives a busy machine 10 and 30 s by itself
 
 
 def find(program: str) -> str | None:
@@ -178,7 +179,7 @@ def soffice(home: Path) -> Iterator[str]:
         yield pipe
     finally:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            office.wait(timeout=10)
+            office.wait(timeout=30)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(office.pid, signal.SIGKILL)
         office.wait()
@@ -199,8 +200,8 @@ def davfs_mount(login: Login, **settings: object) -> Iterator[Path]:
     point.mkdir()
     secrets.touch(0o600)
     secrets.write_text(f'{login.url} {login.user} "{login.password}"\n')
-    own = {"secrets": secrets, "cache_dir": cache, "use_locks": 1, "delay_upload": 0, "buf_size": 256, **settings}
-    conf.write_text("".join(f"{name} {value}\n" for name, value in own.items()))
+    own = {"secrets": secrets, "cache_dir": cache, "use_locks": 1, "delay_upload": 0, "buf_size": 256}
+    conf.write_text("".join(f"{name} {value}\n" for name, value in {**own, **_UNHURRIED, **settings}.items()))
     try:
         mounted = _run([find("mount.davfs") or "", "-o", f"conf={conf}", login.url, str(point)], ok=False)
         if mounted.returncode and "fuse device" in mounted.stderr:

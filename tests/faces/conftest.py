@@ -60,7 +60,7 @@ class ServedDrive:
         return "Basic " + base64.b64encode(f"{user or self.user}:{self.password}".encode()).decode()
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, *, user: str | None = None, **headers: str

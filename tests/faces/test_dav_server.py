@@ -153,13 +153,15 @@ def test_heads_that_are_too_long(served_drive) -> None:
 def test_stopping_lets_a_running_upload_finish(served_with) -> None:
     drive = served_with()
     with socket.create_connection(("127.0.0.1", drive.port), timeout=10) as connection:
-        connection.sendall(
-            f"PUT /dav/f HTTP/1.1\r\nHost: x\r\nAuthorization: {drive.basic()}\r\nContent-Length: 6\r\n\r\nhal".encode()
-        )
-        time.sleep(0.1)
+        head = f"PUT /dav/f HTTP/1.1\r\nHost: x\r\nAuthorization: {drive.basic()}\r\nContent-Length: 6\r\n"
+        connection.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")  # now it runs
+        connection.sendall(b"hal")
         stopping = threading.Thread(target=drive.stop)
         stopping.start()
-        time.sleep(0.1)
+        with contextlib.suppress(OSError):
+            while True:  # until nobody is let in any more
+                socket.create_connection(("127.0.0.1", drive.port), timeout=10).close()
         connection.sendall(b"ves")
         assert connection.recv(1000).startswith(b"HTTP/1.1 201 ")
         stopping.join()

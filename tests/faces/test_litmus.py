@@ -96,7 +96,7 @@ def test_suite_passes_without_warnings(login: Login, tmp_path: Path, suite: str)
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
     report = run.stdout + run.stderr
     summary = re.search(rf"summary for `{suite}': of (\d+) tests run: (\d+) passed, (\d+) failed", report)

@@ -20,7 +20,7 @@ from vfs.bootstrap import build
 from vfs.core import Kelp, QueueState
 from vfs.errors import NasDown, StoreUnavailable
 from vfs.model import Place, Role
-from vfs.operations import access, alerts, nas_health, nas_outage, writing
+from vfs.operations import access, alerts, looks, nas_health, nas_outage, writing
 from vfs.operations.alerts import AlertKind
 
 
@@ -172,7 +172,32 @@ def test_a_part_that_hangs_keeps_nobody_waiting(asked: Asked, part: str) -> None
     assert asked.facts()[0] == 200
 
 
-def test_however_many_ask_the_parts_are_looked_at_once(asked: Asked) -> None:
+def test_what_took_long_is_not_believed_for_long(asked: Asked) -> None:
+    """A database that was slow once, or silent for a while, does not make the drive say for minutes what was then."""
+
+    def slowly() -> None:
+        time.sleep(0.3)
+
+    asked.database.meet = slowly
+    assert asked.ask()[0] == 200
+    asked.database.meet = lambda: None
+    nas_outage.declare(asked.kelp, NasDown("gone", "ESTALE"))
+    assert asked.facts()[1]["nas"].startswith("down")
+
+
+def test_what_could_not_be_counted_is_counted_as_soon_as_it_can(asked: Asked) -> None:
+    def fail_slowly() -> None:
+        time.sleep(0.3)
+        raise StoreUnavailable("no answer")
+
+    asked.database.meet = fail_slowly
+    assert asked.facts()[1]["backlog"] is None
+    asked.database.meet = lambda: None
+    assert asked.facts()[1]["backlog"] == 0
+
+
+def test_however_many_ask_the_parts_are_looked_at_once(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "_FRESH", 600.0)
     asked.ask()
     before = asked.database.calls, asked.cache.calls
     for _ in range(20):

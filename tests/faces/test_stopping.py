@@ -79,7 +79,11 @@ def test_a_stop_under_load(tmp_path: Path, processes: int) -> None:
         uploaders = [Uploader(server, number) for number in range(1, 5)]
         for uploader in uploaders:
             uploader.start()
-        time.sleep(1.0)
+        until = time.monotonic() + 60
+        while not all(uploader.acknowledged for uploader in uploaders):
+            assert time.monotonic() < until, "nothing is acknowledged"
+            time.sleep(0.02)
+        time.sleep(0.5)  # and some are in the middle
         begin = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         code = server.process.wait(60)

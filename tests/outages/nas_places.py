@@ -79,7 +79,7 @@ def read_only(place: Path) -> Iterator[NasPlace]:
     with _bound(place) as (root, files):
 
         def remount(how: str) -> Callable[[], None]:
-            return lambda: _run("mount", "-o", f"remount,bind,{how}", root, patience=20)
+            return lambda: _run("mount", "-o", f"remount,bind,{how}", root, patience=60)
 
         yield NasPlace(root, files, remount("ro"), remount("rw"))
 

@@ -35,13 +35,13 @@ class Several(FolderObjectStore):
         self._guard = threading.Lock()
         self.now = self.most = 0
 
-    def put(self, key: str, chunks: Iterable[bytes | memoryview]) -> Stored:
+    def put(self, key: str, chunks: Iterable[bytes | memoryview], *, replace: bool = False) -> Stored:
         with self._guard:
             self.now += 1
             self.most = max(self.most, self.now)
         try:
             self.gate.wait(30)
-            return super().put(key, chunks)
+            return super().put(key, chunks, replace=replace)
         finally:
             with self._guard:
                 self.now -= 1

@@ -114,6 +114,16 @@ def test_an_answer_that_was_lost_after_the_put_is_found_out(proxy: FaultyProxy, 
     assert b"".join(store.get(key)) == BODY
 
 
+@pytest.mark.parametrize("mode", PASSING, ids=str)
+def test_a_replacement_gets_through(proxy: FaultyProxy, store: RetryingObjectStore, mode: Mode) -> None:
+    key = new_key()
+    store.put(key, [b"old"])
+    proxy.mode = mode
+    assert store.put(key, [BODY], replace=True) == Stored(len(BODY), blake3(BODY).hexdigest())
+    proxy.mode = Pass()
+    assert b"".join(store.get(key)) == BODY
+
+
 @pytest.mark.parametrize("mode", [Reset(after=500_000), Cut(after=500_000), Cut(after=2 * PIECE_SIZE)], ids=str)
 def test_a_cut_body_is_never_a_short_answer(proxy: FaultyProxy, once: S3ObjectStore, mode: Mode) -> None:
     key = new_key()

@@ -196,6 +196,20 @@ def test_a_put_whose_answer_was_lost_is_found_again(failing: FailingObjectStore,
         retrying.put("bb", [b"x"])
 
 
+def test_a_replacement_whose_answer_was_lost_is_put_again(
+    failing: FailingObjectStore, retrying: RetryingObjectStore
+) -> None:
+    failing.put("aa", [b"old"])
+    for when in When:
+        plan(failing, "put", 1, 2, when=when)
+        assert retrying.put("aa", [b"x", b"y"], replace=True) == Stored(2, blake3(b"xy").hexdigest())
+    assert list(failing.get("aa")) == [b"xy"]
+    plan(failing, "put", 1, 2, 3)
+    with pytest.raises(StoreUnavailable):
+        retrying.put("aa", [b"z"], replace=True)
+    assert list(failing.get("aa")) == [b"xy"]
+
+
 def test_who_failed_for_long_enough_does_not_begin_again(failing: FailingObjectStore) -> None:
     impatient = RetryingObjectStore(failing, delays=(0.2, 0.2), patience=0.0)
     plan(failing, "stat", 1)

@@ -248,7 +248,7 @@ _OUTLIVED = (
 _MAY_GO = frozenset(
     {
         *("group_members", "grants", "dav_locks", "dav_properties", "trash_metadata", "folder_versions", "cache_pins"),
-        *("upload_parts", "sync_events", "mirror_leases", "path_leases"),
+        *("upload_parts", "sync_events", "mirror_leases", "path_leases", "tokens", "ip_access_rules"),
     }
 )
 

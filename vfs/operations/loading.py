@@ -227,12 +227,12 @@ class _Load:
         except AlreadyExists:  # a run that was killed in the middle of it; or it is the cache of the old drive
             if b"".join(self._cache.get(key)) == data:
                 return "found"
-            self._cache.delete(key)
-            self._put(key, data)
+            self._put(key, data, replace=True)
         return "stored"
 
-    def _put(self, key: str, data: bytes) -> None:
-        stored = self._cache.put(key, [*pieces(data)])  # a list can be sent again, should the endpoint fail once
+    def _put(self, key: str, data: bytes, replace: bool = False) -> None:
+        whole = [*pieces(data)]  # a list can be sent again, should the endpoint fail once
+        stored = self._cache.put(key, whole, replace=replace)
         if (stored.size, stored.checksum) != (len(data), blake3(data).hexdigest()):
             self._cache.delete(key)
             raise StoreUnavailable(f"the cache took other bytes for object {key}")

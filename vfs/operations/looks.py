@@ -15,6 +15,7 @@ _log = logging.getLogger(__name__)
 
 PATIENCE = 2.5  # seconds after which a part counts as away; nobody is kept waiting longer
 _FRESH = 1.0  # seconds that what was seen is said again, however many ask
+_LONGEST = 60.0  # … at most: what took long may have waited for a part that was away, and be wrong by now
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ class Look(Generic[T]):
     def __init__(
         self, part: str, ask: Callable[[], T], *, why: str = "ready", rest: float = 0.0, tells: bool = True
     ) -> None:
-        """`part` and `why` are for the log. `rest`: for how many times as long as it took nobody asks again.
+        """`part` and `why` are for the log. `rest`: for how many times as long as an answer took nobody asks again.
 
         `tells`: that the part is away is worth a line in the log; what nobody foresaw always is.
         """
@@ -67,5 +68,6 @@ class Look(Generic[T]):
             with self._changed:
                 now = time.monotonic()
                 self._asked, self._seen = None, seen
-                self._fresh_until = now + max(_FRESH, self._rest * (now - begun))
+                rest = 0.0 if seen is None else self._rest * (now - begun)  # that it was away is not said for long
+                self._fresh_until = now + min(max(_FRESH, rest), _LONGEST)
                 self._changed.notify_all()

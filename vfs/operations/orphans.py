@@ -10,6 +10,7 @@ from itertools import groupby, islice
 
 from vfs.core import Kelp
 from vfs.model import Done
+from vfs.operations import restoring
 from vfs.storage.object_store import ObjectInfo
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ _HELD = 1.0  # seconds that everybody waits, and one removal more
 
 def remove_orphans(kelp: Kelp) -> Done:
     """A batch: every six hours, objects that no row names; and those whose row says that they are gone, left by a kill
-    between the two.
+    between the two, unless they are bad and the NAS has not all of what they should be.
 
     An upload under way is known by its newest part: it grows, or its connection is closed after a minute; one in parts
     has a row. Where that errs (a clock that jumped, a client that sends a byte now and then), its commit finds the
@@ -46,6 +47,7 @@ def seek_orphans(kelp: Kelp) -> Done:
     while sizes := {info.key: info.size for info in islice(resting, _TOGETHER)}:
         with kelp.database.read() as tx:
             orphans = tx.freeing.orphans(list(sizes))
+        orphans = [key for key in orphans if restoring.is_spare(kelp, key)]  # reads, so not while everybody waits
         for at in range(0, len(orphans), _AT_ONCE):
             removed = _remove(kelp, orphans[at : at + _AT_ONCE])
             count, size = count + len(removed), size + sum(sizes[key] for key in removed)

@@ -1,6 +1,7 @@
 """Can the drive take and give files? What balancers ask every second; a look is cheap, and hangs as its part does.
 
-What stands in the way of no file (backlog, limits, jobs) is told beside it, by a look of its own.
+What stands in the way of no file (NAS, limits, jobs) is told beside it, by a look of its own; so is the backlog, since
+to count a long one takes long.
 """
 
 from __future__ import annotations
@@ -22,14 +23,12 @@ _MISSED = 3  # looks at the NAS that did not come: then nobody runs the jobs
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the database tells of the drive's daily life.
+    """What a few rows tell of the drive's daily life.
 
     `silent_ns`: since when no process runs the jobs, 0 while one does. `alerts`: how many are open. A store is
     "nearly full" while there is an alert of it, the NAS "full" when it is down for want of room; else "ok".
     """
 
-    waiting: Waiting
-    oldest_seconds: int
     health: Health
     silent_ns: int
     alerts: int
@@ -50,22 +49,35 @@ def ask_cache(kelp: Kelp) -> None:
         kelp.cache.stat(_NO_OBJECT)
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """`oldest_seconds`: age of the oldest change that the NAS lacks, 0: there is none."""
+
+    waiting: Waiting
+    oldest_seconds: int
+
+
 def ask_state(kelp: Kelp) -> State:
-    """Takes as long as the backlog is: a second or two for 1,000,000 changes. Raises StoreUnavailable."""
-    now = kelp.clock.now_ns()
+    """Raises StoreUnavailable."""
     with kelp.database.scan() as tx:
-        waiting, alerts = Figures(tx).waiting(), Figures(tx).open_alerts()
+        alerts = Figures(tx).open_alerts()
     health = nas_health.read(kelp)
     kinds = {kind for kind, _ in alerts}
     return State(
-        waiting,
-        0 if waiting.oldest_ns is None else max(0, now - waiting.oldest_ns) // _SECOND,
         health,
         silent_since(kelp, health),
         int(sum(alerts.values())),
         "nearly full" if AlertKind.CACHE_NEARLY_FULL in kinds else "ok",
         "full" if nas_state.read(kelp).full else "nearly full" if AlertKind.NAS_NEARLY_FULL in kinds else "ok",
     )
+
+
+def ask_backlog(kelp: Kelp) -> Backlog:
+    """Takes as long as the backlog is: a second or two for 1,000,000 changes. Raises StoreUnavailable."""
+    now = kelp.clock.now_ns()
+    with kelp.database.scan() as tx:
+        waiting = Figures(tx).waiting()
+    return Backlog(waiting, 0 if waiting.oldest_ns is None else max(0, now - waiting.oldest_ns) // _SECOND)
 
 
 def silent_since(kelp: Kelp, health: Health | None = None) -> int:

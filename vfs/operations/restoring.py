@@ -2,12 +2,14 @@
 
 In one process a part is under way once (`Background` knows its key); of several processes the one whose compare-and-set
 takes it from MISSING to SYNCING has it. A reader that goes through a whole part anyway gives its bytes, the others are
-read from the NAS. What was restored is verified by the checksum of its part before it counts as AVAILABLE. Who dies at
-it leaves SYNCING, which `give_up_stale` ends; a bad object stays where it is until its replacement is at hand.
+read from the NAS. What is restored is verified by the checksum of its part before it is put. Who dies at it leaves
+SYNCING, which `give_up_stale` ends; a bad object, which may have the only good copy of some blocks, stays until its
+replacement takes its place in one step.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,6 +34,8 @@ from vfs.model import BLOCK_SIZE, ByteRange, Content, Done, Part, StoreStatus
 from vfs.operations import alerts, cache_limits, learning, nas_copies
 from vfs.operations.alerts import AlertKind, Severity
 from vfs.operations.verified import Verifier, verifier_of
+
+log = logging.getLogger(__name__)
 
 _SECOND = 1_000_000_000
 _STALE_NS = 600 * _SECOND  # the process that restores it must have died
@@ -134,17 +138,18 @@ def _put(kelp: Kelp, part: Part, since_ns: int, read: Callable[[], list[bytes]])
         pieces = read()
     except NasFault as error:
         raise StoreUnavailable(f"cannot be had from the NAS: {error}") from error
+    digest = blake3()
+    for piece in pieces:
+        digest.update(piece)
+    if digest.hexdigest() != part.checksum:
+        raise ContentCorrupt(f"NAS: {part.key}: other bytes than were stored")
     try:
-        stored = kelp.cache.put(part.key, pieces)
+        kelp.cache.put(part.key, pieces)
     except AlreadyExists:  # what is there is bad; unless this process was given up, and another one put it there
         with kelp.database.read() as tx:
             if not tx.restoring.is_since(part.key, _SYNCING, since_ns):
                 return
-        kelp.cache.delete(part.key)
-        stored = kelp.cache.put(part.key, pieces)
-    if (stored.size, stored.checksum) != (part.size, part.checksum):
-        kelp.cache.delete(part.key)
-        raise ContentCorrupt(f"NAS: {part.key}: other bytes than were stored")
+        kelp.cache.put(part.key, pieces, replace=True)  # some of its blocks may be good nowhere else
 
 
 def _from_nas(kelp: Kelp, content: Content, number: int) -> list[bytes]:
@@ -313,6 +318,27 @@ def find_again(kelp: Kelp) -> Done:
     if vain:
         _not_yet(kelp, vain)
     return Done(count)
+
+
+def is_spare(kelp: Kelp, key: str) -> bool:
+    """An object whose row says that it is gone may go: it is good, so its file on the NAS counts as it did when it was
+    let go; or all of it was read from the NAS now. Else some blocks may be good in it alone. Raises StoreUnavailable.
+    """
+    with kelp.database.read() as tx:
+        is_gone = tx.restoring.statuses([key]).get(key) is _MISSING
+        content = tx.verifying.content_with(key) if is_gone else None
+    number = next((n for n, part in enumerate(content.parts) if part.key == key), None) if content else None
+    if content is None or number is None or _is_good(kelp, content.parts[number]):
+        return True
+    part = content.parts[number]
+    offset = sum(each.size for each in content.parts[:number])
+    try:
+        for _ in nas_copies.read(kelp, content, verifier_of(kelp, part), ByteRange(0, part.size), offset):
+            pass
+    except (ObjectMissing, ContentCorrupt, NasFault, StoreUnavailable) as error:
+        log.warning("%s is bad, and kept until the NAS has all of it: %s", key, error)
+        return False
+    return True
 
 
 @retried

@@ -1,9 +1,9 @@
 """The cache of objects: immutable runs of bytes under keys that are used once.
 
-A key is a random UUID, alone or followed by a part number ("….000001"). Nothing is ever overwritten, so a
-reader needs no lock. Implementations: `folder.py`, `s3.py`. Trying again (`retrying.py`) and failing on purpose
-(`wrappers.py`) are wrappers with the same interface. All stores may be used by many threads; an iterator that one
-returned, by one.
+A key is a random UUID, alone or followed by a part number ("….000001"). Nothing is ever overwritten but what is bad,
+by what it should have been, so a reader needs no lock. Implementations: `folder.py`, `s3.py`. Trying again
+(`retrying.py`) and failing on purpose (`wrappers.py`) are wrappers with the same interface. All stores may be used by
+many threads; an iterator that one returned, by one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ObjectStore(Protocol):
 
     at_once: int  # transfers of one content at a time that are faster than one after the other; 1: none
 
-    def put(self, key: str, chunks: Iterable[bytes | memoryview]) -> Stored:
+    def put(self, key: str, chunks: Iterable[bytes | memoryview], *, replace: bool = False) -> Stored:
         """Store `chunks` under the new `key`; on return they survive a power cut.
 
         A chunk is used up before the next is asked for, so the caller may reuse one buffer. Whatever `chunks`
@@ -48,6 +48,11 @@ class ObjectStore(Protocol):
         meanwhile may have taken the object all the same: who puts deletes. What such a put or a SIGKILL leaves, the
         orphan batch finds by `list`.
         Raises NoSpace, AlreadyExists (the key was used before; what it holds is untouched).
+
+        `replace`: whatever the key holds gives way, in one step: who reads finds the old object or the new one, whole,
+        at every moment and after a SIGKILL. So he does after an exception; it is the new one only when the store went
+        away at the very end. Never AlreadyExists. A read that began before may end in the new one when it is cut and
+        goes on (`retrying.py`): whoever replaces has the same bytes, or readers who verify.
         """
         ...
 

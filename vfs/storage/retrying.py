@@ -20,7 +20,8 @@ class RetryingObjectStore:
     """Tries again, a few times within some 1.5 seconds, when the store is away (StoreUnavailable).
 
     A read goes on at the byte, a listing after the key, where it was cut. A `put` is repeated only when its chunks are
-    a list or tuple; others cannot be asked for twice.
+    a list or tuple; others cannot be asked for twice. Without `replace` a further try may find what the one before it
+    put; with it, that is overwritten by the same.
     """
 
     def __init__(
@@ -42,19 +43,18 @@ class RetryingObjectStore:
     def _tries(self) -> _Tries:
         return _Tries(self._delays, self._sleep, self._patience)
 
-    def put(self, key: str, chunks: Iterable[bytes | memoryview]) -> Stored:
+    def put(self, key: str, chunks: Iterable[bytes | memoryview], *, replace: bool = False) -> Stored:
         if not isinstance(chunks, (list, tuple)):
-            return self._inner.put(key, chunks)
+            return self._inner.put(key, chunks, replace=replace)
         tries = self._tries()
         try:
-            return tries.run(lambda: self._inner.put(key, chunks))
+            return tries.run(lambda: self._inner.put(key, chunks, replace=replace))
         except AlreadyExists:
             if not tries.failed:
                 raise
         whole = b"".join(chunks)
         if not self._holds_all(key, whole):
-            self.delete(key)
-            return self._inner.put(key, chunks)
+            return self.put(key, chunks, replace=True)
         return Stored(len(whole), blake3(whole).hexdigest())
 
     def _holds_all(self, key: str, whole: bytes) -> bool:

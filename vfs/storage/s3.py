@@ -43,6 +43,7 @@ _UNKNOWN = 1 << 50  # bytes: S3 tells neither size nor free space
 _SILENT = 3.0  # seconds after a call in vain …
 _BRIEF = 0.3  # … in which others wait no longer than so many: who undoes a failed put must not hang once more
 _NONE: Mapping[str, str] = {}
+_NEW = {"if-none-match": "*"}  # put nothing over what is there
 
 
 class S3ObjectStore:
@@ -104,7 +105,7 @@ class S3ObjectStore:
 
     # --- objects
 
-    def put(self, key: str, chunks: Iterable[bytes | memoryview]) -> Stored:
+    def put(self, key: str, chunks: Iterable[bytes | memoryview], *, replace: bool = False) -> Stored:
         path = self._path(key)
         pieces: list[bytes] = []
         digest, size = blake3(), 0
@@ -115,8 +116,8 @@ class S3ObjectStore:
             digest.update(piece)
             size += len(piece)
             if size > PART_SIZE:
-                return self._put_large(key, chain(pieces, source))
-        self._require_taken(self._put(path, "", pieces, {"if-none-match": "*"}), key)
+                return self._put_large(key, chain(pieces, source), replace)
+        self._require_taken(self._put(path, "", pieces, _NONE if replace else _NEW), key)
         return Stored(size, digest.hexdigest())
 
     def _put(self, path: str, query: str, pieces: Sequence[bytes], headers: Mapping[str, str]) -> Answer:
@@ -133,10 +134,10 @@ class S3ObjectStore:
         if answer.status != 200 or "etag" not in answer.headers:
             raise StoreUnavailable(f"cache: {key}: the answer {answer.status} to a put is not one of S3")
 
-    def _put_large(self, key: str, chunks: Iterable[bytes | memoryview]) -> Stored:
+    def _put_large(self, key: str, chunks: Iterable[bytes | memoryview], replace: bool) -> Stored:
         """More than a part: a multipart upload, a part at a time in memory; at most 10,000 parts, says S3."""
         path, digest, size = self._path(key), blake3(), 0
-        with self._rare.upload(self._address.prefix + key) as upload:
+        with self._rare.upload(self._address.prefix + key, replace) as upload:
             for number, pieces in enumerate(in_parts(chunks), 1):
                 for piece in pieces:
                     digest.update(piece)

@@ -76,10 +76,11 @@ class Rare:
             raise refused.refusal.error(f"bucket {address.bucket}") from refused
 
     @contextmanager
-    def upload(self, key: str) -> Iterator[Upload]:
+    def upload(self, key: str, replace: bool) -> Iterator[Upload]:
         """Begin an upload in parts; complete it at the end of the block, abort it on any error.
 
-        `key`: with the prefix. Raises AlreadyExists, NoSpace, StoreUnavailable.
+        `key`: with the prefix. `replace`: what it holds stays until the upload is complete, and goes with that. Raises
+        AlreadyExists (not with `replace`), NoSpace, StoreUnavailable.
         """
         with self._client() as client:
 
@@ -89,8 +90,9 @@ class Rare:
             upload = Upload(call("create_multipart_upload")["UploadId"])
             try:
                 yield upload
+                condition = {} if replace else {"IfNoneMatch": "*"}
                 parts = {"Parts": upload.parts}
-                call("complete_multipart_upload", UploadId=upload.id, MultipartUpload=parts, IfNoneMatch="*")
+                call("complete_multipart_upload", UploadId=upload.id, MultipartUpload=parts, **condition)
             except BaseException:
                 try:
                     call("abort_multipart_upload", UploadId=upload.id)

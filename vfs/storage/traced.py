@@ -16,9 +16,9 @@ class TracedObjectStore:
         self._inner = self.inner = inner
         self.at_once = inner.at_once
 
-    def put(self, key: str, chunks: Iterable[bytes | memoryview]) -> Stored:
+    def put(self, key: str, chunks: Iterable[bytes | memoryview], *, replace: bool = False) -> Stored:
         with trace.span("seaweed.upload_part", object=key):
-            return self._inner.put(key, chunks)
+            return self._inner.put(key, chunks, replace=replace)
 
     def get(self, key: str, byte_range: ByteRange | None = None) -> Iterator[bytes]:
         with trace.span("seaweed.download", object=key):

@@ -90,9 +90,9 @@ class FailingObjectStore:
         self.at_once = inner.at_once
         self.failures = Failures()
 
-    def put(self, key: str, chunks: Iterable[bytes | memoryview]) -> Stored:
+    def put(self, key: str, chunks: Iterable[bytes | memoryview], *, replace: bool = False) -> Stored:
         failure = self.failures.due("put")
-        return _around(failure, lambda: self._inner.put(key, _through(failure, chunks)))
+        return _around(failure, lambda: self._inner.put(key, _through(failure, chunks), replace=replace))
 
     def get(self, key: str, byte_range: ByteRange | None = None) -> Iterator[bytes]:
         failure = self.failures.due("get")

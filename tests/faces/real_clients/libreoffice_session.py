@@ -13,14 +13,15 @@ from com.sun.star.beans import PropertyValue
 from com.sun.star.connection import NoConnectException
 from com.sun.star.lang import DisposedException
 
-_PATIENCE = 40  # seconds until soffice listens
+_PATIENCE = 150  # seconds until soffice listens: on a busy machine its first start alone took 20
 
 
 def connect(pipe):
     """The desktop of the soffice behind `pipe`."""
     local = uno.getComponentContext()
     resolver = local.ServiceManager.createInstanceWithContext("com.sun.star.bridge.UnoUrlResolver", local)
-    for _ in range(_PATIENCE * 10):
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
         try:
             context = resolver.resolve(f"uno:pipe,name={pipe};urp;StarOffice.ComponentContext")
             return context.ServiceManager.createInstanceWithContext("com.sun.star.frame.Desktop", context)

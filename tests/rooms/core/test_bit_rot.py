@@ -282,9 +282,9 @@ class Counting:
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
-    def put(self, key: str, chunks: object) -> object:
+    def put(self, key: str, chunks: object, **how: bool) -> object:
         self._puts.append(key)
-        return self._inner.put(key, chunks)  # type: ignore[attr-defined]
+        return self._inner.put(key, chunks, **how)  # type: ignore[attr-defined]
 
 
 def test_a_hold_ends_with_its_reader(drive: Drive) -> None:

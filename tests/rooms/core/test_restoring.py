@@ -90,11 +90,11 @@ def test_who_was_given_up_does_not_say_that_it_is_there(drive: Drive, content: C
         def __getattr__(self, name: str) -> Any:
             return getattr(drive.kelp.cache, name)
 
-        def put(self, key: str, chunks: Any) -> Any:
+        def put(self, key: str, chunks: Any, **how: bool) -> Any:
             drive.clock.advance(700)
             restoring.give_up_stale(drive.kelp)  # on a busy machine the lease of the restore has expired, too
             assert statuses(drive, content) == {"MISSING"}
-            return drive.kelp.cache.put(key, chunks)
+            return drive.kelp.cache.put(key, chunks, **how)
 
     slow = replace(drive.kelp, cache=Slow())  # type: ignore[arg-type]
     assert restoring.restore_part(slow, content, 0, None) is Outcome.BUSY
@@ -112,11 +112,11 @@ def test_who_was_given_up_does_not_delete_what_another_brought(drive: Drive, con
         def __getattr__(self, name: str) -> Any:
             return getattr(drive.kelp.cache, name)
 
-        def put(self, key: str, chunks: Any) -> Any:
+        def put(self, key: str, chunks: Any, **how: bool) -> Any:
             drive.clock.advance(700)
             restoring.give_up_stale(drive.kelp)
             assert restoring.restore_part(drive.kelp, content, 0, None) is Outcome.RESTORED
-            return drive.kelp.cache.put(key, chunks)
+            return drive.kelp.cache.put(key, chunks, **how)
 
         def delete(self, key: str) -> None:
             deleted.append(key)
@@ -178,10 +178,11 @@ def test_what_cannot_be_read_is_replaced(drive: Drive, content: Content) -> None
                 raise StoreUnavailable("EIO")
             return drive.kelp.cache.stat(key)
 
-        def delete(self, key: str) -> None:
+        def put(self, key: str, chunks: Any, **how: bool) -> Any:
             nonlocal bad
+            stored = drive.kelp.cache.put(key, chunks, **how)
             bad = ""
-            drive.kelp.cache.delete(key)
+            return stored
 
     kelp = replace(drive.kelp, cache=Bad())  # type: ignore[arg-type]
     away = True
@@ -293,10 +294,10 @@ class Puts:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    def put(self, key: str, chunks: Any) -> Any:
+    def put(self, key: str, chunks: Any, **how: bool) -> Any:
         self._keys.append(key)
         threading.Event().wait(0.05)
-        return self._inner.put(key, chunks)
+        return self._inner.put(key, chunks, **how)
 
 
 @pytest.fixture

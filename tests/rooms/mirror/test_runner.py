@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from vfs.bootstrap import build
 from vfs.core import SystemClock
 from vfs.errors import StoreUnavailable
 from vfs.model import Place
-from vfs.operations import backlog, mirroring, recording, writing
+from vfs.operations import backlog, mirroring, nas_health, nas_state, recording, writing
 from vfs.operations.backlog import Waited
 
 QUICK = {"mirror_sweep": 0.05, "mirror_probe": 0.05}
@@ -38,8 +39,16 @@ def running(drive: MirrorDrive) -> Iterator[None]:
         jobs.stop()
 
 
+def until(holds: Callable[[], bool]) -> None:
+    """AssertionError: not before the next small file is due on the NAS, a minute after the last."""
+    end = time.monotonic() + 50
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def mirrored(drive: MirrorDrive) -> None:
-    assert backlog.wait_until_mirrored(drive.kelp, 30, interval=0.02) is Waited.MIRRORED
+    assert backlog.wait_until_mirrored(drive.kelp, 120, interval=0.02) is Waited.MIRRORED
 
 
 def test_the_sweep_finds_what_another_process_committed(live: MirrorDrive) -> None:
@@ -81,6 +90,19 @@ def test_the_jobs_come_back_by_themselves_after_an_outage(live: MirrorDrive) -> 
         away.rename(live.root)
         mirrored(live)
     live.check_mirrored()
+
+
+def test_an_outage_is_noticed_though_nobody_uses_the_nas(live: MirrorDrive) -> None:
+    """Long before the next small file is written there: by its marker."""
+    away = live.root.with_name("away")
+    with running(live):
+        until(lambda: nas_health.read(live.kelp).last is not None)
+        live.root.rename(away)
+        live.root.mkdir()
+        until(lambda: not nas_state.read(live.kelp).up)
+        live.root.rmdir()
+        away.rename(live.root)
+        until(lambda: nas_state.read(live.kelp).up)
 
 
 def test_the_jobs_of_one_data_folder_run_in_one_process(
@@ -135,7 +157,7 @@ def test_a_database_that_does_not_answer_once_stops_nothing(
     monkeypatch.setattr(asked, question, silent_once)
     live.put("a")
     with running(live):
-        assert failed.wait(10)
+        assert failed.wait(60)
         assert isinstance(live.kelp.queue, InProcessQueue)
         live.kelp.queue.ring()
         mirrored(live)
