@@ -24,7 +24,7 @@ from tests.faces.fuse.sides import Side, Step, is_error, tree
 STEPS = int(os.environ.get("KELP_FUSE_STEPS") or 0)
 SEED = int(os.environ.get("KELP_FUSE_SEED") or 0) or random.SystemRandom().randrange(1 << 32)
 PROCESSES = [int(os.environ["KELP_FUSE_PROCESSES"])] if "KELP_FUSE_PROCESSES" in os.environ else [1, 4]
-_SHORT = {1: 600, 4: 600}
+_SHORT = {1: 300, 4: 400}
 _SHARED = "shared"
 
 
