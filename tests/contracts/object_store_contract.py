@@ -114,7 +114,7 @@ class ObjectStoreContract:
         with pytest.raises(AlreadyExists):
             store.put(key, [b"new"])
 
-    @pytest.mark.parametrize("key", [new_key(), "-", "zz", "x" * 200])
+    @pytest.mark.parametrize("key", ["6a367ae1-133a-4c84-ac65-7ca5211c59ab", "-", "zz", "x" * 200])
     def test_there_may_be_nothing_to_replace(self, store: ObjectStore, key: str) -> None:
         assert store.put(key, iter([b"first"]), replace=True).size == 5
         assert store.put(key, iter([b"second"]), replace=True).size == 6
