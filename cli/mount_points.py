@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ _log = logging.getLogger(__name__)
 KIND = "fuse.kelp"
 _DEAD = (errno.ENOTCONN, errno.ECONNABORTED)  # nobody answers for it any more; the kernel has cut it off
 _TABLE = Path("/proc/self/mountinfo")
+_BUSY = 2.0  # seconds; who has just closed his last file there, or looks through all folders, is gone by then
 
 
 class Mounted(NamedTuple):
@@ -83,10 +85,13 @@ def _let_go(path: Path, *, lazily: bool) -> None:
         words = [program, "-u", *(["-z"] if lazily else []), "--", _real(path)]
     else:
         words = ["umount", *(["-l"] if lazily else []), "--", _real(path)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
+    end = time.monotonic() + _BUSY
+    while (done := subprocess.run(words, capture_output=True, text=True, check=False)).returncode:
         said = done.stderr.strip().splitlines()[-1:] or ["it failed"]
         if "busy" in said[0]:
+            if time.monotonic() < end:
+                time.sleep(0.2)
+                continue
             raise ConfigurationError(f"{path} is in use: close the programs that have it open (fuser -vm {path})")
         raise ConfigurationError(f"cannot unmount {path}: {said[0]}")
 

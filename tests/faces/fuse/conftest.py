@@ -54,11 +54,15 @@ def _finished() -> Path:
     """The folder of a drive with people and nothing else: copying it is faster than all migrations."""
     folder = Path(tempfile.mkdtemp(prefix="kelp-finished-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    kelp = build(engines.load(folder / "data", nas_root=folder / "nas"))
-    with contextlib.closing(kelp), kelp.database.write() as tx:
+    with contextlib.closing(build(engines.load(folder / "data", nas_root=folder / "nas"))) as kelp:
+        _invite(kelp)
+    return folder
+
+
+def _invite(kelp: Kelp) -> None:
+    with kelp.database.write() as tx:
         for name, role in PEOPLE:
             tx.accounts.insert(name, name, "!", role, kelp.clock.now_ns())
-    return folder
 
 
 class MountedDrive:
@@ -88,9 +92,14 @@ class MountedDrive:
         return other
 
     def _make(self) -> Kelp:
-        engines.copy_drive(_finished() / "data", self.data)
-        shutil.copytree(_finished() / "nas", self.nas)
-        return build(engines.load(self.data, **{"nas_root": self.nas, **self._settings}))
+        special = "database_url" in self._settings or self.data.exists() or self.nas.exists()
+        if not special:
+            engines.copy_drive(_finished() / "data", self.data)
+            shutil.copytree(_finished() / "nas", self.nas)
+        kelp = build(engines.load(self.data, **{"nas_root": self.nas, **self._settings}))
+        if special:
+            _invite(kelp)
+        return kelp
 
     def caller(self, name: str = "admin", face: str = "dav") -> Caller:
         return access.caller_named(self.kelp, name, face)

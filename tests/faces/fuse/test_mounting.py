@@ -39,7 +39,7 @@ def test_into_the_background_and_out_by_command(mounted: MountedDrive) -> None:
     assert (done.returncode, done.stdout) == (0, "")
     (mounted.path / "file").write_bytes(b"x")
     done = unmounted(mounted)
-    assert (done.returncode, done.stdout) == (0, f"{mounted.path} is not mounted any more\n")
+    assert (done.stderr, done.returncode, done.stdout) == ("", 0, f"{mounted.path} is not mounted any more\n")
     assert os.listdir(mounted.path) == []
     done = unmounted(mounted)
     assert (done.returncode, done.stderr) == (1, f"kelp: nothing is mounted at {mounted.path}\n")

@@ -88,7 +88,8 @@ def test_rights_are_those_of_other_faces(drive: Drive) -> None:
         each.name: each.level for each in posix.pages(drive.kelp, drive.editor, ROOT_ID, drive.entry("shut").id, 2)
     }
     assert listed == {"open": Level.WRITE, "read": Level.READ}
-    assert posix.child(drive.kelp, drive.editor, ROOT_ID, "shut") is None
+    way = posix.child(drive.kelp, drive.editor, ROOT_ID, "shut")  # to what he may read below it
+    assert way is not None and way.level == Level.NONE
     assert posix.child(drive.kelp, drive.editor, drive.entry("shut").id, "file") is None
     inner = posix.child(drive.kelp, drive.editor, drive.entry("shut/door").id, "file")
     assert inner is not None
