@@ -26,7 +26,10 @@ class Guardian:
 
     def start(self, device: int) -> None:
         words = [sys.executable, "-I", "-S", __file__, str(os.minor(device))]
-        self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True)
+        nothing = subprocess.DEVNULL  # whoever reads what `kelp mount` says would wait for its end, for ever
+        self._process = subprocess.Popen(
+            words, stdin=nothing, stdout=nothing, stderr=nothing, cwd="/", start_new_session=True
+        )
 
     def stop(self) -> None:
         """Before it is unmounted: its device may be another's then."""
