@@ -91,7 +91,7 @@ class DraftFile:
     def begin(self, header: Header) -> None:
         self.written = Written(header.size)
         with _disk_faults():
-            os.write(self._log, json.dumps({name: getattr(header, name) for name in _HEADER}).encode() + b"\n")
+            self._note(json.dumps({name: getattr(header, name) for name in _HEADER}).encode() + b"\n")
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Raises NoSpace, beyond what all drafts may have too."""
@@ -102,17 +102,27 @@ class DraftFile:
             with _disk_faults():
                 _write_all(self._data, data, offset)
                 if new or stop > self.written.size:
-                    os.write(self._log, RECORD.pack(WRITTEN, offset, stop))
+                    self._note(RECORD.pack(WRITTEN, offset, stop))
         except BaseException:
             self._disk.give(new)
             raise
         self.written.write(offset, stop)
 
     def cut(self, size: int) -> None:
+        shorter = size < self.written.size
         with _disk_faults():
-            os.write(self._log, RECORD.pack(CUT, size, 0))
-            self._disk.give(self.written.cut(size))
-            os.ftruncate(self._data, size)
+            self._note(RECORD.pack(CUT, size, 0))
+        self._disk.give(self.written.cut(size))
+        if shorter:  # the bytes beyond are nobody's; and what a file grows by needs none
+            with suppress(OSError):
+                os.ftruncate(self._data, size)
+
+    def _note(self, record: bytes) -> None:
+        """The whole of it, or nothing: what follows half a record could not be read."""
+        done = os.write(self._log, record)
+        if done < len(record):
+            os.ftruncate(self._log, os.fstat(self._log).st_size - done)
+            raise NoSpace("the disk of the drafts is full")
 
     def read(self, start: int, stop: int) -> bytes:
         """Of one span."""
@@ -177,7 +187,11 @@ class DraftDisk:
                 data = os.open(self.folder / f"{number}.data", _NEW, 0o600)
                 log = os.open(self.folder / f"{number}.log", _NEW | os.O_APPEND, 0o600)
             draft = DraftFile(self, number, data, log)
-        draft.begin(header)
+        try:
+            draft.begin(header)
+        except BaseException:
+            self.put_back(draft)
+            raise
         return draft
 
     def take(self, size: int) -> None:

@@ -31,8 +31,9 @@ class OpenFiles:
         self.kelp = kelp
         self._changed = changed
         settings = kelp.settings
-        twice = _on_one_disk(settings.data, settings.cache.url)
-        self.disk = DraftDisk(settings.data / "drafts", settings.fuse.draft_limit, settings.cache.reserve, twice=twice)
+        drafts = settings.data / "drafts"
+        twice = _on_one_disk(drafts, settings.cache.url)
+        self.disk = DraftDisk(drafts, settings.fuse.draft_limit, settings.cache.reserve, twice=twice)
         self._guard = threading.Lock()
         self._files: dict[int, OpenInode] = {}
 
@@ -159,10 +160,11 @@ class OpenFiles:
             self._files.setdefault(inode, file)
 
 
-def _on_one_disk(data: Path, cache: str) -> bool:
-    """Not so a cache in S3."""
+def _on_one_disk(drafts: Path, cache: str) -> bool:
+    """Not so a cache in S3, nor drafts with a disk of their own."""
+    folder = drafts if drafts.exists() else drafts.parent
     try:
-        return "://" not in cache and data.stat().st_dev == Path(cache).stat().st_dev
+        return "://" not in cache and folder.stat().st_dev == Path(cache).stat().st_dev
     except OSError:
         return False
 

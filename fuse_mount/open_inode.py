@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from fuse_mount.draft_disk import DraftDisk, DraftFile, Header
@@ -148,11 +149,9 @@ class OpenInode:
             if at is None and self._is_of_mapping(kernel):
                 at = kernel
             self._require_room(0 if at is None else at)
-            draft = self._begun(caller)
-            with self._lock:
+            with self._changing(caller) as draft:
                 offset = draft.written.size if at is None else at
                 draft.write(offset, data)
-                self._touched(caller)
             self._kernel_end = -1 if offset == kernel else kernel + len(data)
         if offset != kernel:
             self.files.changed(self.inode)
@@ -168,10 +167,8 @@ class OpenInode:
             if size == self.size and self._draft is None:
                 return
             self._require_room(size)
-            draft = self._begun(caller)
-            with self._lock:
+            with self._changing(caller) as draft:
                 draft.cut(size)
-                self._touched(caller)
 
     def touch(self, caller: Caller) -> None:
         """It was cut to the size that it has: a change all the same (ftruncate(3p))."""
@@ -190,6 +187,21 @@ class OpenInode:
 
     def _touched(self, caller: Caller) -> None:
         self.mtime_ns, self._told, self._caller = self._kelp.clock.now_ns(), False, caller
+
+    @contextmanager
+    def _changing(self, caller: Caller) -> Iterator[DraftFile]:
+        """A change of the draft. One that was begun for a change that fails is none: its close stores nothing."""
+        is_first = self._draft is None
+        draft = self._begun(caller)
+        with self._lock:
+            try:
+                yield draft
+            except BaseException:
+                if is_first:
+                    self._draft = None
+                    draft.end()
+                raise
+            self._touched(caller)
 
     def _begun(self, caller: Caller) -> DraftFile:
         """The draft; a new one is made of what the drive shows now."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from fuse_mount.draft_disk import DraftDisk, Header
+from fuse_mount.draft_disk import RECORD, DraftDisk, Header
 from tests.small_disk import small_disk
 from vfs.errors import NoSpace
 
@@ -30,4 +31,21 @@ def test_room_for_drafts(tmp_path: Path, how: dict[str, int], expected: int) -> 
     with small_disk(tmp_path / "disk", f"{_DISK}m") as folder:
         disk = DraftDisk(folder, **{"reserve": _MIB - 100_000, **how})  # type: ignore[arg-type]
         assert room(disk) == expected
+        disk.close()
+
+
+def test_what_does_not_fit_into_a_full_disk_is_no_half_a_record(tmp_path: Path) -> None:
+    """Half of one, and nothing after it could be recovered."""
+    with small_disk(tmp_path / "disk", f"{_MIB}") as folder:
+        disk = DraftDisk(folder)
+        draft = disk.new(Header(7, 1, "a", "id", 0, "anna", 0))
+        (log,) = disk.folder.glob("*.log")
+        (folder / "others").write_bytes(bytes(_MIB - 2 * os.sysconf("SC_PAGE_SIZE")))
+        began = log.stat().st_size
+        with pytest.raises(NoSpace):
+            for size in range(1000):
+                draft.cut(size)
+        assert log.stat().st_size == began + size * RECORD.size
+        assert draft.written.size == size - 1
+        disk.put_back(draft)
         disk.close()

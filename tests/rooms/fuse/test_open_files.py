@@ -189,3 +189,17 @@ def test_drafts_have_a_bound(files: Files, monkeypatch: pytest.MonkeyPatch) -> N
     close(handle)
     assert files.drive.read("a.bin") == b"y" * 900
     assert files.open_files.disk.used == 0
+
+
+def test_closing_what_could_not_be_changed_stores_nothing(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.save("a.txt", b"as it was")
+    before = files.drive.entry("a.txt")
+    monkeypatch.setattr(files.open_files.disk, "_limit", 10)
+    handle = files.open("a.txt")
+    with pytest.raises(NoSpace):
+        handle.write(0, b"longer than ten")
+    assert (whole(handle), files.open_files.attributes(handle.inode)) == (b"as it was", None)
+    close(handle)
+    assert (files.drive.entry("a.txt"), files.open_files.disk.used) == (before, 0)
+    files.save("b.txt", b"ten bytes.")
+    assert files.drive.read("b.txt") == b"ten bytes."
