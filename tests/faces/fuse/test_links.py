@@ -107,19 +107,19 @@ def test_rename_times_and_owner(place: Path) -> None:
     assert not (place / "file").is_symlink() and (place / "file").read_bytes() == b"a file again"
 
 
-def test_other_faces_make_and_replace_links(mounted: MountedDrive) -> None:
-    path = mounted.path / "a"
-    linking.make_link(mounted.kelp, mounted.caller(), Place(ROOT_ID, "a"), b"one")
+def test_other_faces_make_and_replace_links(place: Path, shared_mount: MountedDrive) -> None:
+    path, folder = place / "a", place.stat().st_ino
+    linking.make_link(shared_mount.kelp, shared_mount.caller(), Place(folder, "a"), b"one")
     eventually(lambda: os.path.islink(path) and os.readlink(path) == "one")
-    writing.put_file(mounted.kelp, mounted.caller(), Place(ROOT_ID, "a"), [b"a file"])
+    writing.put_file(shared_mount.kelp, shared_mount.caller(), Place(folder, "a"), [b"a file"])
     eventually(lambda: not os.path.islink(path) and path.read_bytes() == b"a file")
     two = links.packed(b"two two")
-    writing.put_file(mounted.kelp, mounted.caller(), Place(ROOT_ID, "a"), [two], mime_type=links.TYPE)
+    writing.put_file(shared_mount.kelp, shared_mount.caller(), Place(folder, "a"), [two], mime_type=links.TYPE)
     eventually(lambda: os.path.islink(path) and os.readlink(path) == "two two" and os.lstat(path).st_size == 7)
     false = b"x" * links.SIZE
-    writing.put_file(mounted.kelp, mounted.caller(), Place(ROOT_ID, "b"), [false], mime_type=links.TYPE)
-    eventually(lambda: (mounted.path / "b").exists())
-    assert (mounted.path / "b").read_bytes() == false
+    writing.put_file(shared_mount.kelp, shared_mount.caller(), Place(folder, "b"), [false], mime_type=links.TYPE)
+    eventually(lambda: (place / "b").exists())
+    assert (place / "b").read_bytes() == false
 
 
 def test_who_may_not_make_one(mounted_with: Callable[..., MountedDrive]) -> None:

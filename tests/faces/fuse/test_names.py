@@ -50,8 +50,12 @@ def add_rows(drive: MountedDrive, folder_id: int, count: int) -> None:
             folders.insert(drive.kelp, tx, caller, replace(here, name=name, key=name), now)
 
 
-def test_a_file_travels_to_the_nas(mounted_with: Callable[..., MountedDrive]) -> None:
+def test_a_root_that_is_empty_and_a_file_that_travels_to_the_nas(mounted_with: Callable[..., MountedDrive]) -> None:
     mounted = mounted_with(mirror_delay=0)
+    info = mounted.path.stat()
+    assert stat.S_ISDIR(info.st_mode)
+    assert info.st_ino == ROOT_ID
+    assert os.listdir(mounted.path) == []
     (mounted.path / "a").write_bytes(b"hi\n")
     assert (mounted.path / "a").read_bytes() == b"hi\n"
     until = time.monotonic() + 60
@@ -60,13 +64,6 @@ def test_a_file_travels_to_the_nas(mounted_with: Callable[..., MountedDrive]) ->
         time.sleep(0.05)
     assert found == [b"hi\n"]
     mounted.unmount()
-
-
-def test_the_root_is_a_folder_that_is_empty(mounted: MountedDrive) -> None:
-    info = mounted.path.stat()
-    assert stat.S_ISDIR(info.st_mode)
-    assert info.st_ino == ROOT_ID
-    assert os.listdir(mounted.path) == []
 
 
 def test_what_is_made_is_found_by_all_its_calls(place: Path) -> None:
@@ -160,14 +157,14 @@ def test_a_folder_is_removed_only_empty(place: Path) -> None:
     assert os.listdir(place) == []
 
 
-def test_what_stays_in_the_trash_was_removed(mounted: MountedDrive) -> None:
-    caller = mounted.caller()
-    writing.put_file(mounted.kelp, caller, Place(ROOT_ID, "old"), [b"x"])
-    with mounted.kelp.database.write() as tx:  # what is younger than a minute would not be kept
-        tx.entries.update(reading.resolve(mounted.kelp, caller, ["old"]).entry.id, registered_ns=1)  # type: ignore[union-attr]
-    (mounted.path / "old").unlink()
-    refused(errno.ENOENT, os.stat, mounted.path / "old")
-    assert [item.original_path for item in trashing.list_trash(mounted.kelp, caller)] == ["/old"]
+def test_what_stays_in_the_trash_was_removed(shared_mount: MountedDrive, place: Path) -> None:
+    kelp, caller = shared_mount.kelp, shared_mount.caller()
+    old = writing.put_file(kelp, caller, Place(place.stat().st_ino, "old"), [b"x"]).entry
+    with kelp.database.write() as tx:  # what is younger than a minute would not be kept
+        tx.entries.update(old.id, registered_ns=1)
+    (place / "old").unlink()
+    refused(errno.ENOENT, os.stat, place / "old")
+    assert f"/{place.name}/old" in [item.original_path for item in trashing.list_trash(kelp, caller)]
 
 
 def test_rename_replaces_what_is_alike(place: Path) -> None:
@@ -245,26 +242,26 @@ def test_an_editors_save(place: Path) -> None:
     assert (place / "text").read_bytes() == b"then 2"
 
 
-def test_df_shows_what_the_drive_has(mounted: MountedDrive) -> None:
-    usage = reading.usage(mounted.kelp)
-    shown = os.statvfs(mounted.path)
+def test_df_shows_what_the_drive_has(shared_mount: MountedDrive, place: Path) -> None:
+    usage = reading.usage(shared_mount.kelp)
+    shown = os.statvfs(place)
     assert abs(shown.f_bavail * shown.f_frsize - usage.free) < 256 * 1024 * 1024
     assert shown.f_namemax == 255
-    (mounted.path / "big").write_bytes(bytes(1024 * 1024))
-    after = os.statvfs(mounted.path)
+    (place / "big").write_bytes(bytes(1024 * 1024))
+    after = os.statvfs(place)
     used = (after.f_blocks - after.f_bfree) * after.f_frsize
     assert used >= 1024 * 1024
 
 
-def test_what_other_faces_made_is_there(mounted: MountedDrive) -> None:
-    caller = mounted.caller()
-    folder = folders.make_folder(mounted.kelp, caller, Place(ROOT_ID, "theirs"))
-    writing.put_file(mounted.kelp, caller, Place(folder.id, "file"), [b"hello"])
-    assert (mounted.path / "theirs/file").read_bytes() == b"hello"
-    assert (mounted.path / "theirs").stat().st_ino == folder.id
-    found = reading.resolve(mounted.kelp, caller, ["theirs", "file"]).entry
+def test_what_other_faces_made_is_there(shared_mount: MountedDrive, place: Path) -> None:
+    kelp, caller = shared_mount.kelp, shared_mount.caller()
+    folder = folders.make_folder(kelp, caller, Place(place.stat().st_ino, "theirs"))
+    writing.put_file(kelp, caller, Place(folder.id, "file"), [b"hello"])
+    assert (place / "theirs/file").read_bytes() == b"hello"
+    assert (place / "theirs").stat().st_ino == folder.id
+    found = reading.resolve(kelp, caller, [place.name, "theirs", "file"]).entry
     assert found is not None
-    assert (found.kind, found.id) == (Kind.FILE, (mounted.path / "theirs/file").stat().st_ino)
+    assert (found.kind, found.id) == (Kind.FILE, (place / "theirs/file").stat().st_ino)
 
 
 def test_the_time_of_a_folder(place: Path) -> None:

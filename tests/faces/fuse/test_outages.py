@@ -187,7 +187,7 @@ def test_on_a_hard_mount_programs_wait_and_can_be_killed(elsewhere: Elsewhere, f
             time.sleep(0.1)
         killed.kill()
         assert mount_points.kind_at(elsewhere.hard.path) == mount_points.KIND
-        subprocess.run(["df", elsewhere.hard.path], capture_output=True, timeout=_ENOUGH)
+        subprocess.run(["stat", "-f", elsewhere.hard.path], capture_output=True, timeout=_ENOUGH)
         assert not works(writer.told(gone + 1))
     assert not has_failed(writer.told() + reader.told())
 

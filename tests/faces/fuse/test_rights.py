@@ -13,8 +13,8 @@ import pytest
 
 from tests.faces.fuse.conftest import MountedDrive
 from tests.faces.fuse.test_names import refused
-from vfs.model import ROOT_ID, Level, Place, Role, Scope
-from vfs.operations import access, folders, grants, locking, reading, writing
+from vfs.model import ROOT_ID, Level, Place, Role
+from vfs.operations import access, folders, grants, reading, writing
 from vfs.operations.grants import To
 
 
@@ -81,19 +81,6 @@ def test_an_account_that_is_removed_or_changed_is_so_in_the_mount(mounted_with: 
         return False
 
     within(30, is_shut)
-
-
-def test_a_locked_file_is_busy(mounted: MountedDrive) -> None:
-    put(mounted, ROOT_ID, "file", b"x")
-    locking.lock(
-        mounted.kelp, mounted.caller("editor"), Place(ROOT_ID, "file"), scope=Scope.EXCLUSIVE, infinite=False,
-        owner="", timeout=600,
-    )  # fmt: skip
-    file = mounted.path / "file"
-    assert file.read_bytes() == b"x"
-    refused(errno.EBUSY, file.write_bytes, b"y")
-    refused(errno.EBUSY, file.unlink)
-    refused(errno.EBUSY, file.rename, mounted.path / "other")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes other users")
