@@ -22,8 +22,9 @@ _COSTLY = tuple(
     f"tests/{name}.py"
     for name in (
         *("crash/test_chosen_instants", "faces/api/test_races", "faces/api/test_rights", "faces/test_doctor"),
-        *("faces/fuse/test_outages", "faces/fuse/test_real_work", "faces/fuse/test_saves_and_builds"),
-        *("faces/test_dump_and_move", "faces/test_metrics"),
+        *("faces/fuse/test_mounting", "faces/fuse/test_outages", "faces/fuse/test_real_work"),
+        *("faces/fuse/test_rights_table", "faces/fuse/test_saves_and_builds"),
+        *("faces/test_dump_and_move", "faces/test_metrics", "rooms/fuse/test_recovering"),
         *("faces/test_replay", "faces/test_stopping", "outages/test_nas_outages", "rooms/core/test_repairing"),
         *("rooms/core/test_scrubbing", "rooms/mirror/test_adopting", "rooms/mirror/test_kills"),
         *("rooms/mirror/test_only_copies", "rooms/mirror/test_recovering", "rooms/mirror/test_worker"),

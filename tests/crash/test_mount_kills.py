@@ -29,7 +29,7 @@ from tests.faces.fuse.conftest import MountedDrive, why_not
 from vfs.operations import checking, orphans
 from vfs.storage.object_store import ObjectInfo, ObjectStore
 
-ROUNDS = int(os.environ.get("KELP_MOUNT_KILLS", "3"))
+ROUNDS = int(os.environ.get("KELP_MOUNT_KILLS", "2"))
 SEED = int(os.environ.get("KELP_CRASH_SEED", "0")) or random.randrange(1, 100_000)
 PER_DRIVE = 25  # rounds on one drive, with its trash and versions
 WRITERS = 4
@@ -83,11 +83,16 @@ def _killed_under_load(drive: MountedDrive, chance: random.Random, seed: int) ->
         ledger.unlink(missing_ok=True)
     with _writers(drive, ledgers, seed):
         until = time.monotonic() + 60
-        while not all(ledger.exists() for ledger in ledgers) and time.monotonic() < until:
+        while not _at_work(ledgers) and time.monotonic() < until:
             time.sleep(0.01)
         time.sleep(chance.uniform(0.02, 1.2))
         drive.kill()
     return ledgers
+
+
+def _at_work(ledgers: list[Path]) -> bool:
+    """All of them; and a step was acknowledged, else there would be nothing to be found again."""
+    return all(ledger.exists() for ledger in ledgers) and any('"done"' in ledger.read_text() for ledger in ledgers)
 
 
 @contextmanager

@@ -15,6 +15,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
@@ -183,6 +185,13 @@ def mounted_drive(
         drive.end()
         drive.kelp.close()
         engines.drop_below(folder)
+
+
+def new_processes(module: str) -> ForkServerContext:
+    """How to make processes that are no copies of this one and begin at once: of one that has imported the module."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload([module])
+    return context
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.faces.fuse.conftest import MountedDrive
-from vfs.model import ROOT_ID, Entry, Level, OnConflict, Place
-from vfs.operations import access, folders, grants, moving, posix, trashing, versioning, writing
+from vfs.model import Entry, OnConflict, Place
+from vfs.operations import folders, moving, posix, trashing, versioning, writing
 
 _SOON = 30.0  # seconds; a second is what is promised, on a machine that does nothing else
 
@@ -174,20 +174,6 @@ def test_a_restored_version(place: Path, elsewhere: Elsewhere) -> None:
     (version,) = versioning.list_versions(elsewhere.drive.kelp, caller, file.id)
     versioning.restore_version(elsewhere.drive.kelp, caller, version.uuid)
     soon(lambda: (place / "file").read_bytes() == b"first")
-
-
-def test_rights(mounted_with: Callable[..., MountedDrive]) -> None:
-    mounted = mounted_with("--user", "editor")
-    kelp, admin = mounted.kelp, mounted.caller()
-    folder = folders.make_folder(kelp, admin, Place(ROOT_ID, "folder"))
-    writing.put_file(kelp, admin, Place(folder.id, "file"), [b"x"])
-    file = mounted.path / "folder/file"
-    assert file.read_bytes() == b"x"
-    to = grants.To(access.find_user(kelp, "editor").uuid, is_group=False)
-    given = grants.give(kelp, admin, folder.uuid, to, Level.NONE)
-    soon(lambda: not file.exists() and not file.parent.exists())
-    grants.take_back(kelp, admin, folder.uuid, given.uuid)
-    soon(file.exists)
 
 
 def test_what_this_mount_does_itself_stays_in_the_kernels_memory(place: Path, elsewhere: Elsewhere) -> None:

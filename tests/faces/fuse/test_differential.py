@@ -11,13 +11,12 @@ import os
 import random
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
 from tests.faces.fuse import divergences
-from tests.faces.fuse.conftest import MountedDrive, mounted_drive
+from tests.faces.fuse.conftest import MountedDrive, mounted_drive, new_processes
 from tests.faces.fuse.random_calls import TARGETS, Steps
 from tests.faces.fuse.sides import Side, Step, is_error, tree
 
@@ -28,35 +27,38 @@ _SHORT = {1: 300, 4: 400}
 _SHARED = "shared"
 
 
-@pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[MountedDrive]:
-    """For as long as so many steps may take."""
-    with mounted_drive(tmp_path, longest=200 + STEPS / 10) as drive:
+_LONGEST = 200 + STEPS / 10  # seconds that so many steps may take
+
+
+@pytest.fixture(scope="module")
+def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedDrive]:
+    with mounted_drive(tmp_path_factory.mktemp("mounted"), longest=_LONGEST) as drive:
         yield drive
 
 
 @pytest.mark.timeout(400 + STEPS // 5)
 @pytest.mark.parametrize("processes", PROCESSES)
 def test_a_mount_and_a_local_folder_do_the_same(mounted: MountedDrive, tmp_path: Path, processes: int) -> None:
-    local = tmp_path / "local"
-    for root in (local, mounted.path):
+    mounted.watch(_LONGEST)
+    local, mount = tmp_path / "local", mounted.path / f"{processes}"
+    for root in (local, mount):
         for name in (*map(str, range(processes)), _SHARED):
             (root / name).mkdir(parents=True)
     steps = (STEPS or _SHORT.get(processes, 600)) // processes
     if processes == 1:
-        take_steps(local, mounted.path, 0, steps, SEED, alone=True)
+        take_steps(local, mount, 0, steps, SEED, alone=True)
     else:
-        in_processes(processes, local, mounted.path, steps, SEED)
-    assert tree(mounted.path) == tree(local), f"seed {SEED}"
-    remembered = tree(mounted.path)
+        in_processes(processes, local, mount, steps, SEED)
+    assert tree(mount) == tree(local), f"seed {SEED}"
+    remembered = tree(mount)
     mounted.unmount()
     mounted.start()
-    assert tree(mounted.path) == remembered, f"seed {SEED}: another after it was mounted again"
+    assert tree(mount) == remembered, f"seed {SEED}: another after it was mounted again"
 
 
 def in_processes(count: int, local: Path, mount: Path, steps: int, seed: int) -> None:
     """`count` processes, new ones and no copies of this one. Raises what one of them raised."""
-    with ProcessPoolExecutor(count, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(count, new_processes(__name__)) as pool:
         for done in [pool.submit(take_steps, local, mount, own, steps, seed) for own in range(count)]:
             done.result()
 

@@ -15,8 +15,7 @@ import pytest
 from tests.faces.fuse.conftest import MountedDrive
 from tests.faces.fuse.test_real_work import needs, run
 from vfs import links
-from vfs.errors import KelpError
-from vfs.model import ROOT_ID, Place
+from vfs.model import Place
 from vfs.operations import linking, reading, writing
 
 
@@ -120,13 +119,6 @@ def test_other_faces_make_and_replace_links(place: Path, shared_mount: MountedDr
     writing.put_file(shared_mount.kelp, shared_mount.caller(), Place(folder, "b"), [false], mime_type=links.TYPE)
     eventually(lambda: (place / "b").exists())
     assert (place / "b").read_bytes() == false
-
-
-def test_who_may_not_make_one(mounted_with: Callable[..., MountedDrive]) -> None:
-    drive = mounted_with("--user", "viewer")
-    assert refused(lambda: os.symlink("x", drive.path / "a")) == errno.EACCES
-    with pytest.raises(KelpError):
-        linking.make_link(drive.kelp, drive.caller("viewer"), Place(ROOT_ID, "a"), b"x")
 
 
 @pytest.fixture

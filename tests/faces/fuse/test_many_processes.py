@@ -12,18 +12,19 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from multiprocessing import get_context
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
 from tests.faces.fuse import divergences
+from tests.faces.fuse.conftest import new_processes
 from tests.faces.fuse.sides import NOREPLACE, renameat2
+from tests.faces.fuse.test_names import add_rows
 
 PROCESSES = 4
 LONG = bool(os.environ.get("KELP_FUSE_STEPS"))
-_ROUNDS = 1000 if LONG else 30
+_ROUNDS = 1000 if LONG else 20
 _NAMES = 5000 if LONG else 1500
 
 
@@ -37,7 +38,7 @@ def where(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPoolExecutor]:
     """New processes, and no copies of this one."""
-    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(PROCESSES, new_processes(__name__)) as pool:
         yield pool
 
 
@@ -152,8 +153,8 @@ def test_who_reads_what_others_replace_sees_one_whole_file(pool: ProcessPoolExec
 # --- one folder ---
 
 
-def _come_and_go(folder: Path, own: int, until: float) -> None:
-    choice, there = random.Random(own), set[str]()
+def _come_and_go(folder: Path, own: int, seconds: float) -> None:
+    choice, there, until = random.Random(own), set[str](), time.time() + seconds
     while time.time() < until:
         name, other = (f"comes {own} {choice.randrange(200)}" for _ in range(2))
         if name not in there:
@@ -167,9 +168,9 @@ def _come_and_go(folder: Path, own: int, until: float) -> None:
             there.symmetric_difference_update((name, other))
 
 
-def _list(folder: Path, count: int, until: float) -> int:
+def _list(folder: Path, count: int, seconds: float) -> int:
     """How often. By pieces, some of them long after others."""
-    done = 0
+    done, until = 0, time.time() + seconds
     while time.time() < until:
         seen: list[str] = []
         with os.scandir(folder) as entries:
@@ -178,24 +179,33 @@ def _list(folder: Path, count: int, until: float) -> int:
                 if number % 300 == 299:
                     time.sleep(0.005)
         stays = sorted(name for name in seen if name.startswith("stays"))
-        assert stays == [f"stays {number:06}" for number in range(count)]
+        assert stays == [f"stays {number:05}" for number in range(count)]
         done += 1
     return done
 
 
-def test_a_big_folder_is_listed_right_while_names_come_and_go(pool: ProcessPoolExecutor, where: Path) -> None:
-    for number in range(_NAMES):
-        os.mkdir(where / f"stays {number:06}")
-    until = time.time() + (60 if LONG else 3)
-    churn = ((_come_and_go, where, own, until) for own in range(2))
-    counts = together(pool, *churn, *((_list, where, _NAMES, until) for _ in range(2)))
+def _fill(request: pytest.FixtureRequest, folder: Path, count: int) -> None:
+    """With empty folders; on a mount in one step, as another node would."""
+    if "place" in request.fixturenames:
+        add_rows(request.getfixturevalue("shared_mount"), folder.stat().st_ino, count, "stays")
+        return
+    for number in range(count):
+        os.mkdir(folder / f"stays {number:05}")
+
+
+def test_a_big_folder_is_listed_right_while_names_come_and_go(
+    pool: ProcessPoolExecutor, where: Path, request: pytest.FixtureRequest
+) -> None:
+    _fill(request, where, _NAMES)
+    seconds = 60 if LONG else 1.5
+    churn = ((_come_and_go, where, own, seconds) for own in range(2))
+    counts = together(pool, *churn, *((_list, where, _NAMES, seconds) for _ in range(2)))
     assert all(counts[2:])
 
 
-def test_a_position_in_a_folder_can_be_gone_back_to(place: Path) -> None:
+def test_a_position_in_a_folder_can_be_gone_back_to(place: Path, request: pytest.FixtureRequest) -> None:
     """telldir(3) and seekdir(3), as Samba and NFS servers use them."""
-    for number in range(1000):
-        os.mkdir(place / f"{number:04}")
+    _fill(request, place, 1000)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.opendir.restype = libc.readdir.restype = ctypes.c_void_p
     libc.telldir.restype = ctypes.c_long

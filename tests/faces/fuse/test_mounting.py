@@ -10,18 +10,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cli import mount_points
 from cli.mount import MountOptions, mount_drive
+from fuse_mount import recovering
 from tests import mount_names
-from tests.faces.fuse.conftest import MountedDrive
+from tests.faces.fuse.conftest import MountedDrive, mounted_drive
 from tests.faces.fuse.test_names import refused
 from tests.faces.fuse.test_rights import within
 from tests.server_process import PROGRAM
 from vfs.errors import ConfigurationError
+from vfs.operations import reading
 
 
 def told(drive: MountedDrive, *words: str) -> subprocess.CompletedProcess[str]:
@@ -33,19 +36,35 @@ def unmounted(drive: MountedDrive, *words: str) -> subprocess.CompletedProcess[s
     return subprocess.run(words, env=drive.environ, capture_output=True, text=True, timeout=200)
 
 
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedDrive]:
+    """One for all tests of this module."""
+    with mounted_drive(tmp_path_factory.mktemp("mounting")) as drive:
+        yield drive
+
+
+@pytest.fixture
+def mounted(drive: MountedDrive) -> MountedDrive:
+    """Mounted, whatever the test before did with it; what that made is there."""
+    drive.watch(200)
+    if drive.process.poll() is not None:
+        drive.start()
+    return drive
+
+
 def test_into_the_background_and_out_by_command(mounted: MountedDrive) -> None:
     mounted.unmount()
     done = told(mounted, "mount", str(mounted.path), "-o", "defaults,noauto,_netdev,x-systemd.automount")
     assert (done.returncode, done.stdout) == (0, "")
-    (mounted.path / "file").write_bytes(b"x")
+    (mounted.path / "out").write_bytes(b"x")
     done = unmounted(mounted)
     assert (done.stderr, done.returncode, done.stdout) == ("", 0, f"{mounted.path} is not mounted any more\n")
     assert os.listdir(mounted.path) == []
-    done = unmounted(mounted)
-    assert (done.returncode, done.stderr) == (1, f"kelp: nothing is mounted at {mounted.path}\n")
+    with pytest.raises(ConfigurationError, match=f"nothing is mounted at {mounted.path}"):
+        mount_points.unmount(mounted.path)
     wait_for_log(mounted)
     mounted.start()
-    assert (mounted.path / "file").read_bytes() == b"x"
+    assert (mounted.path / "out").read_bytes() == b"x"
 
 
 def wait_for_log(drive: MountedDrive) -> None:
@@ -57,12 +76,11 @@ def wait_for_log(drive: MountedDrive) -> None:
 
 
 def test_a_mount_in_use_is_not_let_go_but_lazily(mounted: MountedDrive) -> None:
-    with open(mounted.path / "file", "wb") as file:
-        done = unmounted(mounted)
-        assert done.returncode == 1
-        assert "is in use" in done.stderr
+    with open(mounted.path / "used", "wb") as file:
+        with pytest.raises(ConfigurationError, match="is in use"):
+            mount_points.unmount(mounted.path)
         file.write(b"x")
-    with open(mounted.path / "file", "rb") as file:
+    with open(mounted.path / "used", "rb") as file:
         assert unmounted(mounted, "--lazy").returncode == 0
         assert os.listdir(mounted.path) == []
         assert file.read() == b"x"  # who has it open goes on
@@ -71,51 +89,42 @@ def test_a_mount_in_use_is_not_let_go_but_lazily(mounted: MountedDrive) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_unmounts(mounted: MountedDrive, number: int) -> None:
-    (mounted.path / "file").write_bytes(b"x")
+    (mounted.path / f"signal {number}").write_bytes(b"x")
     mounted.process.send_signal(number)
     assert mounted.process.wait(timeout=100) == 0
     assert mount_points.kind_at(mounted.path) is None
-    mounted.start()
-    assert (mounted.path / "file").read_bytes() == b"x"
+    entry = reading.resolve(mounted.kelp, mounted.caller(), [f"signal {number}"]).entry
+    assert entry is not None and entry.size == 1
 
 
-def test_what_a_killed_mount_left_is_freed(mounted: MountedDrive) -> None:
+def test_what_a_killed_mount_left_is_freed_and_what_was_not_closed_recovered(mounted: MountedDrive) -> None:
     (mounted.path / "closed").write_bytes(b"closed")
-    descriptor = os.open(mounted.path / "synced", os.O_CREAT | os.O_WRONLY)
-    os.write(descriptor, b"synced")
-    os.fsync(descriptor)
+    (mounted.path / "text").write_bytes(b"as it was, and long enough")
+    synced, text = (os.open(mounted.path / name, os.O_CREAT | os.O_WRONLY) for name in ("synced", "text"))
+    os.write(synced, b"synced")
+    os.fsync(synced)
+    os.write(text, b"AS IT WAS")
+    names = {*os.listdir(mounted.path)}
     mounted.kill()
     refused(errno.ENOTCONN, os.statvfs, mounted.path)
-    refused(errno.ENOTCONN, os.fsync, descriptor)
-    refused(errno.ENOTCONN, os.close, descriptor)
+    refused(errno.ENOTCONN, os.fsync, synced)
+    for descriptor in (synced, text):
+        refused(errno.ENOTCONN, os.close, descriptor)
     mounted.start()
     assert "was left by a mount whose process died" in mounted.log_text()
+    assert "--recover" in mounted.log_text()
+    assert {*os.listdir(mounted.path)} == names
     assert (mounted.path / "closed").read_bytes() == b"closed"
     assert (mounted.path / "synced").read_bytes() == b"synced"
     mounted.kill()
-    assert unmounted(mounted).returncode == 0
+    mount_points.unmount(mounted.path)
     assert os.listdir(mounted.path) == []
-
-
-def test_what_was_written_and_not_closed_is_recovered(mounted: MountedDrive) -> None:
-    (mounted.path / "text").write_bytes(b"as it was, and long enough")
-    descriptor = os.open(mounted.path / "text", os.O_WRONLY)
-    os.write(descriptor, b"AS IT WAS")
-    mounted.path.stat()
-    mounted.kill()
-    refused(errno.ENOTCONN, os.close, descriptor)
-    mounted.start()
-    assert "--recover" in mounted.log_text()
-    assert os.listdir(mounted.path) == ["text"]
-    mounted.unmount()
     mounted.start("--recover")
-    [beside] = set(os.listdir(mounted.path)) - {"text"}
+    [beside] = set(os.listdir(mounted.path)) - names
     assert beside.startswith("text (recovered admin ")
     assert (mounted.path / beside).read_bytes() == b"AS IT WAS, and long enough"
     assert (mounted.path / "text").read_bytes() == b"as it was, and long enough"
-    mounted.unmount()
-    mounted.start("--recover")
-    assert len(os.listdir(mounted.path)) == 2
+    assert recovering.found(mounted.kelp) == []
 
 
 def test_where_it_cannot_be_mounted(mounted: MountedDrive, tmp_path: Path) -> None:
@@ -131,7 +140,7 @@ def test_where_it_cannot_be_mounted(mounted: MountedDrive, tmp_path: Path) -> No
     assert "is not empty" in refusal(tmp_path / "full")
     assert "Not a directory" in refusal(tmp_path / "full/file")
     assert "must not lie in each other" in refusal(mounted.data / "cache")
-    assert "must not lie in each other" in refusal(tmp_path)
+    assert "must not lie in each other" in refusal(mounted.data.parent)
 
 
 def never(*_: object) -> None:

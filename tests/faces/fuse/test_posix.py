@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
 from tests.faces.fuse.conftest import MountedDrive
+from tests.faces.fuse.test_names import refused
 from vfs.model import OnConflict, Place
 from vfs.operations import moving, trashing
 
@@ -111,3 +113,10 @@ def test_a_removed_file_that_is_open_has_attributes_to_set(place: Path) -> None:
     info = os.fstat(fd)
     assert (stat.S_IMODE(info.st_mode), info.st_size, info.st_nlink) == (0o600, 10, 0)
     os.close(fd)
+
+
+def test_a_mount_without_extended_attributes(place: Path) -> None:
+    (place / "a").write_bytes(b"x")
+    refused(errno.ENOTSUP, os.setxattr, place / "a", "user.a", b"x")
+    refused(errno.ENOTSUP, os.getxattr, place / "a", "user.a")
+    assert shutil.copystat(place / "a", place / "a") is None

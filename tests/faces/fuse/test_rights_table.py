@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import uuid
@@ -14,9 +15,10 @@ import pytest
 from tests.faces.fuse.conftest import MountedDrive
 from tests.faces.fuse.rights_door import MountDoor
 from tests.faces.fuse.test_coherence import soon
+from tests.faces.fuse.test_names import refused
 from tests.faces.rights_table import CASES, Case, Got, Ground, hold_against
 from vfs.model import ROOT_ID, Entry, Level, Place, Role
-from vfs.operations import access, folders, grants, groups, moving, writing
+from vfs.operations import access, folders, grants, groups, moving, reading, writing
 from vfs.people import Grant
 
 _LONGEST = 200.0  # seconds of a test
@@ -180,3 +182,34 @@ def test_a_folder_that_is_nobodys_is_the_admins(shared: Shared) -> None:
         assert shared.door(role).make_folder("inner") is Got.REFUSED
     shared.shows("inner", Level.WRITE, Role.ADMIN)
     assert shared.door(Role.ADMIN).write("inner/file") is Got.DONE
+
+
+def test_a_viewer_reads_and_changes_nothing(shared: Shared) -> None:
+    folder = shared.door(Role.VIEWER).mount / "inner"
+    file = folder / "file"
+    assert file.read_bytes() == b"x"
+    assert not stat.S_IMODE(file.stat().st_mode) & 0o222
+    refused(errno.EACCES, file.write_bytes, b"y")
+    refused(errno.EACCES, os.truncate, file, 0)
+    refused(errno.EACCES, file.unlink)
+    refused(errno.EACCES, file.rename, folder / "other")
+    refused(errno.EACCES, (folder / "new").mkdir)
+    refused(errno.EACCES, (folder / "new").write_bytes, b"")
+    refused(errno.EACCES, os.utime, file, (1, 1))
+    refused(errno.EACCES, os.chmod, file, 0o600)
+    refused(errno.EACCES, os.symlink, "x", folder / "link")
+    assert reading.stat(shared.kelp, shared.admin, file.stat().st_ino).size == 1
+
+
+def test_what_may_not_be_read_is_not_there(shared: Shared) -> None:
+    for name, level in (("hidden", Level.NONE), ("readable", Level.READ)):
+        folder = shared.folder(name)
+        writing.put_file(shared.kelp, shared.admin, Place(folder.id, "file"), [b"x"])
+        shared.give(folder, level)
+    outer = shared.door(Role.EDITOR).mount
+    assert sorted(os.listdir(outer)) == ["inner", "readable"]
+    refused(errno.ENOENT, os.stat, outer / "hidden")
+    refused(errno.ENOENT, os.stat, outer / "hidden/file")
+    refused(errno.EACCES, (outer / "hidden").mkdir)
+    refused(errno.EACCES, (outer / "readable/file").write_bytes, b"y")
+    (outer / "inner/file").write_bytes(b"y")

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from tests.faces.fuse.conftest import MountedDrive
-from vfs.model import ROOT_ID
 from vfs.operations import reading
 
 _MAIN = '#include "greet.h"\nint main(void) { return greet("drive"); }\n'
@@ -111,9 +110,10 @@ def test_rsync_of_everything_has_nothing_to_do_the_second_time(place: Path, tmp_
 
 
 @needs("git")
-def test_the_nas_and_other_faces_have_what_git_made(mounted: MountedDrive) -> None:
-    clone = mounted.path / "clone"
-    run("git", "init", "-q", clone, cwd=mounted.path)
+def test_the_nas_and_other_faces_have_what_git_made(place: Path, shared_mount: MountedDrive) -> None:
+    kelp, caller = shared_mount.kelp, shared_mount.caller()
+    clone = place / "clone"
+    run("git", "init", "-q", clone, cwd=place)
     for name in ("one", "two"):
         (clone / name).write_text(name * 1000)
         run("git", "add", name, cwd=clone)
@@ -121,17 +121,18 @@ def test_the_nas_and_other_faces_have_what_git_made(mounted: MountedDrive) -> No
     run("git", "gc", "-q", "--prune=now", cwd=clone)
     run("git", "fsck", "--full", "--strict", cwd=clone)
     wanted = Counter(path.read_bytes() for path in clone.rglob("*") if path.is_file())
-    folders, seen = [ROOT_ID], Counter[bytes]()
+    folders, seen = [place.stat().st_ino], Counter[bytes]()
     while folders:
-        for row in reading.list_folder(mounted.kelp, mounted.caller(), folders.pop()):
+        for row in reading.list_folder(kelp, caller, folders.pop()):
             if row.content_id is None:
                 folders.append(row.id)
                 continue
-            entry = reading.stat(mounted.kelp, mounted.caller(), row.id)
-            seen[b"".join(reading.open_content(mounted.kelp, mounted.caller(), entry).chunks())] += 1
+            entry = reading.stat(kelp, caller, row.id)
+            seen[b"".join(reading.open_content(kelp, caller, entry).chunks())] += 1
     assert seen == wanted
+    mirrored = shared_mount.nas / place.name / "clone"
     until, there = time.monotonic() + 150, Counter[bytes]()
     while there != wanted and time.monotonic() < until:
         time.sleep(0.5)
-        there = Counter(path.read_bytes() for path in (mounted.nas / "clone").rglob("*") if path.is_file())
+        there = Counter(path.read_bytes() for path in mirrored.rglob("*") if path.is_file())
     assert there == wanted

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import time
 from collections.abc import Callable
 
@@ -19,13 +18,6 @@ def refused(number: int, call: Callable[..., object], *arguments: object) -> Non
     with pytest.raises(OSError) as told:
         call(*arguments)
     assert told.value.errno == number, told.value
-
-
-def test_a_mount_without_them(mounted: MountedDrive) -> None:
-    (mounted.path / "a").write_bytes(b"x")
-    refused(errno.ENOTSUP, os.setxattr, mounted.path / "a", "user.a", b"x")
-    refused(errno.ENOTSUP, os.getxattr, mounted.path / "a", "user.a")
-    assert shutil.copystat(mounted.path / "a", mounted.path / "a") is None
 
 
 def test_set_get_list_and_remove(mounted_with: Callable[..., MountedDrive]) -> None:
