@@ -83,6 +83,7 @@ class MountedDrive:
         self.environ = {**environ, **engines.environ_of(self.data, *settings), **own}
         self._process: subprocess.Popen[bytes] | None = None
         self._worker: subprocess.Popen[bytes] | None = None
+        self._mirrors = True
         self._watchdog: threading.Timer | None = None
 
     def beside(self, name: str, *arguments: str) -> MountedDrive:
@@ -112,13 +113,18 @@ class MountedDrive:
     def start(self, *more: str) -> None:
         """Returns when programs can use it."""
         self._process = self._launch("mount", str(self.path), "--foreground", *self._arguments, *more)
-        if "KELP_QUEUE_URL" in self.environ and self._worker is None:
-            self._worker = self._launch("worker")
+        self.mirror(on=self._mirrors)
         until = time.monotonic() + _STARTING
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > until:
                 raise AssertionError(f"it was not mounted:\n{self.log_text()[-3000:]}")
             time.sleep(0.02)
+
+    def mirror(self, *, on: bool = True) -> None:
+        """Where the mirror has processes of its own, one of them is started; `on` False: not now, nor by `start`."""
+        self._mirrors = on
+        if on and "KELP_QUEUE_URL" in self.environ and self._worker is None:
+            self._worker = self._launch("worker")
 
     def _launch(self, *words: str) -> subprocess.Popen[bytes]:
         command = mount_names.dying_with_this(self.command(*words))
@@ -173,10 +179,11 @@ class MountedDrive:
 
 @contextlib.contextmanager
 def mounted_drive(
-    folder: Path, *arguments: str, longest: float = _LONGEST, **settings: object
+    folder: Path, *arguments: str, longest: float = _LONGEST, mirrors: bool = True, **settings: object
 ) -> Iterator[MountedDrive]:
     drive = MountedDrive(folder, *arguments, **settings)
     try:
+        drive.mirror(on=mirrors)
         drive.watch(longest)
         drive.start()
         yield drive
@@ -213,8 +220,8 @@ def mounted_with(tmp_path: Path) -> Iterator[Callable[..., MountedDrive]]:
 
 @pytest.fixture(scope="module")
 def shared_mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedDrive]:
-    """One for all tests of a module; each works in a folder of its own."""
-    with mounted_drive(tmp_path_factory.mktemp("mounted")) as drive:
+    """One for all tests of a module; each works in a folder of its own. Who waits for the NAS says `mirror` first."""
+    with mounted_drive(tmp_path_factory.mktemp("mounted"), mirrors=False) as drive:
         yield drive
 
 

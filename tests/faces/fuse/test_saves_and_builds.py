@@ -130,6 +130,7 @@ def test_the_nas_and_other_faces_have_what_git_made(place: Path, shared_mount: M
             entry = reading.stat(kelp, caller, row.id)
             seen[b"".join(reading.open_content(kelp, caller, entry).chunks())] += 1
     assert seen == wanted
+    shared_mount.mirror()
     mirrored = shared_mount.nas / place.name / "clone"
     until, there = time.monotonic() + 150, Counter[bytes]()
     while there != wanted and time.monotonic() < until:
