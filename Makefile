@@ -4,6 +4,7 @@
 # make check    style, types, architecture
 # make bench    speed beside other servers
 # make bench-production   speed on PostgreSQL, S3 and Redis beside the embedded drive
+# make bench-fuse   speed of the mount beside rclone's and the disk
 # make crash    500 rounds of killing the server at random moments; each part of a production drive away for 30 s
 # make soak     an hour of people at work, then what was wrong and what grew (SOAK_SECONDS=, see tests/soak)
 # make outages  the NAS away in every way for two minutes under load, and what clients feel of it (as root)
@@ -20,7 +21,7 @@ JOBS ?= 3
 CRASH_ROUNDS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help drive test test-all check bench bench-production crash soak outages lock clean
+.PHONY: help drive test test-all check bench bench-production bench-fuse crash soak outages lock clean
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
@@ -79,6 +80,10 @@ bench: $(VENV)/.tests-ready
 bench-production: $(VENV)/.tests-ready
 	@scripts/install-bench-tools
 	$(PYTHON) -m bench.production
+
+bench-fuse: $(VENV)/.tests-ready
+	@scripts/install-bench-tools
+	$(PYTHON) -m bench.fuse
 
 crash: $(VENV)/.tests-ready
 	KELP_CRASH_ROUNDS=$(CRASH_ROUNDS) KELP_CRASH_STRIDE=1 KELP_OUTAGE_SECONDS=30 $(PYTHON) -m pytest tests/crash -rs --timeout 0

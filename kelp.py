@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -30,6 +31,7 @@ from cli import (
     grants,
     groups,
     locks,
+    mount,
     nas,
     nas_taking,
     policies,
@@ -49,22 +51,43 @@ from cli.display import complain
 from cli.drive import load_settings, log_option, place_options, set_up_log
 from cli.first_run import Login, ensure_admin
 from cli.serving import end, make_private, require_free, serve_until, stop_on_signals
-from dav_provider.app import check_settings, make_app
-from dav_provider.http_server import make_server
-from dav_provider.recording import Recorder
-from dav_provider.request import WsgiApp
-from jobs import batches, diagnosing, numbers, redis_queue, runner
-from jobs import worker as queue_worker
-from jobs.jobs_lock import JobsLock
-from jobs.queue import InProcessQueue
-from jobs.redis_queue import RedisQueue
 from vfs import bootstrap, counts, telemetry
 from vfs.core import JobQueue, Kelp
 from vfs.errors import ConfigurationError, KelpError
+from vfs.settings import Queue as QueueSettings
 from vfs.settings import Settings
+
+# Faces and jobs are imported where they are started: the import takes half a second, which is a third of what
+# `kelp status` needs.
+if TYPE_CHECKING:
+    from cli.gc import Tell
+    from dav_provider.recording import Recorder
+    from dav_provider.request import WsgiApp
+    from jobs.redis_queue import QueueLook
+    from vfs.operations.diagnosing import Check
 
 _log = logging.getLogger("kelp")
 _INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
+
+
+def _look_at_queue(settings: QueueSettings) -> QueueLook:
+    from jobs import redis_queue
+
+    return redis_queue.look(settings)
+
+
+def _check_queue(settings: Settings) -> Check:
+    from jobs import diagnosing
+
+    return diagnosing.check_queue(settings)
+
+
+def _free_all(kelp: Kelp, tell: Tell) -> None:
+    from jobs import batches
+
+    batches.free_all(kelp, tell)
+
+
 _GROUPS = (
     status.status,
     sync.sync,
@@ -80,20 +103,21 @@ _GROUPS = (
     nas.nas,
     dump.dump,
     dump.load,
-    doctor.make_command(diagnosing.check_queue),
+    doctor.make_command(_check_queue),
     alerts.alerts,
-    gc.make_command(batches.free_all),
+    gc.make_command(_free_all),
     cache.cache,
     policies.policy,
+    mount.umount,
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("kelp", context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kelp", message="kelp %(version)s")
 @click.pass_context
 def commands(context: click.Context) -> None:
     """A network drive: mount it by WebDAV, find every file on the NAS."""
-    context.obj = redis_queue.look  # for `kelp status`
+    context.obj = _look_at_queue  # for `kelp status`
 
 
 for _group in _GROUPS:
@@ -118,6 +142,9 @@ def serve(
 
     The first start on an empty data folder makes the database and the user admin.
     """
+    from dav_provider.app import check_settings
+    from dav_provider.recording import Recorder
+
     set_up_log(log_level)
     overrides = {f"server_{name}": value for name, value in server.items()}
     settings = load_settings(config, data, nas, **overrides)
@@ -135,7 +162,7 @@ def serve(
 
 
 def _run(settings: Settings, certificate: banner.Certificate | None, recorder: Recorder | None) -> None:
-    _rest()  # before there are several processes
+    _app_maker()  # imported before there are several processes
     if settings.server.processes > 1:
         _run_processes(settings, certificate)
         return
@@ -161,21 +188,25 @@ def _run_processes(settings: Settings, certificate: banner.Certificate | None) -
         )
 
 
-def _rest() -> Callable[[Kelp], WsgiApp]:
-    """What makes the REST face. Its import takes half a second, which no other command shall wait for."""
+def _app_maker() -> Callable[[Kelp, counts.Counting], WsgiApp]:
+    """What makes the faces that speak HTTP."""
+    from dav_provider.app import make_app
     from http_api.app import make_api
 
-    return make_api
+    return lambda kelp, counting: make_app(kelp, counting, make_api(kelp))
 
 
 def _serve(
     settings: Settings, stop: threading.Event, opened: Callable[[Kelp, int], None], recorder: Recorder | None = None
 ) -> None:
     """One process of a drive until `stop`. `opened` is called with the port as soon as clients may connect."""
+    from dav_provider.http_server import make_server
+    from jobs import runner
+
     with contextlib.ExitStack() as undo:
         kelp = undo.enter_context(_drive(settings, "server"))
         counting = undo.enter_context(counts.shared(settings.data / "metrics", "server"))
-        app = make_app(kelp, counting, _rest()(kelp))
+        app = _app_maker()(kelp, counting)
         app = recorder.around(app) if recorder else app
         server = make_server(settings, app)
         server.open()
@@ -188,6 +219,9 @@ def _serve(
 
 def _work(settings: Settings, stop: threading.Event, ready: Callable[[], None]) -> None:
     """One process of `kelp worker` until `stop`."""
+    from jobs import numbers
+    from jobs import worker as queue_worker
+
     with contextlib.ExitStack() as undo:
         kelp = undo.enter_context(_drive(settings, "worker"))
         counting = undo.enter_context(counts.shared(settings.data / "metrics", "worker"))
@@ -198,6 +232,9 @@ def _work(settings: Settings, stop: threading.Event, ready: Callable[[], None]) 
 @contextlib.contextmanager
 def _drive(settings: Settings, kind: str) -> Iterator[Kelp]:
     """The drive with the queue that the settings name, for a process that stays."""
+    from jobs.queue import InProcessQueue
+    from jobs.redis_queue import RedisQueue
+
     with contextlib.ExitStack() as undo:
         undo.enter_context(telemetry.following(settings, kind))
         queue: JobQueue = InProcessQueue()
@@ -209,12 +246,40 @@ def _drive(settings: Settings, kind: str) -> Iterator[Kelp]:
 @contextlib.contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
     """No process of this machine runs the drive's jobs, nor begins to before the block ends."""
+    from jobs.jobs_lock import JobsLock
+
     with contextlib.closing(JobsLock(settings)) as lock:
         if not lock.take_alone():
             raise ConfigurationError("a server of this drive is running: stop it first")
         yield
 
 
+def _mount(settings: Settings, mountpoint: Path, options: mount.MountOptions, ready: Callable[[], None]) -> None:
+    """The process of `kelp mount` until it is unmounted."""
+    try:
+        from fuse_mount import mounting
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the drive cannot be mounted here: {error}. It needs libfuse3 (Debian: apt install fuse3 libfuse3-dev "
+            "pkg-config gcc) and then pip install kelp[fuse]"
+        ) from error
+    from jobs import runner
+
+    with contextlib.ExitStack() as undo:
+        kelp = undo.enter_context(_drive(settings, "mount"))
+        undo.enter_context(counts.shared(settings.data / "metrics", "mount"))
+        if not settings.queue.url:  # as beside any process of the drive: whoever is first runs its jobs
+            undo.callback(runner.start(kelp).stop)
+        how = mounting.Options(
+            *(options.account, options.uid, options.gid, options.umask, options.hard, options.recover),
+            xattr=options.xattr,
+            kernel=options.kernel,
+        )
+        mounting.run(kelp, mountpoint, how, ready)
+
+
+commands.add_command(mount.make_command(_mount))
+_helper = mount.make_helper(_mount)
 commands.add_command(worker.make_command(_work))
 for _command in nas_taking.make_commands(_alone):
     nas.nas.add_command(_command)
@@ -241,8 +306,9 @@ def main() -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command, with sys.argv when no `arguments` are given; the exit code."""
+    asked: click.Command = _helper if Path(sys.argv[0]).name == _helper.name else commands
     try:
-        return int(commands.main(arguments, prog_name="kelp", standalone_mode=False) or 0)
+        return int(asked.main(arguments, prog_name=asked.name or "kelp", standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         return error.exit_code

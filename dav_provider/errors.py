@@ -48,6 +48,7 @@ STATUS: dict[type[KelpError], int] = {
     errors.NotModified: 304,
     errors.RangeNotSatisfiable: 416,
     errors.NoSpace: 507,
+    errors.TooLarge: 507,
     errors.UploadIncomplete: 400,
     errors.StoreError: 503,
     errors.StoreUnavailable: 503,

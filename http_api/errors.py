@@ -101,6 +101,7 @@ CODE: dict[type[KelpError], str] = {
     errors.PreconditionFailed: "PRECONDITION_FAILED",
     errors.RangeNotSatisfiable: "RANGE_NOT_SATISFIABLE",
     errors.NoSpace: "INSUFFICIENT_STORAGE",
+    errors.TooLarge: "INSUFFICIENT_STORAGE",
     errors.UploadIncomplete: "UPLOAD_INCOMPLETE",
     errors.StoreError: "CACHE_UNAVAILABLE",
     errors.StoreUnavailable: "CACHE_UNAVAILABLE",

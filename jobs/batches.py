@@ -38,6 +38,7 @@ from vfs.operations import (
     stuck,
     telling,
     tokens,
+    watching,
 )
 from vfs.settings import Settings
 
@@ -115,6 +116,7 @@ BATCHES: tuple[Batch, ...] = (
     Batch("orphans", "orphans removed", Group.SLOW, _MINUTE, orphans.remove_orphans, True, orphans.seek_orphans),
     Batch("uploads", "expired uploads cleaned up", Group.SLOW, _HOUR, session_expiry.expire, frees=True),
     Batch("names", "names forgotten", Group.SLOW, 10 * _MINUTE, expiring.forget_names, frees=True),
+    Batch("changes", "rows of the change log dropped", Group.SLOW, 10 * _MINUTE, watching.prune, frees=True),
     Batch("deleted", "rows of deleted entries dropped", Group.SLOW, _HOUR, purging.forget_deleted, frees=True),
     Batch("history", "rows of history dropped", Group.SLOW, _HOUR, history.forget_history, frees=True),
     Batch("events", "rows of finished changes dropped", Group.SLOW, _HOUR, history.forget_events, frees=True),

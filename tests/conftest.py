@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests import engines, sampling
+from tests import engines, mount_names, sampling
+
+
+def pytest_sessionstart() -> None:
+    """Before old folders are removed."""
+    mount_names.free_left()
 
 
 def pytest_report_header() -> str:

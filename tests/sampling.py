@@ -22,7 +22,9 @@ _COSTLY = tuple(
     f"tests/{name}.py"
     for name in (
         *("crash/test_chosen_instants", "faces/api/test_races", "faces/api/test_rights", "faces/test_doctor"),
-        *("faces/test_dump_and_move", "faces/test_metrics"),
+        *("faces/fuse/test_mounting", "faces/fuse/test_outages", "faces/fuse/test_real_work"),
+        *("faces/fuse/test_rights_table", "faces/fuse/test_saves_and_builds"),
+        *("faces/test_dump_and_move", "faces/test_metrics", "rooms/fuse/test_recovering"),
         *("faces/test_replay", "faces/test_stopping", "outages/test_nas_outages", "rooms/core/test_repairing"),
         *("rooms/core/test_scrubbing", "rooms/mirror/test_adopting", "rooms/mirror/test_kills"),
         *("rooms/mirror/test_only_copies", "rooms/mirror/test_recovering", "rooms/mirror/test_worker"),
@@ -35,14 +37,24 @@ _COSTLY = tuple(
 _ALONE = (
     "tests/faces/test_bench.py::test_the_production_bench_runs_in_all_its_parts",  # takes a minute
     "tests/faces/api/test_archives.py::test_more_than_65535_entries",
+    "tests/faces/fuse/test_long_open.py::test_it_is_not_freed",  # nor does this: it waits for two rounds of a batch
+    *(f"tests/faces/fuse/test_links.py::test_{tool}" for tool in ("git", "rsync")),  # other files have more of them
 )
-# About HTTP, with hardly a statement of its own; and what tests/crash kills on these engines in other places.
+# About HTTP or the kernel, with hardly a statement of its own; and what tests/crash kills on these engines elsewhere.
 _ON_ANY_ENGINE = tuple(
     f"tests/{name}.py"
     for name in (
         *("crash/test_upload_kills", "faces/api/test_archives", "faces/api/test_browsers", "faces/api/test_downloads"),
         *("faces/api/test_policies", "faces/api/test_uploads", "faces/test_api"),
+        *("faces/fuse/test_differential", "faces/fuse/test_divergences", "faces/fuse/test_full"),
+        *("faces/fuse/test_killed", "faces/fuse/test_links", "faces/fuse/test_long_open"),
+        *("faces/fuse/test_many_processes", "faces/fuse/test_mounting", "faces/fuse/test_posix"),
+        *("faces/fuse/test_real_work", "faces/fuse/test_saves_and_builds", "faces/fuse/test_xattrs"),
     )
+)
+_CASES_ON_ANY_ENGINE = (
+    "tests/faces/fuse/test_names.py::test_a_listing_goes_on_while_names_come_and_go",
+    "tests/faces/fuse/test_rights.py::test_mode_and_owner_hold_for_other_users_of_the_machine",
 )
 
 
@@ -52,7 +64,7 @@ def left_out(items: Sequence[pytest.Item], share: int = SHARE) -> set[pytest.Ite
         return set()
     gone = {item for item in items if item.nodeid in _ALONE}
     if engines.CHOSEN != engines.EMBEDDED:
-        gone |= {item for item in items if item.nodeid.startswith(_ON_ANY_ENGINE)}
+        gone |= {item for item in items if item.nodeid.startswith(_ON_ANY_ENGINE + _CASES_ON_ANY_ENGINE)}
     variants: defaultdict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         if "[" in item.nodeid and (engines.CHOSEN != engines.EMBEDDED or item.nodeid.startswith(_COSTLY)):

@@ -31,6 +31,7 @@
     ├── NotModified              a conditional read whose answer the client already has
     ├── RangeNotSatisfiable      a byte range outside the file (`size`)
     ├── NoSpace                  cache, NAS or quota is full
+    │   └── TooLarge             no file of that size could ever be kept here
     ├── UploadIncomplete         the body ended early or does not match what was announced
     ├── StoreError               a store did not do its work
     │   ├── StoreUnavailable     away for now: try again (`retry_after` seconds)
@@ -207,6 +208,10 @@ class RangeNotSatisfiable(KelpError):
 
 
 class NoSpace(KelpError):
+    pass
+
+
+class TooLarge(NoSpace):
     pass
 
 

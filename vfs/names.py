@@ -64,6 +64,17 @@ def numbered(name: str, is_folder: bool) -> Iterator[str]:
         yield _cut(stem, MAX_NAME_BYTES - len(tail.encode())) + tail
 
 
+def labelled(name: str, label: str) -> str:
+    """ "name LABEL.ext", cut at a character boundary so that it fits 255 bytes; the label is cut when it alone is long.
+
+    What cannot be in a name becomes "_".
+    """
+    stem, ext = _split(name)
+    clean = _UNLISTABLE.sub("_", label.replace("/", "_"))
+    tail = f" {_cut(clean, MAX_NAME_BYTES // 2)}{ext}"
+    return _cut(stem, MAX_NAME_BYTES - len(tail.encode())) + tail
+
+
 # --- on the NAS -----------------------------------------------------------------------------------
 
 

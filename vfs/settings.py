@@ -81,6 +81,14 @@ class Dav:
 
 
 @dataclass(frozen=True, slots=True)
+class Fuse:
+    timeout: float = 60.0  # seconds for which the kernel may keep names and attributes; it is told what others change
+    patience: float = 30.0  # seconds after which a call that nobody answers ends with an error (not with -o hard)
+    threads: int = 8  # calls of the kernel that are worked on at a time
+    draft_limit: int = 0  # bytes of the data folder's disk for what is written and not yet closed; 0: as it has room
+
+
+@dataclass(frozen=True, slots=True)
 class Database:
     url: str = ""  # empty: SQLite in the data folder; postgresql://user:password@host/name
     connections: int = 20  # of one process to PostgreSQL, at most
@@ -190,6 +198,7 @@ class Settings:
     server: Server = field(default_factory=Server)
     auth: Auth = field(default_factory=Auth)
     dav: Dav = field(default_factory=Dav)
+    fuse: Fuse = field(default_factory=Fuse)
     database: Database = field(default_factory=Database)
     cache: Cache = field(default_factory=Cache)
     queue: Queue = field(default_factory=Queue)
@@ -292,7 +301,10 @@ def _convert(key: str, value: object, hint: typing.Any) -> object:
         raise ConfigurationError(f"wrong value for {name}: {value!r}{advice}") from error
 
 
-_SIZES = ("cache.reserve", "nas.reserve", "scrub.rate", "upload.multipart_threshold", "upload.part_limit")
+_SIZES = (
+    *("cache.reserve", "fuse.draft_limit", "nas.reserve"),
+    *("scrub.rate", "upload.multipart_threshold", "upload.part_limit"),
+)
 
 
 def _size(value: str) -> int:
@@ -318,8 +330,9 @@ _LEAST: dict[str, float] = {
     **dict.fromkeys(("upload.multipart_threshold", "upload.part_limit"), 1),
     **dict.fromkeys(("mirror.lease", "mirror.probe", "mirror.stall", "mirror.sweep", "queue.sweep"), _SOON),
     **dict.fromkeys(("database.timeout", "cache.timeout", "cache.publish", "cache.lease"), _SOON),
-    **dict.fromkeys(("nas.health", "nas.slow"), _SOON),
-    **dict.fromkeys(("nas.reserve", "scrub.rate"), 0),
+    **dict.fromkeys(("nas.health", "nas.slow", "fuse.patience"), _SOON),
+    "fuse.threads": 1,
+    **dict.fromkeys(("nas.reserve", "scrub.rate", "fuse.timeout", "fuse.draft_limit"), 0),
     **dict.fromkeys(("history.keep_days", "history.events_days", "scrub.days"), 1),
     "server.processes": 0,
     **dict.fromkeys(("auth.remember_seconds", "cache.reserve", "mirror.delay", "mirror.retries"), 0),

@@ -13,10 +13,10 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vfs.core import Kelp
-from vfs.model import ROOT_ID, Caller, Entry, Level, Place
+from vfs.model import ROOT_ID, Caller, Entry, Level, Place, Role
 from vfs.operations import access, folders, grants, groups, reading, trashing, writing
 
 NONE, READ, WRITE, MANAGE = Level
@@ -74,14 +74,34 @@ SITUATIONS = (
     Situation("the highest of groups", (("f", NONE, "1"), ("f", WRITE, "2")), WRITE, WRITE),
     Situation("a near group before a far user", (("top", MANAGE, "u"), ("f", NONE, "1")), MANAGE, NONE),
 )
-OF_VIEWERS = ("the role", "user none", "user manage", "group write below none")
+_OF_VIEWERS = ("the role", "user none", "user manage", "group write below none")
+_OF_ADMINS = ("user none", "inherited read", "group write below none")
+
+
+class Case(NamedTuple):
+    """The situation of somebody who has that role."""
+
+    role: Role
+    situation: Situation
+
+    def __str__(self) -> str:
+        return f"{self.role}, {self.situation.name}"
+
+
+CASES = (
+    *(Case(Role.EDITOR, situation) for situation in SITUATIONS),
+    *(Case(Role.VIEWER, situation) for situation in SITUATIONS if situation.name in _OF_VIEWERS),
+    *(Case(Role.ADMIN, situation) for situation in SITUATIONS if situation.name in _OF_ADMINS),
+)
+# What grants can give at most, and what there is without any.
+_OF_ROLE = {Role.EDITOR: (MANAGE, WRITE), Role.VIEWER: (READ, READ)}
 
 
 class Ground:
     """Made in the core by an admin, and given to `user`."""
 
-    def __init__(self, kelp: Kelp, user: str, situation: Situation) -> None:
-        self.kelp, self.user, self.situation = kelp, user, situation
+    def __init__(self, kelp: Kelp, user: str, case: Case) -> None:
+        self.kelp, self.user, (self.role, self.situation) = kelp, user, case
         self.admin = access.system_caller(kelp)
         self._groups = [groups.add(kelp, f"{name}-{next(_numbers)}").uuid for name in ("1", "2")]
         subject = access.find_user(kelp, user).uuid
@@ -261,26 +281,29 @@ def _holding(has: Levels) -> Got:
     return _all(_need(has.above, WRITE), Got.DONE if has.at >= WRITE else Got.REFUSED)
 
 
-def hold_against(door: Door, ground: Ground, most: Level, default: Level) -> None:
-    """Every operation, and that nothing has changed where it was not done. `most` of the user's role, and what it gives
-    without a grant."""
-    situation = ground.situation
-    given = bool(situation.given)
-    above, at = (min(level, most) if given else default for level in (situation.above, situation.at))
-    if not any(folder == "top" for folder, _, _ in situation.given):
-        above = default
-    has = Levels(above, at, default)
+def _levels(role: Role, situation: Situation) -> Levels:
+    if role == Role.ADMIN:
+        return Levels(MANAGE, MANAGE, MANAGE)  # whatever was granted
+    most, default = _OF_ROLE[role]
+    above = situation.above if any(folder == "top" for folder, _, _ in situation.given) else default
+    at = situation.at if situation.given else default
+    return Levels(min(above, most), min(at, most), default)
+
+
+def hold_against(door: Door, ground: Ground) -> None:
+    """Every operation, and that nothing has changed where it was not done."""
+    has = _levels(ground.role, ground.situation)
     wrong = []
-    for operation in (*OPERATIONS, *(TAKEN if at < READ else ())):
+    for operation in (*OPERATIONS, *(TAKEN if has.at < READ else ())):
         before = ground.seen()
         got, expected = operation.do(door, ground), operation.expect(has)
         if got is None:
             continue
-        absent = operation.names_above and above < READ and got is Got.ABSENT
+        absent = operation.names_above and has.above < READ and got is Got.ABSENT
         if got is not expected and not absent:
             wrong.append(f"{operation.name}: {got}, not {expected}")
         if got is not Got.DONE and ground.seen() != before:
             wrong.append(f"{operation.name}: {got}, and yet something has changed")
         if got is Got.DONE and operation.spoils:
             ground.build()
-    assert wrong == [], f"{situation.name} ({has}): {wrong}"
+    assert wrong == [], f"{ground.role}, {ground.situation.name} ({has}): {wrong}"

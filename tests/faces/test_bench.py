@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import durable, limits, plot, production_report, report
+from bench import durable, file_cases, limits, mounts, plot, production_report, report
 from bench.measuring import Cell, Row
 from bench.mirrored import Carried, Lone
 from bench.processes import Memory
@@ -38,6 +38,20 @@ def test_every_case_runs_on_kelp_and_on_plain_wsgidav(tmp_path: Path) -> None:
     assert set(failures.values()) == {""}, failures
     assert len(failures) > 35
     assert "## Targets" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["figures.json"], "it cleans up behind itself"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(mounts.missing()), reason="needs /dev/fuse and fusermount3")
+def test_the_mount_is_measured_beside_the_disk(tmp_path: Path) -> None:
+    pytest.importorskip("pyfuse3")
+    figures = tmp_path / "figures.json"
+    command = [sys.executable, "-m", "bench.fuse", "--quick", "--on", str(tmp_path), "--json", str(figures)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    readings = json.loads(figures.read_text())["readings"]
+    assert readings.keys() == file_cases.CASES.keys()
+    assert all({"Kelp", "disk"} <= found.keys() for found in readings.values())
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"], "it cleans up behind itself"
 
 

@@ -62,6 +62,7 @@ class Accounts:
         self._tx.run("UPDATE users SET name = :name, name_key = :key WHERE id = :id", id=user_id, name=name, key=key)
 
     def set_role(self, user_id: int, role: Role) -> None:
+        self._tx.note_change()
         self._tx.run("UPDATE users SET role = :role WHERE id = :id", id=user_id, role=role.value)
 
     def delete(self, user_id: int) -> None:

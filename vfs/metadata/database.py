@@ -29,7 +29,9 @@ class Engine(Protocol):
 
     def scan(self) -> AbstractContextManager[Tx]: ...
 
-    def write(self, quiet: bool = False) -> AbstractContextManager[Tx]: ...
+    def write(self, quiet: bool = False, synced: bool = True) -> AbstractContextManager[Tx]: ...
+
+    def sync(self) -> None: ...
 
     version_is_free: bool  # asking for it costs nothing worth mentioning
     readers_are_few: bool  # who reads for long may keep others from it
@@ -46,6 +48,7 @@ class Engine(Protocol):
 class _Moment(threading.local):
     open = False
     version: int | str | None = None
+    deferring = False
 
 
 class Database:
@@ -69,6 +72,11 @@ class Database:
         """A transaction that waits for a client has something that others need: one of a few connections."""
         return self._engine.readers_are_few
 
+    @property
+    def is_near(self) -> bool:
+        """A short look never waits: it asks no other process, and no connection is missing."""
+        return self._engine.version_is_free
+
     def read(self) -> AbstractContextManager[Tx]:
         """A consistent snapshot for a short look; takes no lock in the database.
 
@@ -90,7 +98,27 @@ class Database:
         """
         if not quiet:
             self._moment.version = None
-        return trace.around("db.transaction", self._engine.write(quiet))
+        return trace.around("db.transaction", self._engine.write(quiet, not self._moment.deferring))
+
+    @contextmanager
+    def deferring(self) -> Iterator[None]:
+        """Inside, this thread's changes need not be durable by themselves: everybody sees them, in their order, and the
+        end of a process does them no harm; but only the next change made outside, or `sync`, brings them to the disk.
+
+        It saves each of them a sync of the disk, which is most of what a small change takes.
+        """
+        before, self._moment.deferring = self._moment.deferring, True
+        try:
+            yield
+        finally:
+            self._moment.deferring = before
+
+    def sync(self) -> None:
+        """What this process has committed is durable when it returns; it costs nothing when it is already.
+
+        Raises StoreUnavailable.
+        """
+        self._engine.sync()
 
     def recall(self, key: Hashable, look: Callable[[Tx], T]) -> T:
         """What `look` finds in a read transaction, from memory while no process has changed the database since.

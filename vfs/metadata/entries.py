@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,19 @@ WITH RECURSIVE down(id, depth) AS (
     SELECT e.id, down.depth + 1 FROM entries e JOIN down ON e.parent_id = down.id WHERE e.state = 'ACTIVE'
 )"""
 
+
+# Names of the folders {f}, and of those that the entries {n} are in, have changed; of those of {e} what is in one of
+# them; of the folders {d} the time, which somebody set.
+_BUMP = """INSERT INTO folder_versions (folder_id, version, changed_ns)
+    SELECT f.id, 1, CASE WHEN f.id IN ({f}) OR f.id IN (SELECT e.parent_id FROM entries e WHERE e.id IN ({n}))
+                         THEN CAST(:now AS BIGINT) END
+    FROM entries f WHERE f.id IN ({f}) OR f.id IN ({d})
+    OR f.id IN (SELECT e.parent_id FROM entries e WHERE e.id IN ({e}) OR e.id IN ({n})) ORDER BY f.id
+    ON CONFLICT (folder_id) DO UPDATE SET version = folder_versions.version + 1,
+        changed_ns = CASE WHEN folder_versions.folder_id IN ({d}) THEN NULL
+                          ELSE COALESCE(excluded.changed_ns, folder_versions.changed_ns) END"""
+
+_NAMING = frozenset(("parent_id", "name", "state"))
 
 # An enum's own look-up by value costs as much as reading the column.
 _KINDS = {kind.value: kind for kind in Kind}
@@ -157,6 +171,10 @@ class Entries:
                  WHERE parent_id = :folder AND state = 'ACTIVE' ORDER BY name_key"""
         return map(Row._make, self._tx.each(sql, folder=folder_id))
 
+    def is_empty(self, folder_id: int) -> bool:
+        sql = "SELECT 1 FROM entries WHERE parent_id = :folder AND state = 'ACTIVE' LIMIT 1"
+        return self._tx.one(sql, folder=folder_id) is None
+
     def below(self, folder_id: int) -> list[tuple[Entry, int]]:
         """Everything reachable below a folder with its depth, parents before children."""
         sql = f"""{_BELOW} SELECT {COLUMNS}, down.depth FROM down JOIN entries e ON e.id = down.id
@@ -187,8 +205,10 @@ class Entries:
         marks = ", ".join(f":{name}" for name in values)
         if id is not None:
             self._tx.run(f"INSERT INTO entries ({names}) VALUES ({marks})", **values)
-            return id
-        return self._tx.insert(f"INSERT INTO entries ({names}) VALUES ({marks}) RETURNING id", **values)
+        else:
+            id = self._tx.insert(f"INSERT INTO entries ({names}) VALUES ({marks}) RETURNING id", **values)
+        self._tx.note_change(id, made_in=values["parent_id"])
+        return id
 
     @trace.step("db.file_update")
     def update(self, id: int, **values: object) -> None:
@@ -197,24 +217,33 @@ class Entries:
         Who gives it another `parent_id` notes the one before in `Tx.changed_folders`.
         """
         self._tx.changed_entries.add(id)
+        if not _NAMING.isdisjoint(values):
+            self._tx.changed_names.add(id)
+        self._tx.note_change(id)
         sets = ", ".join(["version = version + 1", *(f"{name} = :{name}" for name in values)])
         self._tx.run(f"UPDATE entries SET {sets} WHERE id = :id", id=id, **values)
 
-    def bump_listings(self, folder_ids: Iterable[int], of_entries: Iterable[int] = ()) -> None:
-        """Last in every change (design §7): what these folders, and those of these entries, list is another now."""
-        wanted = [("id", id) for id in sorted(set(folder_ids))] + [("of", id) for id in sorted(set(of_entries))]
+    def bump_listings(
+        self,
+        folder_ids: Collection[int],
+        of_entries: Collection[int] = (),
+        named: Collection[int] = (),
+        dated: Collection[int] = (),
+    ) -> None:
+        """Last in every change (design §7): what these folders, and those of these entries, list is another now.
+
+        In the former, and in those of the `named` entries, names have changed. Of the `dated` folders only the time
+        has: their own counts again.
+        """
+        parts = ("f", set(folder_ids)), ("e", set(of_entries).difference(named)), ("n", set(named)), ("d", set(dated))
+        wanted = [(kind, id) for kind, ids in parts for id in sorted(ids)]
         for at in range(0, len(wanted), MOST):
-            piece = wanted[at : at + MOST]
-            folders, values = listed([id for kind, id in piece if kind == "id"], "f")
-            entries, more = listed([id for kind, id in piece if kind == "of"], "e")
-            self._tx.run(
-                f"""INSERT INTO folder_versions (folder_id, version)
-                    SELECT f.id, 1 FROM entries f WHERE f.id IN ({folders})
-                    OR f.id IN (SELECT e.parent_id FROM entries e WHERE e.id IN ({entries})) ORDER BY f.id
-                    ON CONFLICT (folder_id) DO UPDATE SET version = folder_versions.version + 1""",
-                **values,
-                **more,
-            )
+            piece, marks = wanted[at : at + MOST], {}
+            values: dict[str, object] = {"now": time.time_ns()}
+            for kind, _ in parts:
+                marks[kind], more = listed([id for each, id in piece if each == kind], kind)
+                values |= more
+            self._tx.run(_BUMP.format(**marks), **values)
 
     def listing_version(self, id: int) -> tuple[int, int, int] | None:
         """The id again, version of the entry itself, and of the listing when it is a folder; None for what is not

@@ -13,10 +13,19 @@ from vfs.people import Grant
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
-# Grants that concern :user.
-_HIS = "(user_id = :user OR group_id IN (SELECT group_id FROM group_members WHERE user_id = :user))"
-# … and what they come to, of one folder: his own wins, among those of groups the highest.
-_LEVEL = "COALESCE(MAX(CASE WHEN user_id IS NOT NULL THEN level END), MAX(level))"
+
+def of_user(table: str = "grants") -> str:
+    """Grants that concern :user …"""
+    members = "SELECT m.group_id FROM group_members m WHERE m.user_id = :user"
+    return f"({table}.user_id = :user OR {table}.group_id IN ({members}))"
+
+
+def level_of(table: str = "grants") -> str:
+    """… and what they come to, of one folder: his own wins, among those of groups the highest."""
+    return f"COALESCE(MAX(CASE WHEN {table}.user_id IS NOT NULL THEN {table}.level END), MAX({table}.level))"
+
+
+_HIS, _LEVEL = of_user(), level_of()
 
 _SELECT = """SELECT g.uuid, g.folder_id, COALESCE(u.name, q.name), COALESCE(u.uuid, q.uuid),
                     g.group_id IS NOT NULL, g.level, g.created_ns
@@ -49,13 +58,20 @@ class Grants:
         return {row[0]: Level(row[1]) for row in self._tx.all(sql, folder=folder_id, user=user_id)}
 
     def any_lower_below(self, folder_id: int, user_id: int, level: Level) -> bool:
-        """Somewhere below a folder a grant gives the user less than `level`. Looked for upwards from the grants: they
-        are few, and what is below a folder may be a million."""
+        """Somewhere below a folder a grant gives the user less than `level`."""
+        return self._any_below(folder_id, user_id, f"{_LEVEL} < :level", level)
+
+    def any_as_high_below(self, folder_id: int, user_id: int, level: Level) -> bool:
+        """… or `level` and more."""
+        return self._any_below(folder_id, user_id, f"{_LEVEL} >= :level", level)
+
+    def _any_below(self, folder_id: int, user_id: int, having: str, level: Level) -> bool:
+        """Looked for upwards from the grants: they are few, and what is below a folder may be a million."""
         row = self._tx.one(
-            f"""WITH RECURSIVE low(id) AS (
-                    SELECT folder_id FROM grants WHERE {_HIS} GROUP BY folder_id HAVING {_LEVEL} < :level
+            f"""WITH RECURSIVE such(id) AS (
+                    SELECT folder_id FROM grants WHERE {_HIS} GROUP BY folder_id HAVING {having}
                 ), up(id, parent_id) AS (
-                    SELECT e.id, e.parent_id FROM entries e JOIN low ON e.id = low.id WHERE e.state = 'ACTIVE'
+                    SELECT e.id, e.parent_id FROM entries e JOIN such ON e.id = such.id WHERE e.state = 'ACTIVE'
                     UNION
                     SELECT e.id, e.parent_id FROM entries e JOIN up ON e.id = up.parent_id WHERE e.state = 'ACTIVE'
                 )
@@ -85,6 +101,7 @@ class Grants:
 
     def put(self, folder_id: int, user_id: int | None, group_id: int | None, level: Level, now_ns: int) -> str:
         """Grant, or change what was granted; the public id."""
+        self._tx.note_change()
         whose = "user_id" if group_id is None else "group_id"
         row = self._tx.one(
             f"""INSERT INTO grants (uuid, folder_id, user_id, group_id, level, created_ns)
@@ -100,4 +117,5 @@ class Grants:
         return str(row[0])
 
     def delete(self, uuid: str) -> bool:
+        self._tx.note_change()
         return self._tx.count("DELETE FROM grants WHERE uuid = :uuid", uuid=uuid) == 1

@@ -3,6 +3,9 @@
 SQLite has one writer at a time and syncs once per commit. A change that finds others waiting leaves the
 transaction open for the next and returns when the last of the group has committed: still durable before anybody is
 answered, still all or nothing each (a savepoint), and in one order.
+
+A change that need not be durable by itself waits for no sync: its commit is in the log before every later one, so
+whichever of those is synced brings it to the disk. Nobody's change that must be synced is ever in such a commit.
 """
 
 from __future__ import annotations
@@ -22,8 +25,9 @@ _LARGEST = 64  # changes in one commit: bounds what an answer waits for others
 class _Group:
     """Changes in one open transaction. `failure` is what the commit raised, for every member."""
 
-    def __init__(self, lent: AbstractContextManager[sqlite3.Connection]) -> None:
+    def __init__(self, lent: AbstractContextManager[sqlite3.Connection], *, synced: bool) -> None:
         self._lent = lent
+        self.synced = synced
         self.connection = lent.__enter__()
         self.size = 0
         self.entered = False  # no other process writes
@@ -46,12 +50,14 @@ class GroupCommit:
         self._counting = threading.Lock()
         self._waiting = 0
         self._open: _Group | None = None
+        self._loose: set[int] = set()  # ids of connections whose commits are not synced
+        self.unsynced = False  # something was committed that may not be on the disk
 
     @contextlib.contextmanager
-    def change(self, quiet: bool = False) -> Iterator[sqlite3.Connection]:
+    def change(self, quiet: bool = False, synced: bool = True) -> Iterator[sqlite3.Connection]:
         """One change. When the block has ended without an error it is committed, or the commit's error is raised.
 
-        `quiet`: it is not counted, unless it shares its commit with one that is.
+        `quiet`: it is not counted, unless it shares its commit with one that is. `synced`: it is durable then.
         """
         with self._counting:
             self._waiting += 1
@@ -63,7 +69,7 @@ class GroupCommit:
             with self._counting:
                 self._waiting -= 1
         try:
-            group = self._begin(quiet)
+            group = self._begin(quiet, synced)
             alone = group.size == 0
             refusal: BaseException | None = None
             try:
@@ -87,13 +93,14 @@ class GroupCommit:
         if refusal is not None:
             raise refusal
 
-    def _begin(self, quiet: bool) -> _Group:
+    def _begin(self, quiet: bool, synced: bool) -> _Group:
         """The open group, or a new one, with a savepoint for this change."""
         if self._open is None:
-            self._open = _Group(self._connect())
+            self._open = _Group(self._connect(), synced=synced)
         group = self._open
         try:
             if not group.connection.in_transaction:
+                self._choose(group.connection, synced=group.synced)
                 group.entered = self._changes.enter()
                 with contextlib.nullcontext() if group.entered else turns.waiting():
                     group.connection.execute("BEGIN IMMEDIATE")
@@ -105,16 +112,29 @@ class GroupCommit:
             raise
         return group
 
+    def _choose(self, connection: sqlite3.Connection, *, synced: bool) -> None:
+        """How its commits are made. Not by `execute`: SQLite acts on this pragma when it compiles it, and Python keeps
+        compiled statements, so the second time nothing would happen."""
+        key = id(connection)
+        if synced and key in self._loose:
+            connection.executescript("PRAGMA synchronous=FULL")
+            self._loose.discard(key)
+        elif not synced and key not in self._loose:
+            self._loose.add(key)  # first: whatever happens, a change that must be synced sets it right
+            connection.executescript("PRAGMA synchronous=NORMAL")
+
     def _pass_on(self, group: _Group) -> None:
         """Leave the transaction to who waits, or commit it for all."""
         with self._counting:
             somebody = self._waiting > 0
-        if somebody and group.size < _LARGEST and group.connection.in_transaction:
+        if somebody and group.synced and group.size < _LARGEST and group.connection.in_transaction:
             return
         self._open = None
         try:
             _finish(group)
         finally:
+            if not group.synced:
+                self.unsynced = True
             if group.number is not None:
                 self._changes.end(group.number)
             if group.entered:

@@ -58,6 +58,7 @@ class Groups:
 
     def delete(self, group_id: int) -> None:
         """With what was granted to it."""
+        self._tx.note_change()
         self._tx.run("DELETE FROM groups WHERE id = :id", id=group_id)
 
     def members(self, group_id: int) -> list[User]:
@@ -70,6 +71,7 @@ class Groups:
 
     def add(self, group_id: int, user_id: int) -> None:
         """Once is enough."""
+        self._tx.note_change()
         self._tx.run(
             """INSERT INTO group_members (group_id, user_id) VALUES (:group, :user)
                ON CONFLICT (group_id, user_id) DO NOTHING""",
@@ -78,5 +80,6 @@ class Groups:
         )
 
     def remove(self, group_id: int, user_id: int) -> bool:
+        self._tx.note_change()
         sql = "DELETE FROM group_members WHERE group_id = :group AND user_id = :user"
         return self._tx.count(sql, group=group_id, user=user_id) == 1

@@ -12,15 +12,27 @@ _BASE, _GRANTED = "base", "granted"
 
 # Contents that somebody can reach and that have no place on the NAS. Entries that lack something there have an event
 # that is not DONE, so neither all entries nor all contents are looked at.
-_DIRTY = """
-SELECT COALESCE(SUM(c.size), 0) FROM contents c WHERE c.id IN (
-    SELECT e.content_id FROM sync_events s JOIN entries e ON e.id = s.aggregate_id
-    WHERE s.status IN ('PENDING', 'PROCESSING', 'FAILED') AND e.state <> 'DELETED'
-      AND e.nas_content_id IS DISTINCT FROM e.content_id
-    UNION
-    SELECT v.content_id FROM versions v WHERE v.nas_path IS NULL AND v.state = 'kept')
-AND NOT EXISTS (SELECT 1 FROM entries n WHERE n.nas_content_id = c.id AND n.nas_name IS NOT NULL)
-AND NOT EXISTS (SELECT 1 FROM versions w WHERE w.content_id = c.id AND w.nas_path IS NOT NULL)"""
+_UNMIRRORED = """
+SELECT e.content_id AS id FROM sync_events s JOIN entries e ON e.id = s.aggregate_id
+WHERE s.status IN ('PENDING', 'PROCESSING', 'FAILED') AND e.state <> 'DELETED'
+  AND e.nas_content_id IS DISTINCT FROM e.content_id
+UNION
+SELECT v.content_id FROM versions v WHERE v.nas_path IS NULL AND v.state = 'kept'"""
+_ON_THE_NAS = """(EXISTS (SELECT 1 FROM entries n WHERE n.nas_content_id = {id} AND n.nas_name IS NOT NULL)
+ OR EXISTS (SELECT 1 FROM versions w WHERE w.content_id = {id} AND w.nas_path IS NOT NULL))"""
+# Those of one object are as large as it. The objects of the others are counted once, and not where another content
+# has them that is on the NAS: a draft shares what it did not touch.
+_DIRTY = f"""
+WITH dirty AS (SELECT c.id, c.size, c.parts FROM contents c WHERE c.id IN ({_UNMIRRORED})
+               AND NOT {_ON_THE_NAS.format(id="c.id")})
+SELECT (SELECT COALESCE(SUM(size), 0) FROM dirty WHERE parts < 2)
+     + (SELECT COALESCE(SUM(o.size), 0) FROM objects o
+        WHERE o.key IN (SELECT p.object_key FROM dirty d JOIN file_parts p ON p.content_id = d.id WHERE d.parts > 1)
+        AND o.key NOT IN (SELECT id FROM dirty WHERE parts = 1)
+        AND NOT EXISTS (SELECT 1 FROM file_parts q WHERE q.object_key = o.key
+                        AND {_ON_THE_NAS.format(id="q.content_id")})
+        AND NOT EXISTS (SELECT 1 FROM contents b WHERE b.id = o.key AND b.parts = 1
+                        AND {_ON_THE_NAS.format(id="b.id")}))"""
 
 _UPLOADED = """
 SELECT COALESCE(SUM(p.size), 0) FROM upload_parts p JOIN upload_sessions u ON u.id = p.session_id

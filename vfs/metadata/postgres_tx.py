@@ -42,6 +42,8 @@ class SecondStatement(Exception):
 
 
 class PostgresTx(Tx):
+    commits_in_order = False
+
     def __init__(self, connection: psycopg.Connection[Any], kind: str, watchdog: Watchdog, longest: float) -> None:
         super().__init__()
         self._connection = connection

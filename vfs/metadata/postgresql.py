@@ -52,6 +52,8 @@ class PostgresEngine:
         self._watchdog = Watchdog(self._answers)
         self._free = threading.BoundedSemaphore(connections)
         self._spare: list[sa.PoolProxiedConnection] = []
+        self._syncing = threading.Lock()
+        self._unsynced = False  # something was committed that may not be on the server's disk
         self._engine = sa.create_engine(
             url.set(drivername="postgresql+psycopg"),
             pool_size=connections,
@@ -129,10 +131,13 @@ class PostgresEngine:
                     self._roll_back(connection)
 
     @contextlib.contextmanager
-    def write(self, quiet: bool = False) -> Iterator[Tx]:  # the server's snapshot tells of every change alike
+    def write(self, quiet: bool = False, synced: bool = True) -> Iterator[Tx]:
+        """The server's snapshot tells of every change alike, so `quiet` means nothing."""
         with turns.hold():
             with self._connection() as connection:
                 tx = PostgresTx(connection, "write", self._watchdog, LONGEST_STATEMENT)
+                if not synced:
+                    tx.run("SET LOCAL synchronous_commit = off")
                 try:
                     yield tx
                     tx.finish()
@@ -145,7 +150,21 @@ class PostgresEngine:
                 except BaseException:
                     self._roll_back(connection)
                     raise
+            if not synced:
+                self._unsynced = True
             tx.committed()
+
+    def sync(self) -> None:
+        """A commit that writes something is synced with all that was written to the server's log before it."""
+        with turns.waiting(), self._syncing:
+            if self._unsynced:
+                self._unsynced = False  # first: what is committed meanwhile may be too late for this sync
+                try:
+                    with self.write() as tx:
+                        tx.one("SELECT pg_logical_emit_message(true, 'kelp', '')")
+                except BaseException:
+                    self._unsynced = True
+                    raise
 
     def _roll_back(self, connection: psycopg.Connection[Any]) -> None:
         if connection.closed or connection.info.transaction_status == pq.TransactionStatus.IDLE:

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -106,9 +107,12 @@ class SqliteEngine:
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise ConfigurationError(f"cannot open the database {self._file}: {error}") from error
         self._writing = GroupCommit(lambda: self._connection(), self._changes)
+        self._syncing = threading.Lock()
 
     def close(self) -> None:
         """What a thread is at just now is closed by that thread: SQLite crashes when it is taken away from under it."""
+        with contextlib.suppress(StoreUnavailable):
+            self.sync()
         self._closed = True
         with contextlib.suppress(IndexError):
             while True:
@@ -141,13 +145,31 @@ class SqliteEngine:
                     connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
-    def write(self, quiet: bool = False) -> Iterator[Tx]:
-        with turns.hold(), _translated(), self._writing.change(quiet) as connection:
+    def write(self, quiet: bool = False, synced: bool = True) -> Iterator[Tx]:
+        with turns.hold(), _translated(), self._writing.change(quiet, synced) as connection:
             tx = SqliteTx(connection)
             yield tx
             tx.finish()
             tx.settle()
         tx.committed()
+
+    def sync(self) -> None:
+        """The log holds whatever is not in the file itself; what a checkpoint brought there, it has synced. Closing a
+        file gives up the process's locks on it, but on the log SQLite has none."""
+        with turns.waiting(), self._syncing:
+            if not self._writing.unsynced:
+                return
+            self._writing.unsynced = False  # first: what is committed meanwhile may be too late for this sync
+            try:
+                with contextlib.suppress(FileNotFoundError):  # all is in the file
+                    log = os.open(f"{self._file}-wal", os.O_RDONLY | os.O_CLOEXEC)
+                    try:
+                        os.fsync(log)
+                    finally:
+                        os.close(log)
+            except OSError as error:
+                self._writing.unsynced = True
+                raise StoreUnavailable(f"the database could not be synced: {error.strerror}") from error
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

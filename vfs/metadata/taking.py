@@ -121,6 +121,8 @@ def insert_entries(tx: Tx, entries: Sequence[Row], *, numbered: bool = False) ->
     marks = ", ".join(f":{name}" for name in names)
     sql = f"INSERT INTO entries ({', '.join(names)}) VALUES ({marks})"
     tx.many(sql, [{name: entry[name] for name in names} for entry in entries])
+    if entries:
+        tx.note_change()
 
 
 def number_from(tx: Tx, id: int) -> None:

@@ -33,7 +33,7 @@ _AS = {
 }
 
 
-_OF_PROCESSES = ("reader_leases", "byte_grants")  # of the old server's, which are gone
+_OF_PROCESSES = ("reader_leases", "byte_grants", "changes")  # of the old server's, which are gone
 
 
 def table_names() -> list[str]:

@@ -13,7 +13,9 @@ from typing import Any, Generic, TypeVar
 
 from vfs.metadata.accounts import Accounts
 from vfs.metadata.alerts import Alerts
+from vfs.metadata.change_log import ALL, ChangeLog
 from vfs.metadata.contents import Contents
+from vfs.metadata.drafts import Drafts
 from vfs.metadata.entries import Entries
 from vfs.metadata.event_log import EventLog
 from vfs.metadata.events import Events
@@ -58,12 +60,18 @@ class Later(Generic[T]):
 class Tx(abc.ABC):
     """Functions that expect one take it as `tx`, first. SQL has `:name` for each of the `values`."""
 
+    commits_in_order = True  # numbers of new rows grow in the order in which their transactions commit
+
     def __init__(self) -> None:
         self._after_commit: list[Callable[[], None]] = []
         self._last: list[Later[Any]] = []
         # Folders whose listing changed, by their own ids (None is the root's parent), and by what is in them.
         self.changed_folders: set[Any] = set()
         self.changed_entries: set[int] = set()
+        self.changed_names: set[int] = set()  # those of them that came, went, or are called otherwise
+        self.dated_folders: set[int] = set()  # somebody says when they were changed
+        self._noted: set[int] = set()  # for the change log
+        self._made: set[Any] = set()
 
     @abc.abstractmethod
     def all(self, sql: str, **values: object) -> list[Any]:
@@ -150,11 +158,23 @@ class Tx(abc.ABC):
         """Run `action` once the transaction is durable; never when it is rolled back."""
         self._after_commit.append(action)
 
+    def note_change(self, entry_id: int = ALL, made_in: object = None) -> None:
+        """Who remembers the entry (a mount) must look at it again; ALL: at everything, since rights changed.
+
+        `made_in`: it is new in that folder. Of a new folder nobody remembers what is below.
+        """
+        if made_in is not None:
+            self._made.add(entry_id)
+        if made_in not in self._made and (made_in is not None or entry_id not in self._made):
+            self._noted.add(entry_id)
+
     def finish(self) -> None:
         """Last before the commit."""
+        if self._noted:
+            self.change_log.note(self._noted)
         folder_ids = self.changed_folders - {None}
         if folder_ids or self.changed_entries:
-            self.entries.bump_listings(folder_ids, self.changed_entries)
+            self.entries.bump_listings(folder_ids, self.changed_entries, self.changed_names, self.dated_folders)
 
     def settle(self) -> None:
         """Carry out the last looks."""
@@ -166,12 +186,20 @@ class Tx(abc.ABC):
             action()
 
     @cached_property
+    def change_log(self) -> ChangeLog:
+        return ChangeLog(self)
+
+    @cached_property
     def entries(self) -> Entries:
         return Entries(self)
 
     @cached_property
     def contents(self) -> Contents:
         return Contents(self)
+
+    @cached_property
+    def drafts(self) -> Drafts:
+        return Drafts(self)
 
     @cached_property
     def versions(self) -> Versions:

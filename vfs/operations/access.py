@@ -57,6 +57,12 @@ def system_caller(kelp: Kelp, face: str = "cli") -> Caller:
     return Caller(admins[0].id, admins[0].name, Role.ADMIN, face)
 
 
+def caller_named(kelp: Kelp, name: str, face: str) -> Caller:
+    """Whoever can write the data folder may act as anybody. Raises NotFound."""
+    user = find_user(kelp, name)
+    return Caller(user.id, user.name, user.role, face)
+
+
 def has_users(kelp: Kelp) -> bool:
     with kelp.database.read() as tx:
         return bool(tx.accounts.every())

@@ -7,7 +7,7 @@ import mimetypes
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from vfs import names, trace
+from vfs import links, names, trace
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
 from vfs.model import ROOT_ID, Caller, Entry, EventType, Kind, State
@@ -22,7 +22,10 @@ _MEMORY_NS = 600 * SECOND  # how long the time a name showed is remembered (clie
 _SAME_SAVE_NS = 5 * SECOND  # replaced by the same user so soon: not worth a version
 
 
-def mime_type(name: str) -> str:
+def mime_type(name: str, before: str = "") -> str:
+    """Of a file, by its name; `before`: what the same bytes had under another name, where that tells more."""
+    if before == links.TYPE:
+        return before
     return mimetypes.guess_type(name, strict=False)[0] or "application/octet-stream"
 
 

@@ -90,7 +90,8 @@ def _over(
     content = _shared(tx, entry)
     by_client = mtime_ns is not None
     mtime = entry.mtime_ns if mtime_ns is None else mtime_ns
-    copied = writing.show(kelp, tx, caller, there, taken, content, mtime, by_client=by_client)
+    mime_type = changes.mime_type(taken.name, entry.mime_type)
+    copied = writing.show(kelp, tx, caller, there, taken, content, mtime, by_client=by_client, mime_type=mime_type)
     tx.properties.copy(entry.id, taken.id)
     return copied
 
@@ -155,7 +156,7 @@ def _file(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, mti
         content_user_id=caller.user_id,
         content_ns=now,
         size=entry.size,
-        mime_type=changes.mime_type(there.name),
+        mime_type=changes.mime_type(there.name, entry.mime_type),
         mtime_ns=mtime,
         shown_mtime=changes.shown_mtime(tx, there, mtime, now, by_client=by_client),
         created_ns=now,

@@ -46,7 +46,6 @@ class _Marked:
     """Objects that are EVICTING since `since_ns`, by this process, which must end it by `until` (monotonic)."""
 
     sizes: Mapping[str, int]
-    holders: Mapping[str, Sequence[str]]  # object → reachable contents
     since_ns: int
     until: float
 
@@ -155,7 +154,7 @@ def _mark(kelp: Kelp, keys: Sequence[str]) -> _Marked | None:
         marked = tx.evicting.mark(may_go, now)
     if not marked:
         return None
-    return _Marked({key: sizes[key] for key in marked}, {key: holders[key] for key in marked}, now, until)
+    return _Marked({key: sizes[key] for key in marked}, now, until)
 
 
 # --- second phase ---
@@ -179,11 +178,12 @@ def _finish(kelp: Kelp, marked: Sequence[_Marked]) -> Done:
 def _let_go(kelp: Kelp, marked: _Marked) -> Done:
     """What could not be deleted stays EVICTING: nobody knows whether it is there. Raises StoreUnavailable."""
     with kelp.database.read() as tx:
-        ids = sorted({id for ids in marked.holders.values() for id in ids})
+        holders = tx.evicting.holders(list(marked.sizes))  # on PostgreSQL a draft may have come to share one since
+        ids = sorted({id for ids in holders.values() for id in ids})
         leased = tx.reading.leased_among(ids, kelp.clock.now_ns())
         copies = tx.evicting.copies(ids)
     proved = _proved(kelp, {id: copies.get(id, []) for id in ids if id not in leased})
-    going = sorted(key for key, held_by in marked.holders.items() if held_by and proved.issuperset(held_by))
+    going = sorted(key for key, held_by in holders.items() if held_by and proved.issuperset(held_by))
     _end(kelp, marked, marked.sizes.keys() - set(going), StoreStatus.AVAILABLE)
     deleted, away = freeing.delete_each(kelp, going, lambda: time.monotonic() < marked.until)
     _end(kelp, marked, deleted, StoreStatus.MISSING)
@@ -283,5 +283,4 @@ def _take_over(kelp: Kelp, keys: Sequence[str], bounds: tuple[int, int]) -> _Mar
     with kelp.database.write(quiet=True) as tx:
         now = kelp.clock.now_ns()
         sizes = tx.evicting.take_over(keys, *bounds, now)
-        holders = tx.evicting.holders(list(sizes))
-    return _Marked(sizes, {key: holders.get(key, []) for key in sizes}, now, until)
+    return _Marked(sizes, now, until)

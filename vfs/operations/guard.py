@@ -136,7 +136,12 @@ def _is_hidden(tx: Tx, caller: Caller, folder: Entry, chain: tuple[int, ...]) ->
 def stand_on(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level = Level.WRITE) -> tuple[Standing, Entry]:
     """Like `stand`, and the name must exist; to change a folder, what is in it must be the caller's to change too.
     Raises NotFound too."""
-    here = _stand(kelp, tx, caller, place, level)
+    try:
+        here = _stand(kelp, tx, caller, place, level)
+    except Forbidden:  # what he may not see is absent all the same, for faces that find it before they ask
+        here = _stand(kelp, tx, caller, place, Level.READ)
+        if here.entry is None or not here.entry.is_folder or not _is_hidden(tx, caller, here.entry, here.chain):
+            raise
     if here.entry is None:
         raise NotFound(f"there is no {place.name!r}")
     if here.entry.is_folder:
@@ -175,20 +180,30 @@ def reach(tx: Tx, caller: Caller, entry_id: int, level: Level) -> tuple[Entry, t
 
 def level_of(tx: Tx, caller: Caller, chain: Sequence[int]) -> Level:
     """The caller's right on the folder `chain[0]` (spec §10): the nearest folder with a grant decides."""
-    default = _DEFAULT_LEVEL[caller.role]
     if caller.role == Role.ADMIN or not tx.grants.any():
-        return min(default, caller.most)
+        return level_from(caller, None)
     granted = tx.grants.levels(chain, caller.user_id)
-    level = next((granted[id] for id in chain if id in granted), default)
-    return min(level, _MOST_OF_ROLE[caller.role], caller.most)
+    return level_from(caller, next((granted[id] for id in chain if id in granted), None))
+
+
+def level_from(caller: Caller, granted: Level | None) -> Level:
+    """The caller's right where the nearest grant that concerns him gives `granted`; None: there is none on the way."""
+    if granted is None or caller.role == Role.ADMIN:
+        return min(_DEFAULT_LEVEL[caller.role], caller.most)
+    return min(granted, _MOST_OF_ROLE[caller.role], caller.most)
+
+
+def levels_in(tx: Tx, caller: Caller, folder_id: int) -> dict[int, Level]:
+    """The caller's right on those folders in a folder that have grants of their own for him."""
+    if caller.role == Role.ADMIN or not tx.grants.any():
+        return {}
+    granted = tx.grants.levels_in(folder_id, caller.user_id)
+    return {id: level_from(caller, level) for id, level in granted.items()}
 
 
 def hidden_in(tx: Tx, caller: Caller, folder_id: int) -> set[int]:
     """Ids of the folders in a folder that the caller may not read, of one that he may."""
-    if caller.role == Role.ADMIN or not tx.grants.any():
-        return set()
-    granted = tx.grants.levels_in(folder_id, caller.user_id)
-    return {id for id, level in granted.items() if level < Level.READ}
+    return {id for id, level in levels_in(tx, caller, folder_id).items() if level < Level.READ}
 
 
 def require(tx: Tx, caller: Caller, chain: Sequence[int], level: Level, absent: type[NotFound] = NotFound) -> None:

@@ -10,11 +10,14 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from blake3 import blake3
 
+from vfs import links
 from vfs.core import Kelp
 from vfs.errors import ContentCorrupt, NasFault, ObjectMissing, StoreUnavailable
+from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.metadata.verifying import NasCopy
 from vfs.model import Content, Part
@@ -25,10 +28,17 @@ from vfs.storage.block_sums import BlockSums
 log = logging.getLogger(__name__)
 
 Pace = Callable[[int], None]  # called with the number of bytes that came; it may wait
-Learned = tuple[Content, NasCopy]
 
 _PATIENCE = 5.0  # seconds for the mirror to finish a move of the file
 _AGAIN = 0.1  # … and between two looks
+
+
+class Learned(NamedTuple):
+    """What a file on the NAS was found to hold. `is_link`: a symbolic link, as others write them to a NAS too."""
+
+    content: Content
+    copy: NasCopy
+    is_link: bool
 
 
 class NasFileChanged(ContentCorrupt):
@@ -64,7 +74,7 @@ def read_once(kelp: Kelp, content: Content, pace: Pace = lambda size: None, pati
         changed: list[str] = []
         for copy in copies:
             try:
-                return _read(kelp, content, copy, pace), copy
+                return _read(kelp, content, copy, pace)
             except (ContentCorrupt, ObjectMissing, NasFault) as error:
                 changed.append(str(error))
         later = _copies(kelp, content.id)
@@ -86,9 +96,19 @@ def record_whole(kelp: Kelp, content: Content) -> None:
 def record(kelp: Kelp, learned: Sequence[Learned]) -> None:
     """One transaction for all of them. What another process recorded meanwhile stays."""
     with kelp.database.write() as tx:
-        tx.lock_rows(sorted({copy.entry_id for _, copy in learned}))
-        tx.verifying.learn([content for content, _ in learned])
-        tx.verifying.seen_on_nas([(copy, content.id) for content, copy in learned], kelp.clock.now_ns())
+        tx.lock_rows(sorted({each.copy.entry_id for each in learned}))
+        tx.verifying.learn([each.content for each in learned])
+        tx.verifying.seen_on_nas([(each.copy, each.content.id) for each in learned], kelp.clock.now_ns())
+        for each in learned:
+            if each.is_link:
+                _show_link(tx, each)
+
+
+def _show_link(tx: Tx, learned: Learned) -> None:
+    """Nobody could see that it is one before it was read."""
+    entry = tx.entries.get(learned.copy.entry_id)
+    if entry is not None and entry.content_id == learned.content.id and entry.mime_type != links.TYPE:
+        tx.entries.update(entry.id, mime_type=links.TYPE)
 
 
 def tell_changed(kelp: Kelp, message: str) -> None:
@@ -109,21 +129,24 @@ def _copies(kelp: Kelp, content_id: str) -> list[NasCopy]:
         return tx.verifying.copies(content_id)
 
 
-def _read(kelp: Kelp, content: Content, copy: NasCopy, pace: Pace) -> Content:
+def _read(kelp: Kelp, content: Content, copy: NasCopy, pace: Pace) -> Learned:
     """Read the file from end to end; before and after it must be the one that is recorded."""
     inode = _require_same(kelp, content, copy, None)
     whole = blake3()
     pieces = _Cut(kelp.nas.read(copy.path), pace)
-    parts = []
+    parts, perhaps_link = [], bytearray()
     for part in content.parts:
         digest, sums = blake3(), BlockSums()
         for piece in pieces.take(part.size):
             digest.update(piece)
             whole.update(piece)
             sums.update(piece)
+            if content.size == links.SIZE:
+                perhaps_link += piece
         parts.append(Part(part.key, part.size, digest.hexdigest(), sums.finish()))
     _require_same(kelp, content, copy, inode)
-    return replace(content, checksum=whole.hexdigest(), parts=tuple(parts))
+    known = replace(content, checksum=whole.hexdigest(), parts=tuple(parts))
+    return Learned(known, copy, links.target_of(bytes(perhaps_link)) is not None)
 
 
 def _require_same(kelp: Kelp, content: Content, copy: NasCopy, inode: int | None) -> int:

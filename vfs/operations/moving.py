@@ -27,6 +27,7 @@ def move(
     mtime_ns: int | None = None,
     seen: Entry | None = None,
     may_stay: bool = False,
+    alike: bool = False,
 ) -> Outcome:
     """Give an entry another name, another folder, or both, in one transaction.
 
@@ -36,8 +37,9 @@ def move(
     name is taken there is kept beside it under a numbered name. Its locks die with the move (RFC 4918 §9.9);
     those of a file that a file replaces stay with the name.
     `may_stay`: to where it is already means that nothing is to be done; else it is a CircularMove.
-    Raises NotFound, ParentNotFound, InvalidName, AlreadyExists, CircularMove, WrongKind (MERGE of a file),
-    Locked, Forbidden, PreconditionFailed, and what `busy` does for callers who do not wait.
+    `alike`: only a file gives way to a file, and only an empty folder to a folder (POSIX, rename).
+    Raises NotFound, ParentNotFound, InvalidName, AlreadyExists, CircularMove, WrongKind (MERGE of a file; not `alike`),
+    NotEmpty, Locked, Forbidden, PreconditionFailed, and what `busy` does for callers who do not wait.
     """
     names.check_segment(target.name)
     guard.check_time(mtime_ns)
@@ -61,6 +63,8 @@ def move(
         )
         guard.confirm_removal(tx, caller, here, entry, now)
         if there.entry is not None and there.entry.id != entry.id:
+            if alike:
+                _require_alike(tx, entry, there.entry)
             return _into_taken(kelp, tx, caller, here, entry, there, on_conflict, mtime_ns)
         guard.confirm_write(tx, caller, Standing(there.chain, there.path, there.name, there.key, None), now)
         relocate(kelp, tx, caller, here, entry, there, now, mtime_ns)
@@ -74,6 +78,13 @@ def _target(
     there = guard.stand(kelp, tx, caller, target)
     refuse_circle(here, entry, there, on_conflict)
     return there
+
+
+def _require_alike(tx: Tx, entry: Entry, taken: Entry) -> None:
+    if entry.is_folder != taken.is_folder:
+        raise WrongKind(f"{taken.name!r} is {'a folder' if taken.is_folder else 'no folder'}")
+    if taken.is_folder:
+        trashing.require_empty(tx, taken)
 
 
 def _is_same(entry: Entry, there: Standing) -> bool:
@@ -160,7 +171,7 @@ def relocate(
     if not there.is_litter:
         columns["born_litter"] = False  # a temporary file that gets a document's name is the document from now on
     if entry.kind == Kind.FILE and there.name != entry.name:
-        columns["mime_type"] = changes.mime_type(there.name)
+        columns["mime_type"] = changes.mime_type(there.name, entry.mime_type)
     if mtime_ns is not None:
         columns |= {"mtime_ns": mtime_ns, "shown_mtime": mtime_ns // changes.SECOND}
     elif entry.kind == Kind.FILE:

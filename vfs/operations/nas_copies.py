@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from vfs import metrics
 from vfs.core import Kelp
@@ -26,10 +27,34 @@ _CORRUPT = metrics.CORRUPT.labels("nas")
 def read(kelp: Kelp, content: Content, verifier: Verifier, wanted: ByteRange, offset: int) -> Iterator[bytes]:
     """`wanted` of a part that begins at `offset` in the content; every byte verified.
 
-    A copy that fails is followed by the next, at the same byte. Raises ObjectMissing (there is none), ContentCorrupt
-    (the best of what is there is not what was stored), NasFault, NasDown, and StoreUnavailable when the mirror moves it
-    for longer than some seconds.
+    A copy that fails is followed by the next, at the same byte; where no file has the content, one of another content
+    that has the same part. Raises ObjectMissing (there is none), ContentCorrupt (the best of what is there is not what
+    was stored), NasFault, NasDown, and StoreUnavailable when the mirror moves it for longer than some seconds.
     """
+    at = wanted.start
+    places = [(content, offset)]
+    fault: ObjectMissing | None = None
+    while places:
+        source, start = places.pop(0)
+        try:
+            for piece in _from_any(kelp, source, verifier, ByteRange(at, wanted.stop), start):
+                at += len(piece)
+                yield piece
+            return
+        except ObjectMissing as error:
+            if fault is None and verifier.is_known:
+                places = _sharing(kelp, content, verifier.part.key)
+            fault = fault or error.with_traceback(None)
+    raise fault or ObjectMissing("no file on the NAS is recorded to have it")
+
+
+def _sharing(kelp: Kelp, content: Content, key: str) -> list[tuple[Content, int]]:
+    """Other contents on the NAS that have a part, and where: a draft shares what it did not touch."""
+    with kelp.database.read() as tx:
+        return [(replace(content, id=id), offset) for id, offset in tx.drafts.sharing(key, content.id)]
+
+
+def _from_any(kelp: Kelp, content: Content, verifier: Verifier, wanted: ByteRange, offset: int) -> Iterator[bytes]:
     until = time.monotonic() + _PATIENCE
     at = wanted.start
     while True:

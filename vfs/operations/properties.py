@@ -8,6 +8,7 @@ from vfs import names
 from vfs.core import Kelp
 from vfs.errors import InvalidRequest
 from vfs.locks import table
+from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Condition, Entry, EventType, Kind, Level
 from vfs.operations import changes, guard
@@ -47,20 +48,28 @@ def patch(
                 tx.properties.put(entry_id, name, value)
         if tx.properties.total_bytes(entry_id) > MAX_BYTES:
             raise InvalidRequest("the properties of one entry may have 1 MiB together")
-        times: dict[str, object] = {}
-        if mtime_ns is not None:
-            shown = mtime_ns // changes.SECOND
-            times |= {"mtime_ns": mtime_ns, "shown_mtime": shown}
-            if entry.parent_id is not None and shown < entry.shown_mtime:
-                key = names.key(entry.name, kelp.settings.drive.case_sensitive)
-                changes.remember_shown(tx, entry.parent_id, key, entry.shown_mtime, now)
-        if created_ns is not None:
-            times["created_ns"] = created_ns
-        tx.entries.update(entry_id, **times)
-        if mtime_ns is not None and entry.kind == Kind.FILE and entry.content_id is not None:
-            path = "/" + "/".join(tx.entries.path(entry_id))
-            litter = guard.is_litter_path(tx.entries.path(entry_id))
-            changes.announce(
-                kelp, tx, caller, entry_id, entry.kind, EventType.SYNC, now, target=path, litter=litter, what="touch"
-            )
+        times: dict[str, object] = {} if created_ns is None else {"created_ns": created_ns}
+        put_columns(kelp, tx, caller, entry, times, mtime_ns, now)
         return guard.reach(tx, caller, entry_id, Level.READ)[0]
+
+
+def put_columns(
+    kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, columns: dict[str, object], mtime_ns: int | None, now_ns: int
+) -> None:
+    """Change columns of an entry that the transaction has locked, and its time: that one the NAS gets too."""
+    if mtime_ns is None:
+        tx.entries.update(entry.id, **columns)
+        return
+    shown = mtime_ns // changes.SECOND
+    if entry.parent_id is not None and shown < entry.shown_mtime:
+        key = names.key(entry.name, kelp.settings.drive.case_sensitive)
+        changes.remember_shown(tx, entry.parent_id, key, entry.shown_mtime, now_ns)
+    tx.entries.update(entry.id, mtime_ns=mtime_ns, shown_mtime=shown, **columns)
+    if entry.is_folder:
+        tx.dated_folders.add(entry.id)
+    if entry.kind == Kind.FILE and entry.content_id is not None:
+        path = tx.entries.path(entry.id)
+        changes.announce(
+            kelp, tx, caller, entry.id, entry.kind, EventType.SYNC, now_ns,
+            target="/" + "/".join(path), litter=guard.is_litter_path(path), what="touch",
+        )  # fmt: skip

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from vfs import names, trace
+from vfs import links, names, trace
 from vfs.core import Kelp
 from vfs.errors import InvalidName, Locked
 from vfs.locks import table
@@ -142,6 +142,7 @@ class _TakingIn:
             content_user_id=None,
             content_ns=info.mtime_ns,
             size=info.size,
+            mime_type=changes.mime_type(entry.name, entry.mime_type if info.size == links.SIZE else ""),
             mtime_ns=info.mtime_ns,
             shown_mtime=changes.shown_mtime(tx, here, info.mtime_ns, self._now, by_client=False),
             nas_verified_ns=None,
@@ -169,7 +170,7 @@ class _TakingIn:
         tx.entries.update(
             entry.id, parent_id=finding.folder_id, name=here.name, name_key=name_key, nas_stamp=stamp,
             nas_desired_name=finding.nas_name, nas_desired_key=nas_key,
-            mime_type="" if entry.is_folder else changes.mime_type(here.name),
+            mime_type="" if entry.is_folder else changes.mime_type(here.name, entry.mime_type),
         )  # fmt: skip
         seen = Recorded(Spot(finding.folder_id, finding.nas_name), *row[11:])
         tx.mirror.record(entry.id, seen, self._kelp.nas.properties.folds_case)

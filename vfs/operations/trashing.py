@@ -6,7 +6,7 @@ import contextlib
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import AlreadyExists, Forbidden, NotFound
+from vfs.errors import AlreadyExists, Forbidden, NotEmpty, NotFound, WrongKind
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import (
@@ -31,19 +31,31 @@ _SHORT_LIFE_NS = 60 * changes.SECOND
 
 @retried
 def remove(
-    kelp: Kelp, caller: Caller, place: Place, *, condition: Condition | None = None, seen: Entry | None = None
+    kelp: Kelp,
+    caller: Caller,
+    place: Place,
+    *,
+    condition: Condition | None = None,
+    seen: Entry | None = None,
+    only: Kind | None = None,
 ) -> None:
     """Delete an entry from the drive: to the trash, or at once where the litter rule says so (spec §5).
 
-    `seen`: what the caller has just found there, if anything; only a hint.
-    Raises NotFound, ParentNotFound, Locked, Forbidden, PreconditionFailed, and what `busy.refuse_trashing` does.
+    `seen`: what the caller has just found there, if anything; only a hint. `only`: nothing but an empty folder, nothing
+    but a file (POSIX: rmdir, unlink).
+    Raises NotFound, ParentNotFound, WrongKind and NotEmpty (by `only`), Locked, Forbidden, PreconditionFailed, and what
+    `busy.refuse_trashing` does.
     """
     with kelp.database.write() as tx:
         guard.lock(kelp, tx, place, seen=seen)
         now = kelp.clock.now_ns()
         here, entry = guard.stand_on(kelp, tx, caller, place)
+        if only is not None and entry.is_folder != (only == Kind.FOLDER):
+            raise WrongKind(f"{entry.name!r} is {'a folder' if entry.is_folder else 'no folder'}")
         if entry.is_folder:
             tx.require_tree()
+            if only is not None:
+                require_empty(tx, entry)
         guard.check_condition(tx, here, condition, now)
         busy.refuse_trashing(tx, caller, entry, now)
         guard.confirm_removal(tx, caller, here, entry, now)
@@ -52,6 +64,12 @@ def remove(
             mark_deleted(kelp, tx, caller, here, entry, now)
         else:
             put_in_trash(kelp, tx, caller, here, entry, now)
+
+
+def require_empty(tx: Tx, folder: Entry) -> None:
+    """Of what is in it counts what the caller may not see, too. Raises NotEmpty."""
+    if not tx.entries.is_empty(folder.id):
+        raise NotEmpty(f"{folder.name!r} is not empty")
 
 
 def _skips_trash(tx: Tx, entry: Entry, now_ns: int) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from vfs import links
 from vfs.core import Kelp
 from vfs.errors import Conflict, NotFound, StoreUnavailable
 from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Entry, Level, Place, Version
-from vfs.operations import busy, changes, contents, guard, writing
+from vfs.operations import busy, changes, contents, guard, linking, writing
 
 
 def list_versions(kelp: Kelp, caller: Caller, entry_id: int) -> list[Version]:
@@ -44,12 +45,24 @@ def open_version(kelp: Kelp, caller: Caller, version_uuid: str) -> contents.Read
         return contents.Reader(kelp, contents.get(tx, version.content_id))
 
 
-@retried
 def restore_version(kelp: Kelp, caller: Caller, version_uuid: str, file_uuid: str | None = None) -> Entry:
     """The file shows the older content again; what it showed becomes a version. `file_uuid`: it must be that file's.
 
     Raises NotFound, Locked, Forbidden, StoreUnavailable, and what `busy.refuse_change` does.
     """
+    with kelp.database.read() as tx:
+        version = _of(tx, version_uuid)
+    return _restore(kelp, caller, version_uuid, file_uuid, _link_type(kelp, version))
+
+
+def _link_type(kelp: Kelp, version: Version) -> str | None:
+    """The media type of an older content that is a symbolic link; None: it is that of its name."""
+    is_link = version.size == links.SIZE and linking.target_of(kelp, version.content_id) is not None
+    return links.TYPE if is_link else None
+
+
+@retried
+def _restore(kelp: Kelp, caller: Caller, version_uuid: str, file_uuid: str | None, mime_type: str | None) -> Entry:
     with kelp.database.write() as tx:
         tx.lock_tree()
         version = _of(tx, version_uuid)
@@ -64,7 +77,8 @@ def restore_version(kelp: Kelp, caller: Caller, version_uuid: str, file_uuid: st
         if not tx.contents.in_use(version.content_id):
             raise StoreUnavailable("the content is just being freed", retry_after=1)
         here = guard.stand(kelp, tx, caller, Place(entry.place.folder_id, entry.name))
-        return writing.show(kelp, tx, caller, here, entry, contents.get(tx, version.content_id))
+        content = contents.get(tx, version.content_id)
+        return writing.show(kelp, tx, caller, here, entry, content, mime_type=mime_type)
 
 
 def _of(tx: Tx, version_uuid: str) -> Version:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from vfs import names
 from vfs.core import Kelp
@@ -83,6 +84,7 @@ class Put:
     condition: Condition | None
     began_ns: int
     seen: Entry | None = None  # what had the name before the body was read
+    told: bool = True  # `mtime_ns` is what the client said; else when it wrote, as far as its face knows
     committing: bool = False  # a commit was begun whose outcome is not known
 
 
@@ -170,7 +172,7 @@ def commit(
         tx.contents.insert(content, now)
     else:
         insert(now)
-    times = _Times(tx, here, put.mtime_ns, now, by_client=put.mtime_ns is not None)
+    times = _Times(tx, here, put.mtime_ns, now, by_client=put.told and put.mtime_ns is not None)
     if here.entry is None:
         entry_id = create(kelp, tx, put.caller, here, content, put.mime_type, times)
     else:
@@ -258,10 +260,23 @@ def switch(
 
 def empty_file(kelp: Kelp, tx: Tx, caller: Caller, here: Standing) -> Entry:
     """Make a file without bytes inside a transaction (LOCK of an unmapped name, RFC 4918 §7.3)."""
+    return guard.again(tx, make_empty(kelp, tx, caller, here).entry_id)
+
+
+class Empty(NamedTuple):
+    """A file that was made without bytes."""
+
+    entry_id: int
+    content: Content
+
+
+def make_empty(kelp: Kelp, tx: Tx, caller: Caller, here: Standing) -> Empty:
+    """As `empty_file`, for who does not look at it at once."""
     content = Content(str(uuid.uuid4()), 0, EMPTY_CHECKSUM, None, ())
     now = kelp.clock.now_ns()
     tx.contents.insert(content, now)
-    return guard.again(tx, create(kelp, tx, caller, here, content, None, _Times(tx, here, None, now, by_client=False)))
+    times = _Times(tx, here, None, now, by_client=False)
+    return Empty(create(kelp, tx, caller, here, content, None, times), content)
 
 
 def show(
@@ -274,10 +289,11 @@ def show(
     mtime_ns: int | None = None,
     *,
     by_client: bool = False,
+    mime_type: str | None = None,
 ) -> Entry:
     """Let a file show a content that exists already (COPY over it, a version restored)."""
     times = _Times(tx, here, mtime_ns, kelp.clock.now_ns(), by_client=by_client)
-    switch(kelp, tx, caller, here, entry, content, None, times)
+    switch(kelp, tx, caller, here, entry, content, mime_type, times)
     return guard.again(tx, entry.id)
 
 

@@ -10,27 +10,24 @@ from tests.faces.api.conftest import Api
 from tests.faces.bad_input import LOCKINFO
 from tests.faces.conftest import ServedDrive
 from tests.faces.rights_doors import DavDoor, RestDoor
-from tests.faces.rights_table import OF_VIEWERS, SITUATIONS, Ground, hold_against
+from tests.faces.rights_table import CASES, Ground, hold_against
 from tests.faces.rules.requests import lock
-from vfs.model import Level
+from vfs.model import Role
 
-_EDITORS = [("other", situation) for situation in SITUATIONS]
-_VIEWERS = [("viewer", situation) for situation in SITUATIONS if situation.name in OF_VIEWERS]
+_USERS = {Role.EDITOR: "other", Role.VIEWER: "viewer", Role.ADMIN: "admin"}
 
 
 @pytest.fixture
 def ground(api: Api, request: pytest.FixtureRequest) -> Iterator[Ground]:
-    user, situation = request.param
-    ground = Ground(api.drive.kelp, user, situation)
+    ground = Ground(api.drive.kelp, _USERS[request.param.role], request.param)
     yield ground
     ground.clear()
 
 
 @pytest.mark.parametrize("door", [DavDoor, RestDoor], ids=["dav", "rest"])
-@pytest.mark.parametrize("ground", [*_EDITORS, *_VIEWERS], ids=lambda pair: f"{pair[0]}, {pair[1].name}", indirect=True)
+@pytest.mark.parametrize("ground", CASES, ids=str, indirect=True)
 def test_each_operation(api: Api, ground: Ground, door: type[DavDoor | RestDoor]) -> None:
-    most, default = (Level.MANAGE, Level.WRITE) if ground.user == "other" else (Level.READ, Level.READ)
-    hold_against(door(api, ground.user), ground, most, default)
+    hold_against(door(api, ground.user), ground)
 
 
 # --- who may say so ---

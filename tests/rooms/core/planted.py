@@ -63,7 +63,7 @@ DANGLING: dict[str, str] = {
     "entry_id of versions": "UPDATE versions SET entry_id = 99999",
     "content_id of file_parts": "INSERT INTO file_parts SELECT 'nobody', 0, key FROM objects LIMIT 1",
     "object_key of file_parts": "INSERT INTO file_parts SELECT id, 0, 'nobody' FROM contents LIMIT 1",
-    "folder_id of folder_versions": "INSERT INTO folder_versions VALUES (99999, 1)",
+    "folder_id of folder_versions": "INSERT INTO folder_versions VALUES (99999, 1, NULL)",
     "entry_id of trash_metadata": "INSERT INTO trash_metadata VALUES (99999, 'x', 1, 9e18, NULL)",
     "entry_id of cache_pins": "INSERT INTO cache_pins VALUES (99999, NULL, 1)",
     "session_id of upload_parts": "INSERT INTO upload_parts VALUES (99999, 1, 0, 'k', 1, 'x', NULL, 1)",

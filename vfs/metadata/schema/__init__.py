@@ -8,6 +8,6 @@ from vfs.metadata.schema import care, contents, people, tree
 from vfs.metadata.schema.base import metadata
 from vfs.metadata.schema.views import VIEWS
 
-REVISION = "0004"  # the newest migration; a database that says so is not looked at further
+REVISION = "0005"  # the newest migration; a database that says so is not looked at further
 
 __all__ = ["REVISION", "VIEWS", "care", "contents", "metadata", "people", "tree"]

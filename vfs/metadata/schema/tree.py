@@ -82,7 +82,7 @@ entries = numbered(
         sqlite_where=sa.text("state = 'DELETED'"),
         postgresql_where=sa.text("state = 'DELETED'"),
     ),
-    sa.Index("entries_parent", "parent_id", "state"),
+    sa.Index("entries_parent", "parent_id", "state", "id"),
     sa.Index("entries_nas_place", "nas_parent_id", "nas_key"),
 )
 
@@ -92,6 +92,9 @@ folder_versions = sa.Table(
     # Changes with every change of what a folder lists. A table of its own, locked last (design §7).
     sa.Column("folder_id", Id, sa.ForeignKey("entries.id"), primary_key=True),
     sa.Column("version", sa.BigInteger, nullable=False),
+    # When a name in it came, went or changed last: the folder's time for a file system. NULL: never since its own time,
+    # entries.mtime_ns, was set.
+    sa.Column("changed_ns", sa.BigInteger),
 )
 
 trash_metadata = sa.Table(
@@ -195,4 +198,18 @@ file_events = numbered(
     sa.Column("detail", sa.Text),
     sa.Column("trace_id", sa.Text, nullable=False),
     sa.Column("created_ns", sa.BigInteger, nullable=False),
+)
+
+changes = numbered(
+    "changes",
+    id_column(),
+    # What changed lately, for mounted file systems; the oldest rows go (`change_log`).
+    sa.Column("tx", sa.BigInteger),  # PostgreSQL: the number of the transaction, full width
+    sa.Column("entry_id", Id, nullable=False),  # 0: everything, as after a change of rights
+    sa.Index(
+        "changes_tx",
+        "tx",
+        sqlite_where=sa.text("tx IS NOT NULL"),
+        postgresql_where=sa.text("tx IS NOT NULL"),
+    ),
 )

@@ -1,0 +1,176 @@
+"""What programs do in a folder, as one pass: a big file, then many small ones."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.client import Failed
+from bench.mounts import Mounted
+
+MIB = 1 << 20
+SMALL = 4096  # bytes
+_IN_A_FOLDER = 100  # files
+_DROP = Path("/proc/sys/vm/drop_caches")
+
+# key → (name, unit), in the order of the tables
+CASES = {
+    "write": ("write a big file by 1 MiB, sync, close", "MB/s"),
+    "read": ("read it by 1 MiB", "MB/s"),
+    "read-4k": ("read 4 KiB here and there in it", "a second"),
+    "write-4k": ("write 4 KiB here and there in it, at last sync", "a second"),
+    "create": ("create, write 4 KiB, close", "a second"),
+    "stat": ("stat", "a second"),
+    "list": ("ls -lR", "entries a second"),
+    "read-small": ("open, read 4 KiB, close", "a second"),
+    "unlink": ("unlink", "a second"),
+}
+BIG = ("write", "read", "read-4k", "write-4k")
+
+
+class Sizes(NamedTuple):
+    """`big` in MiB; `random`: how many reads and writes of 4 KiB; `files`: small ones."""
+
+    big: int = 256
+    random: int = 2_000
+    files: int = 10_000
+
+
+@dataclass(frozen=True)
+class Reading:
+    """`rate` in the case's unit, `cpu`: seconds of the mount's process for each operation (for a MiB of a big file)."""
+
+    rate: float
+    cpu: float
+    seconds: float
+
+
+Readings = dict[str, Reading]
+
+
+class Pass:
+    """One after the other, in a folder of its own; `found` is filled."""
+
+    def __init__(self, mounted: Mounted, number: int, sizes: Sizes) -> None:
+        self.found: Readings = {}
+        self._mounted, self._sizes = mounted, sizes
+        self._folder = mounted.path / f"pass-{number}"
+        self._big = self._folder / "big"
+        self._chance = random.Random(number)  # the same for all
+        self._folder.mkdir()
+
+    def big(self) -> None:
+        size, count = self._sizes.big, self._sizes.random
+        with self._timed("write", size, size * MIB / 1e6):
+            self._write_big()
+        self._forget_bytes()
+        with self._timed("read", size, size * MIB / 1e6):
+            self._read_big()
+        self._forget_bytes()
+        with self._timed("read-4k", count):
+            self._anywhere(os.O_RDONLY, lambda fd, at: len(os.pread(fd, SMALL, at)))
+        with self._timed("write-4k", count):
+            self._anywhere(os.O_RDWR, lambda fd, at: os.pwrite(fd, bytes(SMALL), at))
+        self._big.unlink()
+
+    def files(self) -> None:
+        paths = [self._folder / f"{n // _IN_A_FOLDER}" / f"file-{n}" for n in range(self._sizes.files)]
+        for folder in dict.fromkeys(path.parent for path in paths):
+            folder.mkdir()
+        body = os.urandom(SMALL)
+        self._each("create", paths, lambda path: _create(path, body, synced=self._mounted.syncs))
+        self._mounted.rest()
+        forget_names()
+        self._each("stat", paths, _look)
+        forget_names()
+        with self._timed("list", len(paths)):
+            subprocess.run(["ls", "-lR", str(self._folder)], stdout=subprocess.DEVNULL, check=True)
+        self._each("read-small", paths, lambda path: _compare(path, body))
+        self._each("unlink", paths, Path.unlink)
+
+    def _each(self, key: str, paths: list[Path], action: Callable[[Path], None]) -> None:
+        with self._timed(key, len(paths)):
+            for path in paths:
+                action(path)
+
+    @contextmanager
+    def _timed(self, key: str, count: int, amount: float | None = None) -> Iterator[None]:
+        """`amount`: what the rate counts, where that is not operations."""
+        before, began = self._mounted.cpu(), time.perf_counter()
+        yield
+        seconds = time.perf_counter() - began
+        used = self._mounted.cpu() - before
+        self.found[key] = Reading((count if amount is None else amount) / seconds, used / count, seconds)
+
+    def _write_big(self) -> None:
+        piece = os.urandom(MIB)
+        with self._big.open("wb", buffering=0) as file:
+            for _ in range(self._sizes.big):
+                file.write(piece)
+            os.fsync(file)
+
+    def _read_big(self) -> None:
+        with self._big.open("rb", buffering=0) as file:
+            buffer, total = bytearray(MIB), 0
+            while size := file.readinto(buffer):
+                total += size
+        if total != self._sizes.big * MIB:
+            raise Failed(f"{self._mounted.label}: {total} bytes were read")
+
+    def _anywhere(self, flags: int, action: Callable[[int, int], int]) -> None:
+        last = self._sizes.big * MIB // SMALL - 1
+        fd = os.open(self._big, flags)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+            for _ in range(self._sizes.random):
+                if action(fd, self._chance.randint(0, last) * SMALL) != SMALL:
+                    raise Failed(f"{self._mounted.label}: not all of 4 KiB")
+            if flags != os.O_RDONLY:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _forget_bytes(self) -> None:
+        """What the kernel has of a mounted file, else it answers by itself. With the disk's own that is what counts."""
+        if self._mounted.pid:
+            fd = os.open(self._big, os.O_RDONLY)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(fd)
+
+
+def can_forget_names() -> bool:
+    return os.access(_DROP, os.W_OK)
+
+
+def forget_names() -> None:
+    """What the kernel remembers of names and attributes, where that is allowed (root)."""
+    if can_forget_names():
+        _DROP.write_text("2")
+
+
+def _create(path: Path, body: bytes, *, synced: bool) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        os.write(fd, body)
+        if synced:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _look(path: Path) -> None:
+    if os.stat(path).st_size != SMALL:
+        raise Failed(f"{path} has another size")
+
+
+def _compare(path: Path, body: bytes) -> None:
+    with path.open("rb", buffering=0) as file:
+        if file.read() != body:
+            raise Failed(f"{path} has other bytes")

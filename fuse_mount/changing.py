@@ -1,0 +1,117 @@
+"""What a handler does in a worker thread when that is more than one call of the core.
+
+A name that comes or goes, and attributes, need not be durable before somebody syncs the file or its folder (POSIX): so
+they do not wait for the disk; a close or fsync brings them there with what it commits. A rename does wait: it is how
+programs that sync nothing end a save. On SQLite a sync was most of the time of mkdir, chmod and unlink, and a third of
+that of a new small file.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import NamedTuple
+
+from fuse_mount.drafts import OpenFile, OpenFiles
+from fuse_mount.inodes import Inodes
+from fuse_mount.links import Links
+from vfs.core import Kelp
+from vfs.errors import NotFound
+from vfs.model import Caller, Entry, Kind, Level, OnConflict, Outcome, Place
+from vfs.operations import folders, linking, moving, posix, trashing
+from vfs.operations.posix import Node
+
+
+class Wanted(NamedTuple):
+    """Attributes that an entry is to have; None: as it is, or as it is shown while nobody has set it."""
+
+    mode: int | None = None  # permission bits
+    uid: int | None = None
+    gid: int | None = None
+    mtime_ns: int | None = None
+
+
+def make_folder(kelp: Kelp, caller: Caller, place: Place, wanted: Wanted) -> Node:
+    """Raises as `folders.make_folder`."""
+    with kelp.database.deferring():
+        node = _made(folders.make_folder(kelp, caller, place))
+    if wanted == Wanted():
+        return node
+    return _set(kelp, caller, node.id, wanted)
+
+
+def make_link(
+    kelp: Kelp, known: Links, caller: Caller, place: Place, target: bytes, uid: int | None, gid: int | None
+) -> Node:
+    """Raises as `linking.make_link`."""
+    with kelp.database.deferring():
+        entry = linking.make_link(kelp, caller, place, target)
+    if entry.content_id is not None:
+        known.learned(entry.content_id, target)
+    node = _made(entry)._replace(is_link=True)
+    if uid is None and gid is None:
+        return node
+    return _set(kelp, caller, node.id, Wanted(uid=uid, gid=gid))
+
+
+def make_file(files: OpenFiles, caller: Caller, place: Place, wanted: Wanted, flags: int) -> tuple[Node, OpenFile]:
+    """Raises as `OpenFiles.create`."""
+    with files.kelp.database.deferring():
+        entry, file = files.create(place, wanted.mode, caller, uid=wanted.uid, gid=wanted.gid, flags=flags)
+    return _made(entry)._replace(mode=wanted.mode, uid=wanted.uid, gid=wanted.gid), file
+
+
+def _made(entry: Entry) -> Node:
+    """Who could make it may write to it."""
+    return Node(
+        *(entry.id, entry.parent_id, entry.name, entry.kind, entry.size, entry.mtime_ns, entry.created_ns),
+        *(None, None, None, entry.version, entry.state, entry.content_id, Level.WRITE),
+    )
+
+
+def set_attributes(files: OpenFiles, caller: Caller, inode: int, wanted: Wanted) -> Node | None:
+    """What it is afterwards; None: a file that has no name any more. Raises NotFound, Forbidden, Locked."""
+    if wanted.mtime_ns is not None and files.set_mtime(inode, wanted.mtime_ns):
+        wanted = wanted._replace(mtime_ns=None)
+        if wanted == Wanted():
+            return None
+    return _set(files.kelp, caller, inode, wanted)
+
+
+def _set(kelp: Kelp, caller: Caller, inode: int, wanted: Wanted) -> Node:
+    with kelp.database.deferring():
+        return posix.set_attributes(
+            kelp, caller, inode, mode=wanted.mode, uid=wanted.uid, gid=wanted.gid, mtime_ns=wanted.mtime_ns
+        )
+
+
+def remove(files: OpenFiles, inodes: Inodes, caller: Caller, place: Place, kind: Kind) -> None:
+    """Raises as `trashing.remove`."""
+    inode = _file_at(files.kelp, caller, place) if kind == Kind.FILE else None
+    with files.removing(inode), inodes.removing(inode), files.kelp.database.deferring():
+        trashing.remove(files.kelp, caller, place, only=kind)
+
+
+def rename(files: OpenFiles, caller: Caller, source: Place, target: Place, on_conflict: OnConflict) -> Outcome:
+    """As rename(2). Raises as `moving.move`."""
+    given_way = _file_at(files.kelp, caller, target)
+    if given_way is not None and given_way == _file_at(files.kelp, caller, source):
+        given_way = None  # it gets another form of its own name
+    with files.removing(given_way):
+        return moving.move(files.kelp, caller, source, target, on_conflict=on_conflict, may_stay=True, alike=True)
+
+
+def _file_at(kelp: Kelp, caller: Caller, place: Place) -> int | None:
+    """The inode of the file that is to lose its name, which may be open."""
+    with suppress(NotFound):
+        node = posix.child(kelp, caller, place.folder_id, place.name)
+        if node is not None and not node.is_folder:
+            return node.id
+    return None
+
+
+def close(file: OpenFile) -> None:
+    """Raises what `flush` raises."""
+    try:
+        file.flush()
+    finally:
+        file.release()

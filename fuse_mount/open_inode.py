@@ -1,0 +1,309 @@
+"""One inode that is open: what all its descriptors see, its draft, and how that is committed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from fuse_mount.draft_disk import DraftDisk, DraftFile, Header
+from vfs.core import Kelp
+from vfs.errors import Forbidden, KelpError, Locked, NotFound, PreconditionFailed, TooLarge
+from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Entry, Place
+from vfs.operations import committing, drafting, posix, reading
+from vfs.operations.contents import Reader
+from vfs.operations.drafting import Opened
+
+log = logging.getLogger(__name__)
+
+_REFUSED = (Locked, Forbidden, NotFound, PreconditionFailed)  # it can never be committed to its file
+_ZEROS = bytes(PIECE_SIZE)
+_LEAP = 1 << 30  # bytes; a file that grows by more at once is looked at: the NAS has no holes
+
+
+class Owner(Protocol):
+    """What an open inode wants of who has them all."""
+
+    @property
+    def kelp(self) -> Kelp: ...
+
+    @property
+    def disk(self) -> DraftDisk: ...
+
+    def changed(self, inode: int) -> None:
+        """The kernel believes what is not so."""
+
+    def renumber(self, file: OpenInode, inode: int) -> None:
+        """Its descriptors go on with another inode."""
+
+    def forget(self, file: OpenInode, *, forced: bool) -> bool:
+        """Nobody finds it any more; False when somebody has it open."""
+
+
+class OpenInode:
+    """One inode that is open.
+
+    `writing` is held by whoever changes it or commits, for as long as that takes; `_lock`, inside of it, while the
+    fields below change or are looked at. So a long commit keeps writers waiting, and no reader.
+    """
+
+    def __init__(self, files: Owner, inode: int) -> None:
+        self.files = files
+        self.inode = inode
+        self.users = 0
+        self.writing = threading.RLock()
+        self.unlinked = False
+        self.ended = False
+        self.mtime_ns = 0
+        self._kelp = files.kelp
+        self._lock = threading.Lock()
+        self._shown: Opened | None = None  # what the drive shows, as far as is known
+        self._just_made = False  # by us: so nobody else can have written to it
+        self.unsynced = False  # … and nobody has closed or synced it: perhaps it is not on the disk
+        self._draft: DraftFile | None = None
+        self._told = False  # `mtime_ns` is what somebody set
+        self._kernel_end = -1  # where the kernel believes that the last write ended, if it was elsewhere
+        self._own: set[str] = set()
+        self._caller: Caller | None = None  # who wrote last
+
+    # --- what it is ---
+
+    @property
+    def _base(self) -> Opened:
+        if self._shown is None:
+            raise AssertionError("it was not opened")
+        return self._shown
+
+    @property
+    def size(self) -> int:
+        draft = self._draft
+        return self._base.content.size if draft is None else draft.written.size
+
+    @property
+    def limit(self) -> int:
+        draft = self._draft
+        return self._base.content.size if draft is None else draft.written.limit
+
+    @property
+    def entry(self) -> Entry:
+        """The row as it was opened, or committed last."""
+        return self._base.entry
+
+    def attributes(self) -> tuple[int, int] | None:
+        draft = self._draft
+        return None if draft is None else (draft.written.size, self.mtime_ns)
+
+    def set_mtime(self, mtime_ns: int) -> bool:
+        with self.writing:
+            if self._draft is None:
+                return False
+            self.mtime_ns, self._told = mtime_ns, True
+            return True
+
+    def opened(self, caller: Caller, *, write: bool, made: Opened | None = None) -> None:
+        """Look at what the drive shows now; `made`: the caller has just made it. Raises as `drafting.open_file`."""
+        if self.unlinked:
+            return
+        found = made or drafting.open_file(self._kelp, caller, self.inode, write=write)
+        with self._lock:
+            if self._draft is None and (self._shown is None or self._shown.entry.version <= found.entry.version):
+                self._just_made = made is not None
+                self.unsynced = self.unsynced or self._just_made
+                self._show(found)
+                return
+        found.hold.release()
+
+    def _show(self, opened: Opened) -> None:
+        before, self._shown = self._shown, opened
+        self.mtime_ns = opened.entry.mtime_ns
+        if before is not None:
+            before.hold.release()
+
+    # --- bytes ---
+
+    def read(self, offset: int, size: int) -> bytes:
+        with self._lock:
+            content = self._base.content
+            found = list(self._looked_up(offset, min(offset + size, self.size)))
+        return b"".join(piece if isinstance(piece, bytes) else b"".join(self._of(content, *piece)) for piece in found)
+
+    def _looked_up(self, start: int, stop: int) -> Iterator[bytes | tuple[int, int]]:
+        """Bytes of the draft, and ranges of the content below it."""
+        at, limit, draft = start, self.limit, self._draft
+        for first, last in () if draft is None else draft.written.spans.within(start, stop):
+            yield from _gap(at, first, limit)
+            for piece in range(first, last, PIECE_SIZE):
+                assert draft is not None
+                yield draft.read(piece, min(piece + PIECE_SIZE, last))
+            at = last
+        yield from _gap(at, stop, limit)
+
+    def _of(self, content: Content, start: int, stop: int) -> Iterator[bytes]:
+        return Reader(self._kelp, content).chunks(ByteRange(start, stop))
+
+    def write(self, caller: Caller, at: int | None, data: bytes | memoryview, kernel: int) -> int:
+        """`at` None: at the end; `kernel`: where the kernel believes that it is."""
+        with self.writing:
+            if at is None and self._is_of_mapping(kernel):
+                at = kernel
+            self._require_room(0 if at is None else at)
+            with self._changing(caller) as draft:
+                offset = draft.written.size if at is None else at
+                draft.write(offset, data)
+            self._kernel_end = -1 if offset == kernel else kernel + len(data)
+        if offset != kernel:
+            self.files.changed(self.inode)
+        return len(data)
+
+    def _is_of_mapping(self, kernel: int) -> bool:
+        """A page of a mapping is written back by any descriptor, also by one that appends, and goes where it belongs.
+        What is appended comes with the end of the file as the kernel knows it, or goes on with what came last."""
+        return kernel < self.size and kernel != self._kernel_end
+
+    def truncate(self, caller: Caller, size: int) -> None:
+        with self.writing:
+            if size == self.size and self._draft is None:
+                return
+            self._require_room(size)
+            with self._changing(caller) as draft:
+                draft.cut(size)
+
+    def touch(self, caller: Caller) -> None:
+        """It was cut to the size that it has: a change all the same (ftruncate(3p))."""
+        with self.writing:
+            if self._draft is not None:
+                with self._lock:
+                    self._touched(caller)
+            elif not self.unlinked:
+                posix.set_attributes(self._kelp, caller, self.inode, mtime_ns=self._kelp.clock.now_ns())
+
+    def _require_room(self, size: int) -> None:
+        """What nobody wrote costs nothing here, and is bytes like others on the NAS. Raises TooLarge."""
+        hole = size - self.size
+        if hole > _LEAP and hole > reading.usage(self._kelp).free:
+            raise TooLarge(f"a file of {size} bytes does not fit into the drive")
+
+    def _touched(self, caller: Caller) -> None:
+        self.mtime_ns, self._told, self._caller = self._kelp.clock.now_ns(), False, caller
+
+    @contextmanager
+    def _changing(self, caller: Caller) -> Iterator[DraftFile]:
+        """A change of the draft. One that was begun for a change that fails is none: its close stores nothing."""
+        is_first = self._draft is None
+        draft = self._begun(caller)
+        with self._lock:
+            try:
+                yield draft
+            except BaseException:
+                if is_first:
+                    self._draft = None
+                    draft.end()
+                raise
+            self._touched(caller)
+
+    def _begun(self, caller: Caller) -> DraftFile:
+        """The draft; a new one is made of what the drive shows now."""
+        if self._draft is not None:
+            return self._draft
+        if not self._just_made:
+            self.opened(caller, write=True)
+        entry, content = self._base.entry, self._base.content
+        folder_id, now = entry.parent_id or 0, self._kelp.clock.now_ns()
+        header = Header(self.inode, folder_id, entry.name, content.id, content.size, caller.name, now)
+        draft = self.files.disk.new(header)
+        with self._lock:
+            self._draft, self._own = draft, set()
+        return draft
+
+    # --- commit: what `drafting.Source` asks for, then ---
+
+    def is_written(self, start: int, stop: int) -> bool:
+        return self._draft is not None and self._draft.written.spans.touch(start, stop)
+
+    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
+        for piece in self._looked_up(start, stop):
+            if isinstance(piece, bytes):
+                yield piece
+            else:
+                yield from self._of(self._base.content, *piece)
+
+    def commit(self, caller: Caller) -> None:
+        with self.writing:
+            if self._draft is None or self.unlinked:
+                if self.unsynced and not self.unlinked:
+                    self._kelp.database.sync()
+                    self.unsynced = False
+                return
+            entry, content = self._base.entry, self._base.content
+            what = drafting.Draft(self.inode, entry.place, content, self, self.mtime_ns, self._told, self._own)
+            try:
+                done = committing.commit(self._kelp, caller, what)
+            except _REFUSED as error:
+                self._keep_beside(caller, what, error)
+                raise
+            self._committed(done)
+
+    def _committed(self, done: drafting.Committed) -> None:
+        hold = self._kelp.holds.hold(done.content.id)
+        with self._lock:
+            draft, self._draft = self._draft, None
+            self._just_made = self.unsynced = False
+            self._show(Opened(done.entry, done.content, hold))
+        if draft is not None:
+            draft.end()
+
+    def _keep_beside(self, caller: Caller, what: drafting.Draft, error: KelpError) -> None:
+        """From then on its descriptors are those of the copy: nothing of what they write is lost or mixed."""
+        entry, inode = self._base.entry, self.inode
+        beside = drafting.place_of(self._kelp, inode) or Place(entry.parent_id or 0, entry.name)
+        try:
+            done = committing.keep_beside(self._kelp, caller, what, beside)
+        except KelpError as other:
+            log.warning("%r is refused (%s), and cannot be kept beside it either: %s", entry.name, error, other)
+            return
+        log.warning("%r is refused (%s): kept as %r", entry.name, error, done.entry.name)
+        self._committed(done)
+        self.files.renumber(self, done.entry.id)
+        self.files.changed(inode)
+
+    def end(self, *, forced: bool = False, wait: bool = True) -> bool:
+        """Commit it, and let go of everything when nobody has it open. False, only without `wait`: somebody is at work
+        on it."""
+        if self.users and not forced:
+            return True
+        if not self.writing.acquire(blocking=wait):
+            return False
+        try:
+            if not self.ended and (forced or not self.users):
+                self._end(forced=forced)
+        finally:
+            self.writing.release()
+        return True
+
+    def _end(self, *, forced: bool) -> None:
+        try:
+            if self._caller is not None:
+                self.commit(self._caller)
+        except KelpError as error:
+            log.warning("%r could not be committed when it was closed: %s", self._base.entry.name, error)
+        if not self.files.forget(self, forced=forced):
+            return
+        draft, self._draft = self._draft, None
+        if draft is not None and self.unlinked:
+            draft.end()
+        elif draft is not None:
+            log.warning("a draft of %r is kept: `kelp mount --recover` brings it back", self._base.entry.name)
+            draft.keep()
+        if self._shown is not None:
+            self._shown.hold.release()
+
+
+def _gap(start: int, stop: int, limit: int) -> Iterator[bytes | tuple[int, int]]:
+    """Nobody wrote there: as in the content below `limit`, zero beyond."""
+    shown = min(stop, limit)
+    if start < shown:
+        yield start, shown
+    for at in range(max(start, shown), stop, PIECE_SIZE):
+        yield _ZEROS[: stop - at]

@@ -1,0 +1,59 @@
+"""A mount that dies in the middle of a commit: `python -m tests.rooms.fuse.dying DATA USER_ID WHEN`.
+
+WHEN is "written" (before the commit), the number of an object that is about to be stored, "stored" (all are, nothing is
+committed), or "committed".
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fuse_mount.drafts import OpenFiles
+from tests import engines
+from vfs.bootstrap import build
+from vfs.model import PART_SIZE, Caller, Role
+from vfs.operations import reading, writing
+
+
+def die(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(data: Path, user_id: int, when: str) -> None:
+    kelp = build(engines.load(data))
+    caller = Caller(user_id, "editor", Role.EDITOR, "fuse")
+    files = OpenFiles(kelp)
+    entry = reading.resolve(kelp, caller, ["big"]).entry
+    assert entry is not None
+    handle = files.open(entry, os.O_RDWR, caller)
+    handle.write(5, b"one")
+    handle.write(2 * PART_SIZE, b"two")
+    if when == "written":
+        die()
+    _arm(type(kelp.cache), when)
+    handle.flush()
+    die()
+
+
+def _arm(store: Any, when: str) -> None:
+    if when == "stored":
+        writing.commit = die  # type: ignore[assignment]
+    inner, count = store.put, 0
+
+    def put(self: object, key: str, chunks: Iterable[bytes]) -> Any:
+        nonlocal count
+        count += 1
+        if str(count) == when:
+            die()
+        return inner(self, key, chunks)
+
+    store.put = put
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

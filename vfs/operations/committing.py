@@ -1,0 +1,186 @@
+"""Commit what a draft has become: store what is new, then the one transaction that shows it, with the rules of every
+other write.
+
+What the draft did not touch is not stored again: the new content has the same objects (design §3). They were whole in
+the cache when the commit held them, and whoever evicts or frees looks at who has them after that.
+
+**Two writers** (docs/fuse.md). A draft is made of the content that its file had when it was first written to. When the
+file shows another by then, a draft that kept nothing of the old bytes replaces it, as any save does; one that did is
+refused (PreconditionFailed), since it would take back what somebody else has written. Either way every byte that is
+shown was committed by one of them, in a content that was whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from vfs import names
+from vfs.core import Kelp
+from vfs.errors import Conflict, Forbidden, NoSpace, NotFound, PreconditionFailed
+from vfs.metadata.database import Tx
+from vfs.metadata.retrying import retried
+from vfs.model import Caller, Content, Entry, Expected, Level, OnConflict, Part, Place
+from vfs.operations import contents, guard, layouts, reserving, writing
+from vfs.operations.drafting import Committed, Draft
+from vfs.operations.layouts import Fresh, Layout, Shared, Zeros
+from vfs.operations.reserving import Reservation
+
+log = logging.getLogger(__name__)
+
+_TRIES = 20  # looks at a file that is moved all the time
+_SHARING = 2  # … and at objects that are just being evicted; then all is stored anew
+
+
+def commit(kelp: Kelp, caller: Caller, draft: Draft) -> Committed:
+    """The file shows the draft, durably, wherever it lies by now.
+
+    Raises NotFound (it is gone), Locked, Forbidden, PreconditionFailed (it shows what another has written, and the
+    draft is made of what was there before), NoSpace, StoreUnavailable, ContentLost; then nothing has changed.
+    """
+    place = draft.place
+    for _ in range(_TRIES):
+        same = _SameFile(draft)
+        put = writing.Put(
+            caller, place, None, draft.mtime_ns, OnConflict.OVERWRITE, same, kelp.clock.now_ns(), told=draft.told
+        )
+        try:
+            return _brought(kelp, put, draft)
+        except (NotFound, PreconditionFailed, Forbidden):
+            before, place = place, _place_of(kelp, caller, draft.entry_id)
+            if not same.moved and place == before:
+                raise
+    raise Conflict("it is moved all the time")
+
+
+def keep_beside(kelp: Kelp, caller: Caller, draft: Draft, beside: Place, why: str = "conflict") -> Committed:
+    """What cannot be committed to its file becomes a file beside it: "name (conflict USER TIME).ext".
+
+    `beside`: the place of the file, or where it was. Raises what `writing.put_file` raises.
+    """
+    name = copy_name(beside.name, why, caller.name, kelp.clock.now_ns())
+    place = Place(beside.folder_id, name)
+    put = writing.Put(
+        caller, place, None, draft.mtime_ns, OnConflict.RENAME, None, kelp.clock.now_ns(), told=draft.told
+    )
+    return _brought(kelp, put, draft)
+
+
+def copy_name(name: str, why: str, user: str, now_ns: int) -> str:
+    """ "name (conflict anna 2026-01-31 17.05.09).ext", at most 255 bytes. The time is UTC."""
+    moment = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H.%M.%S")
+    return names.labelled(name, f"({why} {user} {moment})")
+
+
+def _place_of(kelp: Kelp, caller: Caller, entry_id: int) -> Place:
+    with kelp.database.read() as tx:
+        entry, _ = guard.reach(tx, caller, entry_id, Level.READ)
+    return entry.place
+
+
+class _SameFile:
+    """The condition of a commit: the name still leads to the file, and that shows what the draft is made of."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        self.moved = False
+
+    def __call__(self, now: Entry | None, _tokens: frozenset[str]) -> None:
+        self.moved = now is None or now.id != self._draft.entry_id
+        if self.moved or now is None:
+            raise PreconditionFailed("the file has another place by now")
+        keeps_nothing = self._draft.source.limit == 0
+        if not keeps_nothing and now.content_id != self._draft.base.id and now.content_id not in self._draft.own:
+            raise PreconditionFailed("somebody else has changed the file since it was opened")
+
+
+class _Unshared(Exception):
+    """An object that was to be shared is leaving the cache."""
+
+
+def _brought(kelp: Kelp, put: writing.Put, draft: Draft) -> Committed:
+    """Store what is new, and show it in one transaction. Nothing is left when it fails."""
+    for attempt in range(_SHARING + 1):
+        layout = _laid_out(kelp, draft, share=attempt < _SHARING)
+        try:
+            return _stored(kelp, put, draft, layout)
+        except _Unshared:
+            log.debug("entry %s: an object that was to be shared is leaving the cache", draft.entry_id)
+    raise AssertionError("the last layout shares nothing")
+
+
+def _laid_out(kelp: Kelp, draft: Draft, *, share: bool) -> Layout:
+    source = draft.source
+    layout = layouts.lay_out(draft.base.parts if share else (), source.limit, source.size, source.is_written)
+    keys = sorted({piece.part.key for piece in layout if isinstance(piece, Shared)})
+    if not keys:
+        return layout
+    with kelp.database.read() as tx:
+        there = tx.drafts.available(keys)
+    return layouts.lay_out(draft.base.parts, source.limit, source.size, source.is_written, there.__contains__)
+
+
+def _stored(kelp: Kelp, put: writing.Put, draft: Draft, layout: Layout) -> Committed:
+    size = layouts.new_bytes(layout)
+    guard.require_space(kelp, size)
+    with reserving.reserve(kelp, size) as room:
+        content, fresh = _store(kelp, draft, layout, room)
+        new = replace(content, parts=fresh)
+        shared = [piece.part.key for piece in layout if isinstance(piece, Shared)]
+
+        def insert(now_ns: int, tx: Tx) -> None:
+            if shared and not tx.drafts.hold(draft.base.id, shared):
+                raise _Unshared
+            tx.drafts.insert(content, fresh, now_ns)
+
+        try:
+            room.confirm()
+            entry = _show(kelp, put, new, insert)
+        except BaseException as error:
+            room.stays = put.committing
+            if put.committing:
+                draft.own.add(content.id)
+            contents.discard(kelp, new, in_doubt=put.committing and not isinstance(error, NoSpace))
+            raise
+        room.stays = True
+    return Committed(entry, content)
+
+
+@retried
+def _show(kelp: Kelp, put: writing.Put, new: Content, insert: Callable[[int, Tx], None]) -> Entry:
+    put.committing = False
+    with kelp.database.write() as tx:
+        guard.lock(kelp, tx, put.place)
+        entry_id, _ = writing.commit(kelp, tx, put, new, insert=lambda now_ns: insert(now_ns, tx))
+        shown = tx.last(lambda: guard.again(tx, entry_id))
+        put.committing = True
+    return shown.value
+
+
+def _store(kelp: Kelp, draft: Draft, layout: Layout, room: Reservation) -> tuple[Content, tuple[Part, ...]]:
+    """Put what is new into the cache: the content, and those of its parts that are new."""
+    id = str(uuid.uuid4())
+    parts: list[Part] = []
+    fresh: list[Part] = []
+    checksum = writing.EMPTY_CHECKSUM if not layout else ""
+    try:
+        for number, piece in enumerate(layout):
+            if isinstance(piece, Shared):
+                parts.append(piece.part)
+                continue
+            length = piece.stop - piece.start
+            chunks = (
+                layouts.zeros(piece.unit) if isinstance(piece, Zeros) else draft.source.pieces(piece.start, piece.stop)
+            )
+            expected = Expected(length=piece.unit if isinstance(piece, Zeros) else length)
+            stored = contents.store(kelp, room.counted(chunks), expected, id=f"{id}.r{number}" if number else id)
+            fresh += stored.parts
+            parts += stored.parts * (length // piece.unit) if isinstance(piece, Zeros) else stored.parts
+            checksum = stored.checksum if len(layout) == 1 and isinstance(piece, Fresh) else ""
+    except BaseException:
+        contents.remove(kelp, (part.key for part in fresh))
+        raise
+    return Content(id, draft.source.size, checksum, None, tuple(parts)), tuple(fresh)

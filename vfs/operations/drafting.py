@@ -1,0 +1,149 @@
+"""Files that are changed in places, over a while: open one, make one; what a draft is, until it is committed
+(`committing`). The bytes that were written are kept by the face, on a disk of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from vfs import names
+from vfs.core import Kelp
+from vfs.errors import AlreadyExists, StoreUnavailable, WrongKind
+from vfs.holds import Hold
+from vfs.locks import table
+from vfs.metadata.database import Tx
+from vfs.metadata.retrying import retried
+from vfs.model import Caller, Content, Entry, Kind, Level, Place
+from vfs.operations import guard, writing
+
+NOTHING = Content("", 0, "", None, ())  # what a draft is made of that has all its bytes
+
+
+class Source(Protocol):
+    """The bytes of a draft. `limit`: from there on nothing of the content that it began with shows."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def limit(self) -> int: ...
+
+    def is_written(self, start: int, stop: int) -> bool:
+        """Any of these bytes was written."""
+
+    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
+        """These bytes, in pieces of at most PIECE_SIZE; those that nobody wrote are as in the content, or zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file as it was when it was opened. Its content is neither freed nor evicted while `hold` is held."""
+
+    entry: Entry
+    content: Content
+    hold: Hold
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is to be committed. `place`: where the file was seen last, a hint. `base`: the content that it is made of;
+    `own`: ids of contents that it may have become already, at commits whose outcome was not told; added to. `told`:
+    the client said what its time shall be."""
+
+    entry_id: int
+    place: Place
+    base: Content
+    source: Source
+    mtime_ns: int
+    told: bool = False
+    own: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What the file, or the copy beside it, shows from now on."""
+
+    entry: Entry
+    content: Content
+
+
+# --- open, create ---
+
+
+def open_file(kelp: Kelp, caller: Caller, entry_id: int, *, write: bool) -> Opened:
+    """Raises NotFound, WrongKind (a folder), StoreUnavailable; to be written to, also Forbidden, Locked."""
+    key = ("draft", caller.rights, entry_id)
+    entry, locks = kelp.database.recall(key, lambda tx: _look(tx, caller, entry_id))
+    if write:
+        with kelp.database.read() as tx:
+            entry = _require_writable(kelp, tx, caller, entry, any_locks=locks)
+    return _opened(kelp, entry)
+
+
+def _look(tx: Tx, caller: Caller, entry_id: int) -> tuple[Entry, bool]:
+    entry, _ = guard.reach(tx, caller, entry_id, Level.READ)
+    return entry, tx.locks.any()
+
+
+def _require_writable(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, *, any_locks: bool) -> Entry:
+    entry, chain = guard.reach(tx, caller, entry.id, Level.WRITE)
+    if any_locks:
+        table.confirm(tx, caller, chain, kelp.clock.now_ns())
+    return entry
+
+
+def _opened(kelp: Kelp, entry: Entry) -> Opened:
+    if entry.kind != Kind.FILE or entry.content_id is None:
+        raise WrongKind(f"{entry.name!r} is not a file")
+    content_id = entry.content_id
+    hold = kelp.holds.hold(content_id)
+    content = kelp.database.keep(content_id, lambda tx: tx.contents.get(content_id))
+    if content is None:
+        hold.release()
+        raise StoreUnavailable("the content has just been freed", retry_after=1)
+    return Opened(entry, content, hold)
+
+
+@retried
+def create(
+    kelp: Kelp,
+    caller: Caller,
+    place: Place,
+    *,
+    mode: int | None = None,
+    uid: int | None = None,
+    gid: int | None = None,
+) -> Opened:
+    """Make an empty file, where nothing has the name, and open it.
+
+    Raises AlreadyExists, ParentNotFound, InvalidName, Locked, Forbidden.
+    """
+    names.check_segment(place.name)
+    with kelp.database.write() as tx:
+        guard.lock(kelp, tx, place)
+        tx.foresee_ids("entries")
+        here = guard.stand(kelp, tx, caller, place)
+        if here.entry is not None:
+            raise AlreadyExists(f"there is a {place.name!r} already", here.entry)
+        guard.confirm_write(tx, caller, here, kelp.clock.now_ns())
+        new = writing.make_empty(kelp, tx, caller, here)
+        posix = {name: value for name, value in (("mode", mode), ("uid", uid), ("gid", gid)) if value is not None}
+        if posix:
+            tx.entries.update(new.entry_id, **posix)
+        made = tx.last(lambda: guard.again(tx, new.entry_id))
+    return Opened(made.value, new.content, kelp.holds.hold(new.content.id))
+
+
+def content(kelp: Kelp, id: str) -> Content | None:
+    """None when it is gone, or on its way out."""
+    with kelp.database.read() as tx:
+        return tx.contents.get(id) if tx.contents.in_use(id) else None
+
+
+def place_of(kelp: Kelp, entry_id: int) -> Place | None:
+    """Where a file lies, or lay before it was removed; None when nothing is known of it."""
+    with kelp.database.read() as tx:
+        entry = tx.entries.get(entry_id)
+    return None if entry is None or entry.parent_id is None else entry.place
