@@ -30,6 +30,7 @@ RECORD = struct.Struct("<Bqq")
 WRITTEN, CUT = 1, 2  # what a record tells
 _MOST_IDLE = 16  # pairs of files that wait to be used again: making and removing them costs more than a small write
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_CLOSED = -1  # in the place of a descriptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +145,10 @@ class DraftFile:
         os.ftruncate(self._data, 0)
 
     def close(self) -> None:
-        for fd in (self._data, self._log):
-            with suppress(OSError):
-                os.close(fd)
+        """Once; a number that is closed is somebody else's next file."""
+        closing, self._data, self._log = (self._data, self._log), _CLOSED, _CLOSED
+        for fd in closing:
+            _close(fd)
 
 
 class DraftDisk:
@@ -185,7 +187,12 @@ class DraftDisk:
         if draft is None:
             with _disk_faults():
                 data = os.open(self.folder / f"{number}.data", _NEW, 0o600)
-                log = os.open(self.folder / f"{number}.log", _NEW | os.O_APPEND, 0o600)
+                try:
+                    log = os.open(self.folder / f"{number}.log", _NEW | os.O_APPEND, 0o600)
+                except BaseException:
+                    _close(data)
+                    self._remove(number)
+                    raise
             draft = DraftFile(self, number, data, log)
         try:
             draft.begin(header)
@@ -237,8 +244,14 @@ class DraftDisk:
         self._idle = []
         if not any(self.folder.glob("*.log")):
             shutil.rmtree(self.folder, ignore_errors=True)
-        with suppress(OSError):
-            os.close(self._lock)
+        lock, self._lock = self._lock, _CLOSED
+        _close(lock)
+
+
+def _close(fd: int) -> None:
+    if fd != _CLOSED:
+        with suppress(OSError):  # of a disk with a fault
+            os.close(fd)
 
 
 def _write_all(fd: int, data: bytes | memoryview, offset: int) -> None:

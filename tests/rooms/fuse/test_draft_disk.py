@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from fuse_mount.draft_disk import RECORD, DraftDisk, Header
 from tests.small_disk import small_disk
-from vfs.errors import NoSpace
+from vfs.errors import NoSpace, StoreUnavailable
 
 _MIB = 1 << 20
 _DISK = 12
@@ -49,3 +50,30 @@ def test_what_does_not_fit_into_a_full_disk_is_no_half_a_record(tmp_path: Path) 
         assert draft.written.size == size - 1
         disk.put_back(draft)
         disk.close()
+
+
+def test_closing_again_closes_nobody_elses_file(tmp_path: Path) -> None:
+    """A number that was closed is the next file's: perhaps the database's, which then cannot be read."""
+    disk = DraftDisk(tmp_path / "drafts")
+    kept, idle = (disk.new(Header(number, 1, "a", "id", 0, "anna", 0)) for number in (7, 8))
+    idle.end()
+    kept.write(0, b"some")
+    for close in (kept.keep, disk.close, kept.keep, disk.close):
+        close()
+        with contextlib.ExitStack() as opened:
+            others = [opened.enter_context((tmp_path / f"other {number}").open("wb")) for number in range(6)]
+            kept.keep()
+            disk.close()
+            for other in others:
+                os.fstat(other.fileno())
+
+
+def test_half_a_new_draft_leaves_nothing(tmp_path: Path) -> None:
+    disk = DraftDisk(tmp_path / "drafts")
+    (disk.folder / "1.log").symlink_to("nothing")
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(StoreUnavailable):
+        disk.new(Header(7, 1, "a", "id", 0, "anna", 0))
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert os.listdir(disk.folder) == ["lock"]
+    disk.close()
