@@ -65,6 +65,9 @@ NOT_ON_PRODUCTION := $(addprefix --ignore=tests/faces/test_,bad_input.py bad_val
 # Of tests whose variants cost seconds each every third variant, and of all on the production engines every sixth
 # (tests/sampling.py): CI has 30 minutes on 2 cores.
 test: export KELP_TEST_SHARE ?= 3
+# Tests start `kelp` hundreds of times: compiled once, each start takes two thirds of the time, even where Python was
+# told to keep nothing.
+test test-all: export PYTHONDONTWRITEBYTECODE :=
 test test-all: $(VENV)/.tests-ready
 	@scripts/install-test-tools
 	@$(MAKE) --no-print-directory check
