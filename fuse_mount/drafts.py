@@ -16,7 +16,7 @@ from pathlib import Path
 from fuse_mount.draft_disk import DraftDisk
 from fuse_mount.open_inode import OpenInode
 from vfs.core import Kelp
-from vfs.model import Caller, Entry, Place
+from vfs.model import BLOCK_SIZE, PIECE_SIZE, Caller, Entry, Place
 from vfs.operations import drafting
 from vfs.operations.posix import Node
 
@@ -34,6 +34,7 @@ class OpenFiles:
         drafts = settings.data / "drafts"
         twice = _on_one_disk(drafts, settings.cache.url)
         self.disk = DraftDisk(drafts, settings.fuse.draft_limit, settings.cache.reserve, twice=twice)
+        self.buffer = memoryview(bytearray(PIECE_SIZE + 2 * BLOCK_SIZE))  # for `OpenFile.read_at_once`
         self._guard = threading.Lock()
         self._files: dict[int, OpenInode] = {}
 
@@ -205,6 +206,15 @@ class OpenFile:
     def read(self, offset: int, size: int) -> bytes:
         """Fewer bytes at the end of the file. Raises ContentLost, StoreUnavailable."""
         return self._file.read(offset, size)
+
+    def read_at_once(self, offset: int, size: int) -> bytes | memoryview | None:
+        """As `read`, where nothing has to be waited for; else None. In one thread only, always the same: what it gives
+        is true until it is asked again."""
+        return self._file.read_at_once(offset, size, self._files.buffer)
+
+    def write_at_once(self, offset: int, data: bytes | memoryview) -> int | None:
+        """As `write`, where nothing has to be waited for; else None."""
+        return self._file.write_at_once(self._caller, None if self._append else offset, data, offset)
 
     def write(self, offset: int, data: bytes | memoryview) -> int:
         """How many bytes: all. Raises NoSpace, StoreUnavailable; the first one as `OpenFiles.open`."""

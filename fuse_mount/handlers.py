@@ -28,7 +28,7 @@ from fuse_mount.inodes import Inodes, Known
 from fuse_mount.links import Links
 from fuse_mount.listing import Listing, position_after
 from vfs.core import Kelp
-from vfs.errors import AlreadyExists, InvalidName, KelpError, NameTooLong, NotFound
+from vfs.errors import AlreadyExists, InvalidName, KelpError, NameTooLong, NotFound, StoreUnavailable
 from vfs.model import ROOT_ID, Kind, Level, OnConflict, Place
 from vfs.operations import posix, reading
 from vfs.operations.posix import Node
@@ -334,11 +334,18 @@ class Handlers(pyfuse3.Operations):
 
     @answering
     async def read(self, fh: int, off: int, size: int) -> bytes:
-        return await self._bridge.work(self._handles[fh].file.read, off, size)
+        file = self._handles[fh].file
+        found = file.read_at_once(off, size)
+        if found is None:
+            return await self._bridge.work(file.read, off, size)
+        return found  # type: ignore[return-value]  # any buffer will do
 
     @answering
     async def write(self, fh: int, off: int, buf: bytes) -> int:
-        return await self._bridge.work(self._handles[fh].file.write, off, buf)
+        file, done = self._handles[fh].file, None
+        with suppress(StoreUnavailable):  # it may be waited for
+            done = file.write_at_once(off, buf)
+        return done if done is not None else await self._bridge.work(file.write, off, buf)
 
     @answering
     async def flush(self, fh: int) -> None:

@@ -13,6 +13,7 @@ from vfs.core import Kelp
 from vfs.errors import Forbidden, KelpError, Locked, NotFound, PreconditionFailed, TooLarge
 from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Entry, Place
 from vfs.operations import committing, drafting, posix, reading
+from vfs.operations.at_hand import AtHand
 from vfs.operations.contents import Reader
 from vfs.operations.drafting import Opened
 
@@ -60,6 +61,7 @@ class OpenInode:
         self._kelp = files.kelp
         self._lock = threading.Lock()
         self._shown: Opened | None = None  # what the drive shows, as far as is known
+        self._at_hand: AtHand | None = None  # what of that can be read at once
         self._just_made = False  # by us: so nobody else can have written to it
         self.unsynced = False  # … and nobody has closed or synced it: perhaps it is not on the disk
         self._draft: DraftFile | None = None
@@ -117,11 +119,34 @@ class OpenInode:
 
     def _show(self, opened: Opened) -> None:
         before, self._shown = self._shown, opened
+        self._let_go()
         self.mtime_ns = opened.entry.mtime_ns
         if before is not None:
             before.hold.release()
 
+    def _let_go(self) -> None:
+        at_hand, self._at_hand = self._at_hand, None
+        if at_hand is not None:
+            at_hand.close()
+
     # --- bytes ---
+
+    def read_at_once(self, offset: int, size: int, buffer: memoryview) -> bytes | memoryview | None:
+        """As `read`, but it never waits: for a store, a disk, or another thread. None: then `read` has to be asked.
+        `buffer`: as for `AtHand.read`."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            stop, draft = min(offset + size, self.size), self._draft
+            if offset >= stop:
+                return b""
+            if draft is not None:
+                return draft.read(offset, stop) if draft.written.spans.missing(offset, stop) == 0 else None
+            if self._at_hand is None:
+                self._at_hand = AtHand(self._kelp, self._base.content)
+            return self._at_hand.read(offset, stop, buffer)
+        finally:
+            self._lock.release()
 
     def read(self, offset: int, size: int) -> bytes:
         with self._lock:
@@ -156,6 +181,18 @@ class OpenInode:
         if offset != kernel:
             self.files.changed(self.inode)
         return len(data)
+
+    def write_at_once(self, caller: Caller, at: int | None, data: bytes | memoryview, kernel: int) -> int | None:
+        """As `write`, but it waits for nothing but the disk of the drafts, which the kernel writes to in its own time.
+        None: then `write` has to be asked."""
+        if (self._draft is None and not self._kelp.database.is_near) or (at or 0) - self.size > _LEAP:
+            return None
+        if not self.writing.acquire(blocking=False):
+            return None
+        try:
+            return self.write(caller, at, data, kernel)
+        finally:
+            self.writing.release()
 
     def _is_of_mapping(self, kernel: int) -> bool:
         """A page of a mapping is written back by any descriptor, also by one that appends, and goes where it belongs.
@@ -296,8 +333,10 @@ class OpenInode:
         elif draft is not None:
             log.warning("a draft of %r is kept: `kelp mount --recover` brings it back", self._base.entry.name)
             draft.keep()
-        if self._shown is not None:
-            self._shown.hold.release()
+        with self._lock:
+            self._let_go()
+            if self._shown is not None:
+                self._shown.hold.release()
 
 
 def _gap(start: int, stop: int, limit: int) -> Iterator[bytes | tuple[int, int]]:

@@ -51,6 +51,14 @@ class Verifier:
             return self._whole(read, wanted, source)
         return self._by_blocks(read, self._blocks, wanted, source)
 
+    def is_good(self, at: int, data: memoryview) -> bool:
+        """Whether `data` is what was stored there: all of a span that `span` gave."""
+        if self._blocks is None:
+            return len(data) == self.part.size and blake3(data).hexdigest() == self.part.checksum
+        sums = b"".join([xxh3_64_digest(data[n : n + BLOCK_SIZE]) for n in range(0, len(data), BLOCK_SIZE)])
+        first = at // BLOCK_SIZE * SUM_SIZE
+        return self._blocks[first : first + len(sums)] == sums
+
     def _by_blocks(self, read: Iterator[bytes], blocks: bytes, wanted: ByteRange, source: str) -> Iterator[bytes]:
         at, end = self.span(wanted)
         rest = b""

@@ -78,6 +78,11 @@ class FolderObjectStore:
             raise
         return Pieces(fd, start, stop, faults)
 
+    def open(self, key: str) -> int:
+        path = self._path(key)
+        with self._faults(key):
+            return os.open(path, _OLD)
+
     def stat(self, key: str) -> int:
         path = self._path(key)
         with self._faults(key):

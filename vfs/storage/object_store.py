@@ -90,6 +90,15 @@ class ObjectStore(Protocol):
 
 
 @runtime_checkable
+class Near(Protocol):
+    """A store whose objects are files of this machine."""
+
+    def open(self, key: str) -> int:
+        """A descriptor to read the object with, which the caller closes. Raises ObjectMissing, StoreUnavailable."""
+        ...
+
+
+@runtime_checkable
 class Remembering(Protocol):
     """A store, of either side, whose bytes this machine keeps in memory when they were read or written."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
+from pathlib import Path
 
 import pytest
 
 from tests.rooms.fuse.files import Files, close, whole
 from vfs.errors import AlreadyExists, Forbidden, NoSpace, NotFound, WrongKind
 from vfs.model import PART_SIZE
+from vfs.storage.object_store import Near
 
 
 def test_what_was_closed_is_in_the_drive(files: Files) -> None:
@@ -203,3 +206,61 @@ def test_closing_what_could_not_be_changed_stores_nothing(files: Files, monkeypa
     assert (files.drive.entry("a.txt"), files.open_files.disk.used) == (before, 0)
     files.save("b.txt", b"ten bytes.")
     assert files.drive.read("b.txt") == b"ten bytes."
+
+
+def test_what_was_closed_can_be_read_at_once(files: Files) -> None:
+    """In the loop of a mount, without a thread: where the cache is a folder, whose bytes the kernel has in memory."""
+    data = os.urandom(300_000)
+    files.save("a.bin", data)
+    reader = files.open("a.bin", os.O_RDONLY)
+    for start, size in ((0, 10), (65_530, 20), (131_072, 65_536), (299_990, 100), (300_000, 5), (10, 299_000)):
+        found = reader.read_at_once(start, size)
+        assert found is None or bytes(found) == data[start : start + size]
+        assert found is not None or not isinstance(files.drive.kelp.cache, Near)
+    reader.release()
+
+
+def test_bad_bytes_are_not_read_at_once(files: Files) -> None:
+    """Who can heal them is asked instead."""
+    files.save("a.bin", b"x" * 300_000)
+    files.drive.damaged = True
+    key = files.objects("a.bin")[0]
+    for path in Path(files.drive.kelp.settings.cache.url).glob(f"objects/*/{key}"):
+        with path.open("r+b") as file:
+            file.seek(70_000)
+            file.write(b"y")
+    reader = files.open("a.bin", os.O_RDONLY)
+    assert reader.read_at_once(65_600, 10) is None
+    assert reader.read_at_once(0, 10) is None  # nor anything else of that part
+    reader.release()
+
+
+def test_written_at_once_or_not_at_all(files: Files) -> None:
+    handle = files.create("a.bin", b"01")
+    assert handle.write_at_once(2, b"23456789") == 8
+    assert handle.read_at_once(2, 5) == b"23456"
+    assert handle.read_at_once(20, 5) == b""
+    handle.write(20, b"more")
+    assert handle.read_at_once(0, 24) is None  # nobody wrote the middle
+    assert handle.write_at_once(1 << 40, b"far") is None
+    close(handle)
+    assert files.drive.read("a.bin") == b"0123456789" + bytes(10) + b"more"
+
+
+def test_who_writes_at_once_does_not_wait_for_a_commit(files: Files) -> None:
+    handle = files.create("a.bin", b"old")
+    busy, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with handle._file.writing:
+            busy.set()
+            over.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    busy.wait(10)
+    assert handle.write_at_once(0, b"new") is None
+    over.set()
+    thread.join()
+    assert handle.write_at_once(0, b"new") == 3
+    close(handle)
