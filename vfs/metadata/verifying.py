@@ -113,6 +113,11 @@ class Verifying:
             [{"key": part.key, "checksum": part.checksum, "blocks": part.blocks} for part in parts],
         )
 
+    def showing(self, content_ids: Sequence[str], *, but: str) -> list[int]:
+        """Entries that show one of these contents, with another media type than `but`; in the trash too."""
+        sql = "SELECT id FROM entries WHERE content_id = :id AND state <> 'DELETED' AND mime_type <> :but"
+        return sorted(row[0] for id in content_ids for row in self._tx.all(sql, id=id, but=but))
+
     def seen_on_nas(self, copies: Sequence[tuple[NasCopy | Held, str]], now_ns: int) -> None:
         """These files were read whole and found to have that content."""
         entries = sorted((copy.entry_id, id) for copy, id in copies if copy.version is None)

@@ -17,7 +17,6 @@ from blake3 import blake3
 from vfs import links
 from vfs.core import Kelp
 from vfs.errors import ContentCorrupt, NasFault, ObjectMissing, StoreUnavailable
-from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.metadata.verifying import NasCopy
 from vfs.model import Content, Part
@@ -94,21 +93,18 @@ def record_whole(kelp: Kelp, content: Content) -> None:
 
 @retried
 def record(kelp: Kelp, learned: Sequence[Learned]) -> None:
-    """One transaction for all of them. What another process recorded meanwhile stays."""
+    """One transaction for all of them. What another process recorded meanwhile stays. A link is one from now on,
+    wherever its content is shown: nobody could see it before it was read."""
+    found = [each.content.id for each in learned if each.is_link]
     with kelp.database.write() as tx:
-        tx.lock_rows(sorted({each.copy.entry_id for each in learned}))
+        if found:
+            tx.lock_tree(exclusive=True)  # nobody makes a copy just now that would not be known for one
+        shown = tx.verifying.showing(found, but=links.TYPE)
+        tx.lock_rows(sorted({each.copy.entry_id for each in learned}.union(shown)))
         tx.verifying.learn([each.content for each in learned])
         tx.verifying.seen_on_nas([(each.copy, each.content.id) for each in learned], kelp.clock.now_ns())
-        for each in learned:
-            if each.is_link:
-                _show_link(tx, each)
-
-
-def _show_link(tx: Tx, learned: Learned) -> None:
-    """Nobody could see that it is one before it was read."""
-    entry = tx.entries.get(learned.copy.entry_id)
-    if entry is not None and entry.content_id == learned.content.id and entry.mime_type != links.TYPE:
-        tx.entries.update(entry.id, mime_type=links.TYPE)
+        for entry_id in shown:
+            tx.entries.update(entry_id, mime_type=links.TYPE)
 
 
 def tell_changed(kelp: Kelp, message: str) -> None:

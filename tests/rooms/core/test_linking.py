@@ -7,8 +7,9 @@ import random
 
 import pytest
 
+from tests import symbolic_links
 from tests.adopted import unlearn
-from tests.rooms.core.drive import Drive
+from tests.rooms.core.drive import Drive, rest
 from vfs import links
 from vfs.errors import AlreadyExists, Forbidden, Locked, NameTooLong
 from vfs.model import ROOT_ID, Entry, OnConflict
@@ -23,10 +24,7 @@ def link(drive: Drive, path: str, target: bytes) -> Entry:
 
 
 def leads_to(drive: Drive, path: str) -> bytes | None:
-    """As a file system shows it; None: it is no link."""
-    found = posix.node(drive.kelp, drive.viewer, drive.entry(path).id)
-    assert found.content_id is not None
-    return linking.target_of(drive.kelp, found.content_id) if found.is_link else None
+    return symbolic_links.leads_to(drive.kelp, drive.entry(path))
 
 
 def test_the_format_is_the_one_that_others_know() -> None:
@@ -123,3 +121,27 @@ def test_one_that_others_put_on_the_nas_is_known_once_it_was_read(drive: Drive) 
         unlearn(drive.kelp, content_id)
         learning.learn(drive.kelp, content_id)
     assert [leads_to(drive, path) for path in "ab"] == [b"../there", None]
+
+
+def test_all_that_show_its_content_are_known_at_once(drive: Drive) -> None:
+    """Copies that were made before anybody had read it; what it was written over has a version."""
+    drive.put("a", THERE)
+    drive.mirror()
+    content_id = drive.entry("a").content_id
+    assert content_id is not None
+    unlearn(drive.kelp, content_id)
+    drive.folder("d")
+    drive.copy("a", "d/copy")
+    drive.copy("d", "d2")
+    drive.copy("a", "to the trash")
+    drive.remove("to the trash", rest(drive.editor))
+    drive.move("a", "moved")
+    drive.clock.advance(6)
+    drive.put("moved", b"text")
+    learning.learn(drive.kelp, content_id)
+    assert [leads_to(drive, path) for path in ("d/copy", "d2/copy", "moved")] == [b"../there", b"../there", None]
+    trashing.restore(drive.kelp, drive.editor, drive.trash()[0].entry.uuid)
+    assert leads_to(drive, "to the trash") == b"../there"
+    (version,) = versioning.list_versions(drive.kelp, drive.editor, drive.entry("moved").id)
+    versioning.restore_version(drive.kelp, drive.editor, version.uuid)
+    assert leads_to(drive, "moved") == b"../there"

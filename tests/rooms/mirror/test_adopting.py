@@ -15,11 +15,12 @@ from tests.mirror_drive import Killed, MirrorDrive
 from tests.nasty_names import NASTY_NAMES
 from tests.rooms.mirror import adopted
 from tests.rooms.mirror.adopted import STAMP, adopt, look, make, settings_of
-from vfs import bootstrap, names
+from tests.symbolic_links import leads_to
+from vfs import bootstrap, links, names
 from vfs.errors import ConfigurationError, InvalidName
 from vfs.metadata import taking
 from vfs.model import PART_SIZE, OnConflict
-from vfs.operations import adopting, nas_walk
+from vfs.operations import adopting, nas_walk, scrubbing
 from vfs.operations.nas_walk import Taken
 
 BIG = bytes(range(256)) * 4096 * 9 + b"the end"  # two parts
@@ -328,3 +329,21 @@ def test_a_move_over_an_adopted_file(drive_of: Callable[..., MirrorDrive]) -> No
     assert drive.shown() == {"x.txt": b"new"}
     assert drive.raw_nas() == {f"{STAMP}__x.txt": b"new"}
     assert drive.versions("x.txt") == [b"old"]
+
+
+def test_links_of_others_are_links_once_the_scrub_has_read_them(
+    folder: Path, drive_of: Callable[..., MirrorDrive]
+) -> None:
+    """As a Mac or Linux leaves them on a share."""
+    tree = {"a/link": links.packed(b"../read me.txt"), "read me.txt": b"read", "no link": b"x" * links.SIZE}
+    make(folder / "nas", tree)
+    drive = drive_of({})
+    assert drive.shown() == {**tree, "a": None}
+    drive.copy("a", "copy")
+    drive.move("a/link", "moved.txt")
+    assert [leads_to(drive.kelp, drive.entry(path)) for path in ("moved.txt", "copy/link")] == [None, None]
+    scrubbing.run(drive.kelp)
+    found = [leads_to(drive.kelp, drive.entry(path)) for path in ("moved.txt", "copy/link", "no link")]
+    assert found == [b"../read me.txt", b"../read me.txt", None]
+    drive.settle_down()
+    assert drive.on_nas() == drive.shown() and drive.shown()["moved.txt"] == tree["a/link"]

@@ -16,9 +16,10 @@ from tests import engines
 from tests.mirror_drive import Killed, MirrorDrive
 from tests.nasty_names import NASTY_NAMES
 from tests.rooms.mirror import adopted
+from tests.symbolic_links import leads_to
 from vfs import bootstrap
 from vfs.errors import ConfigurationError, InvalidName
-from vfs.operations import nas_walk, recovering, trashing
+from vfs.operations import linking, nas_walk, recovering, scrubbing, trashing, versioning
 from vfs.operations.nas_walk import Report, Taken, no_report
 from vfs.settings import Settings
 
@@ -272,3 +273,32 @@ def test_adopted_files_of_which_every_registration_stays(tmp_path: Path, drive_i
     assert {path: content for path, content in new.raw_nas().items() if content} == {
         path.removeprefix("b/"): content for path, content in on_nas.items() if content
     }
+
+
+def test_links_are_links_again_once_the_scrub_has_read_them(
+    tmp_path: Path, drive_in: Callable[..., MirrorDrive]
+) -> None:
+    """Those in the trash and those that were overwritten too: on the NAS they are files of the format of a link."""
+    old = drive_in()
+    old.mkdir("a")
+    for path, target in (("a/link", b"../there"), ("a/to the trash", b"trash"), ("overwritten", b"version")):
+        linking.make_link(old.kelp, old.caller, old.place(path), target)
+    old.settle_down()
+    uuid = old.trash("a/to the trash")
+    old.pass_time(70)
+    old.put("overwritten", b"text")
+    old.settle_down()
+    nas, shown = old.root, old.shown()
+    old.close()
+    assert recover(tmp_path / "new", nas).left == []
+    new = drive_in("new", nas_root=nas)
+    assert new.shown() == shown and leads_to(new.kelp, new.entry("a/link")) is None
+    new.restore(uuid)
+    scrubbing.run(new.kelp)
+    assert leads_to(new.kelp, new.entry("a/link")) == b"../there"
+    assert leads_to(new.kelp, new.entry("to the trash")) == b"trash"
+    (version,) = versioning.list_versions(new.kelp, new.caller, new.entry("overwritten").id)
+    versioning.restore_version(new.kelp, new.caller, version.uuid)
+    assert leads_to(new.kelp, new.entry("overwritten")) == b"version"
+    new.settle_down()
+    assert new.on_nas() == new.shown()
