@@ -5,7 +5,7 @@
 # make bench    speed beside other servers
 # make bench-production   speed on PostgreSQL, S3 and Redis beside the embedded drive
 # make bench-fuse   speed of the mount beside rclone's and the disk
-# make crash    500 rounds of killing the server at random moments; each part of a production drive away for 30 s
+# make crash    500 random kills of the server and 100 of a mount; each part of a production drive away for 30 s
 # make soak     an hour of people at work, then what was wrong and what grew (SOAK_SECONDS=, see tests/soak)
 # make outages  the NAS away in every way for two minutes under load, and what clients feel of it (as root)
 # make lock     take the newest version of every package (constraints.txt)
@@ -19,6 +19,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8080
 JOBS ?= 3
 CRASH_ROUNDS ?= 500
+MOUNT_KILLS ?= 100
 
 .DEFAULT_GOAL := help
 .PHONY: help drive test test-all check bench bench-production bench-fuse crash soak outages lock clean
@@ -89,7 +90,8 @@ bench-fuse: $(VENV)/.tests-ready
 	$(PYTHON) -m bench.fuse
 
 crash: $(VENV)/.tests-ready
-	KELP_CRASH_ROUNDS=$(CRASH_ROUNDS) KELP_CRASH_STRIDE=1 KELP_OUTAGE_SECONDS=30 $(PYTHON) -m pytest tests/crash -rs --timeout 0
+	KELP_CRASH_ROUNDS=$(CRASH_ROUNDS) KELP_MOUNT_KILLS=$(MOUNT_KILLS) KELP_CRASH_STRIDE=1 KELP_OUTAGE_SECONDS=30 \
+		$(PYTHON) -m pytest tests/crash -rs --timeout 0
 
 soak: $(VENV)/.tests-ready
 	$(PYTHON) -m tests.soak

@@ -8,6 +8,8 @@ end nothing else is left, and the NAS shows the same. KELP_MOUNT_KILLS sets the 
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import random
 import shutil
@@ -15,7 +17,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +73,18 @@ def test_kills_of_a_mount(tmp_path: Path, first: int) -> None:
     shutil.rmtree(tmp_path)
 
 
+@pytest.mark.parametrize("size", [0, 1])
+def test_an_empty_file_that_is_emptied_again_needs_no_draft(tmp_path: Path, size: int) -> None:
+    cut, write = (
+        {"what": "cut", "name": "a", "size": 0},
+        {"what": "write", "name": "a", "at": 0, "size": 9, "number": 1},
+    )
+    (tmp_path / "ledger").write_text("\n".join(json.dumps(step) for step in (cut, {"what": "done"}, write)))
+    expected = Expected.read({"a": bytes(size)}, tmp_path / "ledger")
+    with contextlib.nullcontext() if size == 0 else pytest.raises(AssertionError, match="not closed is gone"):
+        expected.judge({"a": bytes(size)})
+
+
 def _folder(drive: MountedDrive, writer: int) -> Path:
     return drive.path / f"writer {writer}"
 
@@ -95,7 +108,7 @@ def _at_work(ledgers: list[Path]) -> bool:
     return all(ledger.exists() for ledger in ledgers) and any('"done"' in ledger.read_text() for ledger in ledgers)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _writers(drive: MountedDrive, ledgers: list[Path], seed: int) -> Iterator[None]:
     """They run until the end of the block at least, and end by themselves."""
     words = [sys.executable, "-m", "tests.crash.mount_writer"]

@@ -76,14 +76,14 @@ def test_nobody_waits_longer_than_the_patience() -> None:
     go_on = threading.Event()
 
     async def ask() -> None:
-        await Bridge(1, 0.05).work(go_on.wait, 20)
+        await Bridge(1, 0.05).work(go_on.wait, 200)
 
     begun = time.monotonic()
     with pytest.raises(pyfuse3.FUSEError) as caught:
         trio.run(ask)
     go_on.set()
     assert caught.value.errno == errno.EIO
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 150
 
 
 def test_hard_tries_again_until_the_store_is_there() -> None:
@@ -96,7 +96,7 @@ def test_hard_tries_again_until_the_store_is_there() -> None:
         return 5
 
     async def ask(hard: bool) -> int:
-        return await Bridge(1, 0.05, hard=hard).work(answer)
+        return await Bridge(1, 0.05 if hard else 60, hard=hard).work(answer)
 
     assert trio.run(ask, True) == 5
     tries.clear()
