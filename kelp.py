@@ -233,12 +233,13 @@ def _work(settings: Settings, stop: threading.Event, ready: Callable[[], None]) 
 def _drive(settings: Settings, kind: str) -> Iterator[Kelp]:
     """The drive with the queue that the settings name, for a process that stays."""
     from jobs.queue import InProcessQueue
-    from jobs.redis_queue import RedisQueue
 
     with contextlib.ExitStack() as undo:
         undo.enter_context(telemetry.following(settings, kind))
         queue: JobQueue = InProcessQueue()
         if settings.queue.url:
+            from jobs.redis_queue import RedisQueue
+
             queue = undo.enter_context(contextlib.closing(RedisQueue(settings.queue)))
         yield undo.enter_context(contextlib.closing(bootstrap.build(settings, queue=queue)))
 

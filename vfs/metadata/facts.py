@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from vfs.errors import ConfigurationError, StoreUnavailable
-from vfs.metadata import database_url, migrating, schema
+from vfs.metadata import database_url, migrating
+from vfs.metadata.revision import REVISION
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
-NEWEST = schema.REVISION
+NEWEST = REVISION
 _STATEMENT = 5.0  # seconds
 
 

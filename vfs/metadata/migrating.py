@@ -8,11 +8,11 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from vfs.errors import ConfigurationError
-from vfs.metadata import schema
+from vfs.metadata.revision import REVISION
 
 
 def is_current(revision: str) -> bool:
-    return revision == schema.REVISION
+    return revision == REVISION
 
 
 def upgrade(connection: sa.Connection) -> None:

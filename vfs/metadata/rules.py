@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-from vfs.metadata import schema
+from functools import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +254,9 @@ _MAY_GO = frozenset(
 
 def _dangling() -> Iterator[Rule]:
     """Whatever refers to a row that is not there."""
-    for table in schema.metadata.sorted_tables:
+    from vfs.metadata.schema import metadata  # not at each start: revision.py
+
+    for table in metadata.sorted_tables:
         key = " || '/' || ".join(f"CAST(t.{column.name} AS TEXT)" for column in table.primary_key)
         for reference in sorted(table.foreign_keys, key=lambda each: each.parent.name):
             column, target = reference.parent.name, reference.column
@@ -276,4 +277,6 @@ def _unknown_words() -> Iterator[Rule]:
         yield Rule(f"{column} of {table} that does not exist", find)
 
 
-RULES: tuple[Rule, ...] = (*_TREE, *_CONTENTS, *_MIRROR, *_OUTLIVED, *_unknown_words(), *_dangling())
+@cache
+def all_rules() -> tuple[Rule, ...]:
+    return (*_TREE, *_CONTENTS, *_MIRROR, *_OUTLIVED, *_unknown_words(), *_dangling())

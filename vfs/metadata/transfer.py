@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
-from vfs.metadata import schema
+from vfs.metadata import revision
 from vfs.metadata.lists import listed
 from vfs.metadata.sqlite import SqliteTx
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Row = list[Any]
 
-REVISION = schema.REVISION
+REVISION = revision.REVISION
 LINKS = "links"  # of entries to a parent with a greater id: rows (parent_id, id), for after all entries
 LINK_COLUMNS = ("parent_id", "id")
 _MARK = "loading"  # the row of `installation` that says that a load has not finished
@@ -36,14 +36,20 @@ _AS = {
 _OF_PROCESSES = ("reader_leases", "byte_grants", "changes")  # of the old server's, which are gone
 
 
+def _tables() -> sa.MetaData:
+    from vfs.metadata.schema import metadata  # not at each start: revision.py
+
+    return metadata
+
+
 def table_names() -> list[str]:
     """All tables that travel, each after those that its rows refer to."""
-    return [table.name for table in schema.metadata.sorted_tables if table.name not in _OF_PROCESSES]
+    return [table.name for table in _tables().sorted_tables if table.name not in _OF_PROCESSES]
 
 
 def columns(table: str) -> list[str]:
     """Names of a table's columns, in the order of its rows here. Raises KeyError for what is no table."""
-    return list(LINK_COLUMNS) if table == LINKS else [column.name for column in schema.metadata.tables[table].columns]
+    return list(LINK_COLUMNS) if table == LINKS else [column.name for column in _tables().tables[table].columns]
 
 
 # --- out of a database ---
@@ -63,9 +69,9 @@ def count(tx: Tx, table: str) -> int:
 
 def rows(tx: Tx, table: str) -> Iterator[Row]:
     """Every row, values in the order of `columns`: text, numbers, true, false, None; bytes as hex."""
-    found = schema.metadata.tables[table].columns
+    found = _tables().tables[table].columns
     selected = ", ".join(_AS.get((table, each.name), f'"{each.name}"') for each in found)
-    order = ", ".join(f'"{each.name}"' for each in schema.metadata.tables[table].primary_key)
+    order = ", ".join(f'"{each.name}"' for each in _tables().tables[table].primary_key)
     flags = [n for n, each in enumerate(found) if isinstance(each.type, sa.Boolean)]
     binary = _binary(table)
     for values in tx.each(f'SELECT {selected} FROM "{table}" ORDER BY {order}'):
@@ -227,10 +233,10 @@ def mark_found(tx: Tx, objects: Iterable[tuple[str, int]]) -> None:
 
 
 def _binary(table: str) -> list[int]:
-    found = schema.metadata.tables[table].columns
+    found = _tables().tables[table].columns
     return [n for n, each in enumerate(found) if isinstance(each.type, sa.LargeBinary)]
 
 
 def _numbered() -> list[str]:
-    tables = schema.metadata.sorted_tables
+    tables = _tables().sorted_tables
     return [each.name for each in tables if each.dialect_options["sqlite"]["autoincrement"]]

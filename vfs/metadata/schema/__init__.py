@@ -4,10 +4,9 @@ Times `…_ns` are nanoseconds since 1970 (UTC). UUIDs are text, made before the
 (`folders`, `files`, `file_storage_objects`, `folder_storage_objects`) are read-only views, see `views.py`.
 """
 
+from vfs.metadata.revision import REVISION
 from vfs.metadata.schema import care, contents, people, tree
 from vfs.metadata.schema.base import metadata
 from vfs.metadata.schema.views import VIEWS
-
-REVISION = "0005"  # the newest migration; a database that says so is not looked at further
 
 __all__ = ["REVISION", "VIEWS", "care", "contents", "metadata", "people", "tree"]

@@ -7,7 +7,7 @@ from functools import partial
 from vfs import trace
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
-from vfs.metadata.rules import RULES, Rule
+from vfs.metadata.rules import Rule, all_rules
 from vfs.model import EventType, Kind
 from vfs.operations.checks.findings import Look
 
@@ -21,7 +21,7 @@ def look(look: Look) -> int:
     wrong: list[Rule] = []
     with look.kelp.database.scan() as tx:
         entries = int(tx.one("SELECT COUNT(*) FROM entries WHERE state <> 'DELETED'")[0])
-        for number, rule in enumerate(RULES):
+        for number, rule in enumerate(all_rules()):
             look.progress("rules", number)
             if look.repairs and (rule.repair or rule.again):
                 wrong += [rule] if tx.one(rule.find, old=now - _HOUR_NS) else []
