@@ -17,11 +17,12 @@ from vfs.addresses import PolicyKind
 from vfs.errors import InvalidName
 from vfs.metadata import schema
 from vfs.model import PART_SIZE, Level, Role, Scope
-from vfs.operations import access, dumping, loading, locking, policies, properties
+from vfs.operations import access, dumping, linking, loading, locking, policies, properties
 from vfs.operations.policies import Author, NewRule
 from vfs.settings import Settings
 
 BIG = bytes(range(256)) * 4096 * 9 + b"the end"  # two parts, the second one short
+LEADS_TO = b"../big"  # the link younger/nested/link
 TARGETS = ("embedded", "postgresql", "production")
 Rows = dict[str, list[list[Any]]]
 
@@ -35,6 +36,7 @@ def fill(drive: MirrorDrive) -> None:
     for name in NASTY_NAMES:
         with suppress(InvalidName):
             drive.put(f"nested/{name}", name.encode())
+    linking.make_link(drive.kelp, drive.caller, drive.place("nested/link"), LEADS_TO)
     drive.put("big", BIG)
     drive.put("empty", b"")
     for text in (b"first", b"second", b"third"):

@@ -15,7 +15,8 @@ from blake3 import blake3
 
 from tests.adopted import unlearn
 from tests.mirror_drive import MirrorDrive
-from tests.whole_drive import BIG, TARGETS, all_rows, contents, dumped, fill, load_into, new_place
+from tests.symbolic_links import leads_to
+from tests.whole_drive import BIG, LEADS_TO, TARGETS, all_rows, contents, dumped, fill, load_into, new_place
 from vfs import bootstrap
 from vfs.errors import ConfigurationError, ContentCorrupt, ContentLost, InvalidRequest, KelpError
 from vfs.metadata import transfer
@@ -74,6 +75,7 @@ def require_alike(old: MirrorDrive, place: Place, *, same_cache: bool = False) -
         new.check_mirrored()
         assert new.shown() == shown
         assert new.versions("written again") == old.versions("written again")
+        assert leads_to(new.kelp, new.entry("younger/nested/link")) == LEADS_TO
 
 
 def members(dump: bytes) -> dict[str, bytes]:

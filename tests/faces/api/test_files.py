@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import pytest
 
-from tests.faces.api.conftest import Api
+from tests.faces.api.conftest import ADMIN, Api
 from tests.faces.conftest import ServedDrive
+from tests.symbolic_links import leads_to
+from vfs import links
+from vfs.model import Kind
+from vfs.operations import by_id
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +194,36 @@ def test_versions(api: Api, folder: str) -> None:
     status, body = api.post(f"/files/{id}/versions/{version['id']}/restore")
     assert (status, body["file"]["id"], body["file"]["size"]) == (200, id, 5)
     assert api.read(f"{folder}/a.txt") == b"first"
+
+
+def test_a_symbolic_link_stays_one(api: Api, folder: str) -> None:
+    """It is a file by its media type: uploaded, copied, moved, trashed and brought back by REST and by WebDAV."""
+    data, there = links.packed(b"../there"), api.make_folder(f"{folder}/to")
+    query = urlencode({"folderId": api.id_of(folder), "fileName": "a.txt"})
+    assert api.ask("POST", f"/files/upload?{query}", body=data, Content_Type=links.TYPE).status == 200
+    id = api.id_of(f"{folder}/a.txt")
+    assert api.post(f"/files/{id}/copy", json={"targetFolderId": there})[0] == 201
+    api.make_file(f"{folder}/to/taken.png")
+    for method, source, target in (
+        ("COPY", "a.txt", "to/copy.html"),
+        ("COPY", "a.txt", "to/taken.png"),
+        ("COPY", "to", "again"),
+        ("MOVE", "again/a.txt", "moved"),
+    ):
+        reply = api.drive.ask(method, f"/dav/{folder}/{source}", Destination=f"/dav/{folder}/{target}")
+        assert reply.status in (201, 204), (method, target, reply)
+    paths = ("a.txt", "moved", *(f"{into}/{name}" for into in ("to", "again") for name in ("copy.html", "taken.png")))
+    assert [target_of(api, f"{folder}/{path}") for path in paths] == [b"../there"] * 6
+    for path in ("a.txt", "moved"):
+        trashed = api.id_of(f"{folder}/{path}")
+        assert api.delete(f"/files/{trashed}")[0] == api.post(f"/trash/{trashed}/restore", json={})[0] == 200
+        assert target_of(api, f"{folder}/{path}") == b"../there"
+    assert api.drive.ask("PUT", f"/dav/{folder}/a.txt", data, user="other").status == 204
+    assert api.read(f"{folder}/a.txt") == data and target_of(api, f"{folder}/a.txt") is None
+    (version,) = api.get(f"/files/{id}/versions")[1]["versions"]
+    assert api.post(f"/files/{id}/versions/{version['id']}/restore")[1]["file"]["mimeType"] == links.TYPE
+    assert target_of(api, f"{folder}/a.txt") == b"../there"
+
+
+def target_of(api: Api, path: str) -> bytes | None:
+    return leads_to(api.drive.kelp, by_id.find(api.drive.kelp, ADMIN, api.id_of(path), Kind.FILE))
