@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import logging
 import os
 import shutil
 import signal
@@ -15,9 +17,11 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+import kelp as command_line
 from jobs import mirror
 from tests.faces.conftest import ServedDrive
 from tests.faces.reverse_proxy import reverse_proxy
@@ -40,13 +44,33 @@ RIGHT = (
 Found = dict[str, tuple[str, str, str]]
 
 
+class Answer(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 def command(drive: ServedDrive, *arguments: str) -> tuple[list[str], dict[str, str]]:
     """Its words and its environment."""
-    words = [sys.executable, str(PROGRAM), "doctor", "--data", str(drive.data), "--nas", str(drive.nas), *arguments]
+    words = ["doctor", "--data", str(drive.data), "--nas", str(drive.nas), *arguments]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("KELP_")}
     cache, database = drive.kelp.settings.cache, drive.kelp.settings.database
     environ |= {"KELP_CACHE_URL": cache.url, "KELP_DATABASE_URL": database.url, "KELP_DOCTOR_PASSWORD": drive.password}
     return words, environ | {"KELP_CACHE_ACCESS_KEY": cache.access_key, "KELP_CACHE_SECRET_KEY": cache.secret_key}
+
+
+def run(words: list[str], environ: dict[str, str]) -> Answer:
+    """Run it in this process: all that it asks, it asks over connections. How it ends is in rooms/test_doctor."""
+    root, out, err = logging.getLogger(), io.StringIO(), io.StringIO()
+    handlers, level = root.handlers[:], root.level
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "environ", environ)
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = command_line.run(words)
+    finally:
+        root.handlers[:], root.level = handlers, level
+    return Answer(code, out.getvalue(), err.getvalue())
 
 
 def face(drive: ServedDrive, url: str, *arguments: str, code: int, password: str | None = None) -> Found:
@@ -54,7 +78,7 @@ def face(drive: ServedDrive, url: str, *arguments: str, code: int, password: str
     words, environ = command(drive, "--json", "--url", url, *(arguments or ("--user", drive.user)))
     if password:
         environ["KELP_DOCTOR_PASSWORD"] = password
-    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=120)
+    done = run(words, environ)
     assert done.stderr == ""
     assert drive.password not in done.stdout
     every = json.loads(done.stdout)["findings"]
@@ -151,7 +175,7 @@ def test_a_server_that_is_not_ready(served_drive: ServedDrive) -> None:
     cache.rename(served_drive.data / "gone")
     try:
         words, environ = command(served_drive, "--json", "--url", served_drive.url)
-        done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=120)
+        done = run(words, environ)
         found = {f["check"]: f["mark"] for f in json.loads(done.stdout)["findings"] if f["area"] in ("face", "cache")}
         assert found["place"] == "warning" and found["ready"] == "error"
     finally:
@@ -170,7 +194,7 @@ def test_a_certificate_of_ones_own(tmp_path: Path, served_with: Callable[..., Se
     assert "trust" in found["server"][2]
     words, environ = command(drive, "--json", "--url", url, "--user", drive.user)
     environ |= {"KELP_SERVER_TLS_CERT": str(cert), "KELP_SERVER_TLS_KEY": str(key)}
-    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=120)
+    done = run(words, environ)
     trusted = {f["check"]: f["mark"] for f in json.loads(done.stdout)["findings"] if f["area"] == "face"}
     assert [*trusted] == ["server", "certificate", *INSIDE[1:]]
     assert trusted["certificate"] == "note"
@@ -191,7 +215,7 @@ def test_a_certificate_that_is_not_right(
     drive = served_with(server_tls_cert=cert, server_tls_key=key)
     words, environ = command(drive, "--json", "--url", f"https://localhost:{drive.port}", "--user", drive.user)
     environ |= {"KELP_SERVER_TLS_CERT": str(cert), "KELP_SERVER_TLS_KEY": str(key)}
-    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=120)
+    done = run(words, environ)
     [finding] = [f for f in json.loads(done.stdout)["findings"] if f["area"] == "face"]
     assert (done.returncode, finding["mark"]) == (1, "error")
     assert said in finding["advice"]
@@ -313,7 +337,9 @@ def test_interrupted_in_the_middle_it_leaves_nothing(served_drive: ServedDrive, 
         # In the background a shell's Ctrl-C is none of ours, and what it starts inherits that.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            process = subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            process = subprocess.Popen(
+                [sys.executable, str(PROGRAM), *words], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
         finally:
             signal.signal(signal.SIGINT, before)
         with process:
