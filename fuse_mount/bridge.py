@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
@@ -29,6 +30,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _LOOK = 1.0  # seconds that a call waits before somebody looks who waits for it, and between two looks
 _BRIEFLY = 2.0  # seconds
+
+# Calls that change nothing, and are many: only what they hand to a thread is told of under a trace id.
+_LIGHT = frozenset({"lookup", "getattr", "read", "write", "readdir", "release"})
 
 F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
 
@@ -161,7 +165,7 @@ class Bridge:
         waiting = _Waiting(trio.CancelScope(deadline=min(now + patience, self._end)), asking.get(), now)
         self._waiting.add(waiting)
         try:
-            with waiting.scope as scope:
+            with waiting.scope as scope, _work(_name_of(call)):
                 answer = await self._answer(call, threads, hard=hard)
         finally:
             self._waiting.discard(waiting)
@@ -207,20 +211,33 @@ def _name_of(call: Callable[..., object]) -> str:
 def answering(handler: F) -> F:
     """A handler that ends with an answer or a FUSEError, whatever happens in it; its log lines have a trace id."""
     name = handler.__name__
+    is_light = name in _LIGHT
+
+    async def answered(*arguments: Any) -> Any:
+        begun = time.monotonic()
+        last = arguments[-1]
+        asking.set(last.pid if isinstance(last, pyfuse3.RequestContext) else 0)
+        try:
+            return await handler(*arguments)
+        except pyfuse3.FUSEError:
+            raise
+        except Exception as error:
+            with _work(name):
+                raise pyfuse3.FUSEError(_told(error, name, time.monotonic() - begun)) from None
 
     @functools.wraps(handler)
     async def run(*arguments: Any) -> Any:
-        with trace.Work(trace.new_id("fuse"), "fuse", name):
-            begun = time.monotonic()
-            asking.set(arguments[-1].pid if isinstance(arguments[-1], pyfuse3.RequestContext) else 0)
-            try:
-                return await handler(*arguments)
-            except pyfuse3.FUSEError:
-                raise
-            except Exception as error:
-                raise pyfuse3.FUSEError(_told(error, name, time.monotonic() - begun)) from None
+        if is_light and not trace.is_followed():
+            return await answered(*arguments)
+        with _work(name):
+            return await answered(*arguments)
 
     return cast(F, run)
+
+
+def _work(name: str) -> AbstractContextManager[None]:
+    """For a call, or that what it is at already."""
+    return trace.Work(trace.new_id("fuse"), "fuse", name) if trace.current() == "-" else nullcontext()
 
 
 def _told(error: Exception, handler: str, seconds: float) -> int:

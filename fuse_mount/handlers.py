@@ -33,6 +33,8 @@ from vfs.model import ROOT_ID, Kind, Level, OnConflict, Place
 from vfs.operations import posix, reading
 from vfs.operations.posix import Node
 
+_AHEAD = 200  # files that are remembered when somebody looks at one after another
+_NEAR = 1000  # ids; so far apart are those of files that were made one after another, beside others
 _RENAME_FLAGS = pyfuse3.RENAME_NOREPLACE  # of an exchange, which no other face knows, the core has no notion
 
 
@@ -49,6 +51,7 @@ class Handlers(pyfuse3.Operations):
         self._folders: dict[int, Listing] = {}
         self._handles = Handles()
         self._links = Links(kelp)
+        self._last_found = (0, 0)  # (folder, entry)
 
     # --- looking ---
 
@@ -65,14 +68,19 @@ class Handlers(pyfuse3.Operations):
 
     async def _child(self, folder_id: int, name: bytes) -> Node | None:
         try:
-            text = name.decode()
-            found = await self._bridge.look(posix.child, self._kelp, self._account.caller, folder_id, text)
+            caller, ahead = self._account.caller, _AHEAD if folder_id == self._last_found[0] else 0
+            find = partial(posix.child, self._kelp, caller, folder_id, name.decode(), ahead=ahead)
+            found = await self._bridge.look(find)
         except NameTooLong:
             raise
         except (InvalidName, UnicodeDecodeError):
             return None  # what cannot be there is not there
-        if found is not None and found.is_link:
-            await self._read_links((found,))
+        if found is not None:
+            before, self._last_found = self._last_found, (folder_id, found.id)
+            if before[0] == folder_id and not 0 < found.id - before[1] < _NEAR:
+                self._last_found = (0, 0)  # not one after the other
+            if found.is_link:
+                await self._read_links((found,))
         return found
 
     async def _read_links(self, nodes: Sequence[Node]) -> None:

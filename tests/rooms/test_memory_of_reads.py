@@ -74,6 +74,20 @@ def test_the_end_of_an_earlier_change_does_not_hide_a_later_one(count: ChangeCou
     assert count.value() == second
 
 
+def test_what_was_found_beside_it_is_kept_as_long(count: ChangeCount) -> None:
+    memory = Memory(count.value)
+    more: list[tuple[object, int]] = []
+
+    def look() -> int:
+        more.append(("b", 2))
+        return 1
+
+    assert memory.recall("a", look, more) == 1
+    assert memory.recall("b", lambda: 3) == 2
+    count.end(count.begin())
+    assert memory.recall("b", lambda: 3) == 3
+
+
 def test_it_keeps_a_bounded_number(count: ChangeCount) -> None:
     memory = Memory(count.value)
     for number in range(10_000):

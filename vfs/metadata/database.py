@@ -132,6 +132,13 @@ class Database:
         """As `recall`, for what is hardly ever asked twice: where the version is no cheaper than the look, it looks."""
         return self.recall(key, look) if self._engine.version_is_free else self._engine.look(look)
 
+    def ahead(self, key: Hashable, look: Callable[[Tx, list[tuple[Hashable, T]]], T]) -> T:
+        """As `fresh`; `look` may add to its list what will be asked for next (key, value), which is kept too."""
+        more: list[tuple[Hashable, T]] = []
+        if not self._engine.version_is_free:
+            return self._engine.look(lambda tx: look(tx, more))
+        return self._memory.recall(key, lambda: self._engine.look(lambda tx: look(tx, more)), more)
+
     def keep(self, key: Hashable, look: Callable[[Tx], Content | None]) -> Content | None:
         """The content that `look` finds, for good: it never changes once it is there and its checksum is known."""
         return self._fixed.recall(key, lambda: self._engine.look(look))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -29,10 +29,11 @@ class Memory:
         self._version = version
         self._kept: tuple[Hashable, dict[Hashable, object]] = (-1, {})
 
-    def recall(self, key: Hashable, look: Callable[[], T]) -> T:
+    def recall(self, key: Hashable, look: Callable[[], T], more: Iterable[tuple[Hashable, T]] = ()) -> T:
         """The value under `key`, or what `look` finds in the database, which must depend on nothing else.
 
         What is kept under a version was read after that version was seen, and is given while that is the current one.
+        `more`: (key, value) that `look` found too, since they will be asked for next; it fills it.
         """
         now = self._version()
         if now is None:
@@ -51,4 +52,5 @@ class Memory:
                 values.clear()
                 self._weight = weight
             values[key] = found
+            values.update(more)
         return found

@@ -7,6 +7,8 @@ and are one statement each, such a folder's two.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from vfs import names
 from vfs.core import Kelp
 from vfs.errors import InvalidRequest, NotFound
@@ -23,18 +25,27 @@ _MODES = 0o7777
 _USERS = 0xFFFF_FFFE  # the last number stands for nobody in chown(2)
 
 
-def child(kelp: Kelp, caller: Caller, folder_id: int, name: str) -> Node | None:
+def child(kelp: Kelp, caller: Caller, folder_id: int, name: str, *, ahead: int = 0) -> Node | None:
     """What has that name in a folder; None when nothing has, or the caller may not see it.
 
-    Raises InvalidName (NameTooLong) for a name that no entry can have, StoreUnavailable.
+    `ahead`: where a look is cheap, so many files that were made after it are remembered for the next calls: who looks
+    at all of a folder asks for each, most likely in this order. One statement for 100 of them takes the time of six for
+    one. Raises InvalidName (NameTooLong) for a name that no entry can have, StoreUnavailable.
     """
     names.check_segment(name)
-    key = names.key(name, kelp.settings.drive.case_sensitive)
+    minds_case, rights = kelp.settings.drive.case_sensitive, caller.rights
+    key = names.key(name, minds_case)
 
-    def look(tx: Tx) -> Node | None:
-        return _seen(tx, caller, Posix(tx).child(folder_id, key, _whose(caller)))
+    def look(tx: Tx, more: list[tuple[Hashable, Node | None]]) -> Node | None:
+        found = _seen(tx, caller, Posix(tx).child(folder_id, key, _whose(caller)))
+        if ahead and found is not None and not found.is_folder and kelp.database.is_near:
+            for other in Posix(tx).page(folder_id, found.id, ahead):
+                if not other.is_folder:  # which may have grants of its own; files of one folder have the same
+                    other_key = ("posix child", rights, folder_id, names.key(other.name, minds_case))
+                    more.append((other_key, other._replace(level=found.level)))
+        return found
 
-    return kelp.database.fresh(("posix child", caller.rights, folder_id, key), look)
+    return kelp.database.ahead(("posix child", rights, folder_id, key), look)
 
 
 def node(kelp: Kelp, caller: Caller, entry_id: int) -> Node:

@@ -221,3 +221,17 @@ def test_a_folder_that_only_leads_to_one_that_may_be_read(drive: Drive) -> None:
         posix.set_attributes(drive.kelp, drive.editor, middle.id, mode=0o700)
     drive.remove("outer/middle/inner", drive.admin)
     assert posix.child(drive.kelp, drive.editor, outer.id, "middle") is None
+
+
+def test_files_that_were_looked_up_ahead_are_as_they_are(drive: Drive) -> None:
+    folder = drive.folder("a").id
+    drive.folder("a/folder")
+    for number in range(5):
+        drive.put(f"a/f{number}", b"x" * number)
+    looked = [posix.child(drive.kelp, drive.editor, folder, f"f{n}", ahead=3) for n in range(5)]
+    assert looked == [posix.node(drive.kelp, drive.editor, drive.entry(f"a/f{n}").id) for n in range(5)]
+    drive.put("a/f3", b"other")
+    drive.remove("a/f4")
+    changed = posix.child(drive.kelp, drive.editor, folder, "f3", ahead=3)
+    assert changed is not None and changed.size == 5
+    assert posix.child(drive.kelp, drive.editor, folder, "f4", ahead=3) is None
