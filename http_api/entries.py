@@ -7,8 +7,8 @@ from typing import Literal
 
 from http_api.models import Model, StorageStatus, time_of
 from vfs.core import Kelp
-from vfs.model import ROOT_ID, Caller, Entry
-from vfs.operations import by_id
+from vfs.model import ROOT_ID, Caller, Entry, Facts
+from vfs.operations import appearance
 
 
 class File(Model):
@@ -55,10 +55,10 @@ def file(kelp: Kelp, caller: Caller, entry: Entry) -> FileAnswer:
 
 
 def described(kelp: Kelp, _caller: Caller, entry: Entry) -> File:
-    return shown_file(entry, by_id.facts(kelp, entry))
+    return shown_file(entry, appearance.of(kelp, entry))
 
 
-def shown_file(entry: Entry, facts: by_id.Facts) -> File:
+def shown_file(entry: Entry, facts: Facts) -> File:
     return File(
         id=entry.uuid,
         name=entry.name,
@@ -76,10 +76,10 @@ def shown_file(entry: Entry, facts: by_id.Facts) -> File:
 
 
 def folder(kelp: Kelp, _caller: Caller, entry: Entry) -> FolderAnswer:
-    return FolderAnswer(success=True, folder=shown_folder(entry, by_id.facts(kelp, entry)))
+    return FolderAnswer(success=True, folder=shown_folder(entry, appearance.of(kelp, entry)))
 
 
-def shown_folder(entry: Entry, facts: by_id.Facts) -> Folder:
+def shown_folder(entry: Entry, facts: Facts) -> Folder:
     return Folder(
         id=None if entry.id == ROOT_ID else entry.uuid,
         name=entry.name,
@@ -93,7 +93,7 @@ def shown_folder(entry: Entry, facts: by_id.Facts) -> Folder:
     )
 
 
-def _trouble(facts: by_id.Facts) -> dict[str, str]:
+def _trouble(facts: Facts) -> dict[str, str]:
     """Only while there is something to tell."""
     told = {"nas_sync_message": facts.message, "sync_event_id": facts.event_uuid}
     return {name: value for name, value in told.items() if value}

@@ -14,7 +14,7 @@ from http_api.paging import PageQuery
 from http_api.routing import Ask, Reply, Route
 from vfs.errors import InTrash
 from vfs.model import Kind, OnConflict, Outcome
-from vfs.operations import by_id, sync_log
+from vfs.operations import appearance, by_id, sync_log
 
 
 class MoveFile(Body):
@@ -91,7 +91,7 @@ def delete(ask: Ask) -> Reply:
 
 def sync_status(ask: Ask) -> Reply:
     entry = by_id.find(ask.kelp, ask.caller, ask.ids["id"], Kind.FILE)
-    facts = by_id.facts(ask.kelp, entry)
+    facts = appearance.of(ask.kelp, entry)
     events = sync_log.listing(ask.kelp, ask.caller, sync_log.Wanted(entry_uuid=entry.uuid), 1).events
     return Reply(
         FileSync(

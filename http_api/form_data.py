@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import falcon
 from falcon.media.multipart import BodyPart, MultipartForm, MultipartParseOptions
@@ -71,9 +72,15 @@ def _form(ask: Ask) -> MultipartForm:
     boundary = options.get("boundary", "").rstrip()
     if not (1 <= len(boundary) <= 70 and boundary.isascii()):
         raise InvalidRequest("the form does not say how its parts are parted")
+    return MultipartForm(BufferedReader(ask.stream.read, _ENDLESS, _CHUNK), boundary.encode(), None, _limits())
+
+
+@cache
+def _limits() -> MultipartParseOptions:
+    """Made once: with it come parsers of all that a part may be, and they take longer than a small form."""
     limits = MultipartParseOptions()
     limits.max_body_part_buffer_size, limits.max_body_part_count = _LONGEST_FIELD, _MOST_PARTS
-    return MultipartForm(BufferedReader(ask.stream.read, _ENDLESS, _CHUNK), boundary.encode(), None, limits)
+    return limits
 
 
 def _pieces(part: BodyPart, parts: Iterator[BodyPart]) -> Iterator[bytes]:

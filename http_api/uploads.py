@@ -16,7 +16,7 @@ from http_api.models import Model, Query, ns_of
 from http_api.routing import Ask, Reply, Route
 from vfs.core import Kelp
 from vfs.errors import InvalidRequest
-from vfs.model import PIECE_SIZE, Caller, Condition, Entry, Expected, OnConflict, Written
+from vfs.model import PIECE_SIZE, Caller, Condition, Entry, Expected, Facts, OnConflict, Written
 from vfs.operations import uploading
 from vfs.web import conditions
 
@@ -56,7 +56,8 @@ def upload(ask: Ask) -> Reply:
     refuse_large(ask)
     if form_data.is_form(ask):
         form = form_data.opened(ask)
-        fields, pieces, expected = ask.query(UploadFields, form.fields), form.pieces, Expected()
+        fields, pieces = ask.query(UploadFields, form.fields), form.pieces
+        expected = Expected(most=ask.request.content_length)
         name, mime_type = fields.file_name or form.file_name, form.mime_type
     else:
         fields, pieces, expected = ask.query(UploadFields), raw(ask), announced(ask)
@@ -74,7 +75,7 @@ def upload(ask: Ask) -> Reply:
         mtime_ns=_ns(fields.modified_at),
         on_conflict=OnConflict(fields.conflict_strategy),
     )
-    return Reply(answer(ask.kelp, ask.caller, written.entry))
+    return Reply(answer(ask.kelp, ask.caller, written.entry, written.facts))
 
 
 def replace(ask: Ask) -> Reply:
@@ -91,11 +92,12 @@ def replace(ask: Ask) -> Reply:
         mtime_ns=_ns(ask.query(ContentFields).modified_at),
         condition=_condition(ask),
     )
-    return Reply(answer(ask.kelp, ask.caller, written.entry))
+    return Reply(answer(ask.kelp, ask.caller, written.entry, written.facts))
 
 
-def answer(kelp: Kelp, caller: Caller, entry: Entry) -> UploadAnswer:
-    file = entries.described(kelp, caller, entry)
+def answer(kelp: Kelp, caller: Caller, entry: Entry, facts: Facts | None = None) -> UploadAnswer:
+    """`facts`: as of the commit, where that looked."""
+    file = entries.described(kelp, caller, entry) if facts is None else entries.shown_file(entry, facts)
     event = {} if file.sync_event_id is None else {"sync_event_id": file.sync_event_id}
     return UploadAnswer(success=True, file_id=file.id, name=file.name, path=file.path, file=file, **event)
 

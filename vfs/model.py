@@ -232,6 +232,11 @@ class Expected:
     length: int | None = None
     sha1: str | None = None  # lower-case hex
     md5: str | None = None
+    most: int | None = None  # bytes that it has at most, where its length is not known
+
+    @property
+    def bound(self) -> int | None:
+        return self.most if self.length is None else self.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,11 +294,24 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What a face shows of an entry beside its row. `parent_uuid` None: it lies in the root, or is it."""
+
+    path: str
+    parent_uuid: str | None
+    cache: StoreStatus | None  # of its content; None for a folder
+    nas: StoreStatus | None
+    message: str  # "" unless there is something to tell of its way to the NAS
+    event_uuid: str  # of the newest change that is on its way, "" when there is none
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
-    """Result of a put. `created`: the name was free before."""
+    """Result of a put. `created`: the name was free before. `facts`: as of its commit, where they were wanted."""
 
     entry: Entry
     created: bool
+    facts: Facts | None = None
 
 
 @dataclass(frozen=True, slots=True)

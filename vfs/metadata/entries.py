@@ -43,6 +43,17 @@ WITH RECURSIVE up(id, parent_id, state, name, kind, depth) AS (
 )
 SELECT id, state, name, kind FROM up ORDER BY depth"""
 
+# As above with the whole row first, and whether there are grants: what is asked of an id that a client names.
+_WAY_TO = f"""
+WITH RECURSIVE up(id, parent_id, state, depth) AS (
+    SELECT id, parent_id, state, 0 FROM entries WHERE {{which}}
+    UNION ALL
+    SELECT e.id, e.parent_id, e.state, up.depth + 1 FROM entries e JOIN up ON e.id = up.parent_id
+)
+SELECT up.id, up.state, EXISTS (SELECT 1 FROM grants), {COLUMNS}
+FROM up LEFT JOIN entries e ON e.id = up.id AND up.depth = 0 ORDER BY up.depth"""
+_WAY_TO_ROOT, _WAY_TO_UUID = (_WAY_TO.format(which=which) for which in (f"id = {ROOT_ID}", "uuid = :uuid"))
+
 # All rows below :id that are reachable from it, nearest first.
 _BELOW = """
 WITH RECURSIVE down(id, depth) AS (
@@ -151,6 +162,14 @@ class Entries:
     def by_uuid(self, uuid: str) -> Entry | None:
         row = self._tx.one(f"SELECT {COLUMNS} FROM entries e WHERE e.uuid = :uuid", uuid=uuid)
         return entry_of(row) if row else None
+
+    def way_to(self, uuid: str | None) -> tuple[Entry, list[tuple[int, State]], bool] | None:
+        """The entry of that public id (None: the root), (id, own state) of it and of its ancestors up to the root, and
+        whether there are grants: one statement."""
+        rows = self._tx.all(_WAY_TO_ROOT) if uuid is None else self._tx.all(_WAY_TO_UUID, uuid=uuid)
+        if not rows:
+            return None
+        return entry_of(rows[0][3:]), [(row[0], _STATES[row[1]]) for row in rows], bool(rows[0][2])
 
     def several(self, ids: Sequence[int]) -> dict[int, Entry]:
         marks, values = listed(ids)

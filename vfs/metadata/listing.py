@@ -36,6 +36,13 @@ _CACHE_STATUS = f"""(SELECT MIN(CASE o.status {_WORST} END) FROM contents c
     LEFT JOIN file_parts p ON p.content_id = c.id AND c.parts > 1
     JOIN objects o ON o.key = COALESCE(p.object_key, c.id) AND c.parts > 0 WHERE c.id = e.content_id)"""
 
+_SEEN_AS = f"""SELECT {COLUMNS}, p.uuid, {{cache}}, s.uuid, s.error_message,
+           (SELECT value FROM installation WHERE name = 'nas')
+    FROM entries e LEFT JOIN entries p ON p.id = e.parent_id
+    LEFT JOIN sync_events s ON s.id = e.active_sync_event_id AND s.status IN ('PENDING', 'PROCESSING', 'FAILED')
+    WHERE e.id = :id"""
+_SEEN, _SEEN_STORED = (_SEEN_AS.format(cache=cache) for cache in (_CACHE_STATUS, "NULL"))
+
 # What is reachable below a folder, each with its path from there.
 _BELOW = """WITH RECURSIVE down(id, path) AS (
     SELECT id, name FROM entries WHERE parent_id = :id AND state = 'ACTIVE'
@@ -52,6 +59,17 @@ class Shown(NamedTuple):
     cache: StoreStatus | None
     event_uuid: str
     error: str | None
+
+
+class Seen(NamedTuple):
+    """An entry by itself, otherwise as `Shown`. `parent_uuid` None: it is the root. `nas`: what is noted of the NAS."""
+
+    entry: Entry
+    parent_uuid: str | None
+    cache: StoreStatus | None
+    event_uuid: str
+    error: str | None
+    nas: str | None
 
 
 class Happening(NamedTuple):
@@ -119,6 +137,16 @@ class Listing:
         )
         return [_shown(row[:_WIDTH], rank, *row[_WIDTH:]) for row in rows]
 
+    def seen(self, entry_id: int, *, stored: bool = False) -> Seen | None:
+        """One statement, so that it can be the last look of a change. `stored`: its content has just been brought into
+        the cache, so that need not be asked."""
+        row = self._tx.one(_SEEN_STORED if stored else _SEEN, id=entry_id)
+        if row is None:
+            return None
+        parent_uuid, cache, event_uuid, error, nas = row[_WIDTH:]
+        entry = entry_of(row)
+        return Seen(entry, parent_uuid, _cache_status(entry, cache), event_uuid or "", error, nas)
+
     def total(self, folder_id: int, hidden: Collection[int] = ()) -> int:
         values: dict[str, object] = {"folder": folder_id}
         where = f"{_IN} AND e.kind IN ('folder', 'file'){self._but(hidden, values)}"
@@ -171,5 +199,9 @@ def _shown(
     error: str | None,
 ) -> Shown:
     entry = entry_of(columns)
-    status = None if entry.is_folder else StoreStatus.AVAILABLE if cache is None else _CACHE[cache - 1]
-    return Shown(entry, (rank, value, key), status, event_uuid or "", error)
+    return Shown(entry, (rank, value, key), _cache_status(entry, cache), event_uuid or "", error)
+
+
+def _cache_status(entry: Entry, worst: int | None) -> StoreStatus | None:
+    """Of what has no objects nothing can be missing."""
+    return None if entry.is_folder else StoreStatus.AVAILABLE if worst is None else _CACHE[worst - 1]

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
 from vfs.metadata.listing import SORTS, Happening, Listing, Position, Shown
-from vfs.model import ROOT_ID, Caller, Entry, Kind, Level
-from vfs.operations import by_id, guard, nas_state
-from vfs.operations.by_id import Facts
+from vfs.model import ROOT_ID, Caller, Entry, Facts, Kind, Level
+from vfs.operations import appearance, by_id, guard, nas_state
 
 __all__ = ["SORTS", "Happening", "Page", "Position", "children", "history"]
 
@@ -67,7 +66,7 @@ def _above(tx: Tx, folder: Entry) -> list[Entry]:
 def _facts(shown: Shown, folder: Entry, path: str, nas: nas_state.NasState) -> Facts:
     entry = shown.entry
     parent = None if folder.id == ROOT_ID else folder.uuid
-    message = by_id.nas_message(entry, shown.error, nas)
+    message = appearance.nas_message(entry, shown.error, nas)
     return Facts(f"{path}/{entry.name}", parent, shown.cache, entry.nas_status, message, shown.event_uuid)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,42 +11,12 @@ from vfs.errors import Conflict, Deleted, Forbidden, InTrash, NotFound, ParentNo
 from vfs.metadata.database import Tx
 from vfs.metadata.figures import Figures
 from vfs.metadata.listing import Listing
-from vfs.model import (
-    ROOT_ID,
-    Caller,
-    Condition,
-    Entry,
-    EventStatus,
-    Kind,
-    Level,
-    OnConflict,
-    Outcome,
-    Place,
-    State,
-    StoreStatus,
-)
-from vfs.operations import copying, folders, guard, moving, nas_state, trashing
+from vfs.model import Caller, Condition, Entry, Kind, Level, OnConflict, Outcome, Place, State
+from vfs.operations import copying, folders, guard, moving, trashing
 
 T = TypeVar("T")
 ROOT = "root"  # how the drive itself may be named, beside its own id
 _TRIES = 20
-_OPEN = (EventStatus.PENDING, EventStatus.PROCESSING, EventStatus.FAILED)
-_WORST_FIRST = (
-    *(StoreStatus.ERROR, StoreStatus.MISSING, StoreStatus.EVICTING),
-    *(StoreStatus.SYNCING, StoreStatus.PENDING),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a face shows of an entry beside its row. `parent_uuid` None: it lies in the root, or is it."""
-
-    path: str
-    parent_uuid: str | None
-    cache: StoreStatus | None  # of its content; None for a folder
-    nas: StoreStatus | None
-    message: str  # "" unless there is something to tell of its way to the NAS
-    event_uuid: str  # of the newest change that is on its way, "" when there is none
 
 
 def find(kelp: Kelp, caller: Caller, uuid: str, kind: Kind) -> Entry:
@@ -56,16 +26,16 @@ def find(kelp: Kelp, caller: Caller, uuid: str, kind: Kind) -> Entry:
 
 
 def _find(tx: Tx, caller: Caller, uuid: str, kind: Kind) -> Entry:
-    if uuid == ROOT and kind == Kind.FOLDER:
-        entry = tx.entries.get(ROOT_ID)
-    else:
-        entry = tx.entries.by_uuid(uuid) if uuid.isprintable() else None  # PostgreSQL takes no NUL
-    if entry is None or entry.kind != kind:
+    """One statement where nobody was granted anything: on PostgreSQL more of them are a transaction."""
+    is_root = uuid == ROOT and kind == Kind.FOLDER
+    found = tx.entries.way_to(None if is_root else uuid) if uuid.isprintable() else None  # PostgreSQL takes no NUL
+    if found is None or found[0].kind != kind:
         raise NotFound("it does not exist")
-    above = tx.entries.ancestors(entry.id)
-    chain = [id for id, _, _ in above]
-    guard.require(tx, caller, chain if entry.is_folder else chain[1:], Level.READ)
-    nearest = next((state for _, state, _ in above if state != State.ACTIVE), State.ACTIVE)
+    entry, above, any_grants = found
+    if any_grants:
+        chain = [id for id, _ in above]
+        guard.require(tx, caller, chain if entry.is_folder else chain[1:], Level.READ)
+    nearest = next((state for _, state in above if state != State.ACTIVE), State.ACTIVE)
     if nearest == State.TRASHED:
         raise InTrash("it is in the trash")
     if nearest == State.DELETED:
@@ -73,14 +43,16 @@ def _find(tx: Tx, caller: Caller, uuid: str, kind: Kind) -> Entry:
     return entry
 
 
-def change(kelp: Kelp, caller: Caller, uuid: str, kind: Kind, act: Callable[[Entry, Condition], T]) -> T:
+def change(
+    kelp: Kelp, caller: Caller, uuid: str, kind: Kind, act: Callable[[Entry, Condition], T], seen: Entry | None = None
+) -> T:
     """Do something to the entry of that id, which operations know by its place: `act` gets what it is now, and a
     condition to hand on, by which they see that the place is still its own. When it was moved meanwhile, again.
 
-    Raises Forbidden for the drive itself, and what `find` and `act` raise.
+    `seen`: what the caller found a moment ago. Raises Forbidden for the drive itself, and what `find` and `act` raise.
     """
     for _ in range(_TRIES):
-        entry = find(kelp, caller, uuid, kind)
+        entry, seen = seen or find(kelp, caller, uuid, kind), None
         if entry.is_root:
             raise Forbidden("the drive itself stays where it is")
         moved = False
@@ -176,43 +148,3 @@ def trash(kelp: Kelp, caller: Caller, uuid: str, kind: Kind) -> Trashed:
         event = Figures(tx).open_event(entry.id)
         below = Listing(tx).count_below(entry.id) if entry.is_folder else 0
     return Trashed(entry, event.uuid if event else "", below)
-
-
-# --- what is shown ---
-
-
-def facts(kelp: Kelp, entry: Entry) -> Facts:
-    """Of an entry that the caller has just found or changed."""
-    with kelp.database.read() as tx:
-        figures, nas = Figures(tx), nas_state.read_in(tx)
-        event = figures.open_event(entry.id)
-        parent = tx.entries.get(entry.parent_id) if entry.parent_id not in (None, ROOT_ID) else None
-        objects = figures.objects_of(entry.content_id) if entry.content_id else {}
-        path = "/" + "/".join(tx.entries.path(entry.id))
-    is_open = event is not None and event.status in _OPEN
-    return Facts(
-        path,
-        parent.uuid if parent else None,
-        cache_status(objects) if entry.content_id else None,
-        entry.nas_status,
-        nas_message(entry, event.error if event and is_open else None, nas),
-        event.uuid if event and is_open else "",
-    )
-
-
-def cache_status(objects: Iterable[str]) -> StoreStatus:
-    """Of a content, by those of its objects: the worst of them."""
-    found = set(objects)
-    return next((status for status in _WORST_FIRST if status in found), StoreStatus.AVAILABLE)
-
-
-def nas_message(entry: Entry, error: str | None, nas: nas_state.NasState) -> str:
-    """What there is to tell of its way to the NAS, "" when nothing; `error` of the change that is on its way.
-
-    Why the NAS is away names folders of the server: that is for those who look after it.
-    """
-    if entry.nas_status == StoreStatus.ERROR:
-        return error or "it could not be carried to the NAS"
-    if entry.nas_status != StoreStatus.SYNCING:
-        return ""
-    return "on its way to the NAS" if nas.up else "the NAS is away: carried there when it is back"

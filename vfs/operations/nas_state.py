@@ -60,7 +60,9 @@ def read_in(tx: Tx) -> NasState:
 
 def parse(value: str | None) -> NasState:
     """What the row says; up when there is none yet."""
-    state = NasState(**json.loads(value)) if value else NasState(True, "", 0)
+    if not value:
+        return NasState(True, "", 0)
+    state = NasState(**json.loads(value))
     return replace(state, away={host: (since, last) for host, (since, last) in state.away.items()})
 
 

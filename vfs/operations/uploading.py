@@ -34,16 +34,9 @@ def upload(
     Raises what `folder_of` and `writing.put_file` raise.
     """
     folder = folder_of(kelp, caller, folder_uuid)
-    return writing.put_file(
-        kelp,
-        caller,
-        Place(folder.id, name),
-        chunks,
-        expected=expected,
-        mime_type=mime_type,
-        mtime_ns=mtime_ns,
-        on_conflict=strategy(kelp, on_conflict),
-    )
+    place, wanted = Place(folder.id, name), strategy(kelp, on_conflict)
+    put = writing.Put(caller, place, mime_type, mtime_ns, wanted, None, kelp.clock.now_ns(), with_facts=True)
+    return writing.carry_out(kelp, put, chunks, expected)
 
 
 def folder_of(kelp: Kelp, caller: Caller, uuid: str | None) -> Entry:
@@ -66,21 +59,25 @@ def replace(
 ) -> Written:
     """Another content for the file of that id, wherever it lies by the time that its body has come.
 
+    A short upload looks where the file is once, and tells what its own commit saw: with a look before the body, one
+    after it and one after the commit (5 transactions instead of 3) it took a third more of a CPU than by WebDAV.
+
     Raises NotFound, Deleted, InTrash, and what `writing.put_file` raises.
     """
     guard.check_time(mtime_ns)
     entry = by_id.find(kelp, caller, uuid, Kind.FILE)
-    overwrite = OnConflict.OVERWRITE
-    put = writing.Put(caller, entry.place, mime_type, mtime_ns, overwrite, condition, kelp.clock.now_ns())
-    with kelp.database.read() as tx:
-        put.seen = writing.check(kelp, tx, put).entry
+    began, overwrite = kelp.clock.now_ns(), OnConflict.OVERWRITE
+    put = writing.Put(caller, entry.place, mime_type, mtime_ns, overwrite, condition, began, entry, with_facts=True)
+    is_short = writing.is_short(put, expected)
+    if not is_short:
+        writing.refuse_early(kelp, put)
 
     def show(content: Content) -> Written:
         def act(now: Entry, same: Condition) -> Written:
             put.place, put.seen, put.condition = now.place, now, _both(same, condition)
             return writing.change(kelp, put, content)
 
-        return by_id.change(kelp, caller, uuid, Kind.FILE, act)
+        return by_id.change(kelp, caller, uuid, Kind.FILE, act, entry if is_short else None)
 
     return writing.bring(kelp, put, chunks, expected, show)
 

@@ -20,6 +20,7 @@ from vfs.model import (
     Entry,
     EventType,
     Expected,
+    Facts,
     Kind,
     OnConflict,
     Place,
@@ -28,7 +29,7 @@ from vfs.model import (
     StoreStatus,
     Written,
 )
-from vfs.operations import busy, changes, contents, guard, reserving
+from vfs.operations import appearance, busy, changes, contents, guard, reserving
 from vfs.operations.guard import Standing
 from vfs.storage.small_contents import SMALL
 
@@ -58,18 +59,8 @@ def put_file(
     PreconditionFailed, NoSpace, UploadIncomplete, StoreUnavailable; then nothing has changed and nothing is left in the
     cache.
     """
-    names.check_segment(place.name)
-    guard.check_time(mtime_ns)
-    if on_conflict not in (OnConflict.ERROR, OnConflict.RENAME, OnConflict.OVERWRITE):
-        raise InvalidRequest(f"an upload knows no strategy {on_conflict}")
     put = Put(caller, place, mime_type, mtime_ns, on_conflict, condition, kelp.clock.now_ns(), seen)
-    small = expected.length is not None and expected.length <= SMALL
-    if not small or condition is not None or caller.role == Role.VIEWER:  # else the body is here sooner than this look
-        with kelp.database.read() as tx:
-            key = names.key(place.name, kelp.settings.drive.case_sensitive)
-            tx.foresee(*guard.looks_at(tx, [(place.folder_id, key)]))
-            put.seen = check(kelp, tx, put).entry
-    return bring(kelp, put, chunks, expected, lambda content: change(kelp, put, content))
+    return carry_out(kelp, put, chunks, expected)
 
 
 @dataclass(slots=True)
@@ -86,6 +77,33 @@ class Put:
     seen: Entry | None = None  # what had the name before the body was read
     told: bool = True  # `mtime_ns` is what the client said; else when it wrote, as far as its face knows
     committing: bool = False  # a commit was begun whose outcome is not known
+    folders: tuple[str, ...] = ()  # the names that lead to where it was committed
+    with_facts: bool = False  # the answer tells of them
+
+
+def carry_out(kelp: Kelp, put: Put, chunks: Iterable[bytes], expected: Expected) -> Written:
+    """As `put_file`, of which this is all but the names of what is asked for."""
+    names.check_segment(put.place.name)
+    guard.check_time(put.mtime_ns)
+    if put.on_conflict not in (OnConflict.ERROR, OnConflict.RENAME, OnConflict.OVERWRITE):
+        raise InvalidRequest(f"an upload knows no strategy {put.on_conflict}")
+    if not is_short(put, expected):
+        refuse_early(kelp, put)
+    return bring(kelp, put, chunks, expected, lambda content: change(kelp, put, content))
+
+
+def is_short(put: Put, expected: Expected) -> bool:
+    """The body is here sooner than a look whether it will be refused, which the change makes anyway."""
+    bound = expected.bound
+    return bound is not None and bound <= SMALL and put.condition is None and put.caller.role != Role.VIEWER
+
+
+def refuse_early(kelp: Kelp, put: Put) -> None:
+    """Before the body is read. Raises as `check`."""
+    with kelp.database.read() as tx:
+        key = names.key(put.place.name, kelp.settings.drive.case_sensitive)
+        tx.foresee(*guard.looks_at(tx, [(put.place.folder_id, key)]))
+        put.seen = check(kelp, tx, put).entry
 
 
 def bring(
@@ -123,9 +141,14 @@ def change(kelp: Kelp, put: Put, content: Content) -> Written:
         guard.lock(kelp, tx, put.place)
         _foresee(kelp, tx, put, content)
         entry_id, created = commit(kelp, tx, put, content)
-        shown = tx.last(lambda: guard.again(tx, entry_id))
+        shown = tx.last(lambda: _last_look(tx, put, entry_id))
         put.committing = True
-    return Written(shown.value, created)
+    entry, facts = shown.value
+    return Written(entry, created, facts)
+
+
+def _last_look(tx: Tx, put: Put, entry_id: int) -> tuple[Entry, Facts | None]:
+    return appearance.as_written(tx, entry_id, put.folders) if put.with_facts else (guard.again(tx, entry_id), None)
 
 
 def _foresee(kelp: Kelp, tx: Tx, put: Put, content: Content) -> None:
@@ -165,6 +188,7 @@ def commit(
     `insert`: makes the rows of the content at that time, where its parts have rows already.
     """
     here = check(kelp, tx, put)
+    put.folders = here.path
     now = kelp.clock.now_ns()
     if abs(now - put.began_ns) > _RESTED_NS:
         contents.require_stored(kelp, content)
