@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.rooms.test_cli import Run, drive, put, run, someone
-from tests.services.told import free_port, mail_server, web_server
+from tests.services.child import free_port
+from tests.services.told import mail_server, web_server
 from vfs.core import Kelp
 from vfs.model import ROOT_ID, Caller, Place
 from vfs.operations import alerts, trashing

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jobs import numbers
 from tests import engines
-from tests.services.told import free_port
+from tests.services.child import free_port
 from vfs import bootstrap
 from vfs.addresses import PolicyKind
 from vfs.counts import Counting

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.told import free_port, mail_server, silent_server, web_server
+from tests.services.child import free_port
+from tests.services.told import mail_server, silent_server, web_server
 from vfs.crypto import certificates
 from vfs.settings import Alerts
 from vfs.sinks import notice as notices

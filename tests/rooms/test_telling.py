@@ -12,7 +12,8 @@ import pytest
 
 from tests import engines
 from tests.mirror_drive import TestClock
-from tests.services.told import MailServer, WebServer, free_port, mail_server, web_server
+from tests.services.child import free_port
+from tests.services.told import MailServer, WebServer, mail_server, web_server
 from vfs.bootstrap import build
 from vfs.core import Kelp
 from vfs.operations import alerts, telling

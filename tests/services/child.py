@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import fcntl
+import functools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,11 +19,31 @@ from pathlib import Path
 
 _ABANDONED = 60.0  # seconds after which a folder that nobody holds was left by a process that was killed
 
+_PORTS = range(20_000, 32_000)  # below those that Linux gives to who asks for any
+_given: set[int] = set()  # to this process, which its own locks do not keep out
+
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port where nobody listens, and that no other caller gets for as long as this process lives.
+
+    One that the system chooses, and that is let go before a server takes it, may be somebody else's by then: another
+    test's server, which answers too, or one end of any client's connection.
+    """
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            if port not in _given:
+                fcntl.lockf(_port_locks(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+                _given.add(port)
+                probe.bind(("127.0.0.1", port))
+                return port
+    raise AssertionError("no port is free")
+
+
+@functools.cache
+def _port_locks() -> int:
+    """Of a file with a lock for each port, held by the process that has the port; never closed, which gives up all."""
+    file = Path(tempfile.gettempdir(), f"kelp-ports-{os.getuid()}")
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def bound_to_parent(command: Sequence[str | Path], death: signal.Signals, user: str | None = None) -> list[str]:

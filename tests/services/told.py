@@ -18,6 +18,8 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests.services.child import free_port
+
 
 class MailServer:
     """`answer` is what it says to each message; `refused` recipients are refused. `password`: log-ins are needed."""
@@ -138,8 +140,3 @@ def silent_server(drip: Callable[[socket.socket], object] | None = None) -> Iter
         finally:
             ended.set()
             thread.join()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        return int(held.getsockname()[1])
