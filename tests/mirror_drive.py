@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs import mirror
 from jobs.queue import InProcessQueue
-from tests import engines
+from tests import engines, new_drive
 from vfs.bootstrap import build
 from vfs.core import Kelp
 from vfs.model import Caller, Entry, OnConflict, Outcome, Place, Role
@@ -110,6 +110,8 @@ class MirrorDrive:
     """`kelp` with `clock`, and the drive by paths ("a/b") for one caller; `nas` stands between Kelp and the folder."""
 
     def __init__(self, folder: Path, *, clock: TestClock | None = None, face: str = "dav", **overrides: object) -> None:
+        if not {"database_url", "nas_root"} & overrides.keys():
+            new_drive.put_into(folder)
         self.settings = engines.load(folder / "data", **{"nas_root": folder / "nas", **overrides})
         self.root = self.settings.nas_root
         self.clock = clock or TestClock()
@@ -117,7 +119,7 @@ class MirrorDrive:
         self.nas = StagedNas(kelp.nas)
         self.kelp: Kelp = replace(kelp, nas=self.nas)  # type: ignore[arg-type]
         if not access.has_users(self.kelp):
-            access.add_user(self.kelp, "admin", "correct horse", Role.ADMIN)
+            new_drive.invite(self.kelp, "admin", Role.ADMIN)
         self.caller: Caller = access.system_caller(self.kelp, face)
 
     def close(self) -> None:

@@ -17,26 +17,34 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests import engines
+from tests import engines, new_drive
+from tests.new_drive import PASSWORD
 from vfs.settings import Settings
 
 PROGRAM = Path(__file__).parent.parent / "kelp.py"
-PASSWORD = "correct horse"
 
 
 class ServerProcess:
     """A server on 127.0.0.1 at a port that stays the same over restarts. `log` is its standard error, all starts."""
 
     def __init__(
-        self, folder: Path, *arguments: str, under: Sequence[str] = (), worker: bool = True, **settings: object
+        self,
+        folder: Path,
+        *arguments: str,
+        under: Sequence[str] = (),
+        worker: bool = True,
+        new: bool = False,
+        **settings: object,
     ) -> None:
         """`arguments` go to `kelp serve`; `settings` as in the environment: `mirror_delay=0` is KELP_MIRROR_DELAY.
 
         `under`: a command that starts the server, which has to be the same process in the end (`exec`). `worker`:
-        whether there is one, where the server leaves the jobs to it.
+        whether there is one, where the server leaves the jobs to it. `new`: nobody has ever started this drive.
         """
         self._arguments, self._under, self._given = arguments, under, settings
         self.data, self.nas = folder / "data", folder / "nas"
+        if not new and not {"database_url", "nas_root"} & settings.keys():
+            new_drive.put_into(folder)
         self.log = folder / "server.log"
         self.port = _free_port()
         self.basic = "Basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode()

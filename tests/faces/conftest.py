@@ -14,20 +14,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import argon2
 import pytest
 
 from dav_provider.app import make_app
 from dav_provider.http_server import make_server
 from http_api.app import make_api
-from tests import engines
+from tests import engines, new_drive
 from vfs.bootstrap import build
 from vfs.core import Kelp
 from vfs.model import Role
 from vfs.operations import access
 from vfs.settings import Settings
-
-_PASSWORD = "correct horse"
 
 
 @dataclass(frozen=True)
@@ -105,11 +102,8 @@ def _settings(folder: Path, **overrides: object) -> Settings:
 
 
 def _add_people(kelp: Kelp) -> None:
-    """Their password is right but cheap: as it is stored for people, each log-in costs more than most tests."""
-    password_hash = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(_PASSWORD)
-    with kelp.database.write() as tx:
-        for name, role in (("admin", Role.ADMIN), ("other", Role.EDITOR), ("viewer", Role.VIEWER)):
-            tx.accounts.insert(name, name, password_hash, role, kelp.clock.now_ns())
+    for name, role in (("admin", Role.ADMIN), ("other", Role.EDITOR), ("viewer", Role.VIEWER)):
+        new_drive.invite(kelp, name, role)
 
 
 def _serve(kelp: Kelp) -> Iterator[ServedDrive]:
@@ -120,7 +114,7 @@ def _serve(kelp: Kelp) -> Iterator[ServedDrive]:
     serving.start()
     try:
         yield ServedDrive(
-            *(f"{server.url}/dav/", server.port, "admin", _PASSWORD),
+            *(f"{server.url}/dav/", server.port, "admin", new_drive.PASSWORD),
             *(kelp, settings.data, settings.nas_root, server.stop),
         )
     finally:

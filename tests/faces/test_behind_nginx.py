@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from tests import engines
+from tests import engines, new_drive
 from tests.faces.conftest import Reply, ServedDrive
 from tests.faces.reverse_proxy import reverse_proxy
 from tests.server_process import PASSWORD, ServerProcess, server_process
 from vfs.bootstrap import build
 from vfs.model import Role
-from vfs.operations import access, checking
+from vfs.operations import checking
 
 # One process each: when the first of several is killed, the others finish what they are at, and then end.
 SETTINGS = {"server_trusted_proxies": "127.0.0.1", "server_processes": 1}
@@ -40,7 +40,7 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedDrive]:
     with two_servers(folder) as servers, reverse_proxy(folder / "nginx", [each.port for each in servers]) as port:
         settings = engines.load(servers[0].data, nas_root=servers[0].nas)
         with contextlib.closing(build(settings)) as kelp:
-            access.add_user(kelp, "other", PASSWORD, Role.EDITOR)
+            new_drive.invite(kelp, "other", Role.EDITOR)
             at = (f"http://127.0.0.1:{port}/dav/", port, "admin", PASSWORD, kelp)
             yield ServedDrive(*at, servers[0].data, servers[0].nas, servers[0].stop)
             assert checking.check(kelp).ok

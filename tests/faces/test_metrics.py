@@ -18,7 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dav_provider.app import make_app
-from tests import engines
+from tests import engines, new_drive
 from tests.server_process import ServerProcess, server_process
 from tests.waiting import until
 from vfs.bootstrap import build
@@ -52,7 +52,7 @@ class Asked:
         loaded = engines.load(folder / "data", nas_root=folder / "nas")
         self.kelp = build(replace(loaded, **settings))
         for name, role in (("root", Role.ADMIN), ("ed", Role.EDITOR)):
-            access.add_user(self.kelp, name, PASSWORD, role)
+            new_drive.invite(self.kelp, name, role)
         self.app = make_app(self.kelp)
 
     def ask(

@@ -181,7 +181,7 @@ def started(server: ServerProcess) -> Iterator[Client]:
 
 
 def test_adopted_worked_on_lost_and_recovered(tmp_path: Path) -> None:
-    old = ServerProcess(tmp_path / "old")
+    old = ServerProcess(tmp_path / "old", new=True)
     make_tree(old.nas, FILES)
     make_source_tree(old.nas / "python", 500)
     expected = tree_of(old.nas)
@@ -197,7 +197,7 @@ def test_adopted_worked_on_lost_and_recovered(tmp_path: Path) -> None:
         assert checking.check(kelp, deep=False).problems == []
     on_nas = tree_of(old.nas)
 
-    new = ServerProcess(tmp_path / "new")
+    new = ServerProcess(tmp_path / "new", new=True)
     new.nas = old.nas
     shutil.rmtree(old.data)  # its database and its cache
     killed_and_finished(new, "nas", "recover")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dav_provider.app import make_app
-from tests import engines
+from tests import engines, new_drive
 from vfs.bootstrap import build
 from vfs.core import Kelp, QueueState
 from vfs.errors import NasDown, StoreUnavailable
@@ -114,7 +114,7 @@ def test_nobody_logs_in_to_ask_and_healthz_asks_no_part(asked: Asked) -> None:
 
 
 def test_the_backlog_is_told(asked: Asked) -> None:
-    access.add_user(asked.kelp, "admin", "correct horse", Role.ADMIN)
+    new_drive.invite(asked.kelp, "admin", Role.ADMIN)
     caller = access.system_caller(asked.kelp, "dav")
     for name in "abc":
         writing.put_file(asked.kelp, caller, Place(1, name), [b"x"])

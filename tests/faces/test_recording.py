@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests import new_drive
 from tests.faces.conftest import ServedDrive
 from tests.faces.replay_player import PASSWORD, Stage, play
 from tests.server_process import PROGRAM, ServerProcess
 from vfs.bootstrap import build
 from vfs.model import Role
-from vfs.operations import access
 
 USERS = {"U1": "wilhelmina", "U2": "bartholomew"}
 REPLAYS = Path(__file__).with_name("replay")
@@ -48,7 +48,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server
     server = ServerProcess(folder, "--record", str(file))
     with contextlib.closing(build(server.settings)) as kelp:
         for name, role in zip(USERS.values(), (Role.ADMIN, Role.EDITOR), strict=True):
-            access.add_user(kelp, name, PASSWORD, role)
+            new_drive.invite(kelp, name, role)
     server.start()
     try:
         server.wait_ready()

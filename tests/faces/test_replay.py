@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.faces.replay_player import PASSWORD, Stage, Transcript, play
+from tests import new_drive
+from tests.faces.replay_player import Stage, Transcript, play
 from tests.server_process import ServerProcess
 from vfs.bootstrap import build
 from vfs.core import Kelp
 from vfs.model import Role
-from vfs.operations import access, backlog, checking
+from vfs.operations import backlog, checking
 from vfs.operations.backlog import Waited
 
 REPLAYS = sorted(Path(__file__).with_name("replay").glob("*.replay"))
@@ -73,8 +74,7 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("replay")
     server = ServerProcess(folder, worker=variant.worker, server_processes=variant.processes)
     with contextlib.closing(build(server.settings)) as kelp:
-        for name, role in (("admin", Role.ADMIN), ("other", Role.EDITOR)):
-            access.add_user(kelp, name, PASSWORD, role)
+        new_drive.invite(kelp, "other", Role.EDITOR)
         with variant.stop_mirror(server.data, server.nas):
             server.start()
             try:

@@ -50,7 +50,7 @@ class Drive:
 def drive_on(way: str, folder: Path, seed: int, **settings: object) -> Iterator[Drive]:
     given: dict[str, Any] = {"nas_reserve": 0, **settings}
     with WAYS[way](folder / "place") as nas:
-        server = ServerProcess(folder, **given)
+        server = ServerProcess(folder, new=True, **given)
         server.data.parent.mkdir(parents=True, exist_ok=True)
         server.nas = nas.root
         clients = [Client([server], number, seed) for number in range(CLIENTS)]

@@ -18,14 +18,14 @@ import pytest
 import kelp as command_line
 from jobs import mirror
 from jobs.jobs_lock import JobsLock
+from tests import new_drive
+from tests.new_drive import PASSWORD
 from vfs import bootstrap
 from vfs.core import Kelp
 from vfs.crypto.certificates import read_facts
 from vfs.model import ROOT_ID, Caller, Place, Role, Scope
 from vfs.operations import access, checking, locking, reading, trashing, writing
 from vfs.settings import Settings
-
-PASSWORD = "meerestang"
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 @pytest.fixture
 def drive(tmp_path: Path) -> Iterator[Kelp]:
     """A drive with an admin, still open while commands work on it, as beside a server; checked at the end."""
+    new_drive.put_into(tmp_path, "data/nas")
     with closing(bootstrap.build(Settings.load(data=tmp_path / "data"))) as kelp:
-        access.add_user(kelp, "admin", PASSWORD, Role.ADMIN)
         yield kelp
         assert checking.check(kelp).problems == []
 
@@ -240,8 +240,8 @@ def _fail_all(drive: Kelp) -> None:
 
 
 def test_check(run: Run, tmp_path: Path) -> None:
+    new_drive.put_into(tmp_path, "data/nas")
     with closing(bootstrap.build(Settings.load(data=tmp_path / "data"))) as drive:
-        access.add_user(drive, "admin", PASSWORD, Role.ADMIN)
         put(drive, access.authenticate(drive, "admin", PASSWORD, face="rest"), "a.txt", b"whole")
     assert (run("check").code, run("check").rows) == (0, [])
     assert json.loads(run("check", "--json").out)["ok"] is True
@@ -255,8 +255,8 @@ def test_check(run: Run, tmp_path: Path) -> None:
 
 
 def test_check_repairs_what_one_side_has_good(run: Run, tmp_path: Path) -> None:
+    new_drive.put_into(tmp_path, "data/nas")
     with closing(bootstrap.build(Settings.load(data=tmp_path / "data"))) as drive:
-        access.add_user(drive, "admin", PASSWORD, Role.ADMIN)
         caller = access.authenticate(drive, "admin", PASSWORD, face="rest")
         put(drive, caller, "a.txt", b"whole")
         assert mirror.drain(drive, "test")

@@ -18,6 +18,7 @@ import pytest
 import redis as redis_client
 
 import kelp as command_line
+from tests import new_drive
 from tests.server_process import server_process
 from tests.services import postgresql, redis, s3
 from tests.services.child import free_port
@@ -84,13 +85,15 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 def make_drive(tmp_path: Path, **settings: object) -> None:
     """A drive with a file in it, mirrored nowhere yet."""
     with contextlib.closing(bootstrap.build(Settings.load(data=tmp_path / "data", **settings))) as kelp:
-        access.add_user(kelp, "admin", "meerestang", Role.ADMIN)
+        if not access.has_users(kelp):
+            new_drive.invite(kelp, "admin", Role.ADMIN)
         writing.put_file(kelp, access.system_caller(kelp), Place(ROOT_ID, "a"), [b"data"])
 
 
 @pytest.fixture
 def drive(tmp_path: Path) -> Iterator[Path]:
     """The folder of an embedded drive, whole at the end."""
+    new_drive.put_into(tmp_path, "data/nas")
     make_drive(tmp_path)
     yield tmp_path
     with contextlib.closing(bootstrap.build(Settings.load(data=tmp_path / "data"))) as kelp:
