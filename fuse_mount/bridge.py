@@ -20,6 +20,7 @@ import pyfuse3
 import trio
 
 from fuse_mount.askers import asking, is_dying
+from fuse_mount.requests import Requests
 from fuse_mount.threads import Threads
 from vfs import errors, trace
 from vfs.errors import KelpError
@@ -128,8 +129,17 @@ class Bridge:
     seconds (`watch`), and everybody when the mount is to end (`stop`); what a thread has begun it goes on with.
     """
 
-    def __init__(self, threads: int, patience: float, *, hard: bool = False, inline: bool = False) -> None:
-        """`inline`: reading the database never waits, so it is not worth a thread."""
+    def __init__(
+        self,
+        threads: int,
+        patience: float,
+        *,
+        hard: bool = False,
+        inline: bool = False,
+        requests: Requests | None = None,
+    ) -> None:
+        """`inline`: reading the database never waits, so it is not worth a thread. `requests`: is told who waits."""
+        self._requests = requests or Requests()
         self._threads = Threads(threads)
         self._closing = Threads(threads)
         self._patience = patience
@@ -165,7 +175,7 @@ class Bridge:
         waiting = _Waiting(trio.CancelScope(deadline=min(now + patience, self._end)), asking.get(), now)
         self._waiting.add(waiting)
         try:
-            with waiting.scope as scope, _work(_name_of(call)):
+            with waiting.scope as scope, _work(_name_of(call)), self._requests.waiting():
                 answer = await self._answer(call, threads, hard=hard)
         finally:
             self._waiting.discard(waiting)

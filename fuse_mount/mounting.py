@@ -27,6 +27,7 @@ from fuse_mount.guardian import Guardian
 from fuse_mount.handlers import Handlers
 from fuse_mount.inodes import Inodes
 from fuse_mount.notices import Notices
+from fuse_mount.requests import Requests
 from vfs.core import Kelp
 from vfs.errors import ConfigurationError, KelpError, NotFound
 
@@ -68,10 +69,12 @@ def run(kelp: Kelp, mountpoint: Path, options: Options, ready: Callable[[], None
     with contextlib.ExitStack() as undo:
         files = OpenFiles(kelp, changed=notices.content)
         undo.callback(files.close, settings.fuse.patience)
-        bridge = Bridge(_threads(kelp), settings.fuse.patience, hard=options.hard, inline=kelp.database.is_near)
+        requests, is_near = Requests(), kelp.database.is_near
+        bridge = Bridge(_threads(kelp), settings.fuse.patience, hard=options.hard, inline=is_near, requests=requests)
         coherence = Coherence(kelp, inodes)
         looks = Looks(options.uid, options.gid, options.umask, settings.fuse.timeout)
         handlers = ExtendedHandlers if options.xattr else Handlers
+        requests.install()
         _mount(handlers(kelp, account, looks, bridge, inodes, files), mountpoint, options)
         undo.callback(pyfuse3.close)
         guardian = Guardian()

@@ -18,7 +18,7 @@ from vfs.core import Kelp
 from vfs.errors import KelpError
 from vfs.model import BLOCK_SIZE, ByteRange, Content
 from vfs.operations.verified import Verifier, verifier_of
-from vfs.storage.object_store import Near
+from vfs.storage.object_store import near
 
 _MOST_OPEN = 4  # parts of one content
 
@@ -34,7 +34,7 @@ class AtHand:
         self._ends = list(accumulate(part.size for part in content.parts))
         self._opened: OrderedDict[int, tuple[int, Verifier] | None] = OrderedDict()  # None: another has to read it
         self._reads = self._bytes = 0
-        self._closed = not isinstance(kelp.cache, Near)
+        self._store = near(kelp.cache)
 
     def read(self, start: int, stop: int, buffer: memoryview) -> bytes | memoryview | None:
         """Verified bytes, perhaps in `buffer`, which has room for them and for two blocks more; None: `Reader` has to
@@ -46,7 +46,7 @@ class AtHand:
             _BYTES_OF_MEMORY.inc(stop - start)
             return whole[start:stop]
         number = bisect_right(self._ends, start)
-        if self._closed or start >= stop or number >= len(self._ends) or stop > self._ends[number]:
+        if self._store is None or start >= stop or number >= len(self._ends) or stop > self._ends[number]:
             return None
         begin = self._ends[number] - self._content.parts[number].size
         found = self._of_part(number, ByteRange(start - begin, stop - begin), buffer)
@@ -78,16 +78,15 @@ class AtHand:
         return read[wanted.start - start : wanted.stop - start]
 
     def _open(self, number: int) -> tuple[int, Verifier] | None:
-        if number in self._opened:
-            return self._opened[number]
+        if self._store is None or number in self._opened:
+            return self._opened.get(number)
         part = self._content.parts[number]
         self._opened[number] = None
-        assert isinstance(self._kelp.cache, Near)
         try:
             verifier = verifier_of(self._kelp, part)
             if not verifier.is_known or verifier.span(ByteRange(0, 1)).stop > BLOCK_SIZE:
                 return None
-            self._opened[number] = self._kelp.cache.open(part.key), verifier
+            self._opened[number] = self._store.open(part.key), verifier
         except KelpError:
             return None
         self._kelp.holds.note_read(part.key)
@@ -105,7 +104,7 @@ class AtHand:
 
     def close(self) -> None:
         """Nothing is at hand any more. Once is enough, more do no harm."""
-        self._closed = True
+        self._store = None
         for number in self._opened:
             self._let_go(number)
         if self._reads:

@@ -12,7 +12,7 @@ import errno
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 from vfs.errors import AlreadyExists, KelpError, NoSpace, ObjectMissing, StoreUnavailable
 from vfs.model import ByteRange, Stored
@@ -89,7 +89,6 @@ class ObjectStore(Protocol):
         ...
 
 
-@runtime_checkable
 class Near(Protocol):
     """A store whose objects are files of this machine."""
 
@@ -122,6 +121,11 @@ def presigner_of(store: ObjectStore) -> Presigner | None:
     while inner is not None and not isinstance(inner, Presigner):
         inner = getattr(inner, "inner", None)
     return inner
+
+
+def near(store: ObjectStore) -> Near | None:
+    """The store, when its objects are files of this machine. To ask `isinstance` takes 20 µs."""
+    return cast(Near, store) if hasattr(store, "open") else None
 
 
 def check_key(key: str) -> str:

@@ -1,0 +1,117 @@
+"""Tasks that take requests in turn: who answers at once goes on, who waits lets another read, and all end together."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+trio = pytest.importorskip("trio")
+requests = pytest.importorskip("fuse_mount.requests")
+
+
+class Kernel:
+    """Requests are bytes of a pipe; tasks are as pyfuse3's (`_session_loop`), at most three."""
+
+    def __init__(self) -> None:
+        self.requests = requests.Requests()
+        self.mine, self.theirs = os.pipe()
+        self.answered: list[tuple[bytes, str]] = []
+        self.over = False
+        self.later = trio.Event()
+        self.tasks = self.readers = 0
+
+    async def serve(self, nursery: object) -> None:
+        name = self.requests.lowlevel.current_task().name
+        while not self.over:
+            self.readers += 1
+            try:
+                async with self.requests.Lock():
+                    if self.over:
+                        break
+                    await self.requests.lowlevel.wait_readable(self.mine)
+            finally:
+                self.readers -= 1
+            request = os.read(self.mine, 1)
+            if not self.readers and self.tasks < 3:
+                self.tasks += 1
+                nursery.start_soon(self.serve, nursery, name=f"task {self.tasks}")  # type: ignore[attr-defined]
+            if request == b"x":
+                self.over = True
+            elif request == b"w":
+                with self.requests.waiting():
+                    await self.later.wait()
+            self.answered.append((request, name))
+
+    async def run(self) -> None:
+        async with self.requests.open_nursery() as nursery:
+            self.tasks = 1
+            nursery.start_soon(self.serve, nursery, name="task 1")
+
+
+def test_who_answers_at_once_takes_the_next_request_too() -> None:
+    kernel = Kernel()
+    os.write(kernel.theirs, b"a" * 200 + b"x")
+    trio.run(kernel.run)
+    assert [request for request, _ in kernel.answered] == [b"a"] * 200 + [b"x"]
+    assert {name for _, name in kernel.answered} == {"task 1"}
+
+
+def test_while_one_waits_another_reads_and_at_the_end_all_end() -> None:
+    kernel = Kernel()
+
+    async def ask() -> None:
+        os.write(kernel.theirs, b"aw")
+        await trio.sleep(0.05)
+        os.write(kernel.theirs, b"bwc")
+        await trio.sleep(0.05)
+        assert [request for request, _ in kernel.answered] == [b"a", b"b", b"c"]
+        kernel.later.set()
+        await trio.sleep(0.05)
+        os.write(kernel.theirs, b"x")
+
+    async def both() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await kernel.run()
+
+    trio.run(both)
+    assert sorted(request for request, _ in kernel.answered) == [b"a", b"b", b"c", b"w", b"w", b"x"]
+
+
+def test_other_tasks_of_the_loop_have_their_turn_while_requests_come() -> None:
+    kernel = Kernel()
+    seen: list[int] = []
+
+    async def look() -> None:
+        while not kernel.over:
+            seen.append(len(kernel.answered))
+            await trio.lowlevel.checkpoint()
+
+    async def both() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            await kernel.run()
+
+    os.write(kernel.theirs, b"a" * 1000 + b"x")
+    trio.run(both)
+    assert len(set(seen)) > 10
+
+
+def test_it_ends_with_the_descriptor() -> None:
+    kernel = Kernel()
+
+    async def close() -> None:
+        await trio.sleep(0.05)
+        kernel.over = True
+        kernel.requests.lowlevel.notify_closing(kernel.mine)
+
+    async def both() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(close)
+            with pytest.raises(BaseExceptionGroup):
+                await kernel.run()
+
+    os.write(kernel.theirs, b"ab")
+    trio.run(both)
+    assert len(kernel.answered) == 2
