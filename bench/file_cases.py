@@ -23,16 +23,20 @@ _DROP = Path("/proc/sys/vm/drop_caches")
 # key → (name, unit), in the order of the tables
 CASES = {
     "write": ("write a big file by 1 MiB, sync, close", "MB/s"),
+    "write-stored": ("… until it is stored behind the mount", "MB/s"),
     "read": ("read it by 1 MiB", "MB/s"),
     "read-4k": ("read 4 KiB here and there in it", "a second"),
     "write-4k": ("write 4 KiB here and there in it, at last sync", "a second"),
+    "write-4k-stored": ("… until all is stored behind the mount", "a second"),
     "create": ("create, write 4 KiB, close", "a second"),
+    "create-stored": ("… until all are stored behind the mount", "a second"),
     "stat": ("stat", "a second"),
     "list": ("ls -lR", "entries a second"),
     "read-small": ("open, read 4 KiB, close", "a second"),
     "unlink": ("unlink", "a second"),
 }
-BIG = ("write", "read", "read-4k", "write-4k")
+BIG = ("write", "write-stored", "read", "read-4k", "write-4k", "write-4k-stored")
+STORED = {key: f"{key}-stored" for key in ("write", "write-4k", "create")}
 
 
 class Sizes(NamedTuple):
@@ -70,7 +74,7 @@ class Pass:
         size, count = self._sizes.big, self._sizes.random
         with self._timed("write", size, size * MIB / 1e6):
             self._write_big()
-        self._forget_bytes()
+        self._forget_bytes()  # what follows finds every folder at rest
         with self._timed("read", size, size * MIB / 1e6):
             self._read_big()
         self._forget_bytes()
@@ -86,7 +90,6 @@ class Pass:
             folder.mkdir()
         body = os.urandom(SMALL)
         self._each("create", paths, lambda path: _create(path, body, synced=self._mounted.syncs))
-        self._mounted.rest()
         forget_names()
         self._each("stat", paths, _look)
         forget_names()
@@ -105,7 +108,11 @@ class Pass:
         """`amount`: what the rate counts, where that is not operations."""
         before, began = self._mounted.cpu(), time.perf_counter()
         yield
-        seconds = time.perf_counter() - began
+        self._note(key, count, amount, time.perf_counter() - began, before)
+        if key in STORED:
+            self._note(STORED[key], count, amount, self._mounted.rest() - began, before)
+
+    def _note(self, key: str, count: int, amount: float | None, seconds: float, before: float) -> None:
         used = self._mounted.cpu() - before
         self.found[key] = Reading((count if amount is None else amount) / seconds, used / count, seconds)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,10 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 from bench import processes
 from bench.client import PASSWORD, Failed
 from bench.peers import ROOT
+from bench.servers import free_port
 from cli.first_run import ensure_admin
 from vfs.bootstrap import build
 from vfs.core import Kelp
@@ -23,19 +26,22 @@ from vfs.settings import Settings
 
 KELP, RCLONE, DISK, SYNCED = "Kelp", "rclone", "disk", "disk, synced"
 _PATIENCE = 30.0  # seconds to be mounted, or unmounted
+_EVERY = 0.05  # seconds between two looks whether all is stored
+_SETTLED = 0.5  # seconds without any work, after which none comes
 _REST = 300.0  # seconds that what goes on behind a mount may take
-_WRITE_BACK = 1.0  # seconds after which rclone begins to carry what was closed to the folder
+_WRITE_BACK = "100ms"  # after which rclone begins to carry what was closed to the folder; by itself it waits for 5 s
 
 
 @dataclass(frozen=True)
 class Mounted:
     """`path` is where programs work, `pid` the process that answers them; 0: the kernel alone does. `syncs`: programs
-    sync each file there, since nobody does it for them. `rest` waits for what goes on behind it."""
+    sync each file there, since nobody does it for them. `rest` waits for what goes on behind it, and tells when it was
+    over (time.perf_counter)."""
 
     label: str
     path: Path
     pid: int
-    rest: Callable[[], None]
+    rest: Callable[[], float]
     syncs: bool = False
 
     def cpu(self) -> float:
@@ -63,9 +69,10 @@ def kelp(below: Path) -> Iterator[Mounted]:
             yield Mounted(KELP, path, pid, lambda: _until_mirrored(core))
 
 
-def _until_mirrored(core: Kelp) -> None:
-    if wait_until_mirrored(core, _REST, interval=0.05) is not Waited.MIRRORED:
+def _until_mirrored(core: Kelp) -> float:
+    if wait_until_mirrored(core, _REST, interval=_EVERY) is not Waited.MIRRORED:
         raise Failed(f"the mirror did not come to rest within {_REST:.0f} s")
+    return time.perf_counter()
 
 
 @contextmanager
@@ -75,26 +82,37 @@ def rclone(below: Path) -> Iterator[Mounted]:
     for folder in (served, cache, path):
         folder.mkdir(parents=True)
     command = ["rclone", "mount", str(served), str(path), "--vfs-cache-mode", "full", "--cache-dir", str(cache)]
-    command += ["--vfs-write-back", f"{_WRITE_BACK}s", "--config", "/dev/null"]
+    port = free_port()
+    command += ["--vfs-write-back", _WRITE_BACK, "--config", "/dev/null"]
+    command += ["--rc", "--rc-no-auth", "--rc-addr", f"127.0.0.1:{port}"]
     with _running(command, path, below / "log") as pid:
-        yield Mounted(RCLONE, path, pid, lambda: _until_idle(pid))
+        yield Mounted(RCLONE, path, pid, lambda: _until_carried(port))
 
 
-def _until_idle(pid: int) -> None:
-    """It tells nobody when it has carried all to the folder."""
-    until = time.monotonic() + _REST
+def _until_carried(port: int) -> float:
+    """It tells how much is on its way to the folder (rclone.org/rc, vfs/stats); of a file that was closed just now it
+    hears a moment later."""
+    until, since = time.monotonic() + _REST, 0.0
     while time.monotonic() < until:
-        before = processes.cpu([pid])
-        time.sleep(_WRITE_BACK + 0.5)
-        if processes.cpu([pid]) - before < 0.02:
-            return
+        with urlopen(Request(f"http://127.0.0.1:{port}/vfs/stats", method="POST"), timeout=_PATIENCE) as answer:
+            cache = json.load(answer)["diskCache"]
+        now = time.perf_counter()
+        since = 0.0 if cache["uploadsInProgress"] or cache["uploadsQueued"] else since or now
+        if since and now - since > _SETTLED:
+            return since
+        time.sleep(_EVERY)
     raise Failed("rclone did not come to rest")
+
+
+def _synced() -> float:
+    os.sync()
+    return time.perf_counter()
 
 
 @contextmanager
 def disk(below: Path, *, synced: bool) -> Iterator[Mounted]:
     below.mkdir()
-    yield Mounted(SYNCED if synced else DISK, below, 0, os.sync, syncs=synced)
+    yield Mounted(SYNCED if synced else DISK, below, 0, _synced, syncs=synced)
 
 
 @contextmanager
