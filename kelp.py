@@ -54,6 +54,7 @@ from cli.serving import end, make_private, require_free, serve_until, stop_on_si
 from vfs import bootstrap, counts, telemetry
 from vfs.core import JobQueue, Kelp
 from vfs.errors import ConfigurationError, KelpError
+from vfs.operations import telling
 from vfs.settings import Queue as QueueSettings
 from vfs.settings import Settings
 
@@ -155,6 +156,7 @@ def serve(
     certificate = banner.Certificate.of(settings)
     check_settings(settings)  # wrong ones are refused before a made-up password is shown
     telemetry.check(settings)
+    telling.check(settings.alerts)
     require_free(settings.server.host, settings.server.port)
     recorder = Recorder(record) if record else None
     make_private(settings.data)

@@ -14,6 +14,7 @@ from cli.drive import load_settings, log_option, opened, place_options, set_up_l
 from cli.serving import make_private, stop_on_signals
 from vfs import telemetry
 from vfs.errors import ConfigurationError
+from vfs.operations import telling
 from vfs.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ def make_command(work: Work) -> click.Command:
         settings = load_settings(config, data, nas, mirror_workers=workers)
         set_up_log(log_level, settings)
         telemetry.check(settings)
+        telling.check(settings.alerts)
         if not settings.queue.url:
             raise ConfigurationError("queue.url is not set: `kelp serve` runs the jobs itself, no worker is needed")
         make_private(settings.data)

@@ -16,6 +16,7 @@ from tests.services.child import free_port
 from tests.services.told import MailServer, WebServer, mail_server, web_server
 from vfs.bootstrap import build
 from vfs.core import Kelp
+from vfs.errors import ConfigurationError
 from vfs.operations import alerts, telling
 from vfs.operations.alerts import AlertKind
 from vfs.settings import Alerts
@@ -225,3 +226,27 @@ def test_what_is_closed_by_hand_is_told_and_may_be_raised_anew(told: Told) -> No
     told.begin()
     assert told.tell() == 2
     assert sorted(told.posts) == [("NAS_DOWN", "begin"), ("NAS_DOWN", "begin"), ("NAS_DOWN", "end")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (Alerts(webhook="ftp://s3cret@host/x"), "alerts.webhook"),
+        (Alerts(webhook="http://host:s3cret/"), "alerts.webhook"),
+        (Alerts(webhook="https:///s3cret"), "alerts.webhook"),
+        (Alerts(mail_to=("a@example.org",), smtp="http://s3cret@host"), "alerts.smtp"),
+        (Alerts(mail_to=("a@example.org",), smtp="smtp://host:s3cret"), "alerts.smtp"),
+    ],
+)
+def test_what_can_never_be_told_is_refused_at_the_start(wrong: Alerts, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named) as refused:
+        telling.check(wrong)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_what_may_be_told_is_not_asked_at_the_start() -> None:
+    """Nobody need be there yet; and what nobody is told by may be anything."""
+    telling.check(Alerts())
+    telling.check(Alerts(smtp="nothing"))
+    telling.check(Alerts(webhook="https://nobody.invalid/hook", mail_to=("a@example.org",)))
+    telling.check(Alerts(mail_to=("a@example.org",), smtp=f"smtps://user:word@127.0.0.1:{free_port()}"))

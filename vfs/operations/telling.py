@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from vfs import trace
 from vfs.core import Kelp
+from vfs.errors import ConfigurationError
 from vfs.metadata.alerts import Untold as Row
 from vfs.metadata.retrying import retried
 from vfs.model import Done
@@ -37,6 +38,15 @@ def sinks(settings: Alerts) -> list[Sink]:
     if settings.webhook:
         found.append(WebhookSink(settings))
     return found
+
+
+def check(settings: Alerts) -> None:
+    """At the start, not at the first alert. Raises ConfigurationError where nobody could ever be told."""
+    for sink in sinks(settings):
+        try:
+            sink.check()
+        except Untold as error:  # it names the setting, and quotes no secret
+            raise ConfigurationError(f"wrong value: {error}") from None
 
 
 def tell(kelp: Kelp) -> Done:

@@ -61,8 +61,14 @@ class MailSink:
     def target(self) -> str:
         return ", ".join(self._settings.mail_to)
 
+    def check(self) -> None:
+        self._server()
+
+    def _server(self) -> _Server:
+        return _Server.parse(self._settings.smtp or "smtp://localhost")
+
     def send(self, notices: Sequence[Notice]) -> None:
-        server = _Server.parse(self._settings.smtp or "smtp://localhost")
+        server = self._server()
         where = f"{server.host}:{server.port}"
         try:
             message = _message(notices, self._settings.mail_from, self._settings.mail_to)

@@ -46,6 +46,9 @@ class Sink(Protocol):
     def target(self) -> str:
         """Who is told, for people; no secret."""
 
+    def check(self) -> None:
+        """Raises Untold when the settings are such that nobody can ever be told."""
+
     def send(self, notices: Sequence[Notice]) -> None:
         """Tell all of them in one message. Raises Untold; it may have arrived nevertheless."""
 

@@ -35,6 +35,9 @@ class WebhookSink:
         except Untold:
             return "alerts.webhook"
 
+    def check(self) -> None:
+        _parse(self._url)
+
     def send(self, notices: Sequence[Notice]) -> None:
         url = _parse(self._url)
         for notice in notices:
