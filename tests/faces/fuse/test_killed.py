@@ -1,7 +1,9 @@
-"""A mount that is killed while it tells the kernel to forget a name, and somebody changes another one beside it."""
+"""A mount that is killed, whatever it and its programs are at just then, is gone; and the next one is not."""
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from fuse_mount import guardian as guardian_program
 from tests.faces.fuse.conftest import MountedDrive
+from tests.services.child import children, parent
+from tests.waiting import until
 from vfs.model import ROOT_ID, Place
 from vfs.operations import folders, writing
 
@@ -42,6 +47,40 @@ def test_nobody_waits_for_a_dead_mount(mounted: MountedDrive) -> None:
         program.communicate(timeout=_ENOUGH)
     mounted.start()
     assert (mounted.path / "folder" / "known").read_bytes() == b"2"
+
+
+def test_the_guardian_of_a_dead_mount_leaves_the_next_one_alone(mounted: MountedDrive) -> None:
+    """However late it comes: the next mount has the device number of the one before, unless somebody else took it."""
+    device = mounted.path.stat().st_dev
+    until(lambda: _guardians(mounted.process.pid))
+    (guardian,) = _guardians(mounted.process.pid)
+    os.kill(guardian, signal.SIGSTOP)
+    try:
+        mounted.kill()
+        Path(f"/sys/fs/fuse/connections/{os.minor(device)}/abort").write_text("1")
+        mounted.start()
+        is_the_same = mounted.path.stat().st_dev == device
+    finally:
+        os.kill(guardian, signal.SIGCONT)
+    until(lambda: not Path(f"/proc/{guardian}").exists() or parent(Path(f"/proc/{guardian}/stat")) == 0)
+    (mounted.path / "file").write_bytes(b"it answers")
+    assert mounted.process.poll() is None, f"the same device: {is_the_same}"
+
+
+@pytest.mark.parametrize("parent_is", ["gone", "another"])
+def test_a_guardian_that_starts_after_the_end_of_its_mount_ends_too(tmp_path: Path, parent_is: str) -> None:
+    """`another`: who is the parent of all below him that have lost theirs, as systemd of a user's processes."""
+    abort = tmp_path / "abort"
+    abort.touch()
+    with abort.open("r+") as file:
+        number = "1" if parent_is == "gone" else str(os.getppid())
+        words = [sys.executable, "-I", "-S", guardian_program.__file__, number]
+        subprocess.run(words, stdin=file, check=True, timeout=_ENOUGH)
+    assert abort.read_text() == "1"
+
+
+def _guardians(pid: int) -> list[int]:
+    return [each for each in children(pid) if b"guardian" in Path(f"/proc/{each}/cmdline").read_bytes()]
 
 
 def _waits(pid: int) -> bool:
