@@ -38,11 +38,15 @@ def child(kelp: Kelp, caller: Caller, folder_id: int, name: str, *, ahead: int =
 
     def look(tx: Tx, more: list[tuple[Hashable, Node | None]]) -> Node | None:
         found = _seen(tx, caller, Posix(tx).child(folder_id, key, _whose(caller)))
-        if ahead and found is not None and not found.is_folder and kelp.database.is_near:
+        if found is None or not kelp.database.is_near:
+            return found
+        more.append((("posix node", rights, found.id), found))  # who has found it opens it
+        if ahead and not found.is_folder:
             for other in Posix(tx).page(folder_id, found.id, ahead):
                 if not other.is_folder:  # which may have grants of its own; files of one folder have the same
-                    other_key = ("posix child", rights, folder_id, names.key(other.name, minds_case))
-                    more.append((other_key, other._replace(level=found.level)))
+                    shown = other._replace(level=found.level)
+                    more.append((("posix child", rights, folder_id, names.key(other.name, minds_case)), shown))
+                    more.append((("posix node", rights, other.id), shown))
         return found
 
     return kelp.database.ahead(("posix child", rights, folder_id, key), look)
