@@ -65,7 +65,8 @@ def _drive_exists(settings: Settings, stop: threading.Event) -> bool:
     while not stop.wait(0.5 if told else 0.0):
         try:
             with opened(settings):  # closed before the processes are forked
-                return True
+                pass
+            return not stop.is_set()  # the signal came meanwhile; it would be lost
         except ConfigurationError as error:
             if not str(error).startswith("there is no drive"):
                 raise

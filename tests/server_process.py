@@ -19,6 +19,8 @@ from pathlib import Path
 
 from tests import engines, new_drive
 from tests.new_drive import PASSWORD
+from tests.services.child import children
+from tests.waiting import until
 from vfs.settings import Settings
 
 PROGRAM = Path(__file__).parent.parent / "kelp.py"
@@ -102,6 +104,8 @@ class ServerProcess:
 
     def stop(self) -> None:
         """SIGTERM; it must end by itself, in order."""
+        if (worker := self._worker) is not None:  # a process that is only being started dies of the signal
+            until(lambda: children(worker.pid) or worker.poll() is not None)
         for process in self.processes():
             process.send_signal(signal.SIGTERM)
             code = process.wait(timeout=30)
