@@ -35,7 +35,7 @@ def free_left() -> list[Path]:
         path = Path(mounted.path)
         owner = _NAME.fullmatch(path.name)
         if mounted.kind == mount_points.KIND and owner and _began(int(owner[1])) != owner[2]:
-            _cut_off(mounted.device)
+            _cut_off(mounted)
             with contextlib.suppress(ConfigurationError):  # another user's
                 mount_points.unmount(path, lazily=True)
                 freed.append(path)
@@ -51,7 +51,9 @@ def _began(process: int) -> str:
         return ""
 
 
-def _cut_off(device: str) -> None:
+def _cut_off(left: mount_points.Mounted) -> None:
     """The kernel ends all calls that wait for its process, with errors (Documentation/filesystems/fuse.rst)."""
-    with contextlib.suppress(OSError):
-        Path("/sys/fs/fuse/connections", device.partition(":")[2], "abort").write_text("1")
+    abort = Path("/sys/fs/fuse/connections", left.device.partition(":")[2], "abort")
+    with contextlib.suppress(OSError), abort.open("wb") as file:
+        if left in mount_points.mounted():  # still: else the device may be another mount's by now
+            file.write(b"1")

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faces.fuse.conftest import MountedDrive
+from tests.waiting import until
 from vfs.model import Entry, OnConflict, Place
 from vfs.operations import folders, moving, posix, trashing, versioning, writing
-
-_SOON = 30.0  # seconds; a second is what is promised, on a machine that does nothing else
-
-
-def soon(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + _SOON
-    while not holds():
-        assert time.monotonic() < until, "the kernel was not told"
-        time.sleep(0.02)
 
 
 class Elsewhere:
@@ -55,7 +47,7 @@ def test_a_new_file_where_nothing_was(place: Path, elsewhere: Elsewhere) -> None
     for name in ("a", "ä"):
         assert not (place / name).exists()
         elsewhere.put(name, b"hello")
-        soon((place / name).exists)
+        until((place / name).exists)
         assert (place / name).read_bytes() == b"hello"
     assert sorted(os.listdir(place)) == ["a", "ä"]
 
@@ -65,11 +57,11 @@ def test_new_bytes_of_a_file_that_was_read_and_is_open(place: Path, elsewhere: E
     assert (place / "file").read_bytes() == b"before"
     with (place / "file").open("rb") as still_open:
         elsewhere.put("file", b"after, and longer")
-        soon(lambda: (place / "file").stat().st_size == 17)
+        until(lambda: (place / "file").stat().st_size == 17)
         assert (place / "file").read_bytes() == b"after, and longer"
         assert still_open.read(1) in (b"b", b"a")
     elsewhere.put("file", b"again, and as long")
-    soon(lambda: (place / "file").read_bytes() == b"again, and as long")
+    until(lambda: (place / "file").read_bytes() == b"again, and as long")
 
 
 def test_the_time_of_a_folder_that_others_change(place: Path, elsewhere: Elsewhere) -> None:
@@ -85,7 +77,7 @@ def test_the_time_of_a_folder_that_others_change(place: Path, elsewhere: Elsewhe
         os.utime(place, ns=(1, 1))
         assert place.stat().st_mtime_ns == 1
         change()
-        soon(lambda: place.stat().st_mtime_ns != 1)
+        until(lambda: place.stat().st_mtime_ns != 1)
 
 
 def test_renamed_and_moved(place: Path, elsewhere: Elsewhere) -> None:
@@ -95,13 +87,13 @@ def test_renamed_and_moved(place: Path, elsewhere: Elsewhere) -> None:
     assert (place / "inner/deep").read_bytes() == b"2"
     inode = (place / "a").stat().st_ino
     elsewhere.move("a", "b")
-    soon(lambda: not (place / "a").exists())
+    until(lambda: not (place / "a").exists())
     assert (place / "b").stat().st_ino == inode
     elsewhere.move("b", "c", inner.id)
-    soon(lambda: not (place / "b").exists())
+    until(lambda: not (place / "b").exists())
     assert (place / "inner/c").read_bytes() == b"1"
     elsewhere.move("inner", "outer")
-    soon(lambda: not (place / "inner").exists())
+    until(lambda: not (place / "inner").exists())
     assert (place / "outer/deep").read_bytes() == b"2"
     assert not (place / "inner/deep").exists()
 
@@ -111,7 +103,7 @@ def test_replaced_by_a_move(place: Path, elsewhere: Elsewhere) -> None:
     elsewhere.put("new", b"new")
     assert ((place / "old").read_bytes(), (place / "new").read_bytes()) == (b"old", b"new")
     elsewhere.move("new", "old")
-    soon(lambda: not (place / "new").exists())
+    until(lambda: not (place / "new").exists())
     assert (place / "old").read_bytes() == b"new"
 
 
@@ -121,17 +113,17 @@ def test_what_the_kernel_comes_across_before_it_is_told(place: Path, elsewhere: 
     assert (place / "a").read_bytes() == b"12345"
     elsewhere.move("a", "b")
     assert (place / "b").exists()
-    soon(lambda: not (place / "a").exists())
+    until(lambda: not (place / "a").exists())
     with (place / "b").open("rb") as file:
         elsewhere.move("b", "c")
         assert file.read() == b"12345"  # reading makes it ask for the time of access
         os.fstat(file.fileno())
-        soon(lambda: not (place / "b").exists())
+        until(lambda: not (place / "b").exists())
     mtime_ns = (place / "c").stat().st_mtime_ns
     put = Place(elsewhere.folder_id, "c")
     writing.put_file(elsewhere.drive.kelp, elsewhere.drive.caller(), put, [b"54321"], mtime_ns=mtime_ns)
     (place / "c").stat()
-    soon(lambda: (place / "c").read_bytes() == b"54321")
+    until(lambda: (place / "c").read_bytes() == b"54321")
 
 
 def test_removed_with_all_that_is_in_it_and_restored(place: Path, elsewhere: Elsewhere) -> None:
@@ -139,10 +131,10 @@ def test_removed_with_all_that_is_in_it_and_restored(place: Path, elsewhere: Els
     elsewhere.put("file", b"x", folder.id)
     assert (place / "folder/file").read_bytes() == b"x"
     elsewhere.remove("folder")
-    soon(lambda: not (place / "folder").exists())
+    until(lambda: not (place / "folder").exists())
     assert not (place / "folder/file").exists()
     trashing.restore(elsewhere.drive.kelp, elsewhere.drive.caller(), folder.uuid)
-    soon((place / "folder").exists)
+    until((place / "folder").exists)
     assert (place / "folder/file").read_bytes() == b"x"
     (place / "folder/new").write_bytes(b"y")
 
@@ -152,7 +144,7 @@ def test_a_file_becomes_a_folder(place: Path, elsewhere: Elsewhere) -> None:
     assert (place / "it").is_file()
     elsewhere.remove("it")
     elsewhere.folder("it")
-    soon((place / "it").is_dir)
+    until((place / "it").is_dir)
 
 
 def test_attributes(place: Path, elsewhere: Elsewhere) -> None:
@@ -160,7 +152,7 @@ def test_attributes(place: Path, elsewhere: Elsewhere) -> None:
     assert (place / "file").stat().st_mode & 0o777 == 0o644
     caller = elsewhere.drive.caller()
     posix.set_attributes(elsewhere.drive.kelp, caller, file.id, mode=0o600, mtime_ns=1_500_000_000_000_000_123)
-    soon(lambda: (place / "file").stat().st_mode & 0o777 == 0o600)
+    until(lambda: (place / "file").stat().st_mode & 0o777 == 0o600)
     assert (place / "file").stat().st_mtime_ns == 1_500_000_000_000_000_123
 
 
@@ -173,7 +165,7 @@ def test_a_restored_version(place: Path, elsewhere: Elsewhere) -> None:
     caller = elsewhere.drive.caller()
     (version,) = versioning.list_versions(elsewhere.drive.kelp, caller, file.id)
     versioning.restore_version(elsewhere.drive.kelp, caller, version.uuid)
-    soon(lambda: (place / "file").read_bytes() == b"first")
+    until(lambda: (place / "file").read_bytes() == b"first")
 
 
 def test_what_this_mount_does_itself_stays_in_the_kernels_memory(place: Path, elsewhere: Elsewhere) -> None:

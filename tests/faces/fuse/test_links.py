@@ -6,7 +6,6 @@ import errno
 import os
 import subprocess
 import tarfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,16 +13,10 @@ import pytest
 
 from tests.faces.fuse.conftest import MountedDrive
 from tests.faces.fuse.test_real_work import needs, run
+from tests.waiting import until
 from vfs import links
 from vfs.model import Place
 from vfs.operations import linking, reading, writing
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 20) -> None:
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until, "it never came true"
-        time.sleep(0.05)
 
 
 def refused(call: Callable[[], object]) -> int | None:
@@ -109,15 +102,15 @@ def test_rename_times_and_owner(place: Path) -> None:
 def test_other_faces_make_and_replace_links(place: Path, shared_mount: MountedDrive) -> None:
     path, folder = place / "a", place.stat().st_ino
     linking.make_link(shared_mount.kelp, shared_mount.caller(), Place(folder, "a"), b"one")
-    eventually(lambda: os.path.islink(path) and os.readlink(path) == "one")
+    until(lambda: os.path.islink(path) and os.readlink(path) == "one")
     writing.put_file(shared_mount.kelp, shared_mount.caller(), Place(folder, "a"), [b"a file"])
-    eventually(lambda: not os.path.islink(path) and path.read_bytes() == b"a file")
+    until(lambda: not os.path.islink(path) and path.read_bytes() == b"a file")
     two = links.packed(b"two two")
     writing.put_file(shared_mount.kelp, shared_mount.caller(), Place(folder, "a"), [two], mime_type=links.TYPE)
-    eventually(lambda: os.path.islink(path) and os.readlink(path) == "two two" and os.lstat(path).st_size == 7)
+    until(lambda: os.path.islink(path) and os.readlink(path) == "two two" and os.lstat(path).st_size == 7)
     false = b"x" * links.SIZE
     writing.put_file(shared_mount.kelp, shared_mount.caller(), Place(folder, "b"), [false], mime_type=links.TYPE)
-    eventually(lambda: (place / "b").exists())
+    until(lambda: (place / "b").exists())
     assert (place / "b").read_bytes() == false
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,15 +12,9 @@ import pytest
 
 from tests.faces.fuse.conftest import MountedDrive
 from tests.faces.fuse.test_names import refused
+from tests.waiting import until
 from vfs.model import ROOT_ID, Place, Role
 from vfs.operations import access, writing
-
-
-def within(seconds: float, holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def test_an_account_that_is_removed_or_changed_is_so_in_the_mount(mounted_with: Callable[..., MountedDrive]) -> None:
@@ -29,7 +22,7 @@ def test_an_account_that_is_removed_or_changed_is_so_in_the_mount(mounted_with: 
     (mounted.path / "file").write_bytes(b"x")
     user = access.find_user(mounted.kelp, "editor")
     access.change_user(mounted.kelp, user.uuid, role=Role.VIEWER)
-    within(30, lambda: not stat.S_IMODE((mounted.path / "file").stat().st_mode) & 0o222)
+    until(lambda: not stat.S_IMODE((mounted.path / "file").stat().st_mode) & 0o222)
     refused(errno.EACCES, (mounted.path / "file").write_bytes, b"y")
     access.remove_user(mounted.kelp, "editor")
 
@@ -40,7 +33,7 @@ def test_an_account_that_is_removed_or_changed_is_so_in_the_mount(mounted_with: 
             return error.errno == errno.EACCES
         return False
 
-    within(30, is_shut)
+    until(is_shut)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes other users")
