@@ -21,8 +21,8 @@ from fuse_mount import recovering
 from tests import mount_names
 from tests.faces.fuse.conftest import MountedDrive, mounted_drive
 from tests.faces.fuse.test_names import refused
-from tests.faces.fuse.test_rights import within
 from tests.server_process import PROGRAM
+from tests.waiting import until
 from vfs.errors import ConfigurationError
 from vfs.operations import reading
 
@@ -193,7 +193,7 @@ def test_what_a_killed_test_run_left_is_freed(tmp_path: Path) -> None:
         assert path.parent == tmp_path
         (path / "file").write_bytes(b"x")
         run.kill()
-    within(60, lambda: is_cut_off(path))
+    until(lambda: is_cut_off(path))
     mount_names.free_left()
     assert mount_points.kind_at(path) is None
 

@@ -14,9 +14,9 @@ import pytest
 
 from tests.faces.fuse.conftest import MountedDrive
 from tests.faces.fuse.rights_door import MountDoor
-from tests.faces.fuse.test_coherence import soon
 from tests.faces.fuse.test_names import refused
 from tests.faces.rights_table import CASES, Case, Got, Ground, hold_against
+from tests.waiting import until
 from vfs.model import ROOT_ID, Entry, Level, Place, Role
 from vfs.operations import access, folders, grants, groups, moving, reading, writing
 from vfs.people import Grant
@@ -94,7 +94,7 @@ class Shared:
     def shows(self, path: str, level: Level, role: Role = Role.EDITOR) -> None:
         """Soon the mount answers by that level, though somebody looks all the time and so keeps the kernel's memory."""
         door = self.door(role)
-        soon(lambda: _level_of(door.mount / path) == level)
+        until(lambda: _level_of(door.mount / path) == level)
         above, _, name = path.rpartition("/")
         listed = door.names(above)
         assert (name in listed) == (level >= Level.READ)
@@ -157,9 +157,9 @@ def test_a_folder_below_one_that_may_not_be_read(shared: Shared) -> None:
     """It is reached by its path, as on the other faces, through a folder that tells nothing else."""
     shared.give(shared.outer, Level.NONE)
     outer = shared.door(Role.EDITOR).mount
-    soon(lambda: not outer.exists())
+    until(lambda: not outer.exists())
     shared.give(shared.inner, Level.READ)
-    soon(outer.exists)
+    until(outer.exists)
     assert outer.name not in os.listdir(outer.parent)
     assert (stat.filemode(outer.stat().st_mode), outer.stat().st_mtime_ns) == ("d--x--x--x", 0)
     door = shared.door(Role.EDITOR)
@@ -172,7 +172,7 @@ def test_a_folder_below_one_that_may_not_be_read(shared: Shared) -> None:
     assert door.create("new") is not Got.DONE and door.make_folder("new") is not Got.DONE
     (given,) = grants.list_on(shared.kelp, shared.admin, shared.inner.uuid)
     grants.take_back(shared.kelp, shared.admin, shared.inner.uuid, given.uuid)
-    soon(lambda: not outer.exists())
+    until(lambda: not outer.exists())
 
 
 def test_a_folder_that_is_nobodys_is_the_admins(shared: Shared) -> None:
