@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 _REFUSED = (Locked, Forbidden, NotFound, PreconditionFailed)  # it can never be committed to its file
 _ZEROS = bytes(PIECE_SIZE)
 _LEAP = 1 << 30  # bytes; a file that grows by more at once is looked at: the NAS has no holes
+_FARTHEST = 4 << 40  # bytes of a leap, where nobody knows how much the NAS has room for
 
 
 class Owner(Protocol):
@@ -219,7 +220,7 @@ class OpenInode:
     def _require_room(self, size: int) -> None:
         """What nobody wrote costs nothing here, and is bytes like others on the NAS. Raises TooLarge."""
         hole = size - self.size
-        if hole > _LEAP and hole > reading.usage(self._kelp).free:
+        if hole > _LEAP and hole > min(reading.usage(self._kelp).free, _FARTHEST):
             raise TooLarge(f"a file of {size} bytes does not fit into the drive")
 
     def _touched(self, caller: Caller) -> None:
