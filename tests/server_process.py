@@ -10,7 +10,6 @@ import contextlib
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from tests import engines, new_drive
 from tests.new_drive import PASSWORD
-from tests.services.child import children
+from tests.services.child import children, free_port
 from tests.waiting import until
 from vfs.settings import Settings
 
@@ -48,7 +47,7 @@ class ServerProcess:
         if not new and not {"database_url", "nas_root"} & settings.keys():
             new_drive.put_into(folder)
         self.log = folder / "server.log"
-        self.port = _free_port()
+        self.port = free_port()
         self.basic = "Basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
         environ = {name: value for name, value in os.environ.items() if not name.startswith("KELP_")}
         own = {f"KELP_{name.upper()}": str(value) for name, value in settings.items()}
@@ -135,12 +134,6 @@ class ServerProcess:
             if line.startswith(f"{field}:"):
                 return int(line.split()[1]) * 1024
         raise AssertionError(f"no {field} in /proc")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

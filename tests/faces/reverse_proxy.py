@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.services.child import free_port
+
 CONFIGURATION = Path(__file__).parent.parent.parent / "deploy" / "nginx.conf"
 
 _PATIENCE = 20.0  # seconds to come up
@@ -58,7 +60,7 @@ def reverse_proxy(
     if reason:
         pytest.skip(reason)
     folder.mkdir()
-    port = _free_port()
+    port = free_port()
     ports = [upstream] if isinstance(upstream, int) else list(upstream)
     (folder / "kelp.conf").write_text(_configuration(port, ports, certificate))
     around = folder / "nginx.conf"
@@ -102,9 +104,3 @@ def _wait(process: subprocess.Popen[str], port: int) -> None:
         assert process.poll() is None, process.stderr and process.stderr.read()
         time.sleep(0.02)
     raise AssertionError("nginx did not start")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -9,7 +9,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.faces.clients import needs
+from tests.services.child import free_port
 from vfs.bootstrap import build
 from vfs.operations import checking
 from vfs.settings import Settings
@@ -88,8 +88,7 @@ def paste(line: str, password: str, folder: Path) -> str:
 
 
 def test_make_drive_paste_the_line_see_the_file(clone: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     (tmp_path / "plan.txt").write_bytes(b"the plan\n" * 1000)
     with make_drive(clone, port) as (making, banner):
         assert f"http://127.0.0.1:{port}/dav/" in banner
