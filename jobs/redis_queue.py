@@ -8,6 +8,7 @@ are as good as a thousand, and what does not fit, or cannot be sent, is dropped:
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ _QUEUED = 16  # jobs in the queue: as many workers can be woken at once
 _DELAYED = 10_000  # jobs that wait for their time; whose job was dropped is found by the sweep
 _KEPT = 1_000  # ids in memory at most, of each kind
 _SECOND = 1_000_000_000
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Nudge(NamedTuple):
@@ -45,10 +47,6 @@ class Nudge(NamedTuple):
     id: int
     trace_id: str
     not_before_ns: int
-
-    @property
-    def job_id(self) -> str:
-        return f"{self.job}-{self.id}"
 
 
 def connect(url: str) -> Redis:
@@ -170,7 +168,7 @@ class RedisQueue:
             pipeline.llen(self._queue.key)
             pipeline.zcard(self._queue.scheduled_job_registry.key)
             for nudge in (*now[:_QUEUED], *later):
-                pipeline.hget(Job.key_for(nudge.job_id), "status")
+                pipeline.hget(Job.key_for(self._id(nudge)), "status")
             queued, delayed, *states = pipeline.execute()
         statuses = dict(zip((*now[:_QUEUED], *later), states, strict=True))
         fresh = [nudge for nudge in now[:_QUEUED] if statuses[nudge] != JobStatus.QUEUED.encode()]
@@ -192,12 +190,17 @@ class RedisQueue:
             else:
                 prove(self._client, self._name)
 
+    def _id(self, nudge: Nudge) -> str:
+        """The jobs of all queues of a Redis lie side by side, and RQ takes few characters in their ids."""
+        queue = self._name if _PLAIN.fullmatch(self._name) else self._name.encode().hex()
+        return f"{queue}-{nudge.job}-{nudge.id}"
+
     def _job(self, nudge: Nudge, status: JobStatus) -> Job:
         return self._queue.create_job(
             nudge.job,
             args=[nudge.id, nudge.trace_id],
-            job_id=nudge.job_id,
-            description=nudge.job_id,
+            job_id=self._id(nudge),
+            description=f"{nudge.job}-{nudge.id}",
             status=status,
             timeout=-1,  # a file may take hours; RQ would end it after three minutes
             result_ttl=0,

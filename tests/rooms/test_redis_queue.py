@@ -39,8 +39,8 @@ def client(server: OwnRedis) -> Iterator[redis.Redis]:
 
 
 @contextmanager
-def queue_on(server: OwnRedis) -> Iterator[RedisQueue]:
-    with closing(RedisQueue(Queue(url=server.url, name="mine"))) as queue:
+def queue_on(server: OwnRedis, name: str = "mine") -> Iterator[RedisQueue]:
+    with closing(RedisQueue(Queue(url=server.url, name=name))) as queue:
         yield queue
 
 
@@ -52,9 +52,9 @@ def test_a_job_is_json_and_holds_ids_and_a_trace_id(server: OwnRedis, client: re
     with queue_on(server) as queue:
         queue.enqueue("mirror", 7, TRACE)
         queue.enqueue("mirror", 8, TRACE, time.time_ns() + 60_000_000_000)
-    assert queued(client) == ["mirror-7"]
+    assert queued(client) == ["mine-mirror-7"]
     for id in (7, 8):
-        fields = {name.decode(): value for name, value in client.hgetall(f"rq:job:mirror-{id}").items()}
+        fields = {name.decode(): value for name, value in client.hgetall(f"rq:job:mine-mirror-{id}").items()}
         data = zlib.decompress(fields.pop("data"))
         assert json.loads(data) == ["mirror", None, [id, TRACE], {}]
         assert fields["timeout"] == b"-1" and fields["result_ttl"] == b"0" and int(fields["failure_ttl"]) <= 86400
@@ -63,13 +63,26 @@ def test_a_job_is_json_and_holds_ids_and_a_trace_id(server: OwnRedis, client: re
         assert b"\x80\x04" not in data + b"".join(fields.values()), "pickled"
 
 
+@pytest.mark.parametrize("other", ["other", "a queue: \u00fc"])
+def test_another_drive_s_job_of_the_same_number_is_another_job(
+    server: OwnRedis, client: redis.Redis, other: str
+) -> None:
+    with queue_on(server) as queue, queue_on(server, other) as theirs:
+        theirs.enqueue("mirror", 7, TRACE)
+        until(lambda: client.llen(f"rq:queue:{other}") == 1)
+        queue.enqueue("mirror", 7, TRACE)
+        until(lambda: queued(client) == ["mine-mirror-7"])
+    (theirs_id,) = client.lrange(f"rq:queue:{other}", 0, -1)
+    assert client.exists(f"rq:job:{theirs_id.decode()}", "rq:job:mine-mirror-7") == 2
+
+
 def test_a_delayed_job_comes_at_its_time_or_after(server: OwnRedis, client: redis.Redis) -> None:
     due = time.time_ns() + 2_500_000_000
     with queue_on(server) as queue:
         queue.enqueue("mirror", 7, TRACE, due)
     assert queued(client) == []
     ((id, at),) = client.zrange("rq:scheduled:mine", 0, -1, withscores=True)
-    assert id == b"mirror-7" and due / 1e9 <= at <= due / 1e9 + 1
+    assert id == b"mine-mirror-7" and due / 1e9 <= at <= due / 1e9 + 1
 
 
 def test_what_was_delayed_and_is_wanted_now_does_not_wait(server: OwnRedis, client: redis.Redis) -> None:
@@ -78,7 +91,7 @@ def test_what_was_delayed_and_is_wanted_now_does_not_wait(server: OwnRedis, clie
         queue.enqueue("mirror", 7, TRACE, time.time_ns() + 60_000_000_000)
         until(lambda: client.zcard("rq:scheduled:mine"))
         queue.enqueue("mirror", 7, TRACE)
-        until(lambda: queued(client) == ["mirror-7"])
+        until(lambda: queued(client) == ["mine-mirror-7"])
 
 
 def test_a_few_jobs_are_as_good_as_a_thousand(server: OwnRedis, client: redis.Redis) -> None:
@@ -110,7 +123,7 @@ def test_redis_may_be_away_and_come_back(
             server.start()
             until(lambda: not queue.state().away)
             queue.enqueue("mirror", 7, TRACE)
-            until(lambda: "mirror-7" in queued(client))
+            until(lambda: "mine-mirror-7" in queued(client))
     told = [record.message for record in caplog.records if "the queue is" in record.message]
     assert len(told) == 2 and "away" in told[0] and "back" in told[1]
 
@@ -141,7 +154,7 @@ def test_a_full_redis_counts_as_away(server: OwnRedis, client: redis.Redis) -> N
             client.config_set("maxmemory", 0)
         until(lambda: not queue.state().away)
         queue.enqueue("mirror", 8, TRACE)
-        until(lambda: "mirror-8" in queued(client))
+        until(lambda: "mine-mirror-8" in queued(client))
 
 
 def test_what_the_status_shows(server: OwnRedis, client: redis.Redis) -> None:
