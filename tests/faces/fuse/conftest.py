@@ -140,9 +140,10 @@ class MountedDrive:
         self._watchdog.start()
 
     def _answers(self) -> bool:
-        """Not so one that was left by the process before; of that the kernel may still know attributes."""
+        """Not so one that was left by the process before, of which the kernel may still know attributes. It is asked
+        before the table is: else it might be freed in between, and the folder below would answer in its place."""
         with contextlib.suppress(OSError):
-            return mount_points.kind_at(self.path) == mount_points.KIND and os.statvfs(self.path).f_namemax == 255
+            return os.statvfs(self.path).f_namemax == 255 and mount_points.kind_at(self.path) == mount_points.KIND
         return False
 
     @property

@@ -79,7 +79,10 @@ def test_many_rows_go_in_small_transactions(drive: Drive) -> None:
         for number in range(1300):
             tx.entries.log(1, "write", 1, "dav", str(number), "t", drive.clock.now)
     drive.clock.advance(400 * DAY)
-    assert history.forget_history(drive.kelp).count == 1300
+    rounds = [history.forget_history(drive.kelp)]  # on a slow machine one round has not the time for all of them
+    while rounds[-1].more:
+        rounds.append(history.forget_history(drive.kelp))
+    assert sum(done.count for done in rounds) == 1300
 
 
 def test_alerts_that_are_over_go_open_ones_stay(drive: Drive) -> None:
