@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vfs import trace
@@ -19,7 +20,8 @@ class Contents:
         self._tx = tx
 
     @trace.step("db.storage_object_create")
-    def insert(self, content: Content, now_ns: int) -> None:
+    def insert(self, content: Content, now_ns: int, fresh: Sequence[Part] | None = None) -> None:
+        """`fresh`: those of its objects that have no row yet [all]. An object may be in it several times."""
         self._tx.run(
             """INSERT INTO contents (id, size, checksum, digests, parts, created_ns)
                VALUES (:id, :size, :checksum, :digests, :parts, :now)""",
@@ -35,7 +37,7 @@ class Contents:
                VALUES (:key, :size, :checksum, :blocks, 'AVAILABLE', :now)""",
             [
                 {"key": part.key, "size": part.size, "checksum": part.checksum, "blocks": part.blocks, "now": now_ns}
-                for part in content.parts
+                for part in (content.parts if fresh is None else fresh)
             ],
         )
         if len(content.parts) > 1:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vfs.model import Content, Part
+from vfs.metadata.lists import portions
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
-
-_AT_ONCE = 400  # values in one statement
 
 
 class Drafts:
@@ -20,10 +18,7 @@ class Drafts:
     def available(self, keys: Sequence[str]) -> set[str]:
         """Those objects that are in the cache."""
         found: set[str] = set()
-        for at in range(0, len(keys), _AT_ONCE):
-            some = keys[at : at + _AT_ONCE]
-            marks = ", ".join(f":k{n}" for n in range(len(some)))
-            values: dict[str, object] = {f"k{n}": key for n, key in enumerate(some)}
+        for marks, values in portions(keys):
             rows = self._tx.all(f"SELECT key FROM objects WHERE key IN ({marks}) AND status = 'AVAILABLE'", **values)
             found.update(row[0] for row in rows)
         return found
@@ -37,14 +32,11 @@ class Drafts:
         sql = "UPDATE contents SET freeing_ns = NULL WHERE id = :id AND freeing_ns IS NULL"
         if self._tx.count(sql, id=content_id) != 1:
             return False
-        for at in range(0, len(keys), _AT_ONCE):
-            some = sorted(set(keys[at : at + _AT_ONCE]))
-            marks = ", ".join(f":k{n}" for n in range(len(some)))
-            values: dict[str, object] = {f"k{n}": key for n, key in enumerate(some)}
+        distinct, held = sorted(set(keys)), 0
+        for marks, values in portions(distinct):
             sql = f"UPDATE objects SET status = status WHERE key IN ({marks}) AND status = 'AVAILABLE'"
-            if self._tx.count(sql, **values) != len(some):
-                return False
-        return True
+            held += self._tx.count(sql, **values)
+        return held == len(distinct)
 
     def sharing(self, key: str, content_id: str) -> list[tuple[str, int]]:
         """(content, where in it) of other contents that have the object and a file on the NAS."""
@@ -61,28 +53,3 @@ class Drafts:
             id=content_id,
         )
         return [(row[0], int(row[1])) for row in rows]
-
-    def insert(self, content: Content, fresh: Sequence[Part], now_ns: int) -> None:
-        """A content of which only the `fresh` objects have no row yet. An object may be in it several times."""
-        self._tx.run(
-            """INSERT INTO contents (id, size, checksum, digests, parts, created_ns)
-               VALUES (:id, :size, :checksum, NULL, :parts, :now)""",
-            id=content.id,
-            size=content.size,
-            checksum=content.checksum,
-            parts=len(content.parts),
-            now=now_ns,
-        )
-        self._tx.many(
-            """INSERT INTO objects (key, size, checksum, blocks, status, cached_ns)
-               VALUES (:key, :size, :checksum, :blocks, 'AVAILABLE', :now)""",
-            [
-                {"key": part.key, "size": part.size, "checksum": part.checksum, "blocks": part.blocks, "now": now_ns}
-                for part in fresh
-            ],
-        )
-        if len(content.parts) > 1:
-            self._tx.many(
-                "INSERT INTO file_parts (content_id, sequence, object_key) VALUES (:id, :n, :key)",
-                [{"id": content.id, "n": n, "key": part.key} for n, part in enumerate(content.parts)],
-            )

@@ -134,7 +134,7 @@ def _stored(kelp: Kelp, put: writing.Put, draft: Draft, layout: Layout) -> Commi
         def insert(now_ns: int, tx: Tx) -> None:
             if shared and not tx.drafts.hold(draft.base.id, shared):
                 raise _Unshared
-            tx.drafts.insert(content, fresh, now_ns)
+            tx.contents.insert(content, now_ns, fresh)
 
         try:
             room.confirm()

@@ -10,7 +10,7 @@ import pytest
 
 from tests.rooms.core.drive import Drive
 from tests.rooms.fuse.files import Files, close
-from vfs.metadata.drafts import Drafts
+from vfs.metadata.contents import Contents
 from vfs.model import PART_SIZE, Content, Part, StoreStatus
 from vfs.operations import cache_limits, evicting, freeing
 
@@ -118,14 +118,14 @@ def test_an_eviction_that_looked_before_the_commit_sees_what_it_shares(
     handle.write(PART_SIZE, b"!")
     marked = []
     evictor = threading.Thread(target=lambda: marked.append(evicting._mark(kelp, [key])))
-    inner = Drafts.insert
+    inner = Contents.insert
 
-    def insert(self: Drafts, content: Content, fresh: Sequence[Part], now_ns: int) -> None:
+    def insert(self: Contents, content: Content, now_ns: int, fresh: Sequence[Part] | None = None) -> None:
         evictor.start()
         time.sleep(0.3)  # PostgreSQL: it has seen that the object may go, and waits for its row
-        inner(self, content, fresh, now_ns)
+        inner(self, content, now_ns, fresh)
 
-    monkeypatch.setattr(Drafts, "insert", insert)
+    monkeypatch.setattr(Contents, "insert", insert)
     close(handle)
     evictor.join()
     evicting._finish(kelp, [one for one in marked if one is not None])
