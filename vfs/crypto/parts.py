@@ -151,21 +151,23 @@ def _batches(key: PartKey, length: int, sealed: Iterable[bytes | memoryview]) ->
     """`length` bytes of `sealed` in whole frames, 16 at a time."""
     size = _BATCH * SEALED_FRAME_SIZE
     held, left = bytearray(), length
+    batch: bytearray | memoryview | None
     for chunk in sealed:
         rest = memoryview(chunk)
         if len(held) + len(rest) > left:
             raise ContentCorrupt(f"part {key.name}: more bytes than its length allows")
         while rest:
-            taken = min(size, left) - len(held)
-            if held or taken > len(rest):
+            full = min(size, left)
+            taken = full - len(held)
+            if held or len(rest) < taken:
                 held += rest[:taken]
-                batch = memoryview(held)
+                batch = held if len(held) == full else None
             else:
                 batch = rest[:taken]
             rest = rest[taken:]
-            if len(batch) == min(size, left):
-                left -= len(batch)
-                yield batch
+            if batch is not None:
+                left -= full
+                yield memoryview(batch)
                 held = bytearray()
     if left:
         raise ContentCorrupt(f"part {key.name}: ends {left - len(held)} bytes too early")
