@@ -141,7 +141,8 @@ def _fields(section: object) -> tuple[Any, ...]:
 
 def _holds_secret(settings: Settings) -> bool:
     urls = (settings.database.url, settings.queue.url)
-    return bool(settings.cache.secret_key) or any("@" in url for url in urls)
+    vault = settings.vault
+    return bool(settings.cache.secret_key or vault.key or vault.passphrase) or any("@" in url for url in urls)
 
 
 def _visit(settings: Settings, url: str | None, user: str | None) -> Visit:
