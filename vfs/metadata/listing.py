@@ -144,7 +144,7 @@ class Listing:
         if row is None:
             return None
         parent_uuid, cache, event_uuid, error, nas = row[_WIDTH:]
-        entry = entry_of(row)
+        entry = entry_of(row, self._tx.seals)
         return Seen(entry, parent_uuid, _cache_status(entry, cache), event_uuid or "", error, nas)
 
     def total(self, folder_id: int, hidden: Collection[int] = ()) -> int:
@@ -173,7 +173,7 @@ class Listing:
             id=folder_id,
             limit=limit,
         )
-        return [(entry_of(row), row[-1]) for row in rows]
+        return [(entry_of(row, self._tx.seals), row[-1]) for row in rows]
 
     def history(self, entry_id: int, before: int | None, limit: int, *, grants: bool = True) -> list[Happening]:
         """Newest first; `before`: only what is older than that line; `grants`: also who was granted what."""

@@ -96,7 +96,7 @@ def shown_mtime(tx: Tx, here: Standing, mtime_ns: int, now_ns: int, *, by_client
     seconds = mtime_ns // SECOND
     if by_client:
         return seconds
-    memory = tx.entries.recall_name(here.folder_id, here.key)
+    memory = tx.name_memory.recall(here.folder_id, here.key)
     last = [here.entry.shown_mtime] if here.entry else []
     last += [memory[1]] if memory and now_ns - memory[2] < _MEMORY_NS else []
     return max([seconds, *(shown + 1 for shown in last)])
@@ -104,12 +104,12 @@ def shown_mtime(tx: Tx, here: Standing, mtime_ns: int, now_ns: int, *, by_client
 
 def leave_name(tx: Tx, here: Standing, entry: Entry, now_ns: int) -> None:
     """The name is free from now on; who had it and what it showed is remembered."""
-    tx.entries.remember_name(here.folder_id, here.key, entry.id, entry.shown_mtime, now_ns, now_ns - _MEMORY_NS)
+    tx.name_memory.remember(here.folder_id, here.key, entry.id, entry.shown_mtime, now_ns, now_ns - _MEMORY_NS)
 
 
 def remember_shown(tx: Tx, folder_id: int, key: str, shown: int, now_ns: int) -> None:
     """A client sets a name's time back: what was shown must not be shown again for another content (R8)."""
-    tx.entries.remember_name(folder_id, key, 0, shown, now_ns, now_ns - _MEMORY_NS)
+    tx.name_memory.remember(folder_id, key, 0, shown, now_ns, now_ns - _MEMORY_NS)
 
 
 def drop_locks(tx: Tx, entry: Entry, now_ns: int) -> None:
@@ -201,10 +201,10 @@ def succeed(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, new_id: int, new
 
     Not under a litter name: `x.tmp`, written anew for each save, is not the document that it became before.
     """
-    memory = tx.entries.recall_name(here.folder_id, here.key)
+    memory = tx.name_memory.recall(here.folder_id, here.key)
     if memory is None:
         return False
-    tx.entries.settle_name(here.folder_id, here.key)
+    tx.name_memory.settle(here.folder_id, here.key)
     late = now_ns - memory[2] > _SAFE_SAVE_NS
     if not caller.on_drive or memory[0] == new_id or late or here.is_litter:
         return False

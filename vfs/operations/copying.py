@@ -144,7 +144,7 @@ def _file(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, mti
     copy_uuid = str(uuid.uuid4())
     now = kelp.clock.now_ns()
     mtime = entry.mtime_ns if mtime_ns is None else mtime_ns
-    by_client = mtime_ns is not None or tx.entries.recall_name(there.folder_id, there.key) is None
+    by_client = mtime_ns is not None or tx.name_memory.recall(there.folder_id, there.key) is None
     entry_id = tx.entries.insert(
         uuid=copy_uuid,
         parent_id=there.folder_id,

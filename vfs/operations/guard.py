@@ -87,7 +87,7 @@ def looks_at(tx: Tx, wanted: Sequence[tuple[int, str]]) -> list[Callable[[], obj
         looks += [
             partial(tx.entries.ancestors, folder_id),
             partial(tx.entries.child, folder_id, key),
-            partial(tx.entries.recall_name, folder_id, key),
+            partial(tx.name_memory.recall, folder_id, key),
         ]
     return looks
 

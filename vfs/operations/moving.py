@@ -184,9 +184,9 @@ def relocate(
     if (here.folder_id, here.key) != (there.folder_id, there.key):
         changes.leave_name(tx, here, entry, now_ns)
     if succeeds:
-        tx.entries.settle_name(here.folder_id, here.key)  # its old name was a temporary one: nobody succeeds there
+        tx.name_memory.settle(here.folder_id, here.key)  # its old name was a temporary one: nobody succeeds there
     if entry.kind != Kind.FILE:
-        tx.entries.settle_name(there.folder_id, there.key)
+        tx.name_memory.settle(there.folder_id, there.key)
     if entry.is_folder and here.is_litter and not there.is_litter:
         for child, _ in tx.entries.below(entry.id):  # what leaves a litter folder is mirrored at once (spec §5)
             tx.events.expedite(child.id, now_ns)
@@ -204,7 +204,7 @@ def _shown_after_move(tx: Tx, entry: Entry, there: Standing, now_ns: int) -> int
 
     Not when it comes back to its own name, nor when the client set its time.
     """
-    memory = tx.entries.recall_name(there.folder_id, there.key)
+    memory = tx.name_memory.recall(there.folder_id, there.key)
     itself = entry.id in (memory[0] if memory else 0, there.entry.id if there.entry else 0)
     _, written_ns = tx.entries.written_by(entry.id)
     if itself or written_ns != entry.mtime_ns:

@@ -94,7 +94,7 @@ def put_in_trash(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entr
     changes.drop_locks(tx, entry, now_ns)
     tx.entries.update(entry.id, state=State.TRASHED.value)
     expires = now_ns + kelp.settings.trash.keep_days * _DAY
-    tx.entries.put_in_trash(entry.id, path, now_ns, expires, caller.user_id)
+    tx.trash.put(entry.id, path, now_ns, expires, caller.user_id)
     changes.announce(kelp, tx, caller, entry.id, entry.kind, EventType.TRASH, now_ns, source=path)
 
 
@@ -113,7 +113,7 @@ def mark_deleted(
     tx.entries.update(entry.id, state=State.DELETED.value)
     if expire_versions:
         tx.versions.expire_all(entry.id)
-    tx.entries.take_from_trash(entry.id)
+    tx.trash.take(entry.id)
     source = here.path_of(entry.name) if here else None
     changes.announce(kelp, tx, caller, entry.id, entry.kind, EventType.DELETE, now_ns, source=source)
 
@@ -121,7 +121,7 @@ def mark_deleted(
 def list_trash(kelp: Kelp, caller: Caller) -> list[TrashItem]:
     """What the caller trashed, newest first; an admin sees all."""
     with kelp.database.scan() as tx:
-        items = [TrashItem(*row) for row in tx.entries.trash()]
+        items = [TrashItem(*row) for row in tx.trash.every()]
     return [item for item in items if caller.administers or item.user_name == caller.name]
 
 
@@ -150,7 +150,7 @@ def restore(kelp: Kelp, caller: Caller, uuid: str, *, on_conflict: OnConflict = 
             here = changes.renamed(here, kelp, tx, entry.is_folder)
         guard.confirm_write(tx, caller, here, now)
         place = changes.relocated_place(kelp, tx, entry, folder_id, here.name)
-        tx.entries.take_from_trash(entry.id)
+        tx.trash.take(entry.id)
         tx.changed_folders.add(entry.parent_id)
         tx.entries.update(
             entry.id, state=State.ACTIVE.value, parent_id=folder_id, name=here.name, name_key=here.key, **place
@@ -171,7 +171,7 @@ def _in_trash(tx: Tx, caller: Caller, uuid: str) -> tuple[Entry, tuple[str, ...]
         if state == State.DELETED:
             break
         if state == State.TRASHED and entry is not None:
-            record = tx.entries.trash_record(id)
+            record = tx.trash.record(id)
             if record is None:
                 break
             _require_own(tx, caller, id, entry)
@@ -218,7 +218,7 @@ def purge(kelp: Kelp, caller: Caller, uuid: str) -> None:
         _require_own(tx, caller, entry.id, entry)
         if entry.is_folder:
             guard.require_below(tx, caller, entry.id)
-        tx.entries.settle_names_of(entry.id)  # who deletes for good does not want it as a version of the next one
+        tx.name_memory.settle_of(entry.id)  # who deletes for good does not want it as a version of the next one
         mark_deleted(kelp, tx, caller, None, entry, kelp.clock.now_ns())
 
 
