@@ -84,7 +84,7 @@ class Database:
         """What is sealed is opened by it from now on, for those who show names to people or take them."""
         self._seals.cipher = cipher
         with self.read() as tx:
-            self._seals.any_vaults = tx.one("SELECT 1 FROM entries WHERE vault_id IS NOT NULL LIMIT 1") is not None
+            self._seals.any_vaults = tx.one("SELECT 1 FROM vaults LIMIT 1") is not None
 
     def read(self) -> AbstractContextManager[Tx]:
         """A consistent snapshot for a short look; takes no lock in the database.

@@ -94,8 +94,8 @@ def entry_of(row: Sequence[Any], seals: Seals | None, *, shown: bool = False) ->
     sealed is called so.
     """
     if seals is not None and (row[15] is not None or seals.active):
-        seals.learn(row[0], row[15], row[16], row[3], row[4])
-        row = seals.opened(row, 3, 8, shown=shown)
+        if seals.learn(row[0], row[15], row[16], row[3], row[4]) is not None:
+            row = seals.opened(row, 3, 8, shown=shown)
     return Entry(
         row[0],
         row[1],
@@ -178,9 +178,10 @@ class Entries:
         row = self._tx.one(f"SELECT {COLUMNS} FROM entries e WHERE e.id = :id", id=id)
         return entry_of(row, None) if row else None
 
-    def by_uuid(self, uuid: str) -> Entry | None:
+    def by_uuid(self, uuid: str, *, stored: bool = False) -> Entry | None:
+        """`stored`: as in `as_stored`."""
         row = self._tx.one(f"SELECT {COLUMNS} FROM entries e WHERE e.uuid = :uuid", uuid=uuid)
-        return entry_of(row, self._tx.seals) if row else None
+        return entry_of(row, None if stored else self._tx.seals) if row else None
 
     def way_to(self, uuid: str | None) -> tuple[Entry, list[tuple[int, State]], bool] | None:
         """The entry of that public id (None: the root), (id, own state) of it and of its ancestors up to the root, and

@@ -70,12 +70,18 @@ class EventLog:
             limit=limit,
             **{name: value for name, value in values.items() if value is not None},
         )
-        return [EventRow(*row) for row in rows]
+        return [self._event(row) for row in rows]
 
     def event(self, uuid: str) -> EventRow | None:
         sql = f"SELECT {_EVENT} FROM sync_events s JOIN entries e ON e.id = s.aggregate_id WHERE s.uuid = :uuid"
         row = self._tx.one(sql, uuid=uuid)
-        return EventRow(*row) if row else None
+        return self._event(row) if row else None
+
+    def _event(self, row: Sequence[Any]) -> EventRow:
+        """Of a list over the whole drive: without the key of a vault, its paths are called sealed."""
+        event, shown = EventRow(*row), self._tx.seals.shown_text
+        source, target = event.source_path, event.target_path
+        return event._replace(source_path=source and shown(source), target_path=target and shown(target))
 
     def chains(self, ids: Iterable[int]) -> dict[int, tuple[int, ...]]:
         """The folders that hold each entry, nearest first, whatever their states; of a folder itself too, in front."""

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from vfs.errors import KeyMissing
+from vfs.errors import ContentCorrupt, KeyMissing
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
@@ -33,20 +33,28 @@ class Seal(NamedTuple):
     is_root: bool = False  # of the vault: its own name is plain, and its path no secret
 
 
-class Cipher(Protocol):
-    """Seals and opens, by the keys that this process has. Each raises KeyMissing; to open, ContentCorrupt too."""
+class OpenVault(Protocol):
+    """Seals and opens what is in one vault. To open raises ContentCorrupt."""
 
-    def seal_name(self, tx: Tx, folder: Seal, name: str) -> str: ...
+    def seal_name(self, folder: str, name: str) -> str: ...
 
-    def seal_key(self, tx: Tx, folder: Seal, comparison: str) -> str:
+    def seal_key(self, folder: str, comparison: str) -> str:
         """What is unique in a folder; `comparison` is `names.key` of the name."""
         ...
 
-    def open_name(self, tx: Tx, folder: Seal, sealed: str) -> str: ...
+    def open_name(self, folder: str, sealed: str) -> str: ...
 
-    def seal_text(self, tx: Tx, seal: Seal, purpose: str, text: str) -> str: ...
+    def seal_text(self, seal_id: str, purpose: str, text: str) -> str: ...
 
-    def open_text(self, tx: Tx, seal: Seal, purpose: str, sealed: str) -> str: ...
+    def open_text(self, seal_id: str, purpose: str, sealed: str) -> str: ...
+
+
+class Cipher(Protocol):
+    """The keys that this process has."""
+
+    def of(self, tx: Tx, vault_id: int) -> OpenVault:
+        """Raises KeyMissing."""
+        ...
 
     def comparison(self, name: str) -> str:
         """`names.key`, as the drive has it."""
@@ -86,6 +94,7 @@ class Seals:
         self.active = memory.any_vaults
         self._seen: dict[int, Seal | None] = {}
         self._made: set[int] = set()
+        self._vaults: dict[int, OpenVault] = {}
 
     def of(self, id: int) -> Seal | None:
         """What an entry's texts and the names in it are sealed with; None: it is in no vault.
@@ -124,20 +133,20 @@ class Seals:
         """The `name_key` of a name whose `names.key` it is. Raises KeyMissing."""
         if folder is None:
             return comparison
-        return f"/{folder.vault_id}.{folder.seal_id}.{self._cipher.seal_key(self._tx, folder, comparison)}"
+        return f"/{folder.vault_id}.{folder.seal_id}.{self._vault(folder).seal_key(folder.seal_id, comparison)}"
 
     def name(self, folder: Seal | None, name: str) -> str:
         """A name as it is stored. Raises KeyMissing."""
         if folder is None:
             return name
-        return f"/{folder.vault_id}.{folder.seal_id}.{self._cipher.seal_name(self._tx, folder, name)}"
+        return f"/{folder.vault_id}.{folder.seal_id}.{self._vault(folder).seal_name(folder.seal_id, name)}"
 
     def open_name(self, stored: str) -> str:
         """Raises KeyMissing, ContentCorrupt."""
         if stored[:1] != "/":
             return stored
         seal, sealed = _parted(stored)
-        return self._cipher.open_name(self._tx, seal, sealed)
+        return self._vault(seal).open_name(seal.seal_id, sealed)
 
     def shown_name(self, stored: str) -> str:
         """As `open_name`; SEALED without the key."""
@@ -161,8 +170,8 @@ class Seals:
     def text(self, seal: Seal | None, purpose: str, text: str) -> str:
         """A text as it is stored for an entry. Raises KeyMissing."""
         if seal is None:
-            return text
-        sealed = self._cipher.seal_text(self._tx, seal, purpose, text)
+            return text.lstrip(TEXT_MARK)  # nobody makes others open what he has found somewhere
+        sealed = self._vault(seal).seal_text(seal.seal_id, purpose, text)
         return f"{TEXT_MARK}{seal.vault_id}.{seal.seal_id}.{purpose}.{sealed}"
 
     def open_text(self, stored: str) -> str:
@@ -170,8 +179,8 @@ class Seals:
         if stored[:1] != TEXT_MARK:
             return stored
         seal, rest = _parted(stored)
-        purpose, sealed = rest.split(".", 1)
-        return self._cipher.open_text(self._tx, seal, purpose, sealed)
+        purpose, _, sealed = rest.partition(".")
+        return self._vault(seal).open_text(seal.seal_id, purpose, sealed)
 
     def shown_text(self, stored: str) -> str:
         """As `open_text`; SEALED without the key."""
@@ -187,6 +196,12 @@ class Seals:
         values[name], values[mime_type] = open_name(row[name]), open_text(row[mime_type])
         return values
 
+    def _vault(self, seal: Seal) -> OpenVault:
+        found = self._vaults.get(seal.vault_id)
+        if found is None:
+            found = self._vaults[seal.vault_id] = self._cipher.of(self._tx, seal.vault_id)
+        return found
+
     @property
     def _cipher(self) -> Cipher:
         if self._memory.cipher is None:
@@ -195,5 +210,9 @@ class Seals:
 
 
 def _parted(stored: str) -> tuple[Seal, str]:
-    vault_id, seal_id, sealed = stored[1:].split(".", 2)
-    return Seal(int(vault_id), seal_id), sealed
+    """Raises ContentCorrupt."""
+    try:
+        vault_id, seal_id, sealed = stored[1:].split(".", 2)
+        return Seal(int(vault_id), seal_id), sealed
+    except ValueError as error:
+        raise ContentCorrupt("what is sealed in the database is damaged") from error

@@ -10,7 +10,7 @@ from vfs.errors import AlreadyExists
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Condition, Entry, EventType, Kind, OnConflict, Place, State, StoreStatus
-from vfs.operations import changes, guard
+from vfs.operations import changes, guard, sealing
 from vfs.operations.guard import Standing
 
 
@@ -53,8 +53,7 @@ def insert(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, now_ns: int, mtim
     folder_id = tx.entries.insert(
         uuid=folder_uuid,
         parent_id=here.folder_id,
-        name=here.name,
-        name_key=here.key,
+        **sealing.born(tx, here.seal, here.name, here.key),
         kind=Kind.FOLDER.value,
         state=State.ACTIVE.value,
         mtime_ns=mtime,
