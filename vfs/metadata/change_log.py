@@ -114,4 +114,6 @@ def _changed(
     state: str | None,
 ) -> Changed:
     """Who cannot open a name has not remembered it either."""
-    return Changed(id, parent_id, tx.seals.shown_name(name or ""), version or 0, content_id, state == State.ACTIVE.value)
+    return Changed(
+        id, parent_id, tx.seals.shown_name(name or ""), version or 0, content_id, state == State.ACTIVE.value
+    )

@@ -93,9 +93,12 @@ def entry_of(row: Sequence[Any], seals: Seals | None, *, shown: bool = False) ->
     `seals` None: as it is stored, for those who care for what they cannot read. `shown`: without the key, what is
     sealed is called so.
     """
-    if seals is not None and (row[15] is not None or seals.active):
-        if seals.learn(row[0], row[15], row[16], row[3], row[4]) is not None:
-            row = seals.opened(row, 3, 8, shown=shown)
+    if (
+        seals is not None
+        and (row[15] is not None or seals.active)
+        and seals.learn(row[0], row[15], row[16], row[3], row[4]) is not None
+    ):
+        row = seals.opened(row, 3, 8, shown=shown)
     return Entry(
         row[0],
         row[1],

@@ -127,4 +127,7 @@ class EventLog:
                   ORDER BY t.trashed_ns DESC, e.id DESC LIMIT :limit"""
         time_ns, id = before or (_NEWEST, _NEWEST)
         values = {} if user_id is None else {"user": user_id}
-        return [(entry_of(row, self._tx.seals, shown=True), *row[-4:]) for row in self._tx.all(sql, time=time_ns, id=id, limit=limit, **values)]
+        return [
+            (entry_of(row, self._tx.seals, shown=True), *row[-4:])
+            for row in self._tx.all(sql, time=time_ns, id=id, limit=limit, **values)
+        ]

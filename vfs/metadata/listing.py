@@ -150,7 +150,9 @@ class Listing:
     ) -> list[Shown]:
         """As `page`: what is stored has no order, so all names are opened for each page."""
         seals = self._tx.seals
-        rows = self._tx.all(f"SELECT e.id, e.kind, e.name, e.{SORTS[sort]} FROM entries e WHERE {_IN}", folder=folder_id)
+        rows = self._tx.all(
+            f"SELECT e.id, e.kind, e.name, e.{SORTS[sort]} FROM entries e WHERE {_IN}", folder=folder_id
+        )
         positions: list[tuple[Position, int]] = []
         for id, kind, name, value in rows:
             if id not in hidden:
@@ -222,7 +224,7 @@ class Listing:
             before=(1 << 63) - 1 if before is None else before,
             limit=limit,
         )
-        return [Happening(*row[:4], self._tx.seals.open_text(row[4]), *row[5:]) for row in rows]
+        return [Happening(*row)._replace(detail=self._tx.seals.open_text(row[4])) for row in rows]
 
 
 def sealed_order(

@@ -14,9 +14,7 @@ class NameMemory:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
 
-    def remember(
-        self, folder_id: int, key: str, entry_id: int, shown_mtime: int, now_ns: int, since_ns: int
-    ) -> None:
+    def remember(self, folder_id: int, key: str, entry_id: int, shown_mtime: int, now_ns: int, since_ns: int) -> None:
         """`entry_id` had the name until now. The latest time that it showed since `since_ns` stays remembered."""
         self._tx.run(
             """INSERT INTO name_memory (parent_id, name_key, entry_id, shown_mtime, left_ns)

@@ -77,9 +77,8 @@ _STATES = {state.value: state for state in State}
 
 
 def _node(row: Sequence[Any], level: Level, seals: Seals) -> Node:
-    if row[15] is not None or seals.active:
-        if seals.learn(row[0], row[15], row[16], row[2], row[3]) is not None:
-            row = seals.opened(row, 2, 13)
+    if (row[15] is not None or seals.active) and seals.learn(row[0], row[15], row[16], row[2], row[3]) is not None:
+        row = seals.opened(row, 2, 13)
     *own, mime_type, changed = row[: _WIDTH - 2]
     id, parent_id, name, kind, size, mtime, created, mode, uid, gid, version, state, content_id = own
     return Node(

@@ -4,8 +4,8 @@ A sealed name is `/{row of vaults}.{seal id of its folder}.{sealed}`: no plain n
 tell, and open it without asking where it lies. A sealed text is `\\x01{row of vaults}.{seal id}.{purpose}.{sealed}`.
 The ciphers are elsewhere: this room has no keys.
 
-A drive without vaults pays a look at one column for each row. Which vault a row is sealed in never changes, so what was
-committed may be remembered by the process, by its id; what a transaction has made itself is remembered by that one only.
+A drive without vaults pays a look at one column for each row. Which vault a row is sealed in never changes, so the
+process may remember what was committed by its id; what a transaction has made itself, only that one.
 """
 
 from __future__ import annotations

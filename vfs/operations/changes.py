@@ -279,7 +279,10 @@ def announce(
     delay = nas_settings.read_in(kelp.settings, tx).delay if litter else 0.0
     scheduled = now_ns + int(delay * SECOND)
     trace_id = caller.trace_id or trace.current()
-    paths = {name: sealing.path_text(tx, entry_id, Text.EVENT_PATH, path) for name, path in (("source", source), ("target", target))}
+    paths = {
+        name: sealing.path_text(tx, entry_id, Text.EVENT_PATH, path)
+        for name, path in (("source", source), ("target", target))
+    }
     tx.events.add(
         entry_id, kind, event, **paths, trace_id=trace_id, now_ns=now_ns, scheduled_ns=scheduled, litter=litter
     )

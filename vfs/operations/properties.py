@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vfs import names
 from vfs.core import Kelp
 from vfs.errors import InvalidRequest
 from vfs.locks import table

@@ -175,4 +175,6 @@ def way_back(tx: Tx, entry: Entry, path: tuple[str, ...]) -> tuple[int | None, t
 def refuse_crossing(source: Seal | None, target: Seal | None) -> None:
     """Of two folders between which something is to go. Raises CrossesVault."""
     if (source and source.vault_id) != (target and target.vault_id):
-        raise CrossesVault("it lies on the other side of a vault's border, which nothing crosses in one step: upload it there anew")
+        raise CrossesVault(
+            "it lies on the other side of a vault's border, which nothing crosses in one step: upload it there anew"
+        )
