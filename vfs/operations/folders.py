@@ -46,14 +46,23 @@ def make_folder(
     return made.value
 
 
-def insert(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, now_ns: int, mtime_ns: int | None = None) -> int:
-    """The row and event of a new folder; its id."""
+def insert(
+    kelp: Kelp,
+    tx: Tx,
+    caller: Caller,
+    here: Standing,
+    now_ns: int,
+    mtime_ns: int | None = None,
+    *,
+    vault_id: int | None = None,
+) -> int:
+    """The row and event of a new folder; its id. `vault_id`: it is the root of that vault."""
     folder_uuid = str(uuid.uuid4())
     mtime = now_ns if mtime_ns is None else mtime_ns
     folder_id = tx.entries.insert(
         uuid=folder_uuid,
         parent_id=here.folder_id,
-        **sealing.born(tx, here.seal, here.name, here.key),
+        **sealing.born(tx, here.seal, here.name, here.key, root_of=vault_id),
         kind=Kind.FOLDER.value,
         state=State.ACTIVE.value,
         mtime_ns=mtime,

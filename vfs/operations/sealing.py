@@ -55,7 +55,8 @@ class OpenVault:
         return sealed_names.open_name(self.key, _bytes_of(folder), sealed)
 
     def seal_text(self, seal_id: str, purpose: str, text: str) -> str:
-        return sealed_texts.seal_text(self.key, Text(purpose), _bytes_of(seal_id), text)
+        fixed = purpose == Text.PROPERTY_NAME  # the name is the property's key
+        return sealed_texts.seal_text(self.key, Text(purpose), _bytes_of(seal_id), text, fixed=fixed)
 
     def open_text(self, seal_id: str, purpose: str, sealed: str) -> str:
         return sealed_texts.open_text(self.key, Text(purpose), _bytes_of(seal_id), sealed)
@@ -119,9 +120,14 @@ def named(tx: Tx, folder: Seal | None, name: str, key: str) -> dict[str, object]
     return {"name": tx.seals.name(folder, name), "name_key": key}
 
 
-def born(tx: Tx, folder: Seal | None, name: str, key: str, mime_type: str = "") -> dict[str, object]:
-    """As `named`, of a row that is made: it is in its folder's vault for ever, under a seal id of its own."""
+def born(
+    tx: Tx, folder: Seal | None, name: str, key: str, mime_type: str = "", *, root_of: int | None = None
+) -> dict[str, object]:
+    """As `named`, of a row that is made: it is in its folder's vault for ever, under a seal id of its own. `root_of`:
+    in a plain folder, the vault that begins with it."""
     columns = named(tx, folder, name, key)
+    if root_of is not None:
+        return columns | {"vault_id": root_of, "seal_id": new_seal_id()}
     if folder is None:
         return columns | {"mime_type": tx.seals.text(None, Text.TYPE, mime_type)}
     seal = Seal(folder.vault_id, new_seal_id())
