@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+import time
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from vfs import names
 from vfs.core import Kelp
 from vfs.crypto import sealed_names, sealed_texts
+from vfs.crypto.key_ring import KeyRing
 from vfs.crypto.parts import part_id, part_name
 from vfs.crypto.sealed_texts import Text
 from vfs.crypto.vault_keys import VaultKey, new_id
@@ -21,24 +23,33 @@ from vfs.errors import ContentCorrupt, CrossesVault, InTrash
 from vfs.metadata.database import Tx
 from vfs.metadata.seals import Seal
 from vfs.model import Entry, State
+from vfs.operations import keyring
 
 if TYPE_CHECKING:
     from vfs.operations.guard import Standing
 
 __all__ = ["Seal", "Text"]
 
+_TRUSTED = 5.0  # seconds
 _BORDER = "//"  # in the path of something in the trash: where its vault begins
 
 
 class VaultCipher:
-    """The `Cipher` of a database. `key_of` gives the key of a vault by its row, and raises KeyMissing."""
+    """The `Cipher` of a database."""
 
-    def __init__(self, key_of: Callable[[Tx, int], VaultKey], case_sensitive: bool) -> None:
-        self._key_of = key_of
+    def __init__(self, keys: KeyRing, case_sensitive: bool) -> None:
+        self._keys = keys
+        self._opened: dict[int, tuple[float, OpenVault]] = {}
         self.comparison: Callable[[str], str] = partial(names.key, case_sensitive=case_sensitive)
 
     def of(self, tx: Tx, vault_id: int) -> OpenVault:
-        return OpenVault(self._key_of(tx, vault_id))
+        """Whether this process may still open it is looked up every few seconds."""
+        found = self._opened.get(vault_id)
+        if found is not None and time.monotonic() < found[0] + _TRUSTED:
+            return found[1]
+        opened = OpenVault(keyring.vault_key_in(tx, self._keys, vault_id))
+        self._opened[vault_id] = time.monotonic(), opened
+        return opened
 
 
 @dataclass(frozen=True, slots=True)

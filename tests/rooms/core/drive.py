@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 
 from jobs import mirror
 from vfs.core import Kelp
-from vfs.model import Caller, Entry, OnConflict, Place, Scope, TrashItem
+from vfs.model import Caller, Entry, Found, OnConflict, Place, Scope, TrashItem
 from vfs.operations import (
     checking,
     contents,
@@ -70,8 +70,14 @@ class Drive:
         return Place(folder.id, name)
 
     def find(self, path: str, caller: Caller | None = None) -> Entry | None:
-        segments = path.split("/") if path else []
-        return reading.resolve(self.kelp, caller or self.admin, segments).entry
+        return self.resolve(path.split("/") if path else [], caller or self.admin).entry
+
+    def resolve(self, segments: Sequence[str], caller: Caller | None = None) -> Found:
+        return reading.resolve(self.kelp, caller or self.editor, segments)
+
+    @property
+    def root_id(self) -> int:
+        return self.entry("").id
 
     def entry(self, path: str) -> Entry:
         found = self.find(path)

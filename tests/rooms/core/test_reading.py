@@ -114,11 +114,11 @@ def test_tokens_and_locks_of_a_path(drive: Drive) -> None:
     drive.put("f/x")
     flat = drive.lock("f")
     for path, expected in ((["f"], {flat}), (["f", "x"], set()), (["f", "new"], set())):
-        found = reading.resolve(drive.kelp, drive.editor, path)
+        found = drive.resolve(path)
         assert reading.entry_tokens(drive.kelp, found) == expected
     drive.damage("DELETE FROM dav_locks")
     deep = drive.lock("f", deep=True)
     for path in (["f"], ["f", "x"], ["f", "new"], ["f", "new", "deeper"]):
-        found = reading.resolve(drive.kelp, drive.editor, path)
+        found = drive.resolve(path)
         assert reading.entry_tokens(drive.kelp, found) == {deep}
     assert set(reading.locks_below(drive.kelp, 1)) == {drive.entry("f").id}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.rooms.core.drive import Drive
-from vfs.model import ROOT_ID, Caller, Entry, Place
+from vfs.model import ROOT_ID, Caller, Entry, Found, Place
 from vfs.operations import reading, vaulting
 
 VAULT = "Tresor ü"
@@ -13,9 +14,8 @@ VAULT = "Tresor ü"
 
 @dataclass
 class VaultDrive(Drive):
-    def find(self, path: str, caller: Caller | None = None) -> Entry | None:
-        segments = [VAULT, *path.split("/")] if path else [VAULT]
-        return reading.resolve(self.kelp, caller or self.admin, segments).entry
+    def resolve(self, segments: Sequence[str], caller: Caller | None = None) -> Found:
+        return reading.resolve(self.kelp, caller or self.editor, [VAULT, *segments])
 
     def trashed(self) -> list[str]:
         return sorted(item.original_path.removeprefix(f"/{VAULT}") for item in self.trash())
