@@ -1,8 +1,8 @@
 """Frames of a sealed part (docs/vault-format.md, "Parts"): AES-256-GCM over 64 KiB each, 16 bytes longer when sealed.
 
 Pure arithmetic, and runs of frames sealed or opened. A frame is bound to its part's id, its number and whether it is
-the last. Runs go through `map`: each frame is some µs without the interpreter's lock, and little is done with it between
-two.
+the last. Runs go through `map`: each frame is some µs without the interpreter's lock, and between two of them little is
+done with it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def sealed_range(plain_length: int, start: int, end: int) -> SealedRange:
     return SealedRange(begin, min(-(-end // FRAME_SIZE) * SEALED_FRAME_SIZE, total), first)
 
 
-def seal(cipher: AESGCM, part_id: bytes, first: int, plain: Sequence[memoryview], *, ends: bool) -> memoryview:
+def seal_run(cipher: AESGCM, part_id: bytes, first: int, plain: Sequence[memoryview], *, ends: bool) -> memoryview:
     """Frames `first`, … sealed, in one piece; `ends`: the last of them is the part's. A number is used once under one
     key, ever."""
     sealed = memoryview(bytearray(sum(map(len, plain)) + TAG_SIZE * len(plain)))
@@ -77,7 +77,7 @@ def seal(cipher: AESGCM, part_id: bytes, first: int, plain: Sequence[memoryview]
     return sealed.toreadonly()
 
 
-def open(cipher: AESGCM, part_id: bytes, first: int, sealed: Sequence[memoryview], *, ends: bool) -> memoryview:
+def open_run(cipher: AESGCM, part_id: bytes, first: int, sealed: Sequence[memoryview], *, ends: bool) -> memoryview:
     """The inverse. Raises ContentCorrupt, naming the frame."""
     plain = memoryview(bytearray(max(sum(map(len, sealed)) - TAG_SIZE * len(sealed), 0)))
     opened = 0
@@ -91,6 +91,7 @@ def open(cipher: AESGCM, part_id: bytes, first: int, sealed: Sequence[memoryview
 
 
 def cut(data: memoryview, size: int) -> list[memoryview]:
+    """In pieces of `size`, the last with what is left."""
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
