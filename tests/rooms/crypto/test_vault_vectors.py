@@ -199,6 +199,12 @@ def refusals(each: dict[str, Any]) -> tuple[Callable[[], object], Callable[[], o
                 lambda: manifests.open_manifest(KEY, data),
                 lambda: independent_reader.open_manifest(ALL_KEYS, data),
             )
+        case "vault_json":
+            data = each["text"].encode()
+            return (
+                lambda: vault_files.verify(KEY, data),
+                lambda: independent_reader.open_vault_json(private_key(), data),
+            )
     raise AssertionError(each["what"])
 
 
