@@ -13,7 +13,9 @@ from pathlib import Path
 from vfs import trace
 from vfs.background import Background
 from vfs.core import Clock, JobQueue, Kelp, NoQueue, SystemClock
+from vfs.crypto import key_files
 from vfs.crypto.attempts import Attempts
+from vfs.crypto.key_ring import KeyRing
 from vfs.crypto.passwords import Passwords
 from vfs.errors import ConfigurationError, NasDown, StoreUnavailable
 from vfs.escrow import Allowance, Ample, Escrow, Seen
@@ -21,7 +23,7 @@ from vfs.gate import Gate
 from vfs.holds import Holds, News
 from vfs.metadata import taking, transfer
 from vfs.metadata.database import Database
-from vfs.operations import nas_settings
+from vfs.operations import nas_settings, sealing
 from vfs.settings import Settings
 from vfs.storage import nas_marker
 from vfs.storage.folder import FolderObjectStore
@@ -77,6 +79,8 @@ def build(
         undo.callback(holds.close)
         background = Background()
         undo.callback(background.close)
+        keys = KeyRing(partial(key_files.find, settings))
+        database.open_vaults(sealing.VaultCipher(keys, settings.drive.case_sensitive))
         nas = nas or (_claim_nas if unfinished else _open_nas)(settings, database)
         return Kelp(
             settings=settings,
@@ -87,6 +91,7 @@ def build(
             passwords=Passwords(settings.auth.remember_seconds),
             small=SmallContents(),
             attempts=Attempts(),
+            keys=keys,
             token_uses=TokenUses(),
             gate=Gate(),
             clock=clock,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -31,13 +31,19 @@ def finished(finished_plain: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def drive_with(plain_drive_with: Callable[..., Drive]) -> Callable[..., VaultDrive]:
+def drive_with(plain_drive_with: Callable[..., Drive]) -> Iterator[Callable[..., VaultDrive]]:
+    opened: list[tuple[Drive, VaultDrive]] = []
+
     def open_drive(**overrides: object) -> VaultDrive:
         plain = plain_drive_with(**overrides)
         make_vault(plain)
-        return VaultDrive(**{field.name: getattr(plain, field.name) for field in fields(Drive)})
+        drive = VaultDrive(**{field.name: getattr(plain, field.name) for field in fields(Drive)})
+        opened.append((plain, drive))
+        return drive
 
-    return open_drive
+    yield open_drive
+    for plain, drive in opened:
+        plain.damaged = drive.damaged
 
 
 @pytest.fixture
