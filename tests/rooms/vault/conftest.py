@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs import mirror
 from tests import engines
 from tests.rooms.core.conftest import drive_with as plain_drive_with
 from tests.rooms.core.conftest import finished as finished_plain
@@ -27,6 +28,7 @@ def finished(finished_plain: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     kelp = build(engines.load(folder))
     server_keys.init(kelp, bits=3072)
     make_vault(kelp)
+    mirror.drain(kelp, "test")
     kelp.close()
     return folder
 
