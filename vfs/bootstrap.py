@@ -79,8 +79,7 @@ def build(
         undo.callback(holds.close)
         background = Background()
         undo.callback(background.close)
-        keys = KeyRing(partial(key_files.find, settings))
-        database.open_vaults(sealing.VaultCipher(keys, settings.drive.case_sensitive))
+        keys = _with_keys(settings, database)
         nas = nas or (_claim_nas if unfinished else _open_nas)(settings, database)
         return Kelp(
             settings=settings,
@@ -132,6 +131,12 @@ def opened_for_taking(settings: Settings, begin: Begin) -> Iterator[Kelp]:
         begin(database, settings, look, SystemClock().now_ns())
     with contextlib.closing(build(settings, unfinished=True)) as kelp:
         yield kelp
+
+
+def _with_keys(settings: Settings, database: Database) -> KeyRing:
+    keys = KeyRing(partial(key_files.find, settings))
+    database.open_vaults(sealing.VaultCipher(keys, settings.drive.case_sensitive))
+    return keys
 
 
 def _publish(database: Database, clock: Clock, news: News) -> None:

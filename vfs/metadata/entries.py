@@ -254,8 +254,8 @@ class Entries:
         """For logs, alerts and the mirror: where it is, as far as that is no secret, and its number."""
         stored = [name for _, _, name in reversed(self.ancestors(id)) if name]
         plain = [name for name in stored if name[:1] != "/"]
-        path = "/" + "/".join(plain)
-        return path if len(plain) == len(stored) else f"{path}/{SEALED} (entry {id})"
+        sealed = [] if len(plain) == len(stored) else [f"{SEALED} (entry {id})"]
+        return "/" + "/".join([*plain, *sealed])
 
     @trace.step("db.file_create")
     def insert(self, **values: object) -> int:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.rooms.core.drive import Drive, rest
+from tests.rooms.mirror.test_second_defences import without_row
 from tests.rooms.vault.drive import VAULT, VaultDrive, make_vault
 from tests.rooms.vault.leaks import leaked
 from vfs.bootstrap import build
@@ -17,11 +18,12 @@ from vfs.crypto.key_ring import KeyRing
 from vfs.errors import AlreadyExists, CrossesVault, Forbidden, InTrash, InvalidRequest, KeyMissing, NotFound
 from vfs.model import ROOT_ID, Entry, Kind, Level, OnConflict, Place
 from vfs.operations import (
+    alerts,
+    backlog,
     browsing,
     by_id,
     copying,
     folders,
-    homing,
     locking,
     moving,
     posix,
@@ -210,20 +212,28 @@ def moved_vault(drive: Drive) -> int:
     return int(row[0])
 
 
-@pytest.mark.parametrize("root_too", [False, True])
-def test_what_lost_its_folder_stays_in_its_vault(drive: VaultDrive, root_too: bool) -> None:
-    drive.folder("f")
-    drive.folder("g")
-    file = drive.put("f/x", b"x")
-    drive.put("x", b"taken")
+@pytest.mark.parametrize("case", ["free", "name taken", "folder gone"])
+def test_what_lost_its_folder_stays_in_its_vault(drive: VaultDrive, case: str) -> None:
+    drive.folder("a")
+    file = drive.put("a/f", b"f")
     drive.mirror()
-    drive.move("f/x", "g/x")
-    if root_too:
-        drive.remove("f")
-    drive.damage("UPDATE entries SET parent_id = 999999 WHERE id = :id", id=file.id)
-    homing.bring_home(drive.kelp, file.id)
-    assert drive.names() == ["g", "x", "x (1)"] if root_too else drive.names("f") == ["x"]
-    assert leaked(drive.kelp, [OUT]) == []
+    drive.folder("b")
+    drive.move("a/f", "b/f")
+    if case == "name taken":
+        drive.clock.advance(70)
+        drive.put("a/f", b"another")
+    without_row(drive, "b")
+    if case == "folder gone":
+        drive.move("a", "c")
+        moving.move(drive.kelp, drive.editor, Place(ROOT_ID, VAULT), Place(ROOT_ID, "renamed"))
+        folders.make_folder(drive.kelp, drive.editor, Place(ROOT_ID, VAULT))  # a plain one
+        folders.make_folder(drive.kelp, drive.editor, Place(vault_of(drive).id, "a"))
+    drive.mirror()
+    expected = {"free": (VAULT, "a", "f"), "name taken": (VAULT, "a", "f (1)"), "folder gone": ("renamed", "f")}[case]
+    assert plain(drive, *expected).id == file.id
+    (alert,) = alerts.listing(drive.kelp)
+    assert f"the folder that /(sealed) (entry {file.id}) was" in alert.message
+    backlog.retry_failed(drive.kelp)
 
 
 # --- closed ---
@@ -233,7 +243,7 @@ def test_without_its_key_a_vault_is_there_but_closed(drive: VaultDrive) -> None:
     drive.folder("folder")
     file = drive.put("folder/file", b"x")
     drive.lock("folder/file", rest(drive.editor))
-    trashed = put_in_trash(drive, "folder") if False else drive.entry("folder").uuid
+    folder = drive.entry("folder")
     gone = drive.put("gone", b"y")
     drive.remove("gone", rest(drive.editor))
     root = vault_of(drive)
@@ -265,7 +275,7 @@ def test_without_its_key_a_vault_is_there_but_closed(drive: VaultDrive) -> None:
     _move_trash_and_restore(drive, root)
     trashing.purge(drive.kelp, admin, gone.uuid)
     reopen(drive)
-    assert drive.read("folder/file") == b"x" and drive.entry("folder").uuid == trashed
+    assert drive.read("folder/file") == b"x" and drive.entry("folder").uuid == folder.uuid
 
 
 def _move_trash_and_restore(drive: VaultDrive, root: Entry) -> None:
