@@ -225,10 +225,11 @@ class Entries:
         return self._tx.one(sql, folder=folder_id) is None
 
     def below(self, folder_id: int) -> list[tuple[Entry, int]]:
-        """Everything reachable below a folder with its depth, parents before children."""
+        """Everything reachable below a folder with its depth, parents before children. What is in a vault that nobody
+        here can open is called sealed."""
         sql = f"""{_BELOW} SELECT {COLUMNS}, down.depth FROM down JOIN entries e ON e.id = down.id
                   ORDER BY down.depth, e.id"""
-        return [(entry_of(row, self._tx.seals), row[-1]) for row in self._tx.all(sql, id=folder_id)]
+        return [(entry_of(row, self._tx.seals, shown=True), row[-1]) for row in self._tx.all(sql, id=folder_id)]
 
     def ancestors(self, id: int) -> list[tuple[int, State, str]]:
         """(id, own state, name as it is stored) of the entry first, then of each ancestor up to the root."""
