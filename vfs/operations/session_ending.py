@@ -71,7 +71,7 @@ def complete(
 
 def _became(kelp: Kelp, caller: Caller, sending: Sending) -> Entry:
     with kelp.database.read() as tx:
-        entry = tx.entries.get(sending.entry_id) if sending.entry_id is not None else None
+        entry = tx.entries.as_stored(sending.entry_id) if sending.entry_id is not None else None
     if entry is None:
         raise NotFound("the file that it was is gone")
     return by_id.find(kelp, caller, entry.uuid, Kind.FILE)

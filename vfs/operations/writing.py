@@ -29,7 +29,7 @@ from vfs.model import (
     StoreStatus,
     Written,
 )
-from vfs.operations import appearance, busy, changes, contents, guard, reserving
+from vfs.operations import appearance, busy, changes, contents, guard, reserving, sealing
 from vfs.operations.guard import Standing
 from vfs.storage.small_contents import SMALL
 
@@ -101,7 +101,7 @@ def is_short(put: Put, expected: Expected) -> bool:
 def refuse_early(kelp: Kelp, put: Put) -> None:
     """Before the body is read. Raises as `check`."""
     with kelp.database.read() as tx:
-        key = names.key(put.place.name, kelp.settings.drive.case_sensitive)
+        key = sealing.key_in(kelp, tx, put.place.folder_id, put.place.name)
         tx.foresee(*guard.looks_at(tx, [(put.place.folder_id, key)]))
         put.seen = check(kelp, tx, put).entry
 
@@ -220,15 +220,13 @@ def create(
     entry_id = tx.entries.insert(
         uuid=content.id,
         parent_id=here.folder_id,
-        name=here.name,
-        name_key=here.key,
+        **sealing.born(tx, here.seal, here.name, here.key, mime_type or changes.mime_type(here.name)),
         kind=Kind.FILE.value,
         state=State.ACTIVE.value,
         content_id=content.id,
         content_user_id=caller.user_id,
         content_ns=times.now_ns,
         size=content.size,
-        mime_type=mime_type or changes.mime_type(here.name),
         mtime_ns=times.mtime_ns,
         shown_mtime=times.shown,
         created_ns=times.now_ns,
@@ -270,7 +268,7 @@ def switch(
         content_user_id=caller.user_id,
         content_ns=times.now_ns,
         size=content.size,
-        mime_type=mime_type or changes.mime_type(entry.name),
+        mime_type=sealing.typed(tx, entry, mime_type or changes.mime_type(entry.name)),
         mtime_ns=times.mtime_ns,
         shown_mtime=times.shown,
         **place,
