@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import secrets
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -50,28 +53,31 @@ class Slice:
         return cls(part, part_length, 0, part_length)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PartList:
     """A content: its slices in order. A part may come more than once (holes of a file are one part of zeros)."""
 
     slices: tuple[Slice, ...]
 
+    @cached_property
+    def _ends(self) -> list[int]:
+        """Where each slice ends in the content."""
+        return list(accumulate(piece.length for piece in self.slices))
+
     @property
     def length(self) -> int:
         """Plain bytes of the content."""
-        return sum(piece.length for piece in self.slices)
+        return self._ends[-1] if self._ends else 0
 
     def ranges(self, start: int, end: int) -> Iterator[tuple[Slice, int, int]]:
         """What holds plain bytes [start, end) of the content: slices in order, each with a range of its part's plain
-        bytes. Less at the content's end."""
-        at = 0
-        for piece in self.slices:
+        bytes. Fewer bytes where the content ends before."""
+        for number in range(bisect_right(self._ends, start), len(self.slices)):
+            piece = self.slices[number]
+            at = self._ends[number] - piece.length
             if at >= end:
                 return
-            low, high = max(start - at, 0), min(end - at, piece.length)
-            if low < high:
-                yield piece, piece.offset + low, piece.offset + high
-            at += piece.length
+            yield piece, piece.offset + max(start - at, 0), piece.offset + min(end - at, piece.length)
 
 
 def seal_parts(content_id: bytes, content_key: bytes, parts: PartList) -> bytes:

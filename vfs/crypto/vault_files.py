@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from vfs.crypto import base64url
-from vfs.crypto.vault_keys import ID_SIZE, MAX_GENERATION, VaultKey, check_id
+from vfs.crypto.vault_keys import ID_SIZE, MAX_GENERATION, WRAPPED_SIZE, VaultKey, check_id
 from vfs.errors import ContentCorrupt
 
 FORMAT = "kelp vault 1"
@@ -24,7 +24,8 @@ MAX_RECIPIENTS = 256
 MAX_LABEL_BYTES = 255
 MAX_WRAPPED_SIZE = 2048  # bytes: RSA of 16,384 bits
 _MIN_WRAPPED_SIZE = 384  # RSA of 3,072 bits
-_FIELDS = {"format", "vault_id", "generation", "root_seal_id", "recipients", "mac"}
+_FIELDS = {"format", "vault_id", "generation", "root_seal_id", "recipients", "older_keys", "mac"}
+_OLDER_FIELDS = {"generation", "wrapped"}
 _RECIPIENT_FIELDS = {"key_id", "role", "label", "wrapped"}
 
 
@@ -54,14 +55,28 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True)
+class OlderKey:
+    """A key that some manifests are still sealed under, while the vault passes to a new one.
+    `wrapped`: `VaultKey.wrap_older`. Raises ValueError for what cannot be."""
+
+    generation: int
+    wrapped: bytes
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.generation <= MAX_GENERATION or len(self.wrapped) != WRAPPED_SIZE:
+            raise ValueError(f"no older key of generation {self.generation}")
+
+
+@dataclass(frozen=True, slots=True)
 class VaultFile:
-    """`root_seal_id`: of the vault's top folder, the parent of what lies there. Raises ValueError for what cannot be:
-    no recipients, one twice."""
+    """`root_seal_id`: of the vault's top folder, the parent of what lies there. `older_keys`: by generation, upwards.
+    Raises ValueError for what cannot be: no recipients, one twice."""
 
     vault_id: bytes
     generation: int
     root_seal_id: bytes
     recipients: tuple[Recipient, ...]
+    older_keys: tuple[OlderKey, ...] = ()
 
     def __post_init__(self) -> None:
         check_id(self.vault_id, "a vault's id")
@@ -70,6 +85,9 @@ class VaultFile:
             raise ValueError(f"no generation of a key: {self.generation}")
         if not 0 < len({recipient.key_id for recipient in self.recipients}) == len(self.recipients) <= MAX_RECIPIENTS:
             raise ValueError(f"a vault has 1 to {MAX_RECIPIENTS} recipients, each once")
+        generations = [older.generation for older in self.older_keys] + [self.generation]
+        if generations != sorted(set(generations)):
+            raise ValueError("older keys are not in order, or not older")
 
 
 def encode(vault_key: VaultKey, file: VaultFile) -> bytes:
@@ -89,6 +107,9 @@ def encode(vault_key: VaultKey, file: VaultFile) -> bytes:
                 "wrapped": base64url.encode(recipient.wrapped),
             }
             for recipient in file.recipients
+        ],
+        "older_keys": [
+            {"generation": older.generation, "wrapped": base64url.encode(older.wrapped)} for older in file.older_keys
         ],
         "mac": _mac(vault_key, file).hex(),
     }
@@ -120,10 +141,13 @@ def _parse(data: bytes) -> tuple[VaultFile, bytes]:
         shown = json.loads(data.decode("utf-8"), object_pairs_hook=_object)
         if not isinstance(shown, dict) or shown.keys() != _FIELDS or shown["format"] != FORMAT:
             raise ValueError("another format")
-        if type(shown["generation"]) is not int or not isinstance(shown["recipients"], list):
-            raise ValueError("a field of another type")
-        recipients = tuple(_recipient(each) for each in shown["recipients"])
-        file = VaultFile(_hex(shown["vault_id"]), shown["generation"], _hex(shown["root_seal_id"]), recipients)
+        file = VaultFile(
+            _hex(shown["vault_id"]),
+            _number(shown["generation"]),
+            _hex(shown["root_seal_id"]),
+            tuple(_recipient(each) for each in _list(shown["recipients"])),
+            tuple(_older(each) for each in _list(shown["older_keys"])),
+        )
         return file, _hex(shown["mac"])
     except (ValueError, RecursionError) as error:  # no JSON and no UTF-8 are ValueErrors too
         raise ContentCorrupt(f"vault.json: {error}") from error
@@ -136,6 +160,24 @@ def _recipient(shown: Any) -> Recipient:
         raise ValueError("a field of another type")
     wrapped = base64url.decode(shown["wrapped"], "vault.json: a wrapped key")
     return Recipient(shown["key_id"], RecipientRole(shown["role"]), shown["label"], wrapped)
+
+
+def _older(shown: Any) -> OlderKey:
+    if not isinstance(shown, dict) or shown.keys() != _OLDER_FIELDS or not isinstance(shown["wrapped"], str):
+        raise ValueError("an older key of another format")
+    return OlderKey(_number(shown["generation"]), base64url.decode(shown["wrapped"], "vault.json: an older key"))
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError("a field of another type")
+    return value
+
+
+def _number(value: object) -> int:
+    if type(value) is not int:  # True is an int too
+        raise ValueError("a field of another type")
+    return value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -154,9 +196,16 @@ def _hex(text: object) -> bytes:
 
 def _mac(vault_key: VaultKey, file: VaultFile) -> bytes:
     """HMAC-SHA-256 over the fields, each with its length in front: how the JSON is laid out does not matter."""
-    fields = [FORMAT.encode(), file.vault_id, struct.pack(">I", file.generation), file.root_seal_id]
+    fields = [FORMAT.encode(), file.vault_id, _four(file.generation), file.root_seal_id, _four(len(file.recipients))]
     for recipient in file.recipients:
         fields += [bytes.fromhex(recipient.key_id), recipient.role.value.encode(), recipient.label.encode()]
         fields.append(recipient.wrapped)
-    message = b"".join(struct.pack(">I", len(value)) + value for value in fields)
+    fields.append(_four(len(file.older_keys)))
+    for older in file.older_keys:
+        fields += [_four(older.generation), older.wrapped]
+    message = b"".join(_four(len(value)) + value for value in fields)
     return hmac.new(vault_key.vault_file, message, hashlib.sha256).digest()
+
+
+def _four(number: int) -> bytes:
+    return struct.pack(">I", number)

@@ -21,7 +21,7 @@ ID_SIZE = 16  # bytes of a vault's id, a seal id, a content's id
 KEY_SIZE = 32  # bytes of a vault's key, a content's key, a part's key
 SIV_SIZE = 16  # bytes that AES-SIV puts in front (RFC 5297)
 MAX_GENERATION = 2**32 - 1
-WRAPPED_SIZE = SIV_SIZE + KEY_SIZE  # bytes of a wrapped content key
+WRAPPED_SIZE = SIV_SIZE + KEY_SIZE  # bytes of a key wrapped by AES-SIV
 
 _INFO = b"kelp vault 1 "
 _DOUBLE = 64  # bytes of a key for AES-256-SIV, which is two keys
@@ -80,6 +80,10 @@ class VaultKey:
         return AESSIV(self._derive(b"manifests", _DOUBLE))
 
     @cached_property
+    def older_keys(self) -> AESSIV:
+        return AESSIV(self._derive(b"older keys", _DOUBLE))
+
+    @cached_property
     def vault_file(self) -> bytes:
         """The key of the MAC in vault.json."""
         return self._derive(b"vault.json", KEY_SIZE)
@@ -101,6 +105,23 @@ class VaultKey:
             raise ContentCorrupt(
                 f"content {content_id.hex()}: its wrapped key was changed, or is of another content or vault"
             ) from error
+
+    def wrap_older(self, older: VaultKey) -> bytes:
+        """48 bytes for vault.json: who has this key can open what is still sealed under an older one of the vault."""
+        if older.vault_id != self.vault_id or older.generation >= self.generation:
+            raise ValueError("not an older key of this vault")
+        return self.older_keys.encrypt(older.secret, [b"older key", older.generation.to_bytes(4, "big")])
+
+    def unwrap_older(self, generation: int, wrapped: bytes) -> VaultKey:
+        """Raises ContentCorrupt: changed, of another generation or of another vault."""
+        what = f"vault.json: the older key of generation {generation}"
+        if not 1 <= generation < self.generation or len(wrapped) != WRAPPED_SIZE:
+            raise ContentCorrupt(f"{what}: there is none")
+        try:
+            secret = self.older_keys.decrypt(wrapped, [b"older key", generation.to_bytes(4, "big")])
+        except InvalidTag as error:
+            raise ContentCorrupt(f"{what} was changed, or is of another generation or vault") from error
+        return VaultKey(self.vault_id, generation, secret)
 
     def _derive(self, purpose: bytes, size: int) -> bytes:
         return HKDF(SHA256(), size, salt=self.vault_id, info=_INFO + purpose).derive(self.secret)
