@@ -35,6 +35,7 @@ from vfs.metadata.pruning import Pruning
 from vfs.metadata.reading import Reading
 from vfs.metadata.restoring import Restoring
 from vfs.metadata.tokens import Tokens
+from vfs.metadata.unfinished import UnfinishedObjects
 from vfs.metadata.upload_sessions import UploadSessions
 from vfs.metadata.verifying import Verifying
 from vfs.metadata.versions import Versions
@@ -260,6 +261,10 @@ class Tx(abc.ABC):
     @cached_property
     def alerts(self) -> Alerts:
         return Alerts(self)
+
+    @cached_property
+    def unfinished(self) -> UnfinishedObjects:
+        return UnfinishedObjects(self)
 
     @cached_property
     def uploads(self) -> UploadSessions:
