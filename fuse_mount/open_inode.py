@@ -12,9 +12,8 @@ from fuse_mount.draft_disk import DraftDisk, DraftFile, Header
 from vfs.core import Kelp
 from vfs.errors import Forbidden, KelpError, Locked, NotFound, PreconditionFailed, TooLarge
 from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Entry, Place
-from vfs.operations import committing, drafting, posix, reading
+from vfs.operations import committing, drafting, posix, reading, unsealing
 from vfs.operations.at_hand import AtHand
-from vfs.operations.contents import Reader
 from vfs.operations.drafting import Opened
 
 log = logging.getLogger(__name__)
@@ -82,12 +81,12 @@ class OpenInode:
     @property
     def size(self) -> int:
         draft = self._draft
-        return self._base.content.size if draft is None else draft.written.size
+        return self._base.entry.size if draft is None else draft.written.size
 
     @property
     def limit(self) -> int:
         draft = self._draft
-        return self._base.content.size if draft is None else draft.written.limit
+        return self._base.entry.size if draft is None else draft.written.limit
 
     @property
     def entry(self) -> Entry:
@@ -167,7 +166,7 @@ class OpenInode:
         yield from _gap(at, stop, limit)
 
     def _of(self, content: Content, start: int, stop: int) -> Iterator[bytes]:
-        return Reader(self._kelp, content).chunks(ByteRange(start, stop))
+        return unsealing.reader(self._kelp, content).chunks(ByteRange(start, stop))
 
     def write(self, caller: Caller, at: int | None, data: bytes | memoryview, kernel: int) -> int:
         """`at` None: at the end; `kernel`: where the kernel believes that it is."""
@@ -249,7 +248,7 @@ class OpenInode:
             self.opened(caller, write=True)
         entry, content = self._base.entry, self._base.content
         folder_id, now = entry.parent_id or 0, self._kelp.clock.now_ns()
-        header = Header(self.inode, folder_id, entry.name, content.id, content.size, caller.name, now)
+        header = Header(self.inode, folder_id, entry.name, content.id, entry.size, caller.name, now)
         draft = self.files.disk.new(header)
         with self._lock:
             self._draft, self._own = draft, set()

@@ -11,12 +11,8 @@ import base64
 import binascii
 import secrets
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TypeAlias
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -27,10 +23,7 @@ from vfs.errors import ContentCorrupt
 from vfs.model import PIECE_SIZE
 
 _BATCH = PIECE_SIZE // FRAME_SIZE  # frames of one piece of work
-_AHEAD = 3  # pieces of work that run, or wait to be taken, where threads do them
 _NAME_LENGTH = 26
-
-_Work: TypeAlias = Callable[[], memoryview]
 
 
 def part_name(part_id: bytes) -> str:
@@ -74,17 +67,14 @@ class NewPart:
         self.key = PartKey(secrets.token_bytes(ID_SIZE), secrets.token_bytes(KEY_SIZE))
         self._use = threading.Lock()  # taken for good by the one who seals
 
-    def seal(
-        self, chunks: Iterable[bytes | memoryview], threads: Executor | None = None
-    ) -> Iterator[memoryview]:
+    def seal(self, chunks: Iterable[bytes | memoryview]) -> Iterator[memoryview]:
         """1 to 8 MiB of plain bytes in pieces of any size, sealed as they come, in pieces of about 1 MiB.
 
-        Holds 2 MiB and one of `chunks`; with `threads`, which seal while the next are read, 4 MiB more. Raises
-        ValueError for no bytes at all or too many, at the end or where they are too many: what was given out by then is
-        to be thrown away.
+        Holds 2 MiB and one of `chunks`. Raises ValueError for no bytes at all or too many, at the end or where they
+        are too many: what was given out by then is to be thrown away.
         """
         self._begin()
-        return _in_order(self._work(chunks, kept=threads is not None), threads)
+        return self._seal(chunks)
 
     def seal_buffer(self, plain: bytes | bytearray | memoryview) -> memoryview:
         """The whole part at once: 1 byte to 8 MiB."""
@@ -96,8 +86,7 @@ class NewPart:
         if not self._use.acquire(blocking=False):
             raise ValueError(f"part {self.key.name} was sealed before; its key must not be used again")
 
-    def _work(self, chunks: Iterable[bytes | memoryview], *, kept: bool) -> Iterator[_Work]:
-        """`kept`: what it works on is looked at later, when the chunk it came with may be another."""
+    def _seal(self, chunks: Iterable[bytes | memoryview]) -> Iterator[memoryview]:
         cipher = AESGCM(self.key.secret)
         held, number, total = bytearray(), 0, 0
         for chunk in chunks:
@@ -107,52 +96,31 @@ class NewPart:
             rest = memoryview(chunk)
             while len(held) + len(rest) > PIECE_SIZE:  # not when equal: the last frame must be known as such
                 taken = PIECE_SIZE - len(held)
-                if held or kept:
+                if held:
                     held += rest[:taken]
                     piece = memoryview(held)
                 else:
                     piece = rest[:taken]
-                yield partial(_seal_frames, cipher, self.key.id, number, piece, ends=False)
+                yield _seal_frames(cipher, self.key.id, number, piece, ends=False)
                 number += _BATCH
                 held, rest = bytearray(), rest[taken:]
             held += rest
         if not total:
             raise ValueError("no part is empty")
-        yield partial(_seal_frames, cipher, self.key.id, number, memoryview(held), ends=True)
-
-
-def _in_order(work: Iterator[_Work], threads: Executor | None) -> Iterator[memoryview]:
-    """What each of them gives; with `threads` a few are done at a time."""
-    if threads is None:
-        for each in work:
-            yield each()
-        return
-    running: deque[Future[memoryview]] = deque()
-    for each in work:
-        running.append(threads.submit(each))
-        if len(running) > _AHEAD:
-            yield running.popleft().result()
-    while running:
-        yield running.popleft().result()
+        yield _seal_frames(cipher, self.key.id, number, memoryview(held), ends=True)
 
 
 def open_range(
-    key: PartKey,
-    plain_length: int,
-    start: int,
-    end: int,
-    sealed: Iterable[bytes | memoryview],
-    threads: Executor | None = None,
+    key: PartKey, plain_length: int, start: int, end: int, sealed: Iterable[bytes | memoryview]
 ) -> Iterator[memoryview]:
     """Plain bytes [start, end) of a part, in pieces of at most 1 MiB, each verified before it is given out.
 
     `sealed`: the bytes of `frames.sealed_range(plain_length, start, end)`, in pieces of any size. `plain_length`: of
     the whole part, from the part list. Raises ContentCorrupt, naming part and frame, for bytes that are not those,
-    for too few, and for too many; ValueError for no range of the part. With `threads`, which open while the next are
-    read, pieces of `sealed` must stay as they are.
+    for too few, and for too many; ValueError for no range of the part.
     """
     wanted = frames.sealed_range(plain_length, start, end)
-    return _in_order(_opened(key, plain_length, start, end, wanted, sealed), threads)
+    return _open(key, plain_length, start, end, wanted, sealed)
 
 
 def open_buffer(key: PartKey, plain_length: int, sealed: bytes | bytearray | memoryview) -> memoryview:
@@ -162,19 +130,20 @@ def open_buffer(key: PartKey, plain_length: int, sealed: bytes | bytearray | mem
     return _open_frames(key, AESGCM(key.secret), 0, frames.frame_count(plain_length), memoryview(sealed))
 
 
-def _opened(
+def _open(
     key: PartKey,
     plain_length: int,
     start: int,
     end: int,
     wanted: frames.SealedRange,
     sealed: Iterable[bytes | memoryview],
-) -> Iterator[_Work]:
+) -> Iterator[memoryview]:
     cipher, count = AESGCM(key.secret), frames.frame_count(plain_length)
     number = wanted.first_frame
     for batch in _batches(key, wanted.stop - wanted.start, sealed):
         at = number * FRAME_SIZE
-        yield partial(_open_frames, key, cipher, number, count, batch, max(start - at, 0), end - at)
+        plain = _open_frames(key, cipher, number, count, batch)
+        yield plain[max(start - at, 0) : end - at]
         number += _BATCH
 
 
@@ -215,16 +184,8 @@ def _seal_frames(cipher: AESGCM, part: bytes, first: int, plain: memoryview, *, 
     return sealed.toreadonly()
 
 
-def _open_frames(
-    key: PartKey,
-    cipher: AESGCM,
-    first: int,
-    total: int,
-    sealed: memoryview,
-    start: int = 0,
-    end: int | None = None,
-) -> memoryview:
-    """Of what they hold, bytes [start, end). `total`: frames of the part. Raises ContentCorrupt."""
+def _open_frames(key: PartKey, cipher: AESGCM, first: int, total: int, sealed: memoryview) -> memoryview:
+    """`total`: frames of the part. Raises ContentCorrupt."""
     count = -(-len(sealed) // SEALED_FRAME_SIZE)
     plain = memoryview(bytearray(len(sealed) - count * TAG_SIZE))
     for index in range(count):
@@ -235,4 +196,4 @@ def _open_frames(
             frames.open_into(cipher, key.id, number, number == total - 1, piece, into)
         except ContentCorrupt as error:
             raise ContentCorrupt(f"part {key.name}: {error}") from error
-    return plain[start:end].toreadonly()
+    return plain.toreadonly()

@@ -22,20 +22,7 @@ class Contents:
     @trace.step("db.storage_object_create")
     def insert(self, content: Content, now_ns: int, fresh: Sequence[Part] | None = None) -> None:
         """`fresh`: those of its objects that have no row yet [all]. An object may be in it several times."""
-        seal = content.seal
-        self._tx.run(
-            """INSERT INTO contents (id, size, checksum, digests, parts, created_ns, vault_id, wrapped_key, part_list)
-               VALUES (:id, :size, :checksum, :digests, :parts, :now, :vault, :wrapped, :list)""",
-            id=content.id,
-            size=content.size,
-            checksum=content.checksum,
-            digests=content.digests,
-            parts=len(content.parts),
-            now=now_ns,
-            vault=seal.vault_id if seal else None,
-            wrapped=seal.wrapped_key if seal else None,
-            list=seal.part_list if seal else None,
-        )
+        self.insert_row(content, len(content.parts), now_ns)
         self._tx.many(
             """INSERT INTO objects (key, size, checksum, blocks, status, cached_ns)
                VALUES (:key, :size, :checksum, :blocks, 'AVAILABLE', :now)""",
@@ -49,6 +36,23 @@ class Contents:
                 "INSERT INTO file_parts (content_id, sequence, object_key) VALUES (:id, :n, :key)",
                 [{"id": content.id, "n": n, "key": part.key} for n, part in enumerate(content.parts)],
             )
+
+    def insert_row(self, content: Content, parts: int, now_ns: int) -> None:
+        """Without its parts, which the caller inserts."""
+        seal = content.seal
+        self._tx.run(
+            """INSERT INTO contents (id, size, checksum, digests, parts, created_ns, vault_id, wrapped_key, part_list)
+               VALUES (:id, :size, :checksum, :digests, :parts, :now, :vault, :wrapped, :list)""",
+            id=content.id,
+            size=content.size,
+            checksum=content.checksum,
+            digests=content.digests,
+            parts=parts,
+            now=now_ns,
+            vault=seal.vault_id if seal else None,
+            wrapped=seal.wrapped_key if seal else None,
+            list=seal.part_list if seal else None,
+        )
 
     def get(self, id: str) -> Content | None:
         """Of one with very many parts, the sums of their blocks are left out: see `blocks`."""
@@ -68,6 +72,11 @@ class Contents:
         id, size, checksum, digests, vault, wrapped, part_list = rows[0][:7]
         seal = None if vault is None else ContentSeal(vault, wrapped, bytes(part_list))
         return Content(id, size, checksum, digests, parts, seal)
+
+    def vault_of_folder(self, folder_id: int) -> int | None:
+        """The row of `vaults` that what is in it is sealed for."""
+        row = self._tx.one("SELECT vault_id FROM entries WHERE id = :id", id=folder_id)
+        return row[0] if row else None
 
     def blocks(self, key: str) -> bytes | None:
         """The sums of one part's blocks, where they are known."""

@@ -8,7 +8,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.metadata.lists import listed
-from vfs.model import Part
+from vfs.model import Content, Part
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
@@ -169,9 +169,10 @@ class UploadSessions:
                                          plain_size, sealed_key)
                VALUES (:id, :number, :piece, :key, :size, :checksum, :blocks, :now, :plain, :sealed)""",
             [
-                {"id": id, "number": number, "piece": n, "now": now_ns}
-                | {"key": part.key, "size": part.size, "checksum": part.checksum, "blocks": part.blocks}
-                | {"plain": plain, "sealed": sealed}
+                {
+                    **{"id": id, "number": number, "piece": n, "now": now_ns, "plain": plain, "sealed": sealed},
+                    **{"key": part.key, "size": part.size, "checksum": part.checksum, "blocks": part.blocks},
+                }
                 for n, (part, (plain, sealed)) in enumerate(zip(pieces, opens or repeat((None, None)), strict=False))
             ],
         )
@@ -198,26 +199,23 @@ class UploadSessions:
                  OR EXISTS (SELECT 1 FROM objects WHERE key = :key)"""
         return bool(self._tx.one(sql, key=key)[0])
 
-    def become_content(self, id: int, content_id: str, size: int, now_ns: int) -> None:
-        """More than one piece: rows of a content are made of those of the parts, in their order."""
-        self._tx.run(
-            """INSERT INTO contents (id, size, checksum, digests, parts, created_ns)
-               SELECT CAST(:content AS TEXT), CAST(:size AS BIGINT), '', NULL, COUNT(*), CAST(:now AS BIGINT)
-               FROM upload_parts WHERE session_id = :id""",
-            content=content_id, size=size, now=now_ns, id=id,
-        )  # fmt: skip
+    def become_content(self, id: int, content: Content, now_ns: int) -> None:
+        """Rows of a content are made of those of the parts, in their order; that of one part is named as it is."""
+        count = int(self._tx.one("SELECT COUNT(*) FROM upload_parts WHERE session_id = :id", id=id)[0])
+        self._tx.contents.insert_row(content, count, now_ns)
         self._tx.run(
             """INSERT INTO objects (key, size, checksum, blocks, status, cached_ns)
                SELECT object_key, size, checksum, blocks, 'AVAILABLE', CAST(:now AS BIGINT)
                FROM upload_parts WHERE session_id = :id""",
             now=now_ns, id=id,
         )  # fmt: skip
-        self._tx.run(
-            """INSERT INTO file_parts (content_id, sequence, object_key)
-               SELECT CAST(:content AS TEXT), ROW_NUMBER() OVER (ORDER BY number, piece) - 1, object_key
-               FROM upload_parts WHERE session_id = :id""",
-            content=content_id, id=id,
-        )  # fmt: skip
+        if count > 1:
+            self._tx.run(
+                """INSERT INTO file_parts (content_id, sequence, object_key)
+                   SELECT CAST(:content AS TEXT), ROW_NUMBER() OVER (ORDER BY number, piece) - 1, object_key
+                   FROM upload_parts WHERE session_id = :id""",
+                content=content.id, id=id,
+            )  # fmt: skip
 
     # --- those that nobody ended ---
 

@@ -28,8 +28,9 @@ class Held(Protocol):
 class Incoming(Protocol):
     """What `part_uploads` stores. Each part is either taken by `next_key` and `part`, or held."""
 
-    blocks: bytes | None
-    """Sums of the part that `part` gave last, once it was taken to its end: see `Part.blocks`."""
+    @property
+    def blocks(self) -> bytes | None:
+        """Sums of the part that `part` gave last, once it was taken to its end: see `Part.blocks`."""
 
     def more(self) -> bool:
         """Look whether a byte is left, reading the next piece when needed."""
