@@ -176,7 +176,7 @@ def test_what_was_given_out_before_a_fault_is_right() -> None:
     with pytest.raises(ContentCorrupt, match="frame 47 "):
         for piece in open_range(key, 3 * MIB, 5, 3 * MIB, cut(bytes(changed), [50_000])):
             got += piece
-    assert got == DATA[5 : 2 * MIB]
+    assert len(got) > MIB and DATA[5:].startswith(got)
 
 
 def test_names_of_parts_are_read_strictly() -> None:
