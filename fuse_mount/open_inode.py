@@ -12,8 +12,8 @@ from fuse_mount.draft_disk import DraftDisk, DraftFile, Header
 from vfs.core import Kelp
 from vfs.errors import Forbidden, KelpError, Locked, NotFound, PreconditionFailed, TooLarge
 from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Entry, Place
-from vfs.operations import committing, drafting, posix, reading, unsealing
-from vfs.operations.at_hand import AtHand
+from vfs.operations import at_hand, committing, drafting, posix, reading, unsealing
+from vfs.operations.at_hand import AtHand, SealedAtHand
 from vfs.operations.drafting import Opened
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class OpenInode:
         self._kelp = files.kelp
         self._lock = threading.Lock()
         self._shown: Opened | None = None  # what the drive shows, as far as is known
-        self._at_hand: AtHand | None = None  # what of that can be read at once
+        self._at_hand: AtHand | SealedAtHand | None = None  # what of that can be read at once
         self._just_made = False  # by us: so nobody else can have written to it
         self.unsynced = False  # … and nobody has closed or synced it: perhaps it is not on the disk
         self._draft: DraftFile | None = None
@@ -125,9 +125,9 @@ class OpenInode:
             before.hold.release()
 
     def _let_go(self) -> None:
-        at_hand, self._at_hand = self._at_hand, None
-        if at_hand is not None:
-            at_hand.close()
+        held, self._at_hand = self._at_hand, None
+        if held is not None:
+            held.close()
 
     # --- bytes ---
 
@@ -143,7 +143,9 @@ class OpenInode:
             if draft is not None:
                 return draft.read(offset, stop) if draft.written.spans.missing(offset, stop) == 0 else None
             if self._at_hand is None:
-                self._at_hand = AtHand(self._kelp, self._base.content)
+                if not self._kelp.database.is_near and self._base.content.seal is not None:
+                    return None  # what opens it may have to be asked for
+                self._at_hand = at_hand.at_hand(self._kelp, self._base.content)
             return self._at_hand.read(offset, stop, buffer)
         finally:
             self._lock.release()

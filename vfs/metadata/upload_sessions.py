@@ -170,8 +170,16 @@ class UploadSessions:
                VALUES (:id, :number, :piece, :key, :size, :checksum, :blocks, :now, :plain, :sealed)""",
             [
                 {
-                    **{"id": id, "number": number, "piece": n, "now": now_ns, "plain": plain, "sealed": sealed},
-                    **{"key": part.key, "size": part.size, "checksum": part.checksum, "blocks": part.blocks},
+                    "id": id,
+                    "number": number,
+                    "piece": n,
+                    "now": now_ns,
+                    "plain": plain,
+                    "sealed": sealed,
+                    "key": part.key,
+                    "size": part.size,
+                    "checksum": part.checksum,
+                    "blocks": part.blocks,
                 }
                 for n, (part, (plain, sealed)) in enumerate(zip(pieces, opens or repeat((None, None)), strict=False))
             ],

@@ -27,11 +27,11 @@ from vfs.errors import Conflict, Forbidden, NoSpace, NotFound, PreconditionFaile
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Content, Entry, Expected, Level, OnConflict, Part, Place
-from vfs.operations import contents, guard, layouts, reserving, sealing, unsealing, vaults_of, writing
+from vfs.operations import contents, guard, layouts, reserving, sealed_contents, unsealing, vaults_of, writing
 from vfs.operations.drafting import Committed, Draft
 from vfs.operations.layouts import Fresh, Layout, Shared, Zeros
 from vfs.operations.reserving import Reservation
-from vfs.operations.sealing import SealedParts, Vault
+from vfs.operations.sealed_contents import SealedParts, Vault
 from vfs.operations.unfinished import Unfinished
 
 log = logging.getLogger(__name__)
@@ -156,10 +156,8 @@ def _laid_out(kelp: Kelp, draft: Draft, base: _Base, *, share: bool) -> Layout:
     return layouts.lay_out(base.parts, source.limit, source.size, source.is_written, there.__contains__)
 
 
-def _stored(
-    kelp: Kelp, put: writing.Put, draft: Draft, layout: Layout, base: _Base, vault: Vault | None
-) -> Committed:
-    size = sum(sealing.stored_size(size, vault) for size in layouts.new_bytes(layout))
+def _stored(kelp: Kelp, put: writing.Put, draft: Draft, layout: Layout, base: _Base, vault: Vault | None) -> Committed:
+    size = sum(sealed_contents.stored_size(size, vault) for size in layouts.new_bytes(layout))
     guard.require_space(kelp, size)
     with reserving.reserve(kelp, size, sealed=vault is not None) as room:
         if vault is None:
@@ -238,7 +236,7 @@ def _store_sealed(
             parts += _repeated(stored.parts, piece)
             slices += _repeated(stored.slices, piece)
         sealed = SealedParts(tuple(parts), tuple(slices), draft.source.size)
-        return sealing.content_of(vault, sealed), tuple(fresh)
+        return sealed_contents.content_of(vault, sealed), tuple(fresh)
 
 
 def _new(draft: Draft, piece: Fresh | Zeros) -> tuple[Iterator[bytes], Expected]:

@@ -21,10 +21,10 @@ from vfs.core import Kelp
 from vfs.errors import KelpError, ObjectMissing, StoreUnavailable
 from vfs.metadata.database import Tx
 from vfs.model import PIECE_SIZE, Content, Expected, Part
-from vfs.operations import learning, part_uploads, sealing
+from vfs.operations import learning, part_uploads, sealed_contents
 from vfs.operations.incoming import Body, Incoming
 from vfs.operations.opening import Reader
-from vfs.operations.sealing import SealedBody, SealedParts, Vault
+from vfs.operations.sealed_contents import SealedBody, SealedParts, Vault
 from vfs.operations.unfinished import Unfinished
 from vfs.storage.nas_store import NasFile
 
@@ -80,7 +80,7 @@ def _store_plain(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: st
 def _store_sealed(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str | None, vault: Vault) -> Content:
     sealed = store_parts(kelp, chunks, expected)
     try:
-        return sealing.content_of(vault, sealed, id)
+        return sealed_contents.content_of(vault, sealed, id)
     except BaseException:
         remove(kelp, (part.key for part in sealed.parts))
         raise
@@ -198,6 +198,8 @@ def write_to_nas(kelp: Kelp, content: Content, path: str, mtime_ns: int) -> NasF
     if not content.checksum:
         content = learning.learn(kelp, content.id)
     chunks = Reader(kelp, content, counted=False).chunks()
+    if content.seal is not None:  # its checksum is not that of its bytes in a row; each part of them is verified
+        return kelp.nas.write(path, chunks, content.size, None, mtime_ns=mtime_ns, parents=True)
     if content.checksum:
         return kelp.nas.write(path, chunks, content.size, content.checksum, mtime_ns=mtime_ns, parents=True)
     whole = blake3()

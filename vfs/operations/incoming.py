@@ -1,4 +1,4 @@
-"""The body of an upload on its way in: counted, hashed, cut into parts. One for a vault is `sealing.SealedBody`."""
+"""The body of an upload on its way in: counted, hashed, cut into parts. One for a vault: `sealed_contents`."""
 
 from __future__ import annotations
 

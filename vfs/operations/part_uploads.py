@@ -11,7 +11,7 @@ from collections.abc import MutableSequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from vfs import trace, turns
-from vfs.model import Part, Stored
+from vfs.model import Part
 from vfs.operations.incoming import Held, Incoming
 from vfs.storage.object_store import ObjectStore
 

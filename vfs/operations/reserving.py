@@ -23,7 +23,7 @@ from vfs.errors import NoSpace
 from vfs.escrow import LIFETIME
 from vfs.metadata.retrying import retried
 from vfs.operations import cache_limits
-from vfs.operations.sealing import sealed_size
+from vfs.operations.sealed_contents import sealed_size
 
 _SECOND = 1_000_000_000
 _GRANT = 64 * 1024 * 1024

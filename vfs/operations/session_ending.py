@@ -18,8 +18,8 @@ from vfs.errors import Conflict, ContentCorrupt, NotFound, ObjectMissing, PartsI
 from vfs.metadata.retrying import retried
 from vfs.metadata.upload_sessions import Piece, Sending
 from vfs.model import ByteRange, Caller, Content, Entry, Expected, Kind, OnConflict, Part, Place, Written
-from vfs.operations import by_id, contents, guard, sealing, sessions, uploading, vaults_of, verified, writing
-from vfs.operations.sealing import SealedParts, Vault
+from vfs.operations import by_id, contents, guard, sealed_contents, sessions, uploading, vaults_of, verified, writing
+from vfs.operations.sealed_contents import SealedParts, Vault
 from vfs.operations.sessions import Protocol, SentPart, Status
 
 _TRIES = 5  # looks at parts that are sent again all the time
@@ -203,13 +203,13 @@ def _content_of(kelp: Kelp, ending: _Ending) -> Content:
         return Content(sending.content_id, ending.size, "", None, ())
     parts = tuple(Part(piece.key, piece.size, piece.checksum) for piece in pieces)
     slices = tuple(_slice(vault, piece) for piece in pieces)
-    return sealing.content_of(vault, SealedParts(parts, slices, ending.size), sending.content_id)
+    return sealed_contents.content_of(vault, SealedParts(parts, slices, ending.size), sending.content_id)
 
 
 def _slice(vault: Vault, piece: Piece) -> Slice:
     if piece.sealed_key is None or piece.plain_size is None:
         raise ContentCorrupt(f"part {piece.number} of the upload is not sealed")
-    part_id = sealing.part_id_of(piece.key)
+    part_id = sealed_contents.part_id_of(piece.key)
     return Slice.whole(open_part_key(vault.key, part_id, piece.sealed_key), piece.plain_size)
 
 

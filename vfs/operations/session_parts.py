@@ -18,8 +18,8 @@ from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.metadata.upload_sessions import Sending
 from vfs.model import PART_SIZE, Caller, Expected, Part
-from vfs.operations import contents, guard, reserving, sealing, sessions, vaults_of
-from vfs.operations.sealing import Vault
+from vfs.operations import contents, guard, reserving, sealed_contents, sessions, vaults_of
+from vfs.operations.sealed_contents import Vault
 from vfs.operations.sessions import MOST_PARTS, Protocol, SentPart
 
 
@@ -111,7 +111,7 @@ def _bring(kelp: Kelp, recording: _Recording, chunks: Iterable[bytes], expected:
     """Store a part and record it; nothing is left when it fails."""
     sending = recording.sending
     vault = vaults_of.vault_of(kelp, sending.folder_id)
-    size = None if expected.length is None else sealing.stored_size(expected.length, vault)
+    size = None if expected.length is None else sealed_contents.stored_size(expected.length, vault)
     guard.require_space(kelp, size)
     with reserving.reserve(kelp, size or 0, sealed=vault is not None) as room:
         came = _stored(kelp, sending, room.counted(chunks), expected, vault)

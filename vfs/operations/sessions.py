@@ -240,7 +240,9 @@ def sent_parts(pieces: Sequence[Piece]) -> tuple[SentPart, ...]:
     found = []
     for number, of_part in groupby(pieces, key=attrgetter("number")):
         some = list(of_part)
-        found.append(SentPart(number, sum(piece.shown_size for piece in some), etag([piece.checksum for piece in some])))
+        found.append(
+            SentPart(number, sum(piece.shown_size for piece in some), etag([piece.checksum for piece in some]))
+        )
     return tuple(found)
 
 

@@ -19,7 +19,7 @@ from vfs.errors import ContentCorrupt
 from vfs.model import PIECE_SIZE, ByteRange, Content, ContentSeal
 from vfs.operations import vaults_of
 from vfs.operations.opening import Reader, begun, unhurried
-from vfs.operations.sealing import object_key, part_id_of
+from vfs.operations.sealed_contents import object_key, part_id_of
 from vfs.storage.small_contents import SMALL
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class SealedReader:
                 taken = stored.take(each.last - each.first)
                 part, length = each.slice.part, each.slice.part_length
                 try:
-                    for piece in parts.open_range(part, length, each.start, each.stop, taken):
+                    for piece in parts.open_range(part, length, each.start, each.stop, taken, threads):
                         yield piece  # type: ignore[misc]  # a memoryview serves as bytes everywhere here
                 except ContentCorrupt as error:
                     if stored.failed:

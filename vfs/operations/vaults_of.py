@@ -7,7 +7,7 @@ from vfs.errors import Forbidden
 from vfs.metadata.database import Tx
 from vfs.model import Content
 from vfs.operations import keyring
-from vfs.operations.sealing import Vault
+from vfs.operations.sealed_contents import Vault
 
 
 def vault_of(kelp: Kelp, folder_id: int) -> Vault | None:

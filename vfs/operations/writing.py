@@ -29,7 +29,7 @@ from vfs.model import (
     StoreStatus,
     Written,
 )
-from vfs.operations import appearance, busy, changes, contents, guard, reserving, sealing, vaults_of
+from vfs.operations import appearance, busy, changes, contents, guard, reserving, sealed_contents, vaults_of
 from vfs.operations.guard import Standing
 from vfs.storage.small_contents import SMALL
 
@@ -121,7 +121,7 @@ def bring(
     `counted` as in `reserving.reserve`.
     """
     vault = vaults_of.vault_of(kelp, put.place.folder_id)
-    size = None if expected.length is None else sealing.stored_size(expected.length, vault)
+    size = None if expected.length is None else sealed_contents.stored_size(expected.length, vault)
     guard.require_space(kelp, size)
     with reserving.reserve(kelp, size or 0, counted=counted, sealed=vault is not None) as room:
         content = contents.store(kelp, room.counted(chunks), expected, vault=vault)
@@ -238,7 +238,7 @@ def create(
         content_id=content.id,
         content_user_id=caller.user_id,
         content_ns=times.now_ns,
-        size=sealing.plain_size(content) if shows is None else shows,
+        size=sealed_contents.plain_size(content) if shows is None else shows,
         mime_type=mime_type or changes.mime_type(here.name),
         mtime_ns=times.mtime_ns,
         shown_mtime=times.shown,
@@ -282,7 +282,7 @@ def switch(
         content_id=content.id,
         content_user_id=caller.user_id,
         content_ns=times.now_ns,
-        size=sealing.plain_size(content) if shows is None else shows,
+        size=sealed_contents.plain_size(content) if shows is None else shows,
         mime_type=mime_type or changes.mime_type(entry.name),
         mtime_ns=times.mtime_ns,
         shown_mtime=times.shown,
@@ -310,7 +310,7 @@ class Empty(NamedTuple):
 def make_empty(kelp: Kelp, tx: Tx, caller: Caller, here: Standing) -> Empty:
     """As `empty_file`, for who does not look at it at once."""
     vault = vaults_of.vault_in(kelp, tx, here.folder_id)
-    content = Content(str(uuid.uuid4()), 0, EMPTY_CHECKSUM, None, ()) if vault is None else sealing.empty(vault)
+    content = Content(str(uuid.uuid4()), 0, EMPTY_CHECKSUM, None, ()) if vault is None else sealed_contents.empty(vault)
     now = kelp.clock.now_ns()
     tx.contents.insert(content, now)
     times = _Times(tx, here, None, now, by_client=False)

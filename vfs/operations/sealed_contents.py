@@ -105,7 +105,7 @@ class SealedBody:
         if new is None:
             raise AssertionError("a part is sealed under the key that was told for it")
         sums, before = BlockSums(), self._plain.taken
-        for piece in new.seal(self._plain.cut()):
+        for piece in new.seal(self._plain.cut(), self._threads):
             sums.update(piece)
             yield piece  # type: ignore[misc]  # a memoryview serves as bytes everywhere here
         self._slices.append(Slice.whole(new.key, self._plain.taken - before))
