@@ -143,9 +143,9 @@ class OpenInode:
             if draft is not None:
                 return draft.read(offset, stop) if draft.written.spans.missing(offset, stop) == 0 else None
             if self._at_hand is None:
-                if not self._kelp.database.is_near and self._base.content.seal is not None:
-                    return None  # what opens it may have to be asked for
-                self._at_hand = at_hand.at_hand(self._kelp, self._base.content)
+                self._at_hand = at_hand.opened(self._kelp, self._base.content)
+            if self._at_hand is None:
+                return None
             return self._at_hand.read(offset, stop, buffer)
         finally:
             self._lock.release()

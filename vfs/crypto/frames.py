@@ -73,6 +73,7 @@ def seal_run(cipher: AESGCM, part_id: bytes, first: int, plain: Sequence[memoryv
     key, ever."""
     sealed = memoryview(bytearray(sum(map(len, plain)) + TAG_SIZE * len(plain)))
     into = cut(sealed, SEALED_FRAME_SIZE)
+    _check_run(first, plain, into)
     deque(map(cipher.encrypt_into, _NONCES[first:], plain, _bound(part_id, first, len(plain), ends), into), maxlen=0)
     return sealed.toreadonly()
 
@@ -80,14 +81,21 @@ def seal_run(cipher: AESGCM, part_id: bytes, first: int, plain: Sequence[memoryv
 def open_run(cipher: AESGCM, part_id: bytes, first: int, sealed: Sequence[memoryview], *, ends: bool) -> memoryview:
     """The inverse. Raises ContentCorrupt, naming the frame."""
     plain = memoryview(bytearray(max(sum(map(len, sealed)) - TAG_SIZE * len(sealed), 0)))
+    into = cut(plain, FRAME_SIZE)
+    _check_run(first, sealed, into)
     opened = 0
     try:
-        into = cut(plain, FRAME_SIZE)
         for _ in map(cipher.decrypt_into, _NONCES[first:], sealed, _bound(part_id, first, len(sealed), ends), into):
             opened += 1
     except InvalidTag as error:
         raise ContentCorrupt(f"frame {first + opened} was changed, or is of another place, part or key") from error
     return plain.toreadonly()
+
+
+def _check_run(first: int, given: Sequence[memoryview], into: Sequence[memoryview]) -> None:
+    """`map` ends with the shortest: what it would leave out must not be taken for done. Raises ValueError."""
+    if len(into) != len(given) or first + len(given) > len(_NONCES):
+        raise ValueError(f"no run of frames: {len(given)} from {first}")
 
 
 def cut(data: memoryview, size: int) -> list[memoryview]:

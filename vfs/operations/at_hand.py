@@ -20,7 +20,6 @@ from vfs.crypto.opened_lists import OpenedList, Wanted
 from vfs.crypto.parts import open_range
 from vfs.errors import ContentCorrupt, KelpError
 from vfs.model import BLOCK_SIZE, ByteRange, Content
-from vfs.operations import unsealing
 from vfs.operations.verified import Verifier, verifier_of
 from vfs.storage.object_store import near
 
@@ -31,11 +30,12 @@ _FROM_MEMORY, _BYTES_OF_MEMORY = metrics.CACHE_READS.labels("memory"), metrics.C
 _FROM_CACHE, _BYTES_OF_CACHE = metrics.CACHE_READS.labels("cache"), metrics.CACHE_READ_BYTES.labels("cache")
 
 
-def at_hand(kelp: Kelp, content: Content) -> AtHand | SealedAtHand:
-    """Raises, for a sealed one, KeyMissing and ContentCorrupt; it may have to wait for the database."""
+def opened(kelp: Kelp, content: Content) -> AtHand | SealedAtHand | None:
+    """None: `unsealing.reader` has to be asked, once at least, since what opens it is not in memory yet."""
     if content.seal is None:
         return AtHand(kelp, content)
-    return SealedAtHand(kelp, content, unsealing.opened_list(kelp, content, content.seal))
+    known = kelp.opened_lists.get(content.id)
+    return None if known is None else SealedAtHand(kelp, content, known)
 
 
 class AtHand:

@@ -59,9 +59,7 @@ class Reader:
         self._kelp = kelp
         self._content = content
         self._counted = counted
-        self._is_small = (
-            content.size <= SMALL and content.seal is None
-        )  # what sealed ones show is kept by who opens them
+        self._is_small = content.size <= SMALL and content.seal is None  # who opens sealed ones keeps what they show
         self._hold: Hold | None = None if self._is_small else kelp.holds.hold(content.id)  # the first stream's
         self._away: StoreUnavailable | None = None  # what the cache said when it was away: then the NAS is asked first
         self.size = content.size

@@ -96,7 +96,8 @@ class Reservation:
 def reserve(kelp: Kelp, size: int, *, counted: bool = False, sealed: bool = False) -> Iterator[Reservation]:
     """Room for `size` bytes for the length of the block; 0: for what comes, as it comes. Raises NoSpace.
 
-    `sealed`: as for `Reservation`; `size` is what they take in the cache. `counted`: they take the place of bytes that wait already, in the very commit that shows them, so they need none.
+    `sealed`: as for `Reservation`; `size` is what they take in the cache. `counted`: they take the place of bytes that
+    wait already, in the very commit that shows them, so they need none.
     """
     reservation = Reservation(kelp, None if counted else cache_limits.hard_limit(kelp), sealed=sealed)
     reservation.grow(size)

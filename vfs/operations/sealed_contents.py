@@ -1,8 +1,8 @@
 """Contents of vaults on their way in: sealed while they come, so that no plain byte is stored (docs/vault-format.md).
 
 Each part has a random id, which is the key of its object, and a random key. What says which parts make a content, in
-which order and with which keys is the part list, sealed under the content's key, and that under the vault's. From then on
-nobody needs a key to carry, verify or repair the content: all that the database says of it is of the sealed bytes.
+which order and with which keys is the part list, sealed under the content's key, and that under the vault's. From then
+on nobody needs a key to carry, verify or repair the content: all that the database says of it is of the sealed bytes.
 """
 
 from __future__ import annotations

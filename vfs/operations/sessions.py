@@ -54,8 +54,8 @@ class Protocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SentPart:
-    """`etag` tells the part's bytes: their BLAKE3, or, of a part in N pieces, the BLAKE3 of theirs, and "-N"; in a vault,
-    those of its sealed bytes."""
+    """`etag` tells the part's bytes: their BLAKE3, or, of a part in N pieces, the BLAKE3 of theirs, and "-N"; in a
+    vault, those of its sealed bytes."""
 
     number: int
     size: int

@@ -1,5 +1,5 @@
-"""Objects of uploads into vaults that take long: their keys say nothing of each other, so the orphan batch could not tell
-that the oldest of them belong to what still grows. From some minutes on they have rows.
+"""Objects of uploads into vaults that take long: their keys say nothing of each other, so the orphan batch could not
+tell that the oldest of them belong to what still grows. From some minutes on they have rows.
 """
 
 from __future__ import annotations

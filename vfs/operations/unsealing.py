@@ -80,8 +80,8 @@ class SealedReader:
                 taken = stored.take(each.last - each.first)
                 part, length = each.slice.part, each.slice.part_length
                 try:
-                    for piece in parts.open_range(part, length, each.start, each.stop, taken, threads):
-                        yield piece  # type: ignore[misc]  # a memoryview serves as bytes everywhere here
+                    opened = parts.open_range(part, length, each.start, each.stop, taken, threads)
+                    yield from opened  # type: ignore[misc]  # a memoryview serves as bytes everywhere here
                 except ContentCorrupt as error:
                     if stored.failed:
                         raise

@@ -56,8 +56,8 @@ def put_file(
     `mtime_ns`: the client's own time, shown exactly as given. `seen`: what the caller has just found there, if
     anything; only a hint. Raises ParentNotFound, WrongKind (a folder has the name), InvalidName, InvalidRequest
     (strategy SKIP or MERGE, a time out of range), AlreadyExists (strategy ERROR), StillSyncing, Locked, Forbidden,
-    PreconditionFailed, NoSpace, UploadIncomplete, StoreUnavailable, KeyMissing; then nothing has changed and nothing is left in the
-    cache.
+    PreconditionFailed, NoSpace, UploadIncomplete, StoreUnavailable, KeyMissing; then nothing has changed and nothing is
+    left in the cache.
     """
     put = Put(caller, place, mime_type, mtime_ns, on_conflict, condition, kelp.clock.now_ns(), seen)
     return carry_out(kelp, put, chunks, expected)

@@ -19,9 +19,10 @@ from vfs.crypto.manifests import Manifest, ManifestKind, SealedContent, digest, 
 from vfs.crypto.part_lists import PartList, Slice, open_parts, seal_parts
 from vfs.crypto.parts import NewPart, PartKey
 from vfs.crypto.sealed_names import seal_name
-from vfs.crypto.vault_files import OlderKey, Recipient, RecipientRole, VaultFile
+from vfs.crypto.vault_files import OlderKey, Recipient, VaultFile
 from vfs.crypto.vault_keys import VaultKey
 from vfs.errors import ContentCorrupt, TooLarge
+from vfs.vault_model import RecipientRole
 
 KEY, OTHER = VaultKey.generate(), VaultKey.generate()
 CONTENT, CONTENT_KEY = vault_keys.new_id(), vault_keys.new_content_key()
