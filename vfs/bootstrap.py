@@ -16,6 +16,7 @@ from vfs.core import Clock, JobQueue, Kelp, NoQueue, SystemClock
 from vfs.crypto import key_files
 from vfs.crypto.attempts import Attempts
 from vfs.crypto.key_ring import KeyRing
+from vfs.crypto.opened_lists import OpenedLists
 from vfs.crypto.passwords import Passwords
 from vfs.errors import ConfigurationError, NasDown, StoreUnavailable
 from vfs.escrow import Allowance, Ample, Escrow, Seen
@@ -90,6 +91,7 @@ def build(
             queue=queue or NoQueue(),
             passwords=Passwords(settings.auth.remember_seconds),
             small=SmallContents(),
+            opened_lists=OpenedLists(),
             attempts=Attempts(),
             keys=keys,
             token_uses=TokenUses(),

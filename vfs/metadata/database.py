@@ -177,7 +177,8 @@ def _weight(found: object) -> int | None:
     """A content of terabytes has a hundred thousand parts; one that was adopted will be known better."""
     if not isinstance(found, Content) or not found.checksum:
         return None
-    weight = _OF_A_CONTENT + sum(_OF_A_PART + len(part.blocks or b"") for part in found.parts)
+    sealed = len(found.seal.part_list) if found.seal else 0
+    weight = _OF_A_CONTENT + sealed + sum(_OF_A_PART + len(part.blocks or b"") for part in found.parts)
     return weight if weight <= _LARGEST else None
 
 

@@ -39,6 +39,7 @@ from vfs.metadata.restoring import Restoring
 from vfs.metadata.seals import SealMemory, Seals
 from vfs.metadata.tokens import Tokens
 from vfs.metadata.trash import Trash
+from vfs.metadata.unfinished import UnfinishedObjects
 from vfs.metadata.upload_sessions import UploadSessions
 from vfs.metadata.vaults import Vaults
 from vfs.metadata.verifying import Verifying
@@ -281,6 +282,10 @@ class Tx(abc.ABC):
     @cached_property
     def alerts(self) -> Alerts:
         return Alerts(self)
+
+    @cached_property
+    def unfinished(self) -> UnfinishedObjects:
+        return UnfinishedObjects(self)
 
     @cached_property
     def uploads(self) -> UploadSessions:

@@ -13,7 +13,7 @@ from vfs.errors import StoreUnavailable, WrongKind
 from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.model import ROOT_ID, Caller, DavLock, Entry, Found, Kind, Level, Row
-from vfs.operations import cache_limits, contents, guard, nas_state, sealing
+from vfs.operations import cache_limits, guard, nas_state, sealing, unsealing
 from vfs.operations.set_aside import SetAside
 
 # Names, and their characters, of a remembered path: a client may ask for thousands of each.
@@ -127,15 +127,15 @@ def list_folder(kelp: Kelp, caller: Caller, folder_id: int) -> Iterator[Row]:
     yield from rest
 
 
-def open_content(kelp: Kelp, caller: Caller, entry: Entry) -> contents.Reader:
-    """Open what a file shows now. Raises WrongKind for a folder, NotFound, StoreUnavailable."""
+def open_content(kelp: Kelp, caller: Caller, entry: Entry) -> unsealing.Readable:
+    """Open what a file shows now. Raises WrongKind for a folder, NotFound, StoreUnavailable, KeyMissing."""
     if entry.kind != Kind.FILE or entry.content_id is None:
         raise WrongKind(f"{entry.name!r} is not a file")
     content_id = entry.content_id
     content = kelp.database.keep(content_id, lambda tx: tx.contents.get(content_id))
     if content is None:
         raise StoreUnavailable("the content has just been freed", retry_after=1)
-    return contents.Reader(kelp, content)
+    return unsealing.reader(kelp, content)
 
 
 def path_of(kelp: Kelp, entry_id: int) -> tuple[str, ...]:

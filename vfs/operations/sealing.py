@@ -6,9 +6,9 @@ opened by its query modules, with the cipher that `bootstrap` gives to the datab
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-import time
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 

@@ -81,7 +81,7 @@ def test_a_layout_has_every_byte_once(
         at = piece.stop
     assert at == end
     assert not (len(layout) == 1 and isinstance(layout[0], Shared))
-    assert new_bytes(layout) <= end
+    assert sum(new_bytes(layout)) <= end
     assert all(not (isinstance(a, Fresh) and isinstance(b, Fresh)) for a, b in pairwise(layout))
 
 
