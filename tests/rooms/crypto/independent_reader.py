@@ -300,6 +300,7 @@ class Recovered:
     faults: list[tuple[str, str]] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
     seal_ids: set[bytes] = field(default_factory=set)
+    nameless: list[Path] = field(default_factory=list)
     vault_id: bytes = b""
 
     @property
@@ -315,10 +316,13 @@ def read_vault(private_key: RSAPrivateKey, folder: Path) -> Recovered:
     found.vault_id = next(iter(keys.values())).vault_id
     found.seal_ids.add(root)
     _walk(found, keys, folder, folder, root, "")
+    for place in found.nameless:  # grows meanwhile; last, so that nothing in them takes the place of anything else
+        _walk(found, keys, folder, place, None, place.name)
     return found
 
 
-def _walk(found: Recovered, keys: dict[int, Keys], top: Path, folder: Path, seal_id: bytes, path: str) -> None:
+def _walk(found: Recovered, keys: dict[int, Keys], top: Path, folder: Path, seal_id: bytes | None, path: str) -> None:
+    """`seal_id` None: the folder's manifest is damaged, so it is called as on the NAS; what is in it is whole."""
     own = {"vault.json"} if folder == top else {"manifest"}
     for place in _shown(folder, own):
         where = str(place.relative_to(top))
@@ -341,6 +345,8 @@ def _walk(found: Recovered, keys: dict[int, Keys], top: Path, folder: Path, seal
                 found.files[target] = _content(keys[manifest.generation], manifest.content, place)
         except Damaged as error:
             found.faults.append((where, str(error)))
+            if re.fullmatch("[a-z2-7]{26}", place.name) and place.is_dir():
+                found.nameless.append(place)
 
 
 def _shown(folder: Path, own: set[str]) -> Iterator[Path]:
@@ -354,10 +360,10 @@ def _read(file: Path) -> bytes:
         raise Damaged(f"no {file.name}") from error
 
 
-def _check_place(found: Recovered, manifest: Manifest, folder: bytes) -> None:
+def _check_place(found: Recovered, manifest: Manifest, folder: bytes | None) -> None:
     if manifest.kind == "v":
         raise Damaged("a version, which does not belong here")
-    if manifest.folder != folder:
+    if folder not in (manifest.folder, None):
         raise Damaged("an entry of another folder")
     if manifest.seal_id in found.seal_ids:
         raise Damaged("an entry that is there twice")

@@ -79,20 +79,28 @@ def test_parts_swapped_left_out_doubled_or_from_elsewhere_are_found(vault: Vault
 def test_entries_moved_doubled_or_of_another_vault_are_found(vault: VaultFolder, tmp_path: Path) -> None:
     top, inside = vault.made["top.txt"].place, vault.made["inside.txt"].place
     shutil.copytree(top, inside.parent / top.name)  # into another folder
-    shutil.copytree(top, vault.top / ("a" * 26))  # a second time
+    shutil.copytree(top, vault.top / ("29990101000000__" + "a" * 26))  # a second time
     stranger = VaultFolder(tmp_path / "other", vault.private_key)
     stranger.file(stranger.root, "x", [b"x"])
-    shutil.copytree(stranger.made["x"].place, vault.top / ("b" * 26))
+    shutil.copytree(stranger.made["x"].place, vault.top / ("29990101000000__" + "b" * 26))
     (vault.top / "stray").write_bytes(b"")
     found = read(vault)
     whys = dict(found.faults)
     assert "another folder" in whys[f"{inside.parent.name}/{top.name}"]
-    assert "twice" in whys["a" * 26]
-    assert "another vault" in whys["b" * 26]
+    assert "twice" in whys["29990101000000__" + "a" * 26]
+    assert "another vault" in whys["29990101000000__" + "b" * 26]
     assert "does not belong" in whys["stray"]
     assert len(whys) == 4
     assert found.files == WHOLE
     assert found.head != vault.head
+
+
+def test_what_lies_in_a_folder_whose_manifest_is_damaged_is_still_found(vault: VaultFolder) -> None:
+    inside = vault.made["inside.txt"].place
+    (inside.parent / "manifest").write_bytes(b"KELPMAN1")
+    found = read(vault)
+    assert found.files == {f"{inside.parent.name}/inside.txt": WHOLE["folder/inside.txt"], "top.txt": WHOLE["top.txt"]}
+    assert [place for place, _ in found.faults] == [inside.parent.name]
 
 
 def test_what_was_there_before_is_seen_by_the_head_alone(vault: VaultFolder) -> None:
