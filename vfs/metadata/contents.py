@@ -83,10 +83,11 @@ class Contents:
         row = self._tx.one("SELECT blocks FROM objects WHERE key = :key", key=key)
         return bytes(row[0]) if row is not None and row[0] is not None else None
 
-    def digests_of_children(self, folder_id: int) -> dict[int, str]:
-        sql = """SELECT e.id, c.digests FROM entries e JOIN contents c ON c.id = e.content_id
+    def digests_of_children(self, folder_id: int) -> list[tuple[int, str, str, int | None]]:
+        """(entry, digests as they are stored, content, the vault they are sealed for)."""
+        sql = """SELECT e.id, c.digests, c.id, c.vault_id FROM entries e JOIN contents c ON c.id = e.content_id
                  WHERE e.parent_id = :id AND e.state = 'ACTIVE' AND c.digests IS NOT NULL"""
-        return dict(self._tx.all(sql, id=folder_id))
+        return [(row[0], row[1], row[2], row[3]) for row in self._tx.all(sql, id=folder_id)]
 
     def in_use(self, id: str) -> bool:
         """False for a content that is unknown or being freed: a copy of it must start over."""

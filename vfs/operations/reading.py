@@ -13,7 +13,11 @@ from vfs.errors import StoreUnavailable, WrongKind
 from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.model import ROOT_ID, Caller, DavLock, Entry, Found, Kind, Level, Row
+<<<<<<< HEAD
 from vfs.operations import cache_limits, guard, nas_state, sealing, unsealing
+=======
+from vfs.operations import cache_limits, guard, nas_state, sealed_contents, unsealing, vaults_of
+>>>>>>> v-contents
 from vfs.operations.set_aside import SetAside
 
 # Names, and their characters, of a remembered path: a client may ask for thousands of each.
@@ -209,7 +213,8 @@ def digests_below(kelp: Kelp, caller: Caller, folder_id: int) -> dict[int, str]:
     """`SHA1:… MD5:…` of those files in a folder whose content has them known."""
     with kelp.database.scan() as tx:
         guard.reach(tx, caller, folder_id, Level.READ)
-        return tx.contents.digests_of_children(folder_id)
+        found = tx.contents.digests_of_children(folder_id)
+    return {id: _shown(kelp, stored, content_id, vault_id) for id, stored, content_id, vault_id in found}
 
 
 def digests_of(kelp: Kelp, entry: Entry) -> str | None:
@@ -218,4 +223,13 @@ def digests_of(kelp: Kelp, entry: Entry) -> str | None:
         return None
     with kelp.database.read() as tx:
         content = tx.contents.get(entry.content_id)
-    return content.digests if content else None
+    if content is None or content.digests is None:
+        return None
+    return _shown(kelp, content.digests, content.id, content.seal.vault_id if content.seal else None)
+
+
+def _shown(kelp: Kelp, digests: str, content_id: str, vault_id: int | None) -> str:
+    """Raises KeyMissing, ContentCorrupt."""
+    if vault_id is None:
+        return digests
+    return sealed_contents.opened_digests(vaults_of.open_vault(kelp, vault_id), content_id, digests)

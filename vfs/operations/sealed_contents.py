@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from vfs.crypto import base64url, frames, part_lists, vault_keys
 from vfs.crypto.part_lists import PartList, Slice
 from vfs.crypto.parts import NewPart, PartKey, part_name
-from vfs.crypto.sealed_texts import Text, seal_text
+from vfs.crypto.sealed_texts import Text, open_text, seal_text
 from vfs.crypto.vault_keys import VaultKey
 from vfs.errors import ContentCorrupt
 from vfs.model import PIECE_SIZE, Content, ContentSeal, Expected, Part
@@ -180,6 +180,11 @@ def content_of(vault: Vault, sealed: SealedParts, id: str | None = None) -> Cont
 def empty(vault: Vault) -> Content:
     """A content of no bytes: it has a list all the same."""
     return content_of(vault, SealedParts((), (), 0))
+
+
+def opened_digests(vault: Vault, content_id: str, stored: str) -> str:
+    """Raises ContentCorrupt."""
+    return open_text(vault.key, Text.DIGESTS, part_id_of(content_id), stored.rpartition(".")[2])
 
 
 def _sealed_digests(vault: Vault, content_id: bytes, digests: str | None) -> str | None:

@@ -67,7 +67,13 @@ def test_depth(drive: Drive, first: str, deep: bool, second: str, second_deep: b
 
 def test_an_unmapped_name_becomes_an_empty_locked_file(drive: Drive) -> None:
     result = locking.lock(
-        drive.kelp, drive.editor, Place(drive.root_id, "new"), scope=EXCLUSIVE, infinite=True, owner="<o/>", timeout=None
+        drive.kelp,
+        drive.editor,
+        Place(drive.root_id, "new"),
+        scope=EXCLUSIVE,
+        infinite=True,
+        owner="<o/>",
+        timeout=None,
     )
     assert result.created and result.entry.size == 0 and drive.read("new") == b""
     assert (result.lock.infinite, result.lock.owner, result.lock.timeout) == (False, "<o/>", locking.MAX_TIMEOUT)

@@ -9,7 +9,7 @@ import pytest
 from tests.rooms.core.drive import Drive, holding, rest
 from vfs.errors import AlreadyExists, CircularMove, Forbidden, Locked, NotFound, ParentNotFound, WrongKind
 from vfs.model import Level, OnConflict, Place
-from vfs.operations import moving, reading
+from vfs.operations import moving
 
 ERROR, RENAME, OVERWRITE, SKIP, MERGE = OnConflict
 KINDS = ("file", "folder")

@@ -85,7 +85,8 @@ def test_rights_are_those_of_other_faces(drive: Drive) -> None:
     _grant(drive, "read", drive.editor, Level.READ)
     listed = {each.name: each.level for each in posix.pages(drive.kelp, drive.editor, drive.root_id, 0, 2)}
     listed |= {
-        each.name: each.level for each in posix.pages(drive.kelp, drive.editor, drive.root_id, drive.entry("shut").id, 2)
+        each.name: each.level
+        for each in posix.pages(drive.kelp, drive.editor, drive.root_id, drive.entry("shut").id, 2)
     }
     assert listed == {"open": Level.WRITE, "read": Level.READ}
     way = posix.child(drive.kelp, drive.editor, drive.root_id, "shut")  # to what he may read below it
