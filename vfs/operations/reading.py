@@ -13,11 +13,7 @@ from vfs.errors import StoreUnavailable, WrongKind
 from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.model import ROOT_ID, Caller, DavLock, Entry, Found, Kind, Level, Row
-<<<<<<< HEAD
-from vfs.operations import cache_limits, guard, nas_state, sealing, unsealing
-=======
-from vfs.operations import cache_limits, guard, nas_state, sealed_contents, unsealing, vaults_of
->>>>>>> v-contents
+from vfs.operations import cache_limits, guard, nas_state, sealed_contents, sealing, unsealing, vaults_of
 from vfs.operations.set_aside import SetAside
 
 # Names, and their characters, of a remembered path: a client may ask for thousands of each.
