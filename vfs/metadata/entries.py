@@ -93,6 +93,7 @@ def entry_of(row: Sequence[Any], seals: Seals | None, *, shown: bool = False) ->
     `seals` None: as it is stored, for those who care for what they cannot read. `shown`: without the key, what is
     sealed is called so.
     """
+    is_vault = row[15] is not None and row[3][:1] != "/"
     if (
         seals is not None
         and (row[15] is not None or seals.active)
@@ -117,6 +118,7 @@ def entry_of(row: Sequence[Any], seals: Seals | None, *, shown: bool = False) ->
         _STATUSES[row[14]],
         row[15],
         row[16],
+        is_vault,
     )
 
 
@@ -210,7 +212,7 @@ class Entries:
 
     def children(self, folder_id: int) -> Iterator[Row]:
         """By name: in a vault, whose stored names have no order, by the opened ones."""
-        sql = """SELECT id, name, kind, content_id, size, mime_type, shown_mtime, created_ns FROM entries
+        sql = """SELECT id, name, kind, content_id, size, mime_type, shown_mtime, created_ns, vault_id FROM entries
                  WHERE parent_id = :folder AND state = 'ACTIVE' ORDER BY name_key"""
         rows, seals = self._tx.each(sql, folder=folder_id), self._tx.seals
         if seals.of(folder_id) is None:

@@ -123,7 +123,7 @@ def find(kelp: Kelp, tx: Tx, segments: Sequence[str]) -> Entry | None:
 def seal_of(entry: Entry) -> Seal | None:
     if entry.vault_id is None or entry.seal_id is None:
         return None
-    return Seal(entry.vault_id, entry.seal_id)
+    return Seal(entry.vault_id, entry.seal_id, entry.is_vault)
 
 
 def named(tx: Tx, folder: Seal | None, name: str, key: str) -> dict[str, object]:

@@ -17,11 +17,12 @@ from vfs.vault_model import Recipient, RecipientRole
 @dataclass(frozen=True, slots=True)
 class VaultInfo:
     """`uuid`: the vault's id, in all that is sealed. `generation`: of its key, from 1. `recipients`: who can open it
-    with a private key of theirs. `root_id`: its folder."""
+    with a private key of theirs. `folder_uuid`, `path`: of its folder."""
 
     uuid: str
     generation: int
-    root_id: int
+    folder_uuid: str
+    path: str
     recipients: tuple[Recipient, ...]
 
     @property
@@ -57,9 +58,12 @@ def create(kelp: Kelp, caller: Caller, place: Place) -> Entry:
 
 
 def info(kelp: Kelp, caller: Caller, entry: Entry) -> VaultInfo:
-    """Of the vault that an entry is, or lies in. Raises NotFound, InvalidRequest (it is in none)."""
+    """Of the vault that an entry is, or lies in; who may read the entry may know where it is. Raises NotFound, InvalidRequest (it is in none)."""
     with kelp.database.read() as tx:
         guard.reach(tx, caller, entry.id, Level.READ)
         if entry.vault_id is None:
             raise InvalidRequest(f"{entry.name!r} is in no vault")
-        return VaultInfo(*tx.vaults.facts(entry.vault_id), tuple(tx.recipients.of_vault(entry.vault_id)))
+        uuid, generation, root_id = tx.vaults.facts(entry.vault_id)
+        root = guard.again(tx, root_id)
+        path = "/" + "/".join(tx.entries.path(root_id))
+        return VaultInfo(uuid, generation, root.uuid, path, tuple(tx.recipients.of_vault(entry.vault_id)))

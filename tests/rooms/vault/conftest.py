@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs import mirror
 from tests import engines
 from tests.rooms.core.conftest import drive_with as plain_drive_with
 from tests.rooms.core.conftest import finished as finished_plain
@@ -21,11 +22,13 @@ __all__ = ["finished_plain", "plain_drive_with"]
 
 @pytest.fixture(scope="session")
 def finished(finished_plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A server with a key of its own; making one takes a second."""
+    """With a vault; making the server's key takes a second."""
     folder = tmp_path_factory.mktemp("with-key") / "data"
     engines.copy_drive(finished_plain, folder)
     kelp = build(engines.load(folder))
     server_keys.init(kelp, bits=3072)
+    make_vault(kelp)
+    mirror.drain(kelp, "test")
     kelp.close()
     return folder
 
@@ -36,7 +39,6 @@ def drive_with(plain_drive_with: Callable[..., Drive]) -> Iterator[Callable[...,
 
     def open_drive(**overrides: object) -> VaultDrive:
         plain = plain_drive_with(**overrides)
-        make_vault(plain)
         drive = VaultDrive(**{field.name: getattr(plain, field.name) for field in fields(Drive)})
         opened.append((plain, drive))
         return drive

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.rooms.core.drive import Drive
+from vfs.core import Kelp
 from vfs.model import ROOT_ID, Caller, Entry, Found, Place
-from vfs.operations import reading, vaulting
+from vfs.operations import access, reading, vaulting
 
-VAULT = "Tresor ü"
+VAULT = "tresor ü"  # the same key on a drive that ignores case
 
 
 @dataclass
@@ -21,6 +22,5 @@ class VaultDrive(Drive):
         return sorted(item.original_path.removeprefix(f"/{VAULT}") for item in self.trash())
 
 
-def make_vault(drive: Drive, name: str = VAULT) -> Entry:
-    """In the root."""
-    return vaulting.create(drive.kelp, drive.admin, Place(ROOT_ID, name))
+def make_vault(kelp: Kelp, name: str = VAULT, folder_id: int = ROOT_ID) -> Entry:
+    return vaulting.create(kelp, access.system_caller(kelp, "cli"), Place(folder_id, name))
