@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from vfs import trace
+from vfs import allocation, trace
 from vfs.background import Background
 from vfs.core import Clock, JobQueue, Kelp, NoQueue, SystemClock
 from vfs.crypto import key_files
@@ -59,6 +59,7 @@ def build(
     A NAS that is away is no error: the drive works and the mirror waits (spec §5).
     Raises ConfigurationError, in one line, for what cannot work.
     """
+    allocation.keep_what_is_freed()
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
