@@ -238,11 +238,11 @@ class Verifying:
     def unrecord(self, held: Held) -> None:
         """The NAS does not have this content there any more; what is there keeps being known by its size and time."""
         if held.version is None:
-            sql = """UPDATE entries SET nas_content_id = NULL, nas_verified_ns = NULL
+            sql = """UPDATE entries SET nas_content_id = NULL, nas_manifest = NULL, nas_verified_ns = NULL
                      WHERE id = :id AND nas_content_id = :content"""
             self._tx.run(sql, id=held.entry_id, content=held.content_id)
         else:
             sql = """UPDATE versions SET nas_parent_id = NULL, nas_path = NULL, nas_key = NULL, nas_size = NULL,
-                            nas_mtime_ns = NULL, nas_inode = NULL, nas_verified_ns = NULL
+                            nas_mtime_ns = NULL, nas_inode = NULL, nas_manifest = NULL, nas_verified_ns = NULL
                      WHERE uuid = :uuid AND content_id = :content"""
             self._tx.run(sql, uuid=held.version, content=held.content_id)
