@@ -58,6 +58,7 @@ STATUS: dict[type[KelpError], int] = {
     errors.Conflict: 503,
     errors.NasDown: 503,
     errors.NasFault: 503,
+    errors.KeyMissing: 503,  # with the vault and the keys that would open it in the body
     errors.ConfigurationError: 503,
     KelpError: 503,
     ElsewhereError: 502,

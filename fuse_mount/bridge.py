@@ -80,6 +80,7 @@ ERRNO: dict[type[KelpError], int] = {
     errors.ContentCorrupt: errno.EIO,
     errors.ContentLost: errno.EIO,
     errors.NasFault: errno.EIO,
+    errors.KeyMissing: errno.EIO,
     errors.ConfigurationError: errno.EIO,
 }
 

@@ -66,6 +66,7 @@ STATUS: dict[str, int] = {
     "FILE_NOT_FOUND_IN_STORAGE": 500,
     "CACHE_UNAVAILABLE": 503,
     "NAS_UNAVAILABLE": 503,
+    "VAULT_KEY_MISSING": 503,
     "INSUFFICIENT_STORAGE": 507,
 }
 
@@ -111,6 +112,7 @@ CODE: dict[type[KelpError], str] = {
     errors.ObjectMissing: "FILE_NOT_FOUND_IN_STORAGE",
     errors.ContentCorrupt: "FILE_NOT_FOUND_IN_STORAGE",
     errors.ContentLost: "FILE_NOT_FOUND_IN_STORAGE",
+    errors.KeyMissing: "VAULT_KEY_MISSING",
 }
 
 # Said of an entry, and the word depends on what it is.
@@ -179,6 +181,8 @@ def _facts(error: KelpError) -> dict[str, Any]:
             return {"reason": error.reason}
         case errors.PartsIncomplete():
             return {"missingParts": list(error.numbers)}
+        case errors.KeyMissing():
+            return {"vaultId": error.vault, "keyIds": list(error.key_ids)}
         case errors.Locked():
             return {"lockedBy": error.lock.user_name, "lockPath": "/" + "/".join(error.lock_path)}
     return {}

@@ -46,6 +46,7 @@ _ENGLISH: dict[str, str] = {
     "FILE_NOT_FOUND_IN_STORAGE": "The content of the file was found neither in the cache nor on the NAS.",
     "CACHE_UNAVAILABLE": "The storage is away. Try again in a moment.",
     "NAS_UNAVAILABLE": "The NAS is away. Try again in a moment.",
+    "VAULT_KEY_MISSING": "The vault is closed: an administrator must give the server its key. Nothing is lost.",
     "INSUFFICIENT_STORAGE": "There is no room left.",
 }
 
@@ -93,6 +94,7 @@ _KOREAN: dict[str, str] = {
     "FILE_NOT_FOUND_IN_STORAGE": "파일 내용을 캐시와 NAS 어디에서도 찾을 수 없습니다.",
     "CACHE_UNAVAILABLE": "저장소에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요.",
     "NAS_UNAVAILABLE": "NAS에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요.",
+    "VAULT_KEY_MISSING": "볼트가 잠겨 있습니다. 관리자가 서버에 키를 제공해야 합니다. 데이터는 안전합니다.",
     "INSUFFICIENT_STORAGE": "저장 공간이 부족합니다.",
 }
 

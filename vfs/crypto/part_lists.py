@@ -75,7 +75,7 @@ class PartList:
         for number in range(bisect_right(self._ends, start), len(self.slices)):
             piece = self.slices[number]
             at = self._ends[number] - piece.length
-            if at >= end:
+            if at >= end or start >= end:
                 return
             yield piece, piece.offset + max(start - at, 0), piece.offset + min(end - at, piece.length)
 

@@ -29,7 +29,7 @@ _PIECE = 500  # rows fetched at once by `each`
 _MOST_PREPARED = 32  # values of a statement that the server keeps
 # Keys of the advisory locks, below one number for Kelp: others may use the same database.
 KELP, MIGRATING = 0x6B656C70, 3
-_TREE, _MIRROR, _GRANTS = 1, 2, 4
+_TREE, _MIRROR, _GRANTS, _KEYS = 1, 2, 4, 5
 _BEGIN = {
     "read": "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
     "write": "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE",
@@ -149,6 +149,9 @@ class PostgresTx(Tx):
 
     def lock_grants(self) -> None:
         self._lock(_GRANTS, "")
+
+    def lock_keys(self) -> None:
+        self._lock(_KEYS, "")
 
     def _lock(self, key: int, kind: str) -> None:
         self._queue.append((f"SELECT pg_advisory_xact_lock{kind}({KELP}, {key})", []))

@@ -49,6 +49,7 @@ _WORDS = (
     ("objects", "key", "status", "'SYNCING', 'AVAILABLE', 'PENDING', 'EVICTING', 'MISSING', 'ERROR'"),
     ("versions", "uuid", "state", "'kept', 'expired', 'purged'"),
     ("sync_events", "uuid", "status", "'PENDING', 'PROCESSING', 'DONE', 'FAILED', 'CANCELLED'"),
+    ("recipients", "key_id", "role", "'server', 'admin', 'recovery'"),
 )
 
 _TREE = (
@@ -243,6 +244,29 @@ _OUTLIVED = (
     ),
 )
 
+_VAULTS = (
+    Rule(
+        "vault that nobody can open",
+        """SELECT v.id, v.uuid FROM vaults v WHERE NOT EXISTS (
+           SELECT 1 FROM vault_recipients w WHERE w.vault_id = v.id AND w.generation = v.generation)""",
+    ),
+    Rule(
+        "sealed in a vault that is not there",
+        """SELECT CAST(id AS TEXT), CAST(vault_id AS TEXT) FROM entries
+           WHERE vault_id IS NOT NULL AND vault_id NOT IN (SELECT id FROM vaults)
+           UNION ALL
+           SELECT id, CAST(vault_id AS TEXT) FROM contents
+           WHERE vault_id IS NOT NULL AND vault_id NOT IN (SELECT id FROM vaults)""",
+    ),
+    Rule(
+        "half sealed",
+        """SELECT CAST(id AS TEXT), name FROM entries WHERE (vault_id IS NULL) <> (seal_id IS NULL)
+           UNION ALL
+           SELECT id, wrapped_key FROM contents
+           WHERE (vault_id IS NULL) <> (wrapped_key IS NULL) OR (vault_id IS NULL) <> (part_list IS NULL)""",
+    ),
+)
+
 # Rows that say nothing without the one that is not there, so they may go.
 _MAY_GO = frozenset(
     {
@@ -279,4 +303,4 @@ def _unknown_words() -> Iterator[Rule]:
 
 @cache
 def all_rules() -> tuple[Rule, ...]:
-    return (*_TREE, *_CONTENTS, *_MIRROR, *_OUTLIVED, *_unknown_words(), *_dangling())
+    return (*_TREE, *_CONTENTS, *_MIRROR, *_OUTLIVED, *_VAULTS, *_unknown_words(), *_dangling())

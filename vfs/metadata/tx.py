@@ -33,9 +33,11 @@ from vfs.metadata.policies import Policies
 from vfs.metadata.properties import Properties
 from vfs.metadata.pruning import Pruning
 from vfs.metadata.reading import Reading
+from vfs.metadata.recipients import Recipients
 from vfs.metadata.restoring import Restoring
 from vfs.metadata.tokens import Tokens
 from vfs.metadata.upload_sessions import UploadSessions
+from vfs.metadata.vaults import Vaults
 from vfs.metadata.verifying import Verifying
 from vfs.metadata.versions import Versions
 
@@ -154,6 +156,9 @@ class Tx(abc.ABC):
     def lock_grants(self) -> None:  # noqa: B027
         """First in every change of what processes may bring into the cache."""
 
+    def lock_keys(self) -> None:  # noqa: B027
+        """First in every change of recipients and of wrapped keys."""
+
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run `action` once the transaction is durable; never when it is rolled back."""
         self._after_commit.append(action)
@@ -254,6 +259,10 @@ class Tx(abc.ABC):
         return Reading(self)
 
     @cached_property
+    def recipients(self) -> Recipients:
+        return Recipients(self)
+
+    @cached_property
     def restoring(self) -> Restoring:
         return Restoring(self)
 
@@ -292,3 +301,7 @@ class Tx(abc.ABC):
     @cached_property
     def nas_settings(self) -> NasSettingRows:
         return NasSettingRows(self)
+
+    @cached_property
+    def vaults(self) -> Vaults:
+        return Vaults(self)

@@ -17,6 +17,10 @@ contents = sa.Table(
     sa.Column("parts", sa.Integer, nullable=False),  # 1: the object named as the content; else rows in file_parts
     sa.Column("freeing_ns", sa.BigInteger),  # since when it is being freed (design §3); NULL: in use
     sa.Column("created_ns", sa.BigInteger, nullable=False),
+    # Of a sealed one (docs/vault-format.md); size and checksum are then those of its sealed bytes.
+    sa.Column("vault_id", Id),  # the row of `vaults`; NULL: it is plain
+    sa.Column("wrapped_key", sa.Text),  # its key under the vault's, base64url without padding
+    sa.Column("part_list", sa.LargeBinary),  # ids, keys and plain lengths of its parts in order, sealed under its key
     sa.Index(
         "contents_freeing",
         "freeing_ns",

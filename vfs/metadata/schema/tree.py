@@ -52,6 +52,10 @@ entries = numbered(
     sa.Column("nas_verified_ns", sa.BigInteger),  # when the scrub last read its file there and found it right
     sa.Column("nas_status", sa.Text, nullable=False),  # SYNCING, AVAILABLE, ERROR
     sa.Column("active_sync_event_id", Id),  # the newest event that is not DONE
+    # Where it is sealed: the row of `vaults`, whose root folder has it too. NULL: it is plain. Name, key and texts are
+    # then sealed (docs/vault-format.md), bound to `seal_id`: 16 random bytes in 26 characters of base32, never changed.
+    sa.Column("vault_id", Id),
+    sa.Column("seal_id", sa.Text),
     sa.Index(
         "entries_name",
         "parent_id",
