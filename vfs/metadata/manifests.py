@@ -1,4 +1,4 @@
-"""SQL of manifests: what the NAS shall say of each entry of a vault, sealed by who has changed it (docs/vault-format.md).
+"""SQL of manifests (docs/vault-format.md): what the NAS shall say of each entry of a vault, sealed by who changed it.
 
 So whoever carries it there needs no key. `subject`: the id of an entry, as text, or the uuid of a version. That of the
 root of a vault is its `vault.json`.
@@ -86,9 +86,10 @@ class Manifests:
                 for row in self._tx.all(sql.format(marks=marks), **values):
                     yield Subject(*row)
 
-    def part_list(self, content_id: str) -> bytes:
-        """Sealed; of a sealed content."""
-        return bytes(self._tx.one("SELECT part_list FROM contents WHERE id = :id", id=content_id)[0])
+    def part_list(self, content_id: str) -> bytes | None:
+        """Sealed; None of a plain content, and of one that is not there."""
+        row = self._tx.one("SELECT part_list FROM contents WHERE id = :id", id=content_id)
+        return bytes(row[0]) if row is not None and row[0] is not None else None
 
     def put(
         self, of: Subject, sealed: bytes, digest: str, *, basis: str, generation: int, list_digest: str | None

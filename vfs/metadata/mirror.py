@@ -39,8 +39,8 @@ class Mirror:
         """Columns of one entry that the mirror needs: see `operations.mirroring`."""
         return self._tx.one(
             """SELECT id, uuid, kind, name, state, parent_id, content_id, mtime_ns, nas_desired_name,
-                      nas_parent_id, nas_name, nas_content_id, nas_size, nas_mtime_ns, nas_inode, nas_noted, nas_manifest,
-                      CASE WHEN vault_id IS NOT NULL THEN
+                      nas_parent_id, nas_name, nas_content_id, nas_size, nas_mtime_ns, nas_inode, nas_noted,
+                      nas_manifest, CASE WHEN vault_id IS NOT NULL THEN
                           (SELECT digest FROM manifests WHERE subject = CAST(:id AS TEXT)) END
                FROM entries WHERE id = :id""",
             id=id,
@@ -237,10 +237,12 @@ class Mirror:
                           e.nas_manifest AS manifest, there.depth
                    FROM there JOIN entries e ON e.id = there.id
                    UNION ALL
-                   SELECT there.path || '/' || v.nas_path, 'file', v.nas_size, v.nas_mtime_ns, NULL, NULL, there.depth + 1
+                   SELECT there.path || '/' || v.nas_path, 'file', v.nas_size, v.nas_mtime_ns, NULL, NULL,
+                          there.depth + 1
                    FROM there JOIN versions v ON v.nas_parent_id = there.id
                    UNION ALL
-                   SELECT nas_path, 'file', nas_size, nas_mtime_ns, NULL, NULL, 1 FROM versions WHERE nas_parent_id = :id
+                   SELECT nas_path, 'file', nas_size, nas_mtime_ns, NULL, NULL, 1
+                   FROM versions WHERE nas_parent_id = :id
                ) AS below ORDER BY depth DESC""",
             id=folder_id,
         )

@@ -134,7 +134,8 @@ class Versions:
         gone, there = ("expired", "purged") if spot is None else ("purged", "expired")
         self._tx.run(
             """UPDATE versions SET nas_parent_id = :parent, nas_path = :path, nas_key = :key, nas_size = :size,
-                      nas_mtime_ns = :mtime, nas_inode = :inode, nas_manifest = :manifest, state = CASE state WHEN :one THEN :other ELSE state END
+                      nas_mtime_ns = :mtime, nas_inode = :inode, nas_manifest = :manifest,
+                      state = CASE state WHEN :one THEN :other ELSE state END
                WHERE uuid = :uuid""",
             uuid=uuid,
             parent=spot.parent_id if spot else None,

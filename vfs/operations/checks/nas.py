@@ -17,7 +17,7 @@ from vfs.errors import ContentCorrupt, NasDown, NasFault, ObjectMissing
 from vfs.metadata.verifying import Held
 from vfs.model import ROOT_ID
 from vfs.nas_model import PRIVATE, TRASH
-from vfs.operations import repairing
+from vfs.operations import repairing, sealed_copies
 from vfs.operations.checks import recorded
 from vfs.operations.checks.findings import Look
 from vfs.storage.nas_store import NasListed
@@ -116,8 +116,14 @@ class _Walk:
             self._look.found("content that is lost: bad on the NAS and not in the cache", held.content_id, path)
 
     def _has_its_bytes(self, held: Held, path: str) -> bool:
+        kelp = self._kelp
         try:
-            return self._kelp.nas.checksum(path) == held.checksum
+            if not held.sealed:
+                return kelp.nas.checksum(path) == held.checksum
+            with kelp.database.read() as tx:
+                content = tx.contents.get(held.content_id or "")
+            right = held.manifest in (None, sealed_copies.manifest_digest(kelp, path))
+            return right and content is not None and sealed_copies.is_whole(kelp, path, content)
         except (ObjectMissing, ContentCorrupt, NasFault):
             return False
 
