@@ -87,8 +87,8 @@ def _is_still_there(kelp: Kelp, path: str, at: Progress) -> bool:
 def _was_written(kelp: Kelp, step: Write, at: Progress) -> bool:
     target = at.job.path(step.spot)
     temp = kelp.nas.stat(step.temp)
-    if temp is not None and not temp.is_bundle:  # of two bundles that changed places, the other may be there
-        return False
+    if temp is not None and temp.kind == "file" and not temp.is_bundle:
+        return False  # where a bundle was made, what is left of another may be, with which it changed places
     if not _holds(kelp, target, step.content_id):
         return False
     info = kelp.nas.stat(target)

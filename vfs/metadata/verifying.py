@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vfs.metadata import on_the_way
 from vfs.metadata.lists import listed
 from vfs.model import Content
-from vfs.nas_model import Spot
+from vfs.nas_model import MANIFEST, VAULT_FILE, Spot, is_sealed
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
@@ -192,6 +192,12 @@ class Verifying:
                   WHERE COALESCE(nas_parent_id, 1) = :folder AND nas_path IN ({marks})"""
         return {row[0] for row in self._tx.all(sql, folder=folder_id, **values)}
 
+    def manifest_file(self, folder_id: int) -> str | None:
+        """What the file in it is called that tells of this folder of a vault; None: it has none on the NAS."""
+        sql = "SELECT name FROM entries WHERE id = :id AND nas_manifest IS NOT NULL"
+        row = self._tx.one(sql, id=folder_id)
+        return None if row is None else MANIFEST if is_sealed(row[0]) else VAULT_FILE
+
     # --- the scrub, which goes round and round ---
 
     def unlearned(self, after: str, limit: int) -> list[Content]:
@@ -243,6 +249,11 @@ class Verifying:
             key=key,
         )
         return self._tx.contents.get(row[0]) if row else None
+
+    def undescribe(self, held: Held) -> None:
+        """The NAS does not have this manifest there any more."""
+        sql = "UPDATE entries SET nas_manifest = NULL WHERE id = :id AND nas_manifest = :manifest"
+        self._tx.run(sql, id=held.entry_id, manifest=held.manifest)
 
     def unrecord(self, held: Held) -> None:
         """The NAS does not have this content there any more; what is there keeps being known by its size and time."""

@@ -26,7 +26,7 @@ ASIDE = ".kelp/tmp/bundle-"  # … random: one that gave way, until its files ar
 
 _NAME = re.compile(r"[0-9]{14}__[a-z2-7]{26}")  # stamp, 16 random bytes in base32
 _PART = re.compile(r"[a-z2-7]{26}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_MAKING = re.compile(r"[0-9]+-[0-9]+(?:-[a-z]+)?|bundle-[0-9a-f]+")  # on its way in, or out
+_MAKING = re.compile(r"[0-9]+-[0-9a-z]+|bundle-[0-9a-f]+")  # on its way in, or out
 _HELD = "held-"  # in .kelp/tmp: out of somebody's way, be it a bundle or a folder
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
