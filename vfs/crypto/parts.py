@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from vfs.crypto import frames
-from vfs.crypto.frames import FRAME_SIZE, MAX_PLAIN_SIZE, SEALED_FRAME_SIZE, TAG_SIZE
+from vfs.crypto.frames import FRAME_SIZE, MAX_PLAIN_SIZE, SEALED_FRAME_SIZE, SealedRange
 from vfs.crypto.vault_keys import ID_SIZE, KEY_SIZE
 from vfs.errors import ContentCorrupt
 from vfs.model import PIECE_SIZE
@@ -80,34 +80,20 @@ class NewPart:
         """The whole part at once: 1 byte to 8 MiB."""
         self._begin()
         frames.frame_count(len(plain))
-        return _seal_frames(AESGCM(self.key.secret), self.key.id, 0, memoryview(plain), ends=True)
+        pieces = frames.cut(memoryview(plain), FRAME_SIZE)
+        return frames.seal_run(AESGCM(self.key.secret), self.key.id, 0, pieces, ends=True)
 
     def _begin(self) -> None:
         if not self._use.acquire(blocking=False):
             raise ValueError(f"part {self.key.name} was sealed before; its key must not be used again")
 
     def _seal(self, chunks: Iterable[bytes | memoryview]) -> Iterator[memoryview]:
-        cipher = AESGCM(self.key.secret)
-        held, number, total = bytearray(), 0, 0
-        for chunk in chunks:
-            total += len(chunk)
-            if total > MAX_PLAIN_SIZE:
-                raise ValueError(f"no part has more than {MAX_PLAIN_SIZE} bytes")
-            rest = memoryview(chunk)
-            while len(held) + len(rest) > PIECE_SIZE:  # not when equal: the last frame must be known as such
-                taken = PIECE_SIZE - len(held)
-                if held:
-                    held += rest[:taken]
-                    piece = memoryview(held)
-                else:
-                    piece = rest[:taken]
-                yield _seal_frames(cipher, self.key.id, number, piece, ends=False)
-                number += _BATCH
-                held, rest = bytearray(), rest[taken:]
-            held += rest
-        if not total:
-            raise ValueError("no part is empty")
-        yield _seal_frames(cipher, self.key.id, number, memoryview(held), ends=True)
+        cipher, number = AESGCM(self.key.secret), 0
+        for plain, ends in _runs(_not_too_many(chunks), FRAME_SIZE):
+            if not plain:
+                raise ValueError("no part is empty")
+            yield frames.seal_run(cipher, self.key.id, number, plain, ends=ends)
+            number += len(plain)
 
 
 def open_range(
@@ -127,73 +113,73 @@ def open_buffer(key: PartKey, plain_length: int, sealed: bytes | bytearray | mem
     """A whole part at once. Raises ContentCorrupt."""
     if len(sealed) != frames.sealed_length(plain_length):
         raise ContentCorrupt(f"part {key.name}: has {len(sealed)} bytes, not {frames.sealed_length(plain_length)}")
-    return _open_frames(key, AESGCM(key.secret), 0, frames.frame_count(plain_length), memoryview(sealed))
+    pieces = frames.cut(memoryview(sealed), SEALED_FRAME_SIZE)
+    return _opened(key, AESGCM(key.secret), 0, pieces, ends=True)
 
 
 def _open(
-    key: PartKey,
-    plain_length: int,
-    start: int,
-    end: int,
-    wanted: frames.SealedRange,
-    sealed: Iterable[bytes | memoryview],
+    key: PartKey, plain_length: int, start: int, end: int, wanted: SealedRange, sealed: Iterable[bytes | memoryview]
 ) -> Iterator[memoryview]:
-    cipher, count = AESGCM(key.secret), frames.frame_count(plain_length)
-    number = wanted.first_frame
-    for batch in _batches(key, wanted.stop - wanted.start, sealed):
+    cipher, number = AESGCM(key.secret), wanted.first_frame
+    reaches_end = wanted.stop == frames.sealed_length(plain_length)
+    for pieces, is_rest in _runs(_exactly(key, wanted.stop - wanted.start, sealed), SEALED_FRAME_SIZE):
+        plain = _opened(key, cipher, number, pieces, ends=is_rest and reaches_end)
         at = number * FRAME_SIZE
-        plain = _open_frames(key, cipher, number, count, batch)
-        yield plain[max(start - at, 0) : end - at]
-        number += _BATCH
+        number += len(pieces)
+        if pieces:
+            yield plain[max(start - at, 0) : end - at]
 
 
-def _batches(key: PartKey, length: int, sealed: Iterable[bytes | memoryview]) -> Iterator[memoryview]:
-    """`length` bytes of `sealed` in whole frames, 16 at a time."""
-    size = _BATCH * SEALED_FRAME_SIZE
-    held, left = bytearray(), length
-    batch: bytearray | memoryview | None
-    for chunk in sealed:
+def _opened(key: PartKey, cipher: AESGCM, first: int, sealed: list[memoryview], *, ends: bool) -> memoryview:
+    try:
+        return frames.open_run(cipher, key.id, first, sealed, ends=ends)
+    except ContentCorrupt as error:
+        raise ContentCorrupt(f"part {key.name}: {error}") from error
+
+
+def _runs(chunks: Iterable[bytes | memoryview], size: int) -> Iterator[tuple[list[memoryview], bool]]:
+    """All bytes of `chunks` in pieces of `size`, at most 16 together; True with those that are the last.
+
+    The last piece so far is kept back, copied unless it cannot change: whoever gives chunks may use a buffer again.
+    """
+    held: bytes | bytearray = b""
+    for chunk in chunks:
         rest = memoryview(chunk)
-        if len(held) + len(rest) > left:
+        if len(held) + len(rest) < PIECE_SIZE:
+            held = chunk if isinstance(chunk, bytes) and not held else _grown(held, rest)
+            continue
+        fill = -len(held) % size
+        if fill:
+            held = _grown(held, rest[:fill])
+        pieces = frames.cut(memoryview(held), size) + frames.cut(rest[fill:], size)
+        held = bytes(pieces.pop())
+        for at in range(0, len(pieces), _BATCH):
+            yield pieces[at : at + _BATCH], False
+    yield frames.cut(memoryview(held), size), True
+
+
+def _grown(held: bytes | bytearray, more: memoryview) -> bytearray:
+    """The same object, where it can grow."""
+    grown = held if isinstance(held, bytearray) else bytearray(held)
+    grown += more
+    return grown
+
+
+def _not_too_many(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    total = 0
+    for chunk in chunks:
+        total += len(chunk)
+        if total > MAX_PLAIN_SIZE:
+            raise ValueError(f"no part has more than {MAX_PLAIN_SIZE} bytes")
+        yield chunk
+
+
+def _exactly(key: PartKey, length: int, sealed: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    left = length
+    for chunk in sealed:
+        left -= len(chunk)
+        if left < 0:
             raise ContentCorrupt(f"part {key.name}: more bytes than its length allows")
-        while rest:
-            full = min(size, left)
-            taken = full - len(held)
-            if held or len(rest) < taken:
-                held += rest[:taken]
-                batch = held if len(held) == full else None
-            else:
-                batch = rest[:taken]
-            rest = rest[taken:]
-            if batch is not None:
-                left -= full
-                yield memoryview(batch)
-                held = bytearray()
+        yield chunk
     if left:
-        raise ContentCorrupt(f"part {key.name}: ends {left - len(held)} bytes too early")
-
-
-def _seal_frames(cipher: AESGCM, part: bytes, first: int, plain: memoryview, *, ends: bool) -> memoryview:
-    count = -(-len(plain) // FRAME_SIZE)
-    sealed = memoryview(bytearray(len(plain) + count * TAG_SIZE))
-    for index in range(count):
-        at, to = index * FRAME_SIZE, index * SEALED_FRAME_SIZE
-        is_last = ends and index == count - 1
-        piece = plain[at : at + FRAME_SIZE]
-        frames.seal_into(cipher, part, first + index, is_last, piece, sealed[to : to + len(piece) + TAG_SIZE])
-    return sealed.toreadonly()
-
-
-def _open_frames(key: PartKey, cipher: AESGCM, first: int, total: int, sealed: memoryview) -> memoryview:
-    """`total`: frames of the part. Raises ContentCorrupt."""
-    count = -(-len(sealed) // SEALED_FRAME_SIZE)
-    plain = memoryview(bytearray(len(sealed) - count * TAG_SIZE))
-    for index in range(count):
-        at, to = index * SEALED_FRAME_SIZE, index * FRAME_SIZE
-        piece, number = sealed[at : at + SEALED_FRAME_SIZE], first + index
-        try:
-            into = plain[to : to + len(piece) - TAG_SIZE]
-            frames.open_into(cipher, key.id, number, number == total - 1, piece, into)
-        except ContentCorrupt as error:
-            raise ContentCorrupt(f"part {key.name}: {error}") from error
-    return plain.toreadonly()
+        raise ContentCorrupt(f"part {key.name}: ends {left} bytes too early")
