@@ -186,6 +186,8 @@ class _TakingIn:
         if lost and not (self._restore and entry.is_folder):
             what = f"the bytes of {lost} files in it are" if entry.is_folder else "its bytes are"
             raise _Left(f"{what} in the cache no more: they are lost, unless somebody puts them back")
+        if finding.sealed and not self._restore:
+            raise _Left("it is sealed: with --restore what the cache has is written again")
         if self._restore or entry.state is not State.ACTIVE:
             self._forget(tx, entry, below)
             self._tell(tx, entry.id, entry.kind, EventType.SYNC, None, "restore")
