@@ -30,6 +30,7 @@ from cli import (
     gc,
     grants,
     groups,
+    keys,
     locks,
     mount,
     nas,
@@ -109,6 +110,7 @@ _GROUPS = (
     gc.make_command(_free_all),
     cache.cache,
     policies.policy,
+    keys.keys,
     mount.umount,
 )
 
