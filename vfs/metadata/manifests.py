@@ -6,10 +6,11 @@ root of a vault is its `vault.json`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.metadata.lists import portions
+from vfs.vault_model import RecipientRole
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
@@ -111,6 +112,36 @@ class Manifests:
             sealed=sealed,
         )
 
+    def recipients(self, vault_id: int, generation: int) -> list[tuple[str, RecipientRole, str, str]]:
+        """(key id, role, label, wrapped key) of all who can open a vault, for its `vault.json`."""
+        rows = self._tx.all(
+            """SELECT r.key_id, r.role, r.label, w.wrapped_key
+               FROM vault_recipients w JOIN recipients r ON r.id = w.recipient_id
+               WHERE w.vault_id = :id AND w.generation = :generation ORDER BY r.id""",
+            id=vault_id,
+            generation=generation,
+        )
+        return [(row[0], RecipientRole(row[1]), row[2], row[3]) for row in rows]
+
+    def vaults_behind(self) -> list[tuple[int, int]]:
+        """(id, root) of vaults whose `vault.json` is of another version than they are."""
+        return self._tx.all(
+            """SELECT v.id, v.entry_id FROM vaults v JOIN entries e ON e.id = v.entry_id
+               LEFT JOIN manifests m ON m.subject = CAST(v.entry_id AS TEXT)
+               WHERE e.state <> 'DELETED' AND m.basis IS DISTINCT FROM CAST(v.version AS TEXT) ORDER BY v.id"""
+        )
+
+    def mirrored(self, root_id: int, digest: str) -> None:
+        """The NAS has this `vault.json`."""
+        self._tx.run(
+            """UPDATE vaults SET mirrored_version = (
+                   SELECT CAST(m.basis AS BIGINT) FROM manifests m WHERE m.subject = CAST(vaults.entry_id AS TEXT))
+               WHERE entry_id = :root AND EXISTS (
+                   SELECT 1 FROM manifests m WHERE m.subject = CAST(vaults.entry_id AS TEXT) AND m.digest = :digest)""",
+            root=root_id,
+            digest=digest,
+        )
+
     def drop_purged(self, entry_ids: Collection[int]) -> None:
         """Those of versions that are not there any more."""
         for marks, values in portions(sorted(entry_ids)):
@@ -120,14 +151,15 @@ class Manifests:
                 **values,
             )
 
-    def reachable(self, root_id: int) -> Sequence[str]:
+    def reachable(self, vault_id: int) -> list[str]:
         """Digests of all ACTIVE entries below the root of a vault."""
         rows = self._tx.each(
             """WITH RECURSIVE down(id) AS (
-                   SELECT id FROM entries WHERE parent_id = :root AND state = 'ACTIVE'
+                   SELECT e.id FROM entries e JOIN vaults v ON v.entry_id = e.parent_id
+                   WHERE v.id = :vault AND e.state = 'ACTIVE'
                    UNION ALL
                    SELECT e.id FROM entries e JOIN down ON e.parent_id = down.id WHERE e.state = 'ACTIVE')
                SELECT m.digest FROM down JOIN manifests m ON m.subject = CAST(down.id AS TEXT)""",
-            root=root_id,
+            vault=vault_id,
         )
         return [row[0] for row in rows]
