@@ -17,6 +17,7 @@ from vfs.crypto import base64url, vault_files
 from vfs.crypto.key_ring import KeyRing
 from vfs.crypto.manifests import Manifest, ManifestKind, SealedContent, seal_manifest
 from vfs.crypto.parts import part_id
+from vfs.crypto.sealed_texts import Text, open_text
 from vfs.crypto.vault_files import VaultFile
 from vfs.crypto.vault_keys import VaultKey
 from vfs.errors import ContentCorrupt, KeyMissing, NotFound
@@ -86,7 +87,7 @@ def _manifest(tx: Tx, key: VaultKey, of: Subject, list_digest: str | None) -> Ma
     return Manifest(
         vault_id=key.vault_id,
         generation=key.generation,
-        kind=_kind(tx, of),
+        kind=_kind(key, of),
         seal_id=part_id(of.seal_id),
         parent_seal_id=part_id(of.parent_seal_id),
         sequence=of.sequence,
@@ -97,9 +98,10 @@ def _manifest(tx: Tx, key: VaultKey, of: Subject, list_digest: str | None) -> Ma
     )
 
 
-def _kind(tx: Tx, of: Subject) -> ManifestKind:
+def _kind(key: VaultKey, of: Subject) -> ManifestKind:
     """The type says of a file that it is a symbolic link; it is opened only where the size lets it be one."""
-    if of.kind == "file" and of.size == links.SIZE and tx.seals.open_text(of.mime_type) == links.TYPE:
+    may_be_link = of.kind == "file" and of.size == links.SIZE and of.mime_type != ""
+    if may_be_link and open_text(key, Text.TYPE, part_id(of.seal_id), _bare(of.mime_type)) == links.TYPE:
         return ManifestKind.SYMLINK
     return _KINDS[of.kind]
 
