@@ -124,7 +124,8 @@ def _cases(server: Server, connection: Connection, big: Path, files: int) -> Ite
     yield Case(f"PUT of {label}", lambda place, _: connection.upload(path(place, "big"), big))
     yield Case(f"GET of {label}", lambda place, _: get(place, "big"))
     yield Case(
-        f"{_READS} reads of 4 KiB anywhere in it", lambda place, number: _read(connection, path(place, "big"), size, number)
+        f"{_READS} reads of 4 KiB anywhere in it",
+        lambda place, number: _read(connection, path(place, "big"), size, number),
     )
     yield Case(
         "200 PUTs of 4 KiB",
@@ -153,9 +154,7 @@ def _read(connection: Connection, path: str, size: int, number: int) -> None:
         connection.ask(request("GET", path, Range=f"bytes={at}-{at + _LITTLE - 1}"), 206)
 
 
-def _list_anew(
-    connection: Connection, path: Callable[[str, str], str], listing: dict[str, bytes], place: str
-) -> None:
+def _list_anew(connection: Connection, path: Callable[[str, str], str], listing: dict[str, bytes], place: str) -> None:
     connection.ask(request("PUT", path(place, "many/changed"), b""), 201, 204)
     connection.ask(listing[place], 207)
 

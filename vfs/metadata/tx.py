@@ -26,6 +26,7 @@ from vfs.metadata.groups import Groups
 from vfs.metadata.holdings import Holdings
 from vfs.metadata.leases import Leases
 from vfs.metadata.locks import Locks
+from vfs.metadata.manifests import Manifests
 from vfs.metadata.mirror import Mirror
 from vfs.metadata.name_memory import NameMemory
 from vfs.metadata.nas_settings import NasSettingRows
@@ -230,6 +231,10 @@ class Tx(abc.ABC):
     @cached_property
     def mirror(self) -> Mirror:
         return Mirror(self)
+
+    @cached_property
+    def manifests(self) -> Manifests:
+        return Manifests(self)
 
     @cached_property
     def leases(self) -> Leases:
