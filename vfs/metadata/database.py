@@ -80,6 +80,10 @@ class Database:
         """A short look never waits: it asks no other process, and no connection is missing."""
         return self._engine.version_is_free
 
+    def knows_as_plain(self, folder_id: int) -> bool:
+        """The folder is in no vault, as far as this process remembers; that never changes."""
+        return self._seals.knows_as_plain(folder_id)
+
     def open_vaults(self, cipher: Cipher) -> None:
         """What is sealed is opened by it from now on, for those who show names to people or take them."""
         self._seals.cipher = cipher

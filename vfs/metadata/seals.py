@@ -73,6 +73,10 @@ class SealMemory:
     def find(self, id: int) -> Any:
         return self._known.get(id, _UNKNOWN)
 
+    def knows_as_plain(self, id: int) -> bool:
+        """A committed folder that is in no vault."""
+        return self._known.get(id, _UNKNOWN) is None
+
     def put(self, id: int, seal: Seal | None) -> None:
         """Of a committed row."""
         if id in self._known:
@@ -109,6 +113,18 @@ class Seals:
         if known is _UNKNOWN:
             row = self._tx.one("SELECT vault_id, seal_id, name, kind FROM entries WHERE id = :id", id=id)
             return self.learn(id, *row) if row is not None else None
+        return known  # type: ignore[no-any-return]
+
+    def sure(self, id: int) -> Seal | None:
+        """As `of`, also of a vault that this process has not seen yet: a statement, the first time for a folder."""
+        known = self._seen.get(id, _UNKNOWN)
+        if known is _UNKNOWN:
+            known = self._memory.find(id)
+        if known is _UNKNOWN:
+            row = self._tx.one("SELECT vault_id, seal_id, name, kind FROM entries WHERE id = :id", id=id)
+            known = self.learn(id, *row) if row is not None else None
+            if row is not None and row[3] == "folder" and id not in self._made:
+                self._memory.put(id, known)
         return known  # type: ignore[no-any-return]
 
     def made(self, id: int, vault_id: Any, seal_id: Any, name: Any) -> None:

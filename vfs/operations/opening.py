@@ -81,7 +81,7 @@ class Reader:
         part = self._content.parts[number]
         wanted = _Wanted(number, part, ByteRange(0, part.size), self._content.offset_of(number))
         hold = self._kelp.holds.hold(self._content.id)
-        return _begun(_unhurried(self._stored(wanted, hold)))
+        return begun(unhurried(self._stored(wanted, hold)))
 
     def _stored(self, wanted: _Wanted, hold: Hold) -> Iterator[bytes]:
         with hold:

@@ -227,7 +227,7 @@ def create(
     shows: int | None = None,
 ) -> int:
     """Insert a file's row. The first content of a file has the file's uuid as id. `shows`: see `Put`."""
-    vaults_of.require_same(tx, here.folder_id, content)
+    vaults_of.require_same(here.seal, content)
     entry_id = tx.entries.insert(
         uuid=content.id,
         parent_id=here.folder_id,
@@ -267,7 +267,7 @@ def switch(
     shows: int | None = None,
 ) -> int:
     """The row shows another content from now on; the one before becomes a version."""
-    vaults_of.require_same(tx, here.folder_id, content)
+    vaults_of.require_same(here.seal, content)
     changes.keep_version(kelp, tx, caller, entry, entry.id, times.now_ns, litter=here.is_litter)
     place: dict[str, object] = {}
     if changes.stays_dated(kelp, litter=here.is_litter):
