@@ -117,7 +117,7 @@ class Seals:
 
     def sure(self, id: int) -> Seal | None:
         """As `of`, also of a vault that this process has not seen yet: a statement, the first time for a folder."""
-        known = self._seen.get(id, _UNKNOWN)
+        known: Any = self._seen.get(id, _UNKNOWN)
         if known is _UNKNOWN:
             known = self._memory.find(id)
         if known is _UNKNOWN:
