@@ -24,7 +24,7 @@ from vfs.gate import Gate
 from vfs.holds import Holds, News
 from vfs.metadata import taking, transfer
 from vfs.metadata.database import Database
-from vfs.operations import nas_settings, sealing
+from vfs.operations import manifesting, nas_settings, sealing
 from vfs.settings import Settings
 from vfs.storage import nas_marker
 from vfs.storage.folder import FolderObjectStore
@@ -82,7 +82,8 @@ def build(
         background = Background()
         undo.callback(background.close)
         keys = KeyRing(partial(key_files.find, settings))
-        database.open_vaults(sealing.VaultCipher(keys, settings.drive.case_sensitive))
+        renew = partial(manifesting.renew, keys)
+        database.open_vaults(sealing.VaultCipher(keys, settings.drive.case_sensitive, renew))
         nas = nas or (_claim_nas if unfinished else _open_nas)(settings, database)
         return Kelp(
             settings=settings,
