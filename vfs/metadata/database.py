@@ -80,6 +80,10 @@ class Database:
         """A short look never waits: it asks no other process, and no connection is missing."""
         return self._engine.version_is_free
 
+    def knows_as_plain(self, folder_id: int) -> bool:
+        """The folder is in no vault, as far as this process remembers; that never changes."""
+        return self._seals.knows_as_plain(folder_id)
+
     def open_vaults(self, cipher: Cipher) -> None:
         """What is sealed is opened by it from now on, for those who show names to people or take them."""
         self._seals.cipher = cipher
@@ -177,7 +181,8 @@ def _weight(found: object) -> int | None:
     """A content of terabytes has a hundred thousand parts; one that was adopted will be known better."""
     if not isinstance(found, Content) or not found.checksum:
         return None
-    weight = _OF_A_CONTENT + sum(_OF_A_PART + len(part.blocks or b"") for part in found.parts)
+    sealed = len(found.seal.part_list) if found.seal else 0
+    weight = _OF_A_CONTENT + sealed + sum(_OF_A_PART + len(part.blocks or b"") for part in found.parts)
     return weight if weight <= _LARGEST else None
 
 

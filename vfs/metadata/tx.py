@@ -26,6 +26,7 @@ from vfs.metadata.groups import Groups
 from vfs.metadata.holdings import Holdings
 from vfs.metadata.leases import Leases
 from vfs.metadata.locks import Locks
+from vfs.metadata.manifests import Manifests
 from vfs.metadata.mirror import Mirror
 from vfs.metadata.name_memory import NameMemory
 from vfs.metadata.nas_settings import NasSettingRows
@@ -39,6 +40,7 @@ from vfs.metadata.restoring import Restoring
 from vfs.metadata.seals import SealMemory, Seals
 from vfs.metadata.tokens import Tokens
 from vfs.metadata.trash import Trash
+from vfs.metadata.unfinished import UnfinishedObjects
 from vfs.metadata.upload_sessions import UploadSessions
 from vfs.metadata.vaults import Vaults
 from vfs.metadata.verifying import Verifying
@@ -179,6 +181,7 @@ class Tx(abc.ABC):
 
     def finish(self) -> None:
         """Last before the commit."""
+        self.seals.finish(self.changed_entries)
         if self._noted:
             self.change_log.note(self._noted)
         folder_ids = self.changed_folders - {None}
@@ -231,6 +234,10 @@ class Tx(abc.ABC):
         return Mirror(self)
 
     @cached_property
+    def manifests(self) -> Manifests:
+        return Manifests(self)
+
+    @cached_property
     def leases(self) -> Leases:
         return Leases(self)
 
@@ -281,6 +288,10 @@ class Tx(abc.ABC):
     @cached_property
     def alerts(self) -> Alerts:
         return Alerts(self)
+
+    @cached_property
+    def unfinished(self) -> UnfinishedObjects:
+        return UnfinishedObjects(self)
 
     @cached_property
     def uploads(self) -> UploadSessions:

@@ -27,7 +27,8 @@ def test_work_in_a_vault_and_across_its_border(mounted_with: Callable[..., Mount
     plain.write_bytes(b"plain")
     assert sorted(os.listdir(vault)) == ["a", "file.txt", "link"]
     assert (vault / "link").read_bytes() == b"sealed" and os.readlink(vault / "link") == "file.txt"
-    for source, target in ((plain, vault / "in"), (vault / "file.txt", drive.path / "out"), (vault / "a", drive.path / "a")):
+    out = drive.path / "out"
+    for source, target in ((plain, vault / "in"), (vault / "file.txt", out), (vault / "a", out)):
         with pytest.raises(OSError) as told:
             source.rename(target)
         assert told.value.errno == errno.EXDEV
