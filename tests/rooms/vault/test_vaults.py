@@ -9,10 +9,9 @@ import pytest
 
 from tests.rooms.core.drive import Drive, rest
 from tests.rooms.mirror.test_second_defences import without_row
-from tests.rooms.vault.drive import VAULT, VaultDrive, make_vault
+from tests.rooms.vault.drive import VAULT, VaultDrive, close, make_vault, with_keys
 from tests.rooms.vault.leaks import leaked
 from vfs.bootstrap import build
-from vfs.core import Kelp
 from vfs.crypto.key_files import Found as NoKeys
 from vfs.crypto.key_ring import KeyRing
 from vfs.errors import AlreadyExists, CrossesVault, Forbidden, InTrash, InvalidRequest, KeyMissing, NotFound
@@ -29,7 +28,6 @@ from vfs.operations import (
     posix,
     properties,
     reading,
-    sealing,
     trashing,
     vaulting,
     writing,
@@ -47,17 +45,6 @@ def plain(drive: Drive, *path: str) -> Entry:
 
 def vault_of(drive: Drive) -> Entry:
     return plain(drive, VAULT)
-
-
-def close(drive: Drive, kelp: Kelp | None = None) -> None:
-    """From now on this process has no private key."""
-    kelp = kelp or drive.kelp
-    keys = KeyRing(lambda: NoKeys((), ()))
-    kelp.database.open_vaults(sealing.VaultCipher(keys, kelp.settings.drive.case_sensitive))
-
-
-def reopen(drive: Drive) -> None:
-    drive.kelp.database.open_vaults(sealing.VaultCipher(drive.kelp.keys, drive.kelp.settings.drive.case_sensitive))
 
 
 # --- made ---
@@ -91,10 +78,8 @@ def test_what_cannot_be_made_a_vault(drive: VaultDrive) -> None:
 
 
 def test_without_a_key_of_its_own_a_server_makes_none(plain_drive_with: Callable[..., Drive]) -> None:
-    closed = build(plain_drive_with().kelp.settings)
-    closed.close()
     drive = plain_drive_with()
-    kelp = replace(drive.kelp, keys=KeyRing(lambda: NoKeys((), ())))
+    kelp = replace(drive.kelp, keys=KeyRing(NoKeys))
     with pytest.raises(KeyMissing):
         vaulting.create(kelp, drive.admin, Place(ROOT_ID, "v"))
     assert reading.resolve(kelp, drive.admin, ["v"]).entry is None
@@ -247,7 +232,7 @@ def test_without_its_key_a_vault_is_there_but_closed(drive: VaultDrive) -> None:
     gone = drive.put("gone", b"y")
     drive.remove("gone", rest(drive.editor))
     root = vault_of(drive)
-    close(drive)
+    close(drive.kelp)
     admin = drive.admin
     assert VAULT in names_in(drive, ROOT_ID) and vault_of(drive) == root
     assert [node.name for node in posix.pages(drive.kelp, admin, ROOT_ID, 0, 10)] == [VAULT]
@@ -274,7 +259,7 @@ def test_without_its_key_a_vault_is_there_but_closed(drive: VaultDrive) -> None:
     drive.mirror()
     _move_trash_and_restore(drive, root)
     trashing.purge(drive.kelp, admin, gone.uuid)
-    reopen(drive)
+    with_keys(drive.kelp, drive.kelp.keys)
     assert drive.read("folder/file") == b"x" and drive.entry("folder").uuid == folder.uuid
 
 
