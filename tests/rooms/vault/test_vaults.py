@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -331,8 +332,9 @@ def paged(drive: Drive, folder: Entry, sort: str, descending: bool, size: int) -
 # --- nothing is left in plain ---
 
 
-def test_no_name_of_a_vault_is_found_anywhere(drive: VaultDrive) -> None:
-    """After everything that can be done with names and texts, in the database, the cache, and on the NAS."""
+def test_no_name_of_a_vault_is_found_anywhere(drive: VaultDrive, caplog: pytest.LogCaptureFixture) -> None:
+    """After everything that can be done with names and texts, in the database, the cache, on the NAS, in the log."""
+    caplog.set_level(logging.DEBUG)
     first, second = f"{OUT} Ünterlagen", f"{OUT} 2.pdf"
     drive.folder(first)
     drive.put(f"{first}/{second}", b"one", mime_type="x-secretary/type")
@@ -360,6 +362,7 @@ def test_no_name_of_a_vault_is_found_anywhere(drive: VaultDrive) -> None:
     drive.mirror()
     assert reading.properties_of(drive.kelp, drive.editor, file.id) == dict(changed)
     assert leaked(drive.kelp, [OUT, "secretary", "Ünterlagen", "moved.docx"]) == []
+    assert OUT not in caplog.text and "secretary" not in caplog.text
     assert leaked(drive.kelp, [VAULT]) != [], "the test would find it"
 
 
