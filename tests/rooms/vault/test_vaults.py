@@ -29,6 +29,7 @@ from vfs.operations import (
     posix,
     properties,
     reading,
+    sessions,
     trashing,
     vaulting,
     writing,
@@ -359,6 +360,11 @@ def test_no_name_of_a_vault_is_found_anywhere(drive: VaultDrive, caplog: pytest.
     drive.remove(f"{OUT} third", rest(drive.editor))
     trashing.restore(drive.kelp, drive.editor, uuid)
     drive.remove(f"{OUT} third")
+    begun = sessions.begin(drive.kelp, drive.editor, vault_of(drive).uuid, f"{OUT}.iso", 5, metadata=f"name {OUT}")
+    with drive.kelp.database.read() as tx:
+        (due,) = tx.uploads.unreminded(0, 1 << 62, 10)
+    assert due.name == "(sealed)"  # in a reminder, which stands in the database and goes out by mail
+    assert sessions.progress(drive.kelp, drive.editor, begun.uuid).name == f"{OUT}.iso"
     drive.mirror()
     assert reading.properties_of(drive.kelp, drive.editor, file.id) == dict(changed)
     assert leaked(drive.kelp, [OUT, "secretary", "Ünterlagen", "moved.docx"]) == []
