@@ -42,6 +42,7 @@ from cli import (
     tokens,
     trash,
     users,
+    vault_recovery,
     versions,
     worker,
 )
@@ -109,6 +110,7 @@ _GROUPS = (
     gc.make_command(_free_all),
     cache.cache,
     policies.policy,
+    vault_recovery.vault,
     mount.umount,
 )
 
