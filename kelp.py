@@ -30,6 +30,7 @@ from cli import (
     gc,
     grants,
     groups,
+    keys,
     locks,
     mount,
     nas,
@@ -111,6 +112,7 @@ _GROUPS = (
     cache.cache,
     policies.policy,
     vault_recovery.vault,
+    keys.keys,
     mount.umount,
 )
 

@@ -28,7 +28,7 @@ from vfs.settings import Settings
 
 _AREA = Area("settings")
 _PASSWORD = "KELP_DOCTOR_PASSWORD"
-_NO_SETTINGS = frozenset((_PASSWORD, "KELP_ADMIN_PASSWORD"))
+_NO_SETTINGS = frozenset((_PASSWORD, "KELP_ADMIN_PASSWORD", "KELP_KEYS_PASSPHRASE"))
 _COLOURS = {Mark.OK: "green", Mark.NOTE: "cyan", Mark.WARNING: "yellow", Mark.ERROR: "bold red"}
 
 QueueCheck = Callable[[Settings], Check]

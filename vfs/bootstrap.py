@@ -13,7 +13,9 @@ from pathlib import Path
 from vfs import trace
 from vfs.background import Background
 from vfs.core import Clock, JobQueue, Kelp, NoQueue, SystemClock
+from vfs.crypto import key_files
 from vfs.crypto.attempts import Attempts
+from vfs.crypto.key_ring import KeyRing
 from vfs.crypto.passwords import Passwords
 from vfs.errors import ConfigurationError, NasDown, StoreUnavailable
 from vfs.escrow import Allowance, Ample, Escrow, Seen
@@ -87,6 +89,7 @@ def build(
             passwords=Passwords(settings.auth.remember_seconds),
             small=SmallContents(),
             attempts=Attempts(),
+            keys=KeyRing(partial(key_files.find, settings)),
             token_uses=TokenUses(),
             gate=Gate(),
             clock=clock,

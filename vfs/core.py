@@ -9,6 +9,7 @@ from typing import Protocol
 
 from vfs.background import Background
 from vfs.crypto.attempts import Attempts
+from vfs.crypto.key_ring import KeyRing
 from vfs.crypto.passwords import Passwords
 from vfs.escrow import Allowance, Ample, Escrow, Seen
 from vfs.gate import Gate
@@ -70,6 +71,7 @@ class Kelp:
     passwords: Passwords
     small: SmallContents
     attempts: Attempts
+    keys: KeyRing  # the private keys that this process has, and the keys of vaults that they open
     token_uses: TokenUses
     gate: Gate  # who may come, by network address
     clock: Clock

@@ -169,7 +169,7 @@ def refused(shown: dict[str, Any]) -> list[dict[str, Any]]:
     """Each of them is one of the others, with one thing wrong."""
     name, text, wrapped = shown["names"][1], shown["texts"][1], shown["content_keys"]
     listed, manifest = shown["part_lists"][0], shown["manifests"][0]
-    other = shown["names"][2]
+    other, file = shown["names"][2], (HERE / "vault-1" / "vault.json").read_text(encoding="utf-8")
     return [
         {"what": "name", "why": "of another folder", **name, "parent": other["parent"]},
         {"what": "name", "why": "a compared form is no name", **name, "sealed": name["key"]},
@@ -188,6 +188,9 @@ def refused(shown: dict[str, Any]) -> list[dict[str, Any]]:
         {"what": "part_list", "why": "one bit", **listed, "sealed": _flipped(listed["sealed"], -1)},
         {"what": "manifest", "why": "a bit of the head", **manifest, "sealed": _flipped(manifest["sealed"], 40)},
         {"what": "manifest", "why": "a bit of the sealed rest", **manifest, "sealed": _flipped(manifest["sealed"], 80)},
+        {"what": "vault_json", "why": "another role", "text": file.replace('"recovery"', '"admin"')},
+        {"what": "vault_json", "why": "another top folder", "text": file.replace(shown["root_seal_id"], "00" * 16)},
+        {"what": "vault_json", "why": "another generation", "text": file.replace('"generation": 2', '"generation": 3')},
     ]
 
 

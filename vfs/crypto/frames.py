@@ -1,8 +1,8 @@
 """Frames of a sealed part (docs/vault-format.md, "Parts"): AES-256-GCM over 64 KiB each, 16 bytes longer when sealed.
 
 Pure arithmetic, and runs of frames sealed or opened. A frame is bound to its part's id, its number and whether it is
-the last. Runs go through `map`: each frame is some µs without the interpreter's lock, and little is done with it between
-two.
+the last. Runs go through `map`: each frame is some µs without the interpreter's lock, and between two of them little is
+done with it.
 """
 
 from __future__ import annotations
@@ -68,21 +68,23 @@ def sealed_range(plain_length: int, start: int, end: int) -> SealedRange:
     return SealedRange(begin, min(-(-end // FRAME_SIZE) * SEALED_FRAME_SIZE, total), first)
 
 
-def seal(cipher: AESGCM, part_id: bytes, first: int, plain: Sequence[memoryview], *, ends: bool) -> memoryview:
+def seal_run(cipher: AESGCM, part_id: bytes, first: int, plain: Sequence[memoryview], *, ends: bool) -> memoryview:
     """Frames `first`, … sealed, in one piece; `ends`: the last of them is the part's. A number is used once under one
     key, ever."""
     sealed = memoryview(bytearray(sum(map(len, plain)) + TAG_SIZE * len(plain)))
     into = cut(sealed, SEALED_FRAME_SIZE)
+    _check_run(first, plain, into)
     deque(map(cipher.encrypt_into, _NONCES[first:], plain, _bound(part_id, first, len(plain), ends), into), maxlen=0)
     return sealed.toreadonly()
 
 
-def open(cipher: AESGCM, part_id: bytes, first: int, sealed: Sequence[memoryview], *, ends: bool) -> memoryview:
+def open_run(cipher: AESGCM, part_id: bytes, first: int, sealed: Sequence[memoryview], *, ends: bool) -> memoryview:
     """The inverse. Raises ContentCorrupt, naming the frame."""
     plain = memoryview(bytearray(max(sum(map(len, sealed)) - TAG_SIZE * len(sealed), 0)))
+    into = cut(plain, FRAME_SIZE)
+    _check_run(first, sealed, into)
     opened = 0
     try:
-        into = cut(plain, FRAME_SIZE)
         for _ in map(cipher.decrypt_into, _NONCES[first:], sealed, _bound(part_id, first, len(sealed), ends), into):
             opened += 1
     except InvalidTag as error:
@@ -90,7 +92,14 @@ def open(cipher: AESGCM, part_id: bytes, first: int, sealed: Sequence[memoryview
     return plain.toreadonly()
 
 
+def _check_run(first: int, given: Sequence[memoryview], into: Sequence[memoryview]) -> None:
+    """`map` ends with the shortest: what it would leave out must not be taken for done. Raises ValueError."""
+    if len(into) != len(given) or first + len(given) > len(_NONCES):
+        raise ValueError(f"no run of frames: {len(given)} from {first}")
+
+
 def cut(data: memoryview, size: int) -> list[memoryview]:
+    """In pieces of `size`, the last with what is left."""
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 

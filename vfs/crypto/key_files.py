@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from vfs.crypto.key_pairs import PrivateKey
 from vfs.errors import AlreadyExists, ConfigurationError, InvalidRequest
 from vfs.settings import Settings, Vault
 
+_MOST_AT_ONCE = 100  # keys that are kept within a second
 _LARGEST = 1024 * 1024  # bytes of a file of keys; a device or a disk image is none
 
 
@@ -54,6 +56,41 @@ def _sources(settings: Settings) -> Iterator[tuple[str, Callable[[], bytes]]]:
         for each in (file, *kept(file)):
             if vault.key_file == each or _is_there(each):
                 yield str(each), _reader(each)
+
+
+def in_use(settings: Settings) -> PrivateKey | str:
+    """The server's own key, whatever was kept beside it; else why it cannot be used, "" when there is none."""
+    source = next(_sources(settings), None)
+    if source is None or (not settings.vault.key and not _is_there(server_file(settings))):
+        return ""
+    what, read = source
+    try:
+        return key_pairs.read_private(read(), passphrase_of(settings.vault))[0]
+    except InvalidRequest as error:
+        return f"{what}: {error}"
+    except ConfigurationError as error:
+        return str(error)
+
+
+def is_locked(settings: Settings) -> bool:
+    """There is a key, and the passphrase that it needs is not in the settings. Raises nothing."""
+    try:
+        texts = [read() for _, read in _sources(settings)]
+        return any(map(key_pairs.is_locked, texts)) and passphrase_of(settings.vault) is None
+    except ConfigurationError:
+        return False
+
+
+def kept_by_id(settings: Settings) -> dict[str, Path]:
+    """Files of keys that were replaced, by the keys' ids; those that cannot be read are left out."""
+    found: dict[str, Path] = {}
+    for file in kept(server_file(settings)):
+        try:
+            for key in key_pairs.read_private(read(file), passphrase_of(settings.vault)):
+                found.setdefault(key.id, file)
+        except (ConfigurationError, InvalidRequest):
+            continue
+    return found
 
 
 def _reader(file: Path) -> Callable[[], bytes]:
@@ -100,6 +137,22 @@ def read(file: Path) -> bytes:
     return data
 
 
+@contextlib.contextmanager
+def alone(settings: Settings) -> Iterator[None]:
+    """Nobody else makes or replaces the server's key meanwhile. Raises ConfigurationError."""
+    folder = server_file(settings).parent
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise ConfigurationError(f"cannot keep a key in {folder}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def write_new(file: Path, pem: bytes) -> None:
     """Durably, readable by its owner only; whole or not at all. Raises AlreadyExists, ConfigurationError."""
     with _beside(file, pem) as fresh:
@@ -113,17 +166,27 @@ def replace(file: Path, pem: bytes, now: datetime.datetime) -> Path:
     """Put a new key in the place of the one in `file`, which is kept beside it under the time: at no instant is there
     none, and a crash loses neither. Gives the old one's file. Raises ConfigurationError."""
     with _beside(file, pem) as fresh:
-        for number in range(100):
-            again = f".{number}" if number else ""
-            old = file.with_name(f"{file.stem}-{now:%Y%m%dT%H%M%SZ}{again}{file.suffix}")
-            with contextlib.suppress(FileExistsError):
-                _second_name(file, old)
-                break
-        else:
-            raise ConfigurationError(f"too many old keys beside {file}")
+        old = _keep(file, file, now)
         _sync_folder(file.parent)
         fresh.replace(file)
     return old
+
+
+def write_beside(file: Path, pem: bytes, now: datetime.datetime) -> Path:
+    """One more key beside the one in `file`, as if that had replaced it. Gives its file. Raises ConfigurationError."""
+    with _beside(file, pem) as fresh:
+        return _keep(fresh, file, now)
+
+
+def _keep(source: Path, file: Path, now: datetime.datetime) -> Path:
+    """A second name for `source`, with the time, beside `file`."""
+    for number in range(_MOST_AT_ONCE):
+        again = f".{number}" if number else ""
+        name = file.with_name(f"{file.stem}-{now:%Y%m%dT%H%M%SZ}{again}{file.suffix}")
+        with contextlib.suppress(FileExistsError):
+            _second_name(source, name)
+            return name
+    raise ConfigurationError(f"too many old keys beside {file}")
 
 
 @contextlib.contextmanager

@@ -43,6 +43,10 @@ class KeyRing:
             self._look()
             return tuple(self._keys)
 
+    def has(self, key_id: str) -> bool:
+        """As far as the files were read of late."""
+        return self._private(key_id) is not None
+
     def faults(self) -> tuple[str, ...]:
         """What could not be read at the last look, a line each."""
         with self._guard:

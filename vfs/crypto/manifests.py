@@ -18,8 +18,8 @@ from vfs.errors import ContentCorrupt
 
 DIGEST_SIZE = 32
 MAX_NAME_CHARACTERS = 362  # of a sealed name: 271 bytes in base64url
-MAX_TYPE_CHARACTERS = 1024
-MAX_MANIFEST_SIZE = 4096
+MAX_TYPE_CHARACTERS = 2**16 - 1  # of a sealed type; a client may send any, and a longer one is left out
+MAX_MANIFEST_SIZE = 128 * 1024
 _MARK = b"KELPMAN1"
 _HEAD = struct.Struct(">8s16sIc16s16s")  # the mark, vault id, generation, kind, seal id, its parent's seal id
 _BODY = struct.Struct(">QqHH?")  # sequence, mtime_ns, lengths of sealed name and type, whether there is a content

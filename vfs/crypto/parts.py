@@ -81,7 +81,7 @@ class NewPart:
         self._begin()
         frames.frame_count(len(plain))
         pieces = frames.cut(memoryview(plain), FRAME_SIZE)
-        return frames.seal(AESGCM(self.key.secret), self.key.id, 0, pieces, ends=True)
+        return frames.seal_run(AESGCM(self.key.secret), self.key.id, 0, pieces, ends=True)
 
     def _begin(self) -> None:
         if not self._use.acquire(blocking=False):
@@ -92,7 +92,7 @@ class NewPart:
         for plain, ends in _runs(_not_too_many(chunks), FRAME_SIZE):
             if not plain:
                 raise ValueError("no part is empty")
-            yield frames.seal(cipher, self.key.id, number, plain, ends=ends)
+            yield frames.seal_run(cipher, self.key.id, number, plain, ends=ends)
             number += len(plain)
 
 
@@ -132,7 +132,7 @@ def _open(
 
 def _opened(key: PartKey, cipher: AESGCM, first: int, sealed: list[memoryview], *, ends: bool) -> memoryview:
     try:
-        return frames.open(cipher, key.id, first, sealed, ends=ends)
+        return frames.open_run(cipher, key.id, first, sealed, ends=ends)
     except ContentCorrupt as error:
         raise ContentCorrupt(f"part {key.name}: {error}") from error
 

@@ -11,12 +11,12 @@ import hmac
 import json
 import struct
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from vfs.crypto import base64url
 from vfs.crypto.vault_keys import ID_SIZE, MAX_GENERATION, WRAPPED_SIZE, VaultKey, check_id
 from vfs.errors import ContentCorrupt
+from vfs.vault_model import RecipientRole
 
 FORMAT = "kelp vault 1"
 MAX_FILE_SIZE = 1024 * 1024
@@ -29,16 +29,13 @@ _OLDER_FIELDS = {"generation", "wrapped"}
 _RECIPIENT_FIELDS = {"key_id", "role", "label", "wrapped"}
 
 
-class RecipientRole(StrEnum):
-    SERVER = "server"
-    ADMIN = "admin"
-    RECOVERY = "recovery"
-
-
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """`key_id`: 32 hex digits, the first 16 bytes of SHA-256 of the DER of the public key (SubjectPublicKeyInfo).
-    `wrapped`: the vault's key by RSA-OAEP. Raises ValueError for what cannot be."""
+    """One for whom the key is wrapped, as the file has it. Raises ValueError for what cannot be.
+
+    `key_id`: 32 hex digits, the first 16 bytes of SHA-256 of the DER of the public key (SubjectPublicKeyInfo).
+    `wrapped`: the vault's key by RSA-OAEP.
+    """
 
     key_id: str
     role: RecipientRole

@@ -17,6 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dav_provider import errors as dav_errors
+from http_api import errors as http_errors
+from jobs import outage
 from tests.rooms.core.key_pairs_made import pair, plain_pem
 from vfs.crypto import base64url, key_files, key_pairs, key_ring
 from vfs.crypto.key_files import Found
@@ -132,6 +135,17 @@ def test_a_wrapped_key_opens_for_its_vault_and_key_alone(vault_id: bytes, secret
     ):
         with pytest.raises(ContentCorrupt):
             key_pairs.unwrap(private, of, sealed)
+
+
+def test_every_face_says_that_a_key_is_missing() -> None:
+    error = KeyMissing("vault v is closed", "v", ("k1", "k2"))
+    rest = http_errors.refusal(error, "trace", "en")
+    shown = rest.body.model_dump(by_alias=True)
+    assert rest.status == 503 and ("Retry-After", "60") in rest.headers
+    assert (shown["error"], shown["vaultId"], shown["keyIds"]) == ("VAULT_KEY_MISSING", "v", ["k1", "k2"])
+    assert "key" in shown["message"] and http_errors.refusal(error, "trace", "ko").body.message != shown["message"]
+    assert dav_errors.status_of(error) == 503
+    assert outage.is_outage(error) and not outage.is_entry_fault(error)
 
 
 # --- where they come from ---

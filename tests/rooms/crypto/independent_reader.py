@@ -154,7 +154,7 @@ class Manifest:
 
 def open_manifest(keys: dict[int, Keys], data: bytes) -> Manifest:
     """`name` and `type` are opened."""
-    if not 61 <= len(data) <= 4096 or data[:8] != b"KELPMAN1":
+    if not 61 <= len(data) <= 131_072 or data[:8] != b"KELPMAN1":
         raise Damaged("no manifest")
     vault_id, generation, kind, seal_id, folder = struct.unpack(">16sIc16s16s", data[8:61])
     key = keys.get(generation)
@@ -167,7 +167,7 @@ def open_manifest(keys: dict[int, Keys], data: bytes) -> Manifest:
     name, end = body[21 : 21 + name_length], 21 + name_length + type_length
     if has_content > 1 or len(body) != end + 104 * has_content or (kind == b"d") == bool(has_content):
         raise Damaged("a manifest that is none")
-    if kind not in (b"d", b"f", b"l", b"v") or seal_id == folder or not 0 < name_length <= 362 or type_length > 1024:
+    if kind not in (b"d", b"f", b"l", b"v") or seal_id == folder or not 0 < name_length <= 362:
         raise Damaged("a manifest that is none")
     content = struct.unpack(">16s48sQ32s", body[end:]) if has_content else None
     if not (name + body[21 + name_length : end]).isascii() or max(sequence, content[2] if content else 0) >= 2**63:
@@ -254,11 +254,8 @@ def open_vault_json(private_key: RSAPrivateKey, data: bytes) -> tuple[bytes, dic
         shown = json.loads(data)
         if shown["format"] != "kelp vault 1":
             raise Damaged("another format")
-        vault_id, generation, root = (
-            bytes.fromhex(shown["vault_id"]),
-            shown["generation"],
-            bytes.fromhex(shown["root_seal_id"]),
-        )
+        vault_id, root = bytes.fromhex(shown["vault_id"]), bytes.fromhex(shown["root_seal_id"])
+        generation = shown["generation"]
         mine = [each for each in shown["recipients"] if each["key_id"] == key_id(private_key)]
         if not mine:
             raise Damaged("this key is not among the recipients")
@@ -272,8 +269,8 @@ def open_vault_json(private_key: RSAPrivateKey, data: bytes) -> tuple[bytes, dic
         found = {generation: keys}
         for older in shown["older_keys"]:
             number, sealed = older["generation"], from_base64url(older["wrapped"])
-            opened = keys.open("older keys", sealed, [b"older key", struct.pack(">I", number)])
-            found[number] = Keys(vault_id, number, opened)
+            older_key = keys.open("older keys", sealed, [b"older key", struct.pack(">I", number)])
+            found[number] = Keys(vault_id, number, older_key)
         return root, found
     except Damaged as error:
         raise Damaged(f"vault.json: {error}") from error
@@ -303,6 +300,7 @@ class Recovered:
     faults: list[tuple[str, str]] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
     seal_ids: set[bytes] = field(default_factory=set)
+    nameless: list[Path] = field(default_factory=list)
     vault_id: bytes = b""
 
     @property
@@ -318,10 +316,13 @@ def read_vault(private_key: RSAPrivateKey, folder: Path) -> Recovered:
     found.vault_id = next(iter(keys.values())).vault_id
     found.seal_ids.add(root)
     _walk(found, keys, folder, folder, root, "")
+    for place in found.nameless:  # grows meanwhile; last, so that nothing in them takes the place of anything else
+        _walk(found, keys, folder, place, None, place.name)
     return found
 
 
-def _walk(found: Recovered, keys: dict[int, Keys], top: Path, folder: Path, seal_id: bytes, path: str) -> None:
+def _walk(found: Recovered, keys: dict[int, Keys], top: Path, folder: Path, seal_id: bytes | None, path: str) -> None:
+    """`seal_id` None: the folder's manifest is damaged, so it is called as on the NAS; what is in it is whole."""
     own = {"vault.json"} if folder == top else {"manifest"}
     for place in _shown(folder, own):
         where = str(place.relative_to(top))
@@ -344,6 +345,8 @@ def _walk(found: Recovered, keys: dict[int, Keys], top: Path, folder: Path, seal
                 found.files[target] = _content(keys[manifest.generation], manifest.content, place)
         except Damaged as error:
             found.faults.append((where, str(error)))
+            if re.fullmatch("[a-z2-7]{26}", place.name) and place.is_dir():
+                found.nameless.append(place)
 
 
 def _shown(folder: Path, own: set[str]) -> Iterator[Path]:
@@ -357,10 +360,10 @@ def _read(file: Path) -> bytes:
         raise Damaged(f"no {file.name}") from error
 
 
-def _check_place(found: Recovered, manifest: Manifest, folder: bytes) -> None:
+def _check_place(found: Recovered, manifest: Manifest, folder: bytes | None) -> None:
     if manifest.kind == "v":
         raise Damaged("a version, which does not belong here")
-    if manifest.folder != folder:
+    if folder not in (manifest.folder, None):
         raise Damaged("an entry of another folder")
     if manifest.seal_id in found.seal_ids:
         raise Damaged("an entry that is there twice")
@@ -375,9 +378,8 @@ def _content(keys: Keys, content: tuple[bytes, bytes, int, bytes], place: Path) 
     pieces = open_list(content_id, keys.content_key(content_id, wrapped), sealed)
     if sum(piece.length for piece in pieces) != length:
         raise Damaged("a part list of another length")
-    names = {part_name(piece.id) for piece in pieces}
-    if strays := [other.name for other in _shown(place, names | {"manifest", "parts"})]:
-        raise Damaged(f"{strays[0]} does not belong here")
+    for stray in _shown(place, {part_name(piece.id) for piece in pieces} | {"manifest", "parts"}):
+        raise Damaged(f"{stray.name} does not belong here")
     opened: dict[bytes, bytes] = {}
     for piece in pieces:
         if piece.id not in opened:
@@ -389,7 +391,6 @@ def _content(keys: Keys, content: tuple[bytes, bytes, int, bytes], place: Path) 
 def main() -> int:
     key_file, folder, out = (Path(value) for value in sys.argv[1:])
     private_key = load_pem_private_key(key_file.read_bytes(), None)
-    assert isinstance(private_key, RSAPrivateKey)
     found = read_vault(private_key, folder)
     for path in found.folders:
         (out / path).mkdir(parents=True, exist_ok=True)

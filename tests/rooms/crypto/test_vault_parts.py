@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,6 +59,39 @@ def test_a_stream_and_a_buffer_seal_alike(length: int) -> None:
     part, twin = NewPart(), NewPart()
     twin.key = part.key  # one key for two plain texts: only here, where they are the same
     assert b"".join(part.seal(cut(DATA[:length], [70_000]))) == twin.seal_buffer(DATA[:length])
+
+
+def by_one_buffer(data: bytes, size: int) -> Iterator[memoryview]:
+    """As stores may give them: what was given before changes when the next is asked for."""
+    buffer = bytearray(size)
+    for piece in cut(data, [size]):
+        buffer[:] = bytes(size)
+        buffer[: len(piece)] = piece
+        yield memoryview(buffer)[: len(piece)]
+
+
+@pytest.mark.parametrize("size", [1000, 65_536, 65_552, MIB - 1, MIB, MIB + 5, 5 * MIB])
+def test_whoever_gives_chunks_may_use_a_buffer_again(size: int) -> None:
+    plain, part = DATA[: 3 * MIB + 7], NewPart()
+    sealed = b"".join(bytes(piece) for piece in part.seal(by_one_buffer(plain, size)))
+    opened = open_range(part.key, len(plain), 0, len(plain), by_one_buffer(sealed, size))
+    assert b"".join(bytes(piece) for piece in opened) == plain
+
+
+def test_pieces_that_were_given_out_stay() -> None:
+    part = NewPart()
+    sealed = list(part.seal(by_one_buffer(DATA, MIB)))
+    plain = list(open_range(part.key, len(DATA), 0, len(DATA), by_one_buffer(b"".join(sealed), MIB)))
+    assert b"".join(plain) == DATA and max(map(len, plain)) <= MIB and max(map(len, sealed)) <= MIB + 256
+
+
+def test_a_run_is_done_whole_or_not_at_all() -> None:
+    cipher = AESGCM(bytes(32))
+    for first, run in ((128, [b"x"]), (127, [bytes(FRAME_SIZE), b"y"])):
+        with pytest.raises(ValueError):
+            frames.seal_run(cipher, bytes(16), first, [memoryview(piece) for piece in run], ends=True)
+    with pytest.raises(ValueError):
+        frames.open_run(cipher, bytes(16), 0, [memoryview(b"only a tag, or 16")[:16]], ends=True)
 
 
 def test_only_the_frames_of_a_range_are_needed() -> None:

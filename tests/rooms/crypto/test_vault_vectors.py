@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -22,7 +21,6 @@ from hypothesis import strategies as st
 
 from tests.rooms.crypto import independent_reader
 from tests.rooms.crypto.independent_reader import Damaged, Keys, read_vault
-from tests.rooms.crypto.vault_folder import VaultFolder
 from vfs.crypto import frames, heads, manifests, part_lists, sealed_names, sealed_texts, vault_files
 from vfs.crypto.parts import PartKey, open_buffer
 from vfs.crypto.sealed_texts import Text
@@ -116,7 +114,7 @@ def test_parts(each: dict[str, Any]) -> None:
         assert again[-16:].hex() == frame["tag"]
     assert again == sealed
     pieces = frames.cut(memoryview(plain), frames.FRAME_SIZE)
-    assert frames.seal(AESGCM(key.secret), key.id, 0, pieces, ends=True) == sealed
+    assert frames.seal_run(AESGCM(key.secret), key.id, 0, pieces, ends=True) == sealed
 
 
 def test_part_lists() -> None:
@@ -202,6 +200,12 @@ def refusals(each: dict[str, Any]) -> tuple[Callable[[], object], Callable[[], o
                 lambda: manifests.open_manifest(KEY, data),
                 lambda: independent_reader.open_manifest(ALL_KEYS, data),
             )
+        case "vault_json":
+            data = each["text"].encode()
+            return (
+                lambda: vault_files.verify(KEY, data),
+                lambda: independent_reader.open_vault_json(private_key(), data),
+            )
     raise AssertionError(each["what"])
 
 
@@ -234,36 +238,6 @@ def test_its_own_siv_is_the_library_s(plain: bytes, bound: list[bytes]) -> None:
     assert independent_reader.siv_open(key, KEY.names.encrypt(plain, bound), bound) == plain
 
 
-# --- damage on the NAS ----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def rsa_key() -> RSAPrivateKey:
-    return rsa.generate_private_key(65537, 3072)
-
-
-@pytest.fixture
-def vault(tmp_path: Path, rsa_key: RSAPrivateKey) -> VaultFolder:
-    made = VaultFolder(tmp_path / "vault", rsa_key)
-    folder = made.folder(made.root, "folder")
-    made.file(folder, "inside.txt", [b"inside" * 30, b"more"], mime_type="text/plain")
-    made.file(made.root, "top.txt", [b"top" * 30, b"less"])
-    return made
-
-
-def read(vault: VaultFolder) -> independent_reader.Recovered:
-    return read_vault(vault.private_key, vault.top)
-
-
-WHOLE = {"folder/inside.txt": b"inside" * 30 + b"more", "top.txt": b"top" * 30 + b"less"}
-
-
-def test_a_fresh_vault_is_read(vault: VaultFolder) -> None:
-    found = read(vault)
-    assert (found.faults, found.files, found.head) == ([], WHOLE, vault.head)
-    assert found.types["folder/inside.txt"] == "text/plain"
-
-
 @settings(deadline=None, max_examples=150)
 @given(st.data())
 def test_any_byte_changed_in_any_file_is_found_and_named(data: st.DataObject) -> None:
@@ -282,7 +256,10 @@ def test_any_byte_changed_in_any_file_is_found_and_named(data: st.DataObject) ->
     shown = {path: hashlib.sha256(plain).hexdigest() for path, plain in found.files.items()} | dict.fromkeys(
         found.folders
     )
-    assert shown.items() <= SHOWN["entries"].items()
+    if re.fullmatch("[a-z2-7]{26}", file.parent.name):  # of a folder: what is in it is found under another path
+        assert sorted(filter(None, shown.values())) == sorted(filter(None, SHOWN["entries"].values()))
+    else:
+        assert shown.items() <= SHOWN["entries"].items()
     if file.name == "vault.json":  # a space for another; a name for another is refused above
         assert shown == SHOWN["entries"]
     else:
@@ -301,98 +278,3 @@ class Overlaid(type(Path())):  # type: ignore[misc]
 
     def read_bytes(self) -> bytes:
         return self._changed[1] if str(self) == self._changed[0] else super().read_bytes()
-
-
-def test_parts_swapped_left_out_doubled_or_from_elsewhere_are_found(vault: VaultFolder, tmp_path: Path) -> None:
-    top, inside = vault.made["top.txt"], vault.made["folder/inside.txt".split("/")[1]]
-    first, second = (top.place / key.name for key, _ in top.parts)
-    foreign = inside.place / inside.parts[0][0].name
-
-    def fails(change: Callable[[], object], named: str) -> None:
-        copy = tmp_path / "copy"
-        shutil.copytree(vault.top, copy)
-        change()
-        found = read(vault)
-        shutil.rmtree(vault.top)
-        copy.rename(vault.top)
-        assert [place for place, _ in found.faults] == [top.place.name], found.faults
-        assert named in found.faults[0][1]
-        assert found.files == {"folder/inside.txt": WHOLE["folder/inside.txt"]}
-
-    def swap() -> None:
-        one, other = first.read_bytes(), second.read_bytes()
-        first.write_bytes(other)
-        second.write_bytes(one)
-
-    fails(swap, first.name)
-    fails(first.unlink, first.name)
-    fails(lambda: first.write_bytes(first.read_bytes()[:-1]), first.name)
-    fails(lambda: first.write_bytes(first.read_bytes() * 2), first.name)
-    fails(lambda: first.write_bytes(foreign.read_bytes()), first.name)
-    fails(lambda: shutil.copy(foreign, top.place), foreign.name)
-    fails(lambda: shutil.copy(inside.place / "parts", top.place), "part list")
-    fails((top.place / "parts").unlink, "parts")
-
-
-def test_entries_moved_doubled_or_of_another_vault_are_found(vault: VaultFolder, tmp_path: Path) -> None:
-    top, inside = vault.made["top.txt"].place, vault.made["inside.txt"].place
-    shutil.copytree(top, inside.parent / top.name)  # into another folder
-    shutil.copytree(top, vault.top / ("a" * 26))  # a second time
-    stranger = VaultFolder(tmp_path / "other", vault.private_key)
-    stranger.file(stranger.root, "x", [b"x"])
-    shutil.copytree(stranger.made["x"].place, vault.top / ("b" * 26))
-    (vault.top / "stray").write_bytes(b"")
-    found = read(vault)
-    whys = dict(found.faults)
-    assert "another folder" in whys[f"{inside.parent.name}/{top.name}"]
-    assert "twice" in whys["a" * 26]
-    assert "another vault" in whys["b" * 26]
-    assert "does not belong" in whys["stray"]
-    assert len(whys) == 4
-    assert found.files == WHOLE
-    assert found.head != vault.head
-
-
-def test_what_was_there_before_is_seen_by_the_head_alone(vault: VaultFolder) -> None:
-    entry = vault.made["top.txt"]
-    before, head = (entry.place / "manifest").read_bytes(), vault.head
-    renamed = manifests.seal_manifest(
-        vault.key,
-        manifests.Manifest(
-            **{name: getattr(entry.manifest, name) for name in entry.manifest.__slots__}
-            | {"sequence": 8, "sealed_name": sealed_names.seal_name(vault.key, vault.root.seal_id, "renamed.txt")}
-        ),
-    )
-    (entry.place / "manifest").write_bytes(renamed)
-    found = read(vault)
-    assert found.faults == [] and "renamed.txt" in found.files and found.head != head
-    known = found.head
-    (entry.place / "manifest").write_bytes(before)  # put back
-    found = read(vault)
-    assert found.faults == [] and found.head == head != known
-
-
-def test_half_way_to_a_new_key(tmp_path: Path, rsa_key: RSAPrivateKey) -> None:
-    older = VaultKey.generate()
-    vault = VaultFolder(tmp_path / "vault", rsa_key, VaultKey.generate(older.vault_id, 2))
-    folder = vault.folder(vault.root, "old folder", key=older)
-    vault.file(folder, "new in old.txt", [b"n"])
-    vault.file(vault.root, "old.txt", [b"o"], key=older)
-    assert len(read(vault).faults) == 2  # the older key is gone
-    vault.write_vault_json(older)
-    assert (read(vault).faults, read(vault).files) == ([], {"old folder/new in old.txt": b"n", "old.txt": b"o"})
-
-
-def test_another_private_key_is_refused(vault: VaultFolder) -> None:
-    with pytest.raises(Damaged, match="not among the recipients"):
-        read_vault(private_key(), vault.top)
-
-
-def test_recipients_of_another_vault_are_refused(vault: VaultFolder, tmp_path: Path) -> None:
-    """The wrapped key of another vault, for the same person, put into this one."""
-    stranger = VaultFolder(tmp_path / "other", vault.private_key)
-    shown, other = (json.loads((each.top / "vault.json").read_text("utf-8")) for each in (vault, stranger))
-    for changed in (shown | {"recipients": other["recipients"]}, other | {"vault_id": shown["vault_id"]}):
-        (vault.top / "vault.json").write_text(json.dumps(changed), "utf-8")
-        with pytest.raises(Damaged, match=r"vault\.json"):
-            read(vault)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from vfs.crypto import heads, manifests, sealed_names, sealed_texts, vault_files, vault_keys
+from vfs.crypto import heads, key_pairs, manifests, sealed_names, sealed_texts, vault_files, vault_keys
 from vfs.crypto.manifests import Manifest, ManifestKind, SealedContent
 from vfs.crypto.part_lists import PartList, Slice, seal_parts
 from vfs.crypto.parts import NewPart, PartKey, part_name
-from vfs.crypto.vault_files import Recipient, RecipientRole, VaultFile
+from vfs.crypto.vault_files import Recipient, VaultFile
 from vfs.crypto.vault_keys import VaultKey
+from vfs.vault_model import RecipientRole
 
 STAMP = "20260101090000"
 
@@ -46,10 +43,10 @@ class VaultFolder:
         self.write_vault_json()
 
     def write_vault_json(self, *older: VaultKey) -> None:
-        public = self.private_key.public_key()
-        wrapped = public.encrypt(self.key.secret, OAEP(MGF1(SHA256()), SHA256(), b"kelp vault 1" + self.key.vault_id))
-        der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        mine = Recipient(hashlib.sha256(der).hexdigest()[:32], RecipientRole.RECOVERY, "the safe of Åsa", wrapped)
+        raw = self.private_key.public_key()
+        public = key_pairs.PublicKey(key_pairs.key_id(raw), raw.key_size, raw)
+        wrapped = key_pairs.wrap_for(public, self.key.vault_id, self.key.secret)
+        mine = Recipient(public.id, RecipientRole.RECOVERY, "the safe of Åsa", wrapped)
         before = tuple(vault_files.OlderKey(key.generation, self.key.wrap_older(key)) for key in older)
         file = VaultFile(self.key.vault_id, self.key.generation, self.root.seal_id, (mine,), before)
         (self.top / "vault.json").write_bytes(vault_files.encode(self.key, file))
