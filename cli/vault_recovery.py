@@ -129,9 +129,7 @@ def _show_heads(found: list[Recovered], expected: str | None) -> bool:
     for each in found:
         say(f"head {each.head}  {printable(each.at)}".rstrip())
     if expected is None:
-        say(
-            "Older states that somebody put back cannot be told from the NAS alone, but by --head with a head kept elsewhere."
-        )
+        say("An older state that somebody put back cannot be told from the NAS alone: compare the head (--head).")
         return True
     if any(each.head == expected for each in found) and len(found) == 1:
         say("It is the head that was expected: nothing was put back, nothing is missing, nothing is more.")
