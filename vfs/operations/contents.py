@@ -36,7 +36,7 @@ _UNDOING = 1.0  # seconds for removing what a failed upload has stored, when tha
 class _Fresh(Content):
     """A content that `store` has just made."""
 
-    begun_ns: int
+    begun_ns: int = 0
 
 
 def store(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str | None = None) -> Content:
@@ -57,7 +57,7 @@ def store(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str | Non
     except BaseException:
         remove(kelp, (part.key for part in parts))
         raise
-    return _Fresh(id, body.size, checksum, digests, tuple(parts), begun_ns)
+    return _Fresh(id, body.size, checksum, digests, tuple(parts), begun_ns=begun_ns)
 
 
 def discard(kelp: Kelp, content: Content, *, in_doubt: bool = False) -> None:
