@@ -7,7 +7,8 @@ is given out all the same, and told.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from vfs.crypto import heads, manifests, sealed_names
@@ -54,30 +55,41 @@ class Entry:
         return self.opened.manifest.sequence if self.opened else -1
 
 
+class _Seen(NamedTuple):
+    """`where`: the first that was seen, as its folder and its name: the folder's is one text for all in it."""
+
+    sequence: int
+    digest: bytes
+    where: tuple[str, str]
+
+
 class Known:
-    """All entries of a vault that were seen, each once, by its newest manifest."""
+    """All entries of a vault that were seen, each once, by its newest manifest. Some 300 bytes for each."""
 
     def __init__(self, vault: Vault) -> None:
         self._vault_id = vault.id
-        self._seen: dict[bytes, tuple[int, bytes]] = {vault.root_seal_id: (-1, b"")}
+        self._seen = {vault.root_seal_id: _Seen(-1, b"", ("", VAULT_FILE))}
 
-    def add(self, opened: Opened) -> bool:
-        """False: it was seen already."""
-        seal_id, mine = opened.manifest.seal_id, (opened.manifest.sequence, opened.digest)
+    def add(self, opened: Opened, folder: str, name: str) -> str | None:
+        """Where it was seen already; None: it is new."""
+        seal_id, sequence = opened.manifest.seal_id, opened.manifest.sequence
         known = self._seen.get(seal_id)
-        if known is None or (known < mine and known[1]):
-            self._seen[seal_id] = mine
-        return known is None
+        if known is None:
+            self._seen[seal_id] = _Seen(sequence, opened.digest, (folder, name))
+            return None
+        if known.digest and (known.sequence, known.digest) < (sequence, opened.digest):
+            self._seen[seal_id] = known._replace(sequence=sequence, digest=opened.digest)
+        return "/".join(filter(None, known.where))
 
     @property
     def head(self) -> str:
-        return heads.head(self._vault_id, (digest for _, digest in self._seen.values() if digest))
+        return heads.head(self._vault_id, (seen.digest for seen in self._seen.values() if seen.digest))
 
 
 def read_folder(vault: Vault, folder: int, where: str, parent: bytes | None, known: Known, told: Told) -> list[Entry]:
     """Entries by name, of equal ones the newest first. What cannot be given out is told. `parent`: the folder's seal
     id, None where that is not known. Raises ContentCorrupt."""
-    found = []
+    found: list[Entry] = []
     for name in reading.names(folder):
         if name in (MANIFEST, VAULT_FILE) or name.startswith("."):  # Kelp's own, or on its way
             continue
@@ -90,7 +102,7 @@ def read_folder(vault: Vault, folder: int, where: str, parent: bytes | None, kno
             with reading.opened_in(folder, name) as inner:
                 opened = _open_entry(vault, inner)
         except ContentCorrupt as error:
-            if match["stamp"]:
+            if match["stamp"] and not holds_entries(folder, name):
                 told.fault(place, f"{MANIFEST}: {error}")
             else:
                 found.append(Entry(name, None, (f"{MANIFEST}: {error}; so its name is lost",)))
@@ -98,23 +110,36 @@ def read_folder(vault: Vault, folder: int, where: str, parent: bytes | None, kno
         if opened.manifest.kind is ManifestKind.VERSION:
             told.tally.older += 1
         else:
-            found.append(Entry(name, opened, _doubts(opened, parent, known)))
-    return sorted(found, key=lambda entry: (entry.name, -entry.sequence))
+            found.append(Entry(name, opened))
+    found.sort(key=lambda entry: (entry.name, -entry.sequence))
+    return [_judged(entry, where, parent, known) for entry in found]
+
+
+def holds_entries(folder: int, name: str) -> bool:
+    """Other entries lie in the entry `name`: so it is a folder, whatever its manifest says. False when unreadable."""
+    with suppress(ContentCorrupt), reading.opened_in(folder, name) as inner:
+        return any(_ENTRY.fullmatch(each) and reading.is_folder(inner, each) for each in reading.names(inner))
+    return False
 
 
 def _open_entry(vault: Vault, folder: int) -> Opened:
     """Raises ContentCorrupt."""
     data = reading.small_file(folder, MANIFEST, manifests.MAX_MANIFEST_SIZE)
-    generation = int.from_bytes(data[_GENERATION], "big")
-    key = vault.keys.get(generation) or next(iter(vault.keys.values()))
+    key = vault.key_for(int.from_bytes(data[_GENERATION], "big"))
     manifest = manifests.open_manifest(key, data)
     name = sealed_names.open_name(key, manifest.parent_seal_id, manifest.sealed_name)
     return Opened(manifest, name, key, manifests.digest(data))
 
 
-def _doubts(opened: Opened, parent: bytes | None, known: Known) -> tuple[str, ...]:
-    is_new = known.add(opened)
-    doubts = [] if is_new else ["it is in the vault twice: one of them is a copy, perhaps of an older state"]
-    if parent not in (None, opened.manifest.parent_seal_id):
-        doubts.append("its manifest says that it belongs into another folder")
-    return tuple(doubts)
+def _judged(entry: Entry, where: str, parent: bytes | None, known: Known) -> Entry:
+    if entry.opened is None:
+        return entry
+    faults = []
+    other = known.add(entry.opened, where, entry.nas_name)
+    if other is not None:
+        faults.append(
+            f"it is in the vault twice, here and at {other}: one of them is a copy, perhaps of an older state"
+        )
+    if parent not in (None, entry.opened.manifest.parent_seal_id):
+        faults.append("its manifest says that it belongs into another folder")
+    return replace(entry, faults=tuple(faults))

@@ -112,19 +112,23 @@ class Place:
         finally:
             os.close(self.fd)
 
-    def folder(self, name: str) -> str:
-        """Make a folder, or find that of an earlier run; what it is called. Raises NoSpace, OSError."""
+    def folder(self, name: str) -> Placed:
+        """Make a folder, or find that of an earlier run. Raises NoSpace, OSError."""
         trying = _Names(name, is_folder=True)
         for candidate in trying:
+            was_there = False
             try:
-                with _room(), suppress(FileExistsError):
-                    os.mkdir(candidate, 0o700, dir_fd=self.fd)
+                with _room():
+                    try:
+                        os.mkdir(candidate, 0o700, dir_fd=self.fd)
+                    except FileExistsError:
+                        was_there = True
                 info = os.stat(candidate, dir_fd=self.fd, follow_symlinks=False)
             except OSError as error:
                 trying.was_refused(error)
                 continue
             if stat.S_ISDIR(info.st_mode) and self._take(info):
-                return candidate
+                return Placed(candidate, was_there)
         raise AssertionError("numbers never end")
 
     def find(self, name: str, length: int, mtime_ns: int) -> str | None:

@@ -126,7 +126,7 @@ class _Recovery:
         to: Segments = ()
         for segment in self._vault.at:
             with closing(Place(self._target, to)) as place:
-                to = (*to, place.folder(segment))
+                to = (*to, place.folder(segment).name)
         return to
 
     def _recover_folder(self, folder: _Folder) -> list[_Folder]:
@@ -141,20 +141,24 @@ class _Recovery:
                     double = (f"{other} has the same name",) if other != entry.nas_name else ()
                     if entry.is_folder:
                         waiting.append(self._make_folder(folder, entry, place, double))
-                    else:
-                        self._recover_file(opened, folder, entry, place, double)
+                        continue
+                    is_restored = self._recover_file(opened, folder, entry, place, double)
+                    if not is_restored and entries.holds_entries(opened, entry.nas_name):
+                        stand_in = Entry(entry.nas_name, None, ("it holds entries, so its manifest is another's",))
+                        waiting.append(self._make_folder(folder, stand_in, place, ()))
         return waiting
 
     def _make_folder(self, parent: _Folder, entry: Entry, place: Place, doubts: tuple[str, ...]) -> _Folder:
-        name = place.folder(entry.name)
-        self._told.tally.folders += 1
+        name, was_there = place.folder(entry.name)
+        self._told.tally.folders += not was_there
         self._tell(parent, entry, name, doubts)
         at, to = (*parent.at, entry.nas_name), (*parent.to, name)
         if entry.opened is None:
             return _Folder(at, to, None)
         return _Folder(at, to, entry.opened.manifest.seal_id, entry.opened.manifest.mtime_ns)
 
-    def _recover_file(self, opened: int, parent: _Folder, entry: Entry, place: Place, doubts: tuple[str, ...]) -> None:
+    def _recover_file(self, opened: int, parent: _Folder, entry: Entry, place: Place, doubts: tuple[str, ...]) -> bool:
+        """False: it is left out, which was told."""
         where, path = "/".join((*parent.at, entry.nas_name)), "/".join((*parent.to, entry.name))
         manifest = entry.opened.manifest if entry.opened else None
         assert manifest is not None and manifest.content is not None
@@ -173,6 +177,7 @@ class _Recovery:
                 self._told.fault(where, f"{manifest.content.length} bytes are too many for a file there", path)
         if name is not None:
             self._tell(parent, entry, name, doubts)
+        return name is not None
 
     def _write(self, folder: int, parent: _Folder, entry: Entry, place: Place) -> str | None:
         """What it is called now; None: it was not whole, which was told. Raises ContentCorrupt, NoSpace, OSError."""

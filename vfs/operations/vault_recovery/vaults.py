@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vfs.crypto import key_files, key_pairs, vault_files
 from vfs.crypto.key_pairs import PrivateKey
 from vfs.crypto.vault_files import Recipient, VaultFile
-from vfs.crypto.vault_keys import VaultKey
+from vfs.crypto.vault_keys import MAX_GENERATION, VaultKey
 from vfs.errors import ContentCorrupt, KeyMissing
 from vfs.operations.vault_recovery import reading
 from vfs.operations.vault_recovery.findings import Told
@@ -31,6 +31,13 @@ class Vault:
     keys: dict[int, VaultKey] = field(repr=False)
     doubts: tuple[str, ...]
 
+    def key_for(self, generation: int) -> VaultKey:
+        """What should open a manifest that says this generation."""
+        newest = next(iter(self.keys.values()))
+        if generation not in self.keys and self.doubts and 1 <= generation <= MAX_GENERATION:
+            self.keys[generation] = replace(newest, generation=generation)  # what vault.json says may be what is wrong
+        return self.keys.get(generation, newest)
+
 
 def read_keys(file: Path, passphrase: str | None) -> tuple[PrivateKey, ...]:
     """Raises ConfigurationError (it cannot be read), InvalidRequest (no key, or locked by another passphrase)."""
@@ -39,7 +46,7 @@ def read_keys(file: Path, passphrase: str | None) -> tuple[PrivateKey, ...]:
 
 def needs_passphrase(file: Path) -> bool:
     """Raises ConfigurationError."""
-    return b"ENCRYPTED" in key_files.read(file)
+    return key_pairs.is_locked(key_files.read(file))
 
 
 def find(root: Root, told: Told, *, trash: bool) -> Iterator[Segments]:
