@@ -21,7 +21,7 @@ from vfs.operations.vault_recovery.vaults import VAULT_FILE, Vault
 
 MANIFEST = "manifest"
 _ENTRY = re.compile(r"(?P<stamp>[0-9]{14}__)?[a-z2-7]{26}")
-_VERSION = re.compile(r"[0-9]{14}~[0-9a-f]{8}(-[0-9]+)?")  # in a folder for those of one entry
+_VERSION = re.compile(r"[0-9]{14}~[0-9a-f]{8}")  # in a folder for those of one entry
 _VAULT_ID, _GENERATION = slice(8, 24), slice(24, 28)  # of the readable head of a manifest
 
 
