@@ -44,7 +44,8 @@ def _checked(context: click.Context, option: click.Parameter, value: str | None)
 @click.option(
     "--keep-damaged", is_flag=True, help="keep files that are not whole as NAME.damaged, with zeros for losses"
 )
-@click.option("--trash", is_flag=True, help="vaults in the trash of the NAS too")
+@click.option("--trash", is_flag=True, help="what lies in the trash of the NAS too; NASDIR is its root")
+@click.option("--versions", is_flag=True, help="older versions too; NASDIR is the NAS' root")
 @log_option("warning")
 @click.argument("nasdir", type=_folder)
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
@@ -54,6 +55,7 @@ def recover_(
     vault_json: Path | None,
     keep_damaged: bool,
     trash: bool,
+    versions: bool,
     log_level: str,
     nasdir: Path,
     out: Path,
@@ -71,7 +73,7 @@ def recover_(
     try:
         keys = vaults.read_keys(key_file, _passphrase(key_file))
         with _telling() as told:
-            found = recover(nasdir, out, keys, told, Wishes(vault_json, keep_damaged, trash))
+            found = recover(nasdir, out, keys, told, Wishes(vault_json, keep_damaged, trash, versions))
     except (ConfigurationError, InvalidRequest, KeyMissing) as error:
         complain(str(error))
         raise click.exceptions.Exit(_USAGE) from error

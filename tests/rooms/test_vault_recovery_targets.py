@@ -21,9 +21,11 @@ from tests.rooms.crypto.vault_folder import Made, VaultFolder
 from tests.rooms.test_vault_recovery import KEY, OTHER, RSA, random_bytes, run
 from tests.small_disk import small_disk
 from vfs.crypto import base64url, key_pairs, manifests
+from vfs.crypto.manifests import ManifestKind
 from vfs.crypto.vault_keys import VaultKey
 from vfs.errors import InvalidRequest, NoSpace
 from vfs.operations.vault_recovery import placing
+from vfs.operations.vault_recovery.recovering import Wishes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -317,3 +319,42 @@ def test_folders_deeper_than_any_path(tmp_path: Path) -> None:
         os.chdir(here)
     result = run(vault.top, tmp_path / "out")
     assert (result.faults, result.told.tally.folders, result.told.tally.files) == ([], 200, 1)
+
+
+# --- trash and versions ---------------------------------------------------------------------------
+
+
+def test_trash_and_versions(tmp_path: Path) -> None:
+    nas = tmp_path / "nas"
+    for name in ("One", "Two"):
+        vault = VaultFolder(nas / name, RSA)
+        folder = vault.folder(vault.root, "gone folder")
+        vault.file(folder, "below", [f"below {name}".encode()])
+        gone = vault.file(vault.root, "gone", [f"gone {name}".encode()])
+        for place in (folder.place, gone.place):
+            into = nas / ".trash" / f"20260101000000__{place.name[-4:]}"
+            into.mkdir(parents=True)
+            shutil.move(place, into / place.name)
+        kept = vault.file(vault.root, "kept", [f"kept {name}".encode()])
+        versions = nas / ".kelp/versions/7"
+        versions.mkdir(parents=True, exist_ok=True)
+        for number in range(2):
+            older = vault.file(vault.root, "kept", [f"older {number} {name}".encode()], kind=ManifestKind.VERSION)
+            manifest = replace(older.manifest, seal_id=kept.manifest.seal_id, sequence=number)
+            (older.place / "manifest").write_bytes(manifests.seal_manifest(vault.key, manifest))
+            shutil.move(older.place, versions)
+    plain = nas / ".trash/20260101000000__x"
+    plain.mkdir()
+    (plain / "plain.txt").write_text("plain")
+    assert run(nas, tmp_path / "out").files == {f"{name}/kept": f"kept {name}".encode() for name in ("One", "Two")}
+    for _ in range(2):
+        result = run(nas, tmp_path / "out", wishes=Wishes(trash=True, versions=True))
+        found = sorted((path.split("/")[0], path.split("/")[-1], data.decode()) for path, data in result.files.items())
+        assert (result.faults, result.notes) == ([], [])
+        assert found == sorted(
+            (name, shown, f"{what} {name}")
+            for name in ("One", "Two")
+            for shown, what in (
+                *(("kept", "kept"), ("kept", "older 1"), ("kept (1)", "older 0"), ("gone", "gone"), ("below", "below")),
+            )
+        )

@@ -21,7 +21,7 @@ from vfs.operations.vault_recovery.vaults import VAULT_FILE, Vault
 
 MANIFEST = "manifest"
 _ENTRY = re.compile(r"(?P<stamp>[0-9]{14}__)?[a-z2-7]{26}")
-_GENERATION = slice(24, 28)  # of the readable head of a manifest
+_VAULT_ID, _GENERATION = slice(8, 24), slice(24, 28)  # of the readable head of a manifest
 
 
 class Opened(NamedTuple):
@@ -99,8 +99,7 @@ def read_folder(vault: Vault, folder: int, where: str, parent: bytes | None, kno
             told.fault(place, "does not belong to the vault")
             continue
         try:
-            with reading.opened_in(folder, name) as inner:
-                opened = _open_entry(vault, inner)
+            opened = _open_entry(vault, folder, name)
         except ContentCorrupt as error:
             if match["stamp"] and not holds_entries(folder, name):
                 told.fault(place, f"{MANIFEST}: {error}")
@@ -115,6 +114,20 @@ def read_folder(vault: Vault, folder: int, where: str, parent: bytes | None, kno
     return [_judged(entry, where, parent, known) for entry in found]
 
 
+def read_beside(vault: Vault, folder: int, where: str, told: Told) -> list[Entry]:
+    """Entries of this vault in a folder outside of it, where others may be too. Raises ContentCorrupt."""
+    found = []
+    for name in filter(_ENTRY.fullmatch, reading.names(folder)):
+        try:
+            with reading.opened_in(folder, name) as inner:
+                data = reading.small_file(inner, MANIFEST, manifests.MAX_MANIFEST_SIZE)
+            if data[_VAULT_ID] == vault.id:
+                found.append(Entry(name, _open_entry(vault, folder, name)))
+        except ContentCorrupt as error:
+            told.fault(f"{where}/{name}", f"{MANIFEST}: {error}")
+    return sorted(found, key=lambda entry: (entry.name, -entry.sequence))
+
+
 def holds_entries(folder: int, name: str) -> bool:
     """Other entries lie in the entry `name`: so it is a folder, whatever its manifest says. False when unreadable."""
     with suppress(ContentCorrupt), reading.opened_in(folder, name) as inner:
@@ -122,9 +135,10 @@ def holds_entries(folder: int, name: str) -> bool:
     return False
 
 
-def _open_entry(vault: Vault, folder: int) -> Opened:
+def _open_entry(vault: Vault, folder: int, name: str) -> Opened:
     """Raises ContentCorrupt."""
-    data = reading.small_file(folder, MANIFEST, manifests.MAX_MANIFEST_SIZE)
+    with reading.opened_in(folder, name) as inner:
+        data = reading.small_file(inner, MANIFEST, manifests.MAX_MANIFEST_SIZE)
     key = vault.key_for(int.from_bytes(data[_GENERATION], "big"))
     manifest = manifests.open_manifest(key, data)
     name = sealed_names.open_name(key, manifest.parent_seal_id, manifest.sealed_name)

@@ -21,16 +21,18 @@ from vfs.storage import files
 from vfs.storage.beneath import Root, Segments
 
 _DAMAGED = ".damaged"
+_TRASH, _VERSIONS = (".trash",), (".kelp", "versions")  # on a NAS
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """`vault_file`: a vault.json kept elsewhere, in the place of that on the NAS. `keep_damaged`: files that are not
-    whole are kept too, called so, with zeros for what is lost. `trash`: vaults in the trash too."""
+    whole are kept too, called so, with zeros for what is lost. `trash`, `versions`: what the NAS has of them too."""
 
     vault_file: Path | None = None
     keep_damaged: bool = False
     trash: bool = False
+    versions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,15 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """`at`: on the NAS; `to`: below the target. `seal_id`: None where it is not known. `is_done`: with all below it."""
+    """`at`: on the NAS; `to`: below the target. `seal_id`: None where it is not known. `is_done`: with all below it.
+    `is_beside`: it is not of the vault, but entries of the vault lie in it."""
 
     at: Segments
     to: Segments
     seal_id: bytes | None
     mtime_ns: int | None = None
     is_done: bool = False
+    is_beside: bool = False
 
 
 def recover(
@@ -109,7 +113,17 @@ class _Recovery:
         self._known = Known(vault)
 
     def run(self) -> Recovered:
-        waiting = [_Folder(self._vault.at, self._make_above(), self._vault.root_seal_id)]
+        top = self._make_above()
+        self._go_through([_Folder(self._vault.at, top, self._vault.root_seal_id)])
+        recovered = Recovered("/".join(self._vault.at), self._vault.id.hex(), self._known.head)
+        self._known = Known(self._vault)  # what follows has no part in the head
+        if self._wishes.trash:
+            self._go_through(self._beside(_TRASH, (*top, ".kelp-trash")))
+        if self._wishes.versions:
+            self._go_through(self._beside(_VERSIONS, (*top, ".kelp-versions")))
+        return recovered
+
+    def _go_through(self, waiting: list[_Folder]) -> None:
         while waiting:
             folder = waiting.pop()
             if folder.is_done:
@@ -119,12 +133,20 @@ class _Recovery:
                 waiting += self._recover_folder(folder)
             except ContentCorrupt as error:
                 self._told.fault("/".join(folder.at), str(error), "/".join(folder.to), is_there=True)
-        return Recovered("/".join(self._vault.at), self._vault.id.hex(), self._known.head)
+
+    def _beside(self, at: Segments, to: Segments) -> list[_Folder]:
+        """Folders of Kelp's own on the NAS, in which entries of this and other vaults and plain ones may be."""
+        with suppress(ContentCorrupt), reading.opened(self._root, at) as opened:
+            inner = [name for name in reading.names(opened) if reading.is_folder(opened, name)]
+            return [_Folder((*at, name), (*to, name), None, is_beside=True) for name in reversed(inner)]
+        return []
 
     def _make_above(self) -> Segments:
         """The plain folders that the vault lies in, and its own."""
-        to: Segments = ()
-        for segment in self._vault.at:
+        return self._make((), self._vault.at)
+
+    def _make(self, to: Segments, below: Segments) -> Segments:
+        for segment in below:
             with closing(Place(self._target, to)) as place:
                 to = (*to, place.folder(segment).name)
         return to
@@ -134,11 +156,18 @@ class _Recovery:
         waiting = [_Folder(folder.at, folder.to, None, folder.mtime_ns, is_done=True)]
         where, names = "/".join(folder.at), dict[str, str]()
         with reading.opened(self._root, folder.at) as opened:
-            found = entries.read_folder(self._vault, opened, where, folder.seal_id, self._known, self._told)
+            if folder.is_beside:
+                found = entries.read_beside(self._vault, opened, where, self._told)
+                if not found:
+                    return []
+                self._make((), folder.to)
+            else:
+                found = entries.read_folder(self._vault, opened, where, folder.seal_id, self._known, self._told)
             with closing(Place(self._target, folder.to)) as place:
                 for entry in found:
                     other = names.setdefault(entry.name, entry.nas_name)
-                    double = (f"{other} has the same name",) if other != entry.nas_name else ()
+                    is_double = other != entry.nas_name and not folder.is_beside
+                    double = (f"{other} has the same name",) if is_double else ()
                     if entry.is_folder:
                         waiting.append(self._make_folder(folder, entry, place, double))
                         continue
@@ -220,7 +249,7 @@ class _Recovery:
         where, path = "/".join((*parent.at, entry.nas_name)), "/".join((*parent.to, name))
         for doubt in (*entry.faults, *doubts):
             self._told.fault(where, doubt, path, is_there=True)
-        if name != entry.name and not doubts:
+        if name != entry.name and not doubts and not parent.is_beside:
             self._told.note(where, f"it is called {entry.name!r}; that name was taken there, or cannot be", path)
 
     def _set_time(self, folder: _Folder) -> None:
