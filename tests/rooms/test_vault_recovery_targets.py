@@ -342,7 +342,9 @@ def test_trash_and_versions(tmp_path: Path) -> None:
             older = vault.file(vault.root, "kept", [f"older {number} {name}".encode()], kind=ManifestKind.VERSION)
             manifest = replace(older.manifest, seal_id=kept.manifest.seal_id, sequence=number)
             (older.place / "manifest").write_bytes(manifests.seal_manifest(vault.key, manifest))
-            shutil.move(older.place, versions)
+            shutil.move(older.place, versions / f"20260101000000~{name.encode().hex()}{number:02}")
+    (nas / ".kelp/versions/8").mkdir()
+    (nas / ".kelp/versions/8/20260101000000~12345678.txt").write_text("an older state of a plain file")
     plain = nas / ".trash/20260101000000__x"
     plain.mkdir()
     (plain / "plain.txt").write_text("plain")

@@ -21,6 +21,7 @@ from vfs.operations.vault_recovery.vaults import VAULT_FILE, Vault
 
 MANIFEST = "manifest"
 _ENTRY = re.compile(r"(?P<stamp>[0-9]{14}__)?[a-z2-7]{26}")
+_VERSION = re.compile(r"[0-9]{14}~[0-9a-f]{8}(-[0-9]+)?")  # in a folder for those of one entry
 _VAULT_ID, _GENERATION = slice(8, 24), slice(24, 28)  # of the readable head of a manifest
 
 
@@ -117,7 +118,9 @@ def read_folder(vault: Vault, folder: int, where: str, parent: bytes | None, kno
 def read_beside(vault: Vault, folder: int, where: str, told: Told) -> list[Entry]:
     """Entries of this vault in a folder outside of it, where others may be too. Raises ContentCorrupt."""
     found = []
-    for name in filter(_ENTRY.fullmatch, reading.names(folder)):
+    for name in reading.names(folder):
+        if not (_ENTRY.fullmatch(name) or _VERSION.fullmatch(name)) or not reading.is_folder(folder, name):
+            continue
         try:
             with reading.opened_in(folder, name) as inner:
                 data = reading.small_file(inner, MANIFEST, manifests.MAX_MANIFEST_SIZE)
