@@ -43,6 +43,7 @@ from cli import (
     tokens,
     trash,
     users,
+    vault,
     vault_recovery,
     versions,
     worker,
@@ -111,8 +112,8 @@ _GROUPS = (
     gc.make_command(_free_all),
     cache.cache,
     policies.policy,
-    vault_recovery.vault,
     keys.keys,
+    vault.vault,
     mount.umount,
 )
 
@@ -290,6 +291,8 @@ _helper = mount.make_helper(_mount)
 commands.add_command(worker.make_command(_work))
 for _command in nas_taking.make_commands(_alone):
     nas.nas.add_command(_command)
+for _command in (vault_recovery.recover_, vault_recovery.head):
+    vault.vault.add_command(_command)
 
 
 def _show_banner(settings: Settings, port: int, login: Login, certificate: banner.Certificate | None) -> None:

@@ -1,4 +1,5 @@
-"""`kelp vault recover`: a vault's names and contents, from its folder on the NAS and a private key alone."""
+"""`kelp vault recover`: a vault's names and contents, from its folder on the NAS and a private key alone; and
+`kelp vault head`, which tells whether all of it was there."""
 
 from __future__ import annotations
 
@@ -13,8 +14,10 @@ import click
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from cli.display import complain, err, printable, say, size_in_words
-from cli.drive import log_option, set_up_log
+from cli.drive import entry_at, log_option, on_drive, operator, set_up_log
+from vfs.core import Kelp
 from vfs.errors import ConfigurationError, InvalidRequest, KeyMissing, NoSpace
+from vfs.operations import vault_heads
 from vfs.operations.vault_recovery import vaults
 from vfs.operations.vault_recovery.findings import Finding, Told
 from vfs.operations.vault_recovery.recovering import Recovered, Wishes, recover
@@ -26,18 +29,13 @@ _file = click.Path(path_type=Path, exists=True, dir_okay=False)
 _folder = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
-@click.group("vault")
-def vault() -> None:
-    """Folders whose names and contents are sealed."""
-
-
 def _checked(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
     if value is not None and not _HEAD.fullmatch(value.strip().lower()):
         raise click.BadParameter("a head is 64 hex digits")
     return value and value.strip().lower()
 
 
-@vault.command("recover")
+@click.command("recover")
 @click.option("--key", "key_file", type=_file, required=True, metavar="FILE", help="private key, PEM")
 @click.option(
     "--head", metavar="HEX", callback=_checked, help="what `kelp vault head` said last: tells what is missing"
@@ -86,6 +84,22 @@ def recover_(
     as_expected = _show_heads(found, head)
     if told.tally.faults or not as_expected:
         raise click.exceptions.Exit(_FAULTS)
+
+
+@click.command("head")
+@click.argument("path")
+@on_drive
+def head(kelp: Kelp, path: str) -> None:
+    """Show the head of the vault PATH: 64 digits that stand for all that is in it now.
+
+    Keep it apart from the NAS, with the time: `kelp vault recover --head` tells by it whether anything is missing, or
+    was put back as it was earlier. It changes with each change in the vault; the NAS has come to the same when
+    `kelp sync wait` is through.
+    """
+    entry = entry_at(kelp, operator(kelp), path)
+    if entry.vault_id is None:
+        raise InvalidRequest(f"{path} is in no vault")
+    say(vault_heads.head(kelp, entry.vault_id))
 
 
 def _passphrase(file: Path) -> str | None:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from vfs import trace
+from vfs import allocation, trace
 from vfs.background import Background
 from vfs.core import Clock, JobQueue, Kelp, NoQueue, SystemClock
 from vfs.crypto import key_files
 from vfs.crypto.attempts import Attempts
 from vfs.crypto.key_ring import KeyRing
+from vfs.crypto.opened_lists import OpenedLists
 from vfs.crypto.passwords import Passwords
 from vfs.errors import ConfigurationError, NasDown, StoreUnavailable
 from vfs.escrow import Allowance, Ample, Escrow, Seen
@@ -23,7 +24,7 @@ from vfs.gate import Gate
 from vfs.holds import Holds, News
 from vfs.metadata import taking, transfer
 from vfs.metadata.database import Database
-from vfs.operations import nas_settings
+from vfs.operations import nas_settings, sealing
 from vfs.settings import Settings
 from vfs.storage import nas_marker
 from vfs.storage.folder import FolderObjectStore
@@ -58,6 +59,7 @@ def build(
     A NAS that is away is no error: the drive works and the mirror waits (spec §5).
     Raises ConfigurationError, in one line, for what cannot work.
     """
+    allocation.keep_what_is_freed()
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -79,6 +81,8 @@ def build(
         undo.callback(holds.close)
         background = Background()
         undo.callback(background.close)
+        keys = KeyRing(partial(key_files.find, settings))
+        database.open_vaults(sealing.VaultCipher(keys, settings.drive.case_sensitive))
         nas = nas or (_claim_nas if unfinished else _open_nas)(settings, database)
         return Kelp(
             settings=settings,
@@ -88,8 +92,9 @@ def build(
             queue=queue or NoQueue(),
             passwords=Passwords(settings.auth.remember_seconds),
             small=SmallContents(),
+            opened_lists=OpenedLists(),
             attempts=Attempts(),
-            keys=KeyRing(partial(key_files.find, settings)),
+            keys=keys,
             token_uses=TokenUses(),
             gate=Gate(),
             clock=clock,

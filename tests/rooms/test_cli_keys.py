@@ -164,7 +164,7 @@ def test_nothing_secret_is_told_by_anybody(
     secrets += [*secrets_of(file, PASSPHRASE), *secrets_of(kept, PASSPHRASE)]
     monkeypatch.setenv("KELP_KEYS_PASSPHRASE", PASSPHRASE)
     told.append(run("doctor"))
-    assert "no setting is called" not in told[-1].out
+    assert "KELP_KEYS_PASSPHRASE" not in told[-1].out, "taken for a setting that is mistyped"
     monkeypatch.setenv("KELP_VAULT_PASSPHRASE", "a wrong one, and as secret")
     told.append(run("keys", "rotate", "--log-level", "debug"))
     assert told[-1].code == 1
