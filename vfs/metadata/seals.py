@@ -11,7 +11,7 @@ process may remember what was committed by its id; what a transaction has made i
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from vfs.errors import ContentCorrupt, KeyMissing
@@ -58,6 +58,11 @@ class Cipher(Protocol):
 
     def comparison(self, name: str) -> str:
         """`names.key`, as the drive has it."""
+        ...
+
+    def renew(self, tx: Tx, entry_ids: Collection[int]) -> None:
+        """Last in a change of these entries: what the NAS shall say of those in vaults is made anew, where it is
+        another now. Raises KeyMissing, ContentCorrupt."""
         ...
 
 
@@ -117,7 +122,7 @@ class Seals:
 
     def sure(self, id: int) -> Seal | None:
         """As `of`, also of a vault that this process has not seen yet: a statement, the first time for a folder."""
-        known = self._seen.get(id, _UNKNOWN)
+        known: Any = self._seen.get(id, _UNKNOWN)
         if known is _UNKNOWN:
             known = self._memory.find(id)
         if known is _UNKNOWN:
@@ -142,6 +147,13 @@ class Seals:
             if kind == "folder" and id not in self._made:
                 self._memory.put(id, seal)
         return seal
+
+    def finish(self, changed: Collection[int]) -> None:
+        """Last in every change, with the rows that it touched beside those that it made."""
+        if self.active:
+            mine = [id for id in self._made.union(changed) if self._seen.get(id, _UNKNOWN) is not None]
+            if mine:
+                self._cipher.renew(self._tx, mine)
 
     # --- names ---
 

@@ -181,6 +181,7 @@ class Tx(abc.ABC):
 
     def finish(self) -> None:
         """Last before the commit."""
+        self.seals.finish(self.changed_entries)
         if self._noted:
             self.change_log.note(self._noted)
         folder_ids = self.changed_folders - {None}
