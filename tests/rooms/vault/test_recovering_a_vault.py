@@ -16,7 +16,7 @@ from tests.rooms.vault.drive import VAULT, make_vault
 from vfs import names
 from vfs.crypto import key_files
 from vfs.errors import InvalidName
-from vfs.operations import manifesting, mirroring, server_keys, vault_heads
+from vfs.operations import server_keys, vault_heads
 from vfs.operations.vault_recovery import vaults
 from vfs.operations.vault_recovery.findings import Finding, Told
 from vfs.operations.vault_recovery.recovering import Recovered, Wishes, recover
@@ -34,15 +34,6 @@ def drive(tmp_path: Path) -> Iterator[MirrorDrive]:
 
 def carried(drive: MirrorDrive) -> str:
     """All is on the NAS; the head of the vault."""
-    with drive.kelp.database.write() as tx:
-        tx.lock_keys()
-        tx.lock_mirror()
-        tx.lock_tree()
-        ids = [row[0] for row in tx.all("SELECT id FROM entries WHERE vault_id IS NOT NULL AND state <> 'DELETED'")]
-        tx.lock_rows(ids)
-        manifesting.renew(drive.kelp.keys, tx, ids)
-        for id in ids:
-            mirroring.make_due(tx, id, drive.kelp.clock.now_ns())
     drive.settle_down()
     vault_id = drive.entry(VAULT).vault_id
     assert vault_id is not None
