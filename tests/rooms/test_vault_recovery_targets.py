@@ -5,19 +5,21 @@ from __future__ import annotations
 import errno
 import io
 import itertools
+import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import kelp as command_line
 from tests.rooms.crypto.vault_folder import Made, VaultFolder
+from tests.rooms.test_cli import Answer
 from tests.rooms.test_vault_recovery import KEY, OTHER, RSA, random_bytes, run
 from tests.small_disk import small_disk
 from vfs.crypto import base64url, key_pairs, manifests
@@ -30,19 +32,14 @@ from vfs.operations.vault_recovery.recovering import Wishes
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    out: str
-    err: str
-
-
 Command = Callable[..., Answer]
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Command]:
     """`kelp vault recover --key KEY …`, without a terminal."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     (tmp_path / "key.pem").write_bytes(key_pairs.write_private(KEY))
 
     def run(*arguments: object, key: Path = tmp_path / "key.pem") -> Answer:
@@ -50,7 +47,8 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
         code = command_line.run(["vault", "recover", "--key", str(key), *map(str, arguments)])
         return Answer(code, *capsys.readouterr())
 
-    return run
+    yield run
+    root.handlers[:], root.level = handlers, level
 
 
 @pytest.fixture
