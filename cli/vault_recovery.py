@@ -132,12 +132,13 @@ def _tell(finding: Finding) -> None:
 
 def _sum_up(told: Told) -> None:
     tally = told.tally
-    say(f"{tally.files} files and {tally.folders} folders, {size_in_words(tally.bytes)}, restored")
+    counts = f"files {tally.files}, folders {tally.folders}"
+    say(f"restored: {counts}, {size_in_words(tally.bytes)}")
     if tally.there:
-        say(f"{tally.there} files were there already")
+        say(f"files that were there already: {tally.there}")
     if tally.older:
-        say(f"{tally.older} older versions left out")
-    say(f"{tally.faults} faults" if tally.faults else "all was whole")
+        say(f"older versions left out: {tally.older}")
+    say(f"faults: {tally.faults}" if tally.faults else "all was whole")
 
 
 def _show_heads(found: list[Recovered], expected: str | None) -> bool:
@@ -147,7 +148,10 @@ def _show_heads(found: list[Recovered], expected: str | None) -> bool:
     if expected is None:
         say("An older state that somebody put back cannot be told from the NAS alone: compare the head (--head).")
         return True
-    if any(each.head == expected for each in found) and len(found) == 1:
+    if len(found) > 1:
+        say("--head is that of one vault, and several were found: name its folder.")
+        return False
+    if any(each.head == expected for each in found):
         say("It is the head that was expected: nothing was put back, nothing is missing, nothing is more.")
         return True
     say(f"It is not the head that was expected, {expected}: something was put back, is missing, or is more.")

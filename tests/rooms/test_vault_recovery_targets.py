@@ -20,7 +20,7 @@ import pytest
 import kelp as command_line
 from tests.rooms.crypto.vault_folder import Made, VaultFolder
 from tests.rooms.test_cli import Answer
-from tests.rooms.test_vault_recovery import KEY, OTHER, RSA, random_bytes, run
+from tests.rooms.test_vault_recovery import KEY, MIB, OTHER, RSA, random_bytes, run
 from tests.small_disk import small_disk
 from vfs.crypto import base64url, key_pairs, manifests
 from vfs.crypto.manifests import ManifestKind
@@ -66,11 +66,11 @@ def test_the_command(command: Command, vault: VaultFolder, tmp_path: Path) -> No
     answer = command(vault.top, tmp_path / "out")
     assert (answer.code, answer.err) == (0, "")
     lines = answer.out.splitlines()
-    assert lines[:3] == ["2 files and 1 folders, 10 B, restored", "all was whole", f"head {vault.head}"]
+    assert lines[:3] == ["restored: files 2, folders 1, 10 B", "all was whole", f"head {vault.head}"]
     assert "older state" in lines[3]
     assert (tmp_path / "out/Papers/report.txt").read_bytes() == b"figures"
     again = command("--head", vault.head.upper(), vault.top, tmp_path / "out")
-    assert again.code == 0 and "2 files were there already" in again.out and "that was expected" in again.out
+    assert again.code == 0 and "files that were there already: 2" in again.out and "that was expected" in again.out
     wrong = command("--head", "0" * 64, vault.top, tmp_path / "out")
     assert wrong.code == 1 and "not the head that was expected" in wrong.out
     shutil.rmtree(vault.made["top.txt"].place)
@@ -88,7 +88,7 @@ def test_faults_are_listed(command: Command, vault: VaultFolder, tmp_path: Path)
         f"{where}: parts: is not the one of this content: changed, or of an older state (left out: Papers/report.txt)"
         in answer.out
     )
-    assert "1 faults" in answer.out and "\x1b" not in answer.out
+    assert "faults: 1" in answer.out and "\x1b" not in answer.out
     assert not (tmp_path / "out/Papers/report.txt").exists()
 
 
@@ -133,7 +133,7 @@ def test_a_full_disk(command: Command, tmp_path: Path) -> None:
         assert all(each.read_bytes() == random_bytes(each.name, 600_000) for each in whole)
         subprocess.run(["mount", "-o", "remount,size=10m", str(disk)], check=True)
         answer = command(vault.top, disk / "out")
-        assert answer.code == 0 and f"{len(whole)} files were there already" in answer.out
+        assert answer.code == 0 and f"there already: {len(whole)}" in answer.out
         assert len(list((disk / "out").iterdir())) == 6
 
 
@@ -238,7 +238,7 @@ def test_killed_and_run_again(command: Command, tmp_path: Path) -> None:
                 assert expected[file.read_bytes()] == file.name
     assert list((out / placing.UNFINISHED).iterdir()) != []
     answer = command(vault.top, out)
-    assert answer.code == 0 and "files were there already" in answer.out
+    assert answer.code == 0 and "files that were there already" in answer.out
     assert {file.read_bytes(): file.name for file in out.rglob("*") if file.is_file()} == expected
     assert not (out / placing.UNFINISHED).exists()
 
@@ -358,3 +358,31 @@ def test_trash_and_versions(tmp_path: Path) -> None:
                 *(("kept", "kept"), ("kept", "older 1"), ("kept (1)", "older 0"), ("gone", "gone"), ("below", "below")),
             )
         )
+
+
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+from vfs.operations.vault_recovery import vaults
+from vfs.operations.vault_recovery.findings import Told
+from vfs.operations.vault_recovery.recovering import recover
+nas, out, key = sys.argv[1:]
+moved = []
+def progress(files, size):
+    moved.append(size)
+    if len(moved) == 1:
+        os.kill(os.getpid(), signal.SIGINT)
+try:
+    recover(Path(nas), Path(out), vaults.read_keys(Path(key), None), Told(print, progress))
+except KeyboardInterrupt:
+    print(max(moved))
+"""
+
+
+def test_ctrl_c_does_not_wait_for_a_large_file(command: Command, tmp_path: Path) -> None:
+    vault = VaultFolder(tmp_path / "nas", RSA)
+    vault.file(vault.root, "large", [bytes(8 * MIB)], [(0, 0, 8 * MIB)] * 100)
+    arguments = [str(vault.top), str(tmp_path / "out"), str(tmp_path / "key.pem")]
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED, *arguments], cwd=ROOT, capture_output=True, check=True)
+    assert int(done.stdout) < 400 * MIB
+    assert list((tmp_path / "out").iterdir()) == []

@@ -114,16 +114,16 @@ class SealedFile:
                     stop.set()
                     raise
 
-        try:
-            if len(self._list.slices) < 2:
-                work()
-            else:
-                with ThreadPoolExecutor(_THREADS) as pool:
-                    for done in [pool.submit(work) for _ in range(_THREADS)]:
+        if len(self._list.slices) < 2:
+            work()
+        else:
+            with ThreadPoolExecutor(_THREADS) as pool:
+                working = [pool.submit(work) for _ in range(_THREADS)]
+                try:
+                    for done in working:
                         done.result()
-        except BaseException:
-            stop.set()
-            raise
+                finally:
+                    stop.set()  # else whoever presses Ctrl-C waits for the whole file
         return [faults[number] for number in sorted(faults)]
 
     def _open_slice(self, piece: _Piece, take: Take, *, is_cut: bool = False) -> None:
