@@ -25,10 +25,11 @@ from bench.servers import Server, Variant, started
 from vfs.core import Kelp as Core
 from vfs.model import ROOT_ID, Place
 from vfs.operations import server_keys, vaulting
-from vfs.operations.uploading import system_caller
+from vfs.operations.access import system_caller
 
 _LITTLE = 4096  # bytes
 _READS = 400  # of as many bytes, anywhere in the large file
+_FILES = 200  # of as many bytes
 _TARGET, _THEN = 0.6, 0.8  # of the plain folder's rate (design, "Speed")
 _PLACES = ("plain", "sealed")
 
@@ -124,18 +125,20 @@ def _cases(server: Server, connection: Connection, big: Path, files: int) -> Ite
     yield Case(f"PUT of {label}", lambda place, _: connection.upload(path(place, "big"), big))
     yield Case(f"GET of {label}", lambda place, _: get(place, "big"))
     yield Case(
-        f"{_READS} reads of 4 KiB anywhere in it", lambda place, number: _read(connection, path(place, "big"), size, number)
+        f"{_READS} reads of 4 KiB anywhere in it",
+        lambda place, number: _read(connection, path(place, "big"), size, number),
     )
-    yield Case(
-        "200 PUTs of 4 KiB",
-        lambda place, number: [  # type: ignore[arg-type, return-value]
-            connection.ask(request("PUT", path(place, f"little-{number}-{n}"), little), 201) for n in range(200)
-        ],
-    )
-    yield Case(
-        "200 GETs of 4 KiB",
-        lambda place, number: [get(place, f"little-{number}-{n}") for n in range(200)],  # type: ignore[arg-type]
-    )
+
+    def put_little(place: str, number: int) -> None:
+        for n in range(_FILES):
+            connection.ask(request("PUT", path(place, f"little-{number}-{n}"), little), 201)
+
+    def get_little(place: str, number: int) -> None:
+        for n in range(_FILES):
+            get(place, f"little-{number}-{n}")
+
+    yield Case(f"{_FILES} PUTs of 4 KiB", put_little)
+    yield Case(f"{_FILES} GETs of 4 KiB", get_little)
     for place in _PLACES:
         connection.ask(request("MKCOL", path(place, "many")), 201)
         for number in range(files):
@@ -153,9 +156,7 @@ def _read(connection: Connection, path: str, size: int, number: int) -> None:
         connection.ask(request("GET", path, Range=f"bytes={at}-{at + _LITTLE - 1}"), 206)
 
 
-def _list_anew(
-    connection: Connection, path: Callable[[str, str], str], listing: dict[str, bytes], place: str
-) -> None:
+def _list_anew(connection: Connection, path: Callable[[str, str], str], listing: dict[str, bytes], place: str) -> None:
     connection.ask(request("PUT", path(place, "many/changed"), b""), 201, 204)
     connection.ask(listing[place], 207)
 

@@ -24,7 +24,7 @@ from vfs.gate import Gate
 from vfs.holds import Holds, News
 from vfs.metadata import taking, transfer
 from vfs.metadata.database import Database
-from vfs.operations import nas_settings
+from vfs.operations import nas_settings, sealing
 from vfs.settings import Settings
 from vfs.storage import nas_marker
 from vfs.storage.folder import FolderObjectStore
@@ -81,6 +81,8 @@ def build(
         undo.callback(holds.close)
         background = Background()
         undo.callback(background.close)
+        keys = KeyRing(partial(key_files.find, settings))
+        database.open_vaults(sealing.VaultCipher(keys, settings.drive.case_sensitive))
         nas = nas or (_claim_nas if unfinished else _open_nas)(settings, database)
         return Kelp(
             settings=settings,
@@ -92,7 +94,7 @@ def build(
             small=SmallContents(),
             opened_lists=OpenedLists(),
             attempts=Attempts(),
-            keys=KeyRing(partial(key_files.find, settings)),
+            keys=keys,
             token_uses=TokenUses(),
             gate=Gate(),
             clock=clock,

@@ -27,6 +27,7 @@ from vfs.metadata.holdings import Holdings
 from vfs.metadata.leases import Leases
 from vfs.metadata.locks import Locks
 from vfs.metadata.mirror import Mirror
+from vfs.metadata.name_memory import NameMemory
 from vfs.metadata.nas_settings import NasSettingRows
 from vfs.metadata.pins import Pins
 from vfs.metadata.policies import Policies
@@ -35,7 +36,9 @@ from vfs.metadata.pruning import Pruning
 from vfs.metadata.reading import Reading
 from vfs.metadata.recipients import Recipients
 from vfs.metadata.restoring import Restoring
+from vfs.metadata.seals import SealMemory, Seals
 from vfs.metadata.tokens import Tokens
+from vfs.metadata.trash import Trash
 from vfs.metadata.unfinished import UnfinishedObjects
 from vfs.metadata.upload_sessions import UploadSessions
 from vfs.metadata.vaults import Vaults
@@ -65,7 +68,8 @@ class Tx(abc.ABC):
 
     commits_in_order = True  # numbers of new rows grow in the order in which their transactions commit
 
-    def __init__(self) -> None:
+    def __init__(self, seal_memory: SealMemory) -> None:
+        self.seals = Seals(self, seal_memory)
         self._after_commit: list[Callable[[], None]] = []
         self._last: list[Later[Any]] = []
         # Folders whose listing changed, by their own ids (None is the root's parent), and by what is in them.
@@ -198,6 +202,14 @@ class Tx(abc.ABC):
     @cached_property
     def entries(self) -> Entries:
         return Entries(self)
+
+    @cached_property
+    def name_memory(self) -> NameMemory:
+        return NameMemory(self)
+
+    @cached_property
+    def trash(self) -> Trash:
+        return Trash(self)
 
     @cached_property
     def contents(self) -> Contents:

@@ -13,7 +13,7 @@ from vfs.errors import StoreUnavailable, WrongKind
 from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.model import ROOT_ID, Caller, DavLock, Entry, Found, Kind, Level, Row
-from vfs.operations import cache_limits, guard, nas_state, sealed_contents, unsealing, vaults_of
+from vfs.operations import cache_limits, guard, nas_state, sealed_contents, sealing, unsealing, vaults_of
 from vfs.operations.set_aside import SetAside
 
 # Names, and their characters, of a remembered path: a client may ask for thousands of each.
@@ -46,8 +46,7 @@ def resolve(kelp: Kelp, caller: Caller, segments: Sequence[str]) -> Found:
 
 
 def _resolve(kelp: Kelp, tx: Tx, caller: Caller, segments: tuple[str, ...]) -> Found:
-    keys = [names.key(name, kelp.settings.drive.case_sensitive) for name in segments]
-    chain, rows, any_grants = tx.entries.follow(keys)
+    chain, rows, any_grants = sealing.follow(kelp, tx, segments)
     last = rows[chain[-1]]
     found = last if len(chain) == len(segments) + 1 else None
     parent = _folder(rows, chain, len(segments))

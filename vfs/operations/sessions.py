@@ -216,7 +216,7 @@ def _file_uuid(kelp: Kelp, caller: Caller, sending: Sending) -> str | None:
     if sending.entry_id is None:
         return None
     with kelp.database.read() as tx:
-        entry = tx.entries.get(sending.entry_id)
+        entry = tx.entries.as_stored(sending.entry_id)
     return entry.uuid if entry is not None else None
 
 

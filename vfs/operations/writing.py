@@ -29,7 +29,7 @@ from vfs.model import (
     StoreStatus,
     Written,
 )
-from vfs.operations import appearance, busy, changes, contents, guard, reserving, sealed_contents, vaults_of
+from vfs.operations import appearance, busy, changes, contents, guard, reserving, sealed_contents, sealing, vaults_of
 from vfs.operations.guard import Standing
 from vfs.storage.small_contents import SMALL
 
@@ -102,7 +102,7 @@ def is_short(put: Put, expected: Expected) -> bool:
 def refuse_early(kelp: Kelp, put: Put) -> None:
     """Before the body is read. Raises as `check`."""
     with kelp.database.read() as tx:
-        key = names.key(put.place.name, kelp.settings.drive.case_sensitive)
+        key = sealing.key_in(kelp, tx, put.place.folder_id, put.place.name)
         tx.foresee(*guard.looks_at(tx, [(put.place.folder_id, key)]))
         put.seen = check(kelp, tx, put).entry
 
@@ -227,19 +227,17 @@ def create(
     shows: int | None = None,
 ) -> int:
     """Insert a file's row. The first content of a file has the file's uuid as id. `shows`: see `Put`."""
-    vaults_of.require_same(tx, here.folder_id, content)
+    vaults_of.require_same(here, content)
     entry_id = tx.entries.insert(
         uuid=content.id,
         parent_id=here.folder_id,
-        name=here.name,
-        name_key=here.key,
+        **sealing.born(tx, here.seal, here.name, here.key, mime_type or changes.mime_type(here.name)),
         kind=Kind.FILE.value,
         state=State.ACTIVE.value,
         content_id=content.id,
         content_user_id=caller.user_id,
         content_ns=times.now_ns,
         size=sealed_contents.plain_size(content) if shows is None else shows,
-        mime_type=mime_type or changes.mime_type(here.name),
         mtime_ns=times.mtime_ns,
         shown_mtime=times.shown,
         created_ns=times.now_ns,
@@ -269,7 +267,7 @@ def switch(
     shows: int | None = None,
 ) -> int:
     """The row shows another content from now on; the one before becomes a version."""
-    vaults_of.require_same(tx, here.folder_id, content)
+    vaults_of.require_same(here, content)
     changes.keep_version(kelp, tx, caller, entry, entry.id, times.now_ns, litter=here.is_litter)
     place: dict[str, object] = {}
     if changes.stays_dated(kelp, litter=here.is_litter):
@@ -283,7 +281,7 @@ def switch(
         content_user_id=caller.user_id,
         content_ns=times.now_ns,
         size=sealed_contents.plain_size(content) if shows is None else shows,
-        mime_type=mime_type or changes.mime_type(entry.name),
+        mime_type=sealing.typed(tx, entry, mime_type or changes.mime_type(entry.name)),
         mtime_ns=times.mtime_ns,
         shown_mtime=times.shown,
         **place,
@@ -309,7 +307,7 @@ class Empty(NamedTuple):
 
 def make_empty(kelp: Kelp, tx: Tx, caller: Caller, here: Standing) -> Empty:
     """As `empty_file`, for who does not look at it at once."""
-    vault = vaults_of.vault_in(kelp, tx, here.folder_id)
+    vault = vaults_of.vault_in(kelp, tx, here)
     content = Content(str(uuid.uuid4()), 0, EMPTY_CHECKSUM, None, ()) if vault is None else sealed_contents.empty(vault)
     now = kelp.clock.now_ns()
     tx.contents.insert(content, now)

@@ -16,7 +16,7 @@ from tests.rooms.core.drive import Drive
 from tests.rooms.core.vault_of_drive import cached, content_of, forget_keys, make_vault, object_file
 from vfs.crypto import frames
 from vfs.crypto.frames import FRAME_SIZE
-from vfs.errors import ContentCorrupt, Forbidden, KeyMissing, UploadIncomplete
+from vfs.errors import ContentCorrupt, CrossesVault, KeyMissing, UploadIncomplete
 from vfs.model import PART_SIZE, PIECE_SIZE, ByteRange, Expected
 from vfs.operations import (
     checking,
@@ -193,12 +193,12 @@ def test_nothing_plain_is_shown_in_a_vault_and_nothing_sealed_outside(vault: Dri
     put = writing.Put(
         vault.editor, vault.place("vault/a.txt"), None, None, writing.OnConflict.OVERWRITE, None, vault.clock.now_ns()
     )
-    with pytest.raises(Forbidden):
+    with pytest.raises(CrossesVault):
         writing.change(vault.kelp, put, plain)
     own = vaults_of.vault_of(vault.kelp, vault.entry("vault").id)
     sealed = contents.store(vault.kelp, [b"sealed"], Expected(), vault=own)
     put.place = vault.place("c.txt")
-    with pytest.raises(Forbidden):
+    with pytest.raises(CrossesVault):
         writing.change(vault.kelp, put, sealed)
     assert vault.names("") == ["vault"] and vault.names("vault") == []
     contents.discard(vault.kelp, plain)
