@@ -24,7 +24,7 @@ from bench.processes import cpu
 from bench.servers import Server, Variant, started
 from vfs.core import Kelp as Core
 from vfs.model import ROOT_ID, Place
-from vfs.operations import server_keys, vaulting
+from vfs.operations import folders, server_keys, vaulting
 from vfs.operations.access import system_caller
 
 _LITTLE = 4096  # bytes
@@ -86,6 +86,7 @@ def _make_places(kelp: Core) -> None:
     caller = system_caller(kelp, "bench")
     server_keys.init(kelp, "bench")
     vaulting.create(kelp, caller, Place(ROOT_ID, "sealed"))
+    folders.make_folder(kelp, caller, Place(ROOT_ID, "plain"))
 
 
 def _measure(server: Server, case: Case, place: str, number: int) -> Spent:
@@ -142,7 +143,7 @@ def _cases(server: Server, connection: Connection, big: Path, files: int) -> Ite
     for place in _PLACES:
         connection.ask(request("MKCOL", path(place, "many")), 201)
         for number in range(files):
-            connection.ask(request("PUT", path(place, f"many/document {number:05}.txt"), b""), 201)
+            connection.ask(request("PUT", path(place, f"many/document-{number:05}.txt"), b""), 201)
     listing = {place: request("PROPFIND", path(place, "many/"), Depth="1") for place in _PLACES}
     yield Case(f"listing of {files} names, read before", lambda place, _: connection.ask(listing[place], 207))
     yield Case(

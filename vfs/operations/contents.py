@@ -18,6 +18,8 @@ from blake3 import blake3
 
 from vfs import turns
 from vfs.core import Kelp
+from vfs.crypto.opened_lists import OpenedList
+from vfs.crypto.part_lists import PartList
 from vfs.errors import KelpError, ObjectMissing, StoreUnavailable
 from vfs.metadata.database import Tx
 from vfs.model import PIECE_SIZE, Content, Expected, Part
@@ -80,7 +82,9 @@ def _store_plain(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: st
 def _store_sealed(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str | None, vault: Vault) -> Content:
     sealed = store_parts(kelp, chunks, expected)
     try:
-        return sealed_contents.content_of(vault, sealed, id)
+        content = sealed_contents.content_of(vault, sealed, id)
+        kelp.opened_lists.keep(content.id, OpenedList(PartList(sealed.slices)))  # somebody may read it at once
+        return content
     except BaseException:
         remove(kelp, (part.key for part in sealed.parts))
         raise

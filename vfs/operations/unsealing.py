@@ -60,11 +60,20 @@ class SealedReader:
         kelp, content = self._kelp, self._content
         whole = kelp.small.get(content.id)
         if whole is None:
-            whole = b"".join(self._pieces(0, self.size))
+            whole = self._whole()
             kelp.small.keep(content.id, whole)
         elif whole:
             kelp.holds.note_read(content.parts[0].key)
         return whole
+
+    def _whole(self) -> bytes:
+        if len(self._list.slices) != 1 or self._list.slices[0].part_length != self.size:
+            return b"".join(self._pieces(0, self.size))
+        piece, sealed = self._list.slices[0], b"".join(self._stored.chunks())
+        try:
+            return bytes(parts.open_buffer(piece.part, piece.part_length, sealed))
+        except ContentCorrupt as error:
+            raise changed(self._content, 0, error) from error
 
     def _pieces(self, start: int, stop: int) -> Iterator[bytes]:
         if stop - start < _LONG:

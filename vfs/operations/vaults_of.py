@@ -38,8 +38,12 @@ def vault_in(kelp: Kelp, tx: Tx, here: Standing) -> Vault | None:
 
 
 def open_vault(kelp: Kelp, vault_id: int) -> Vault:
-    """Raises KeyMissing."""
-    return Vault(vault_id, keyring.vault_key(kelp, vault_id))
+    """From memory when it was opened a moment ago. Raises KeyMissing."""
+    known = kelp.opened_lists.vault(vault_id)
+    if known is None:
+        known = keyring.vault_key(kelp, vault_id)
+        kelp.opened_lists.keep_vault(vault_id, known)
+    return Vault(vault_id, known)
 
 
 def require_same(here: Standing, content: Content) -> None:
