@@ -24,7 +24,7 @@ from vfs.gate import Gate
 from vfs.holds import Holds, News
 from vfs.metadata import taking, transfer
 from vfs.metadata.database import Database
-from vfs.operations import nas_settings, sealing
+from vfs.operations import manifesting, nas_settings, sealing
 from vfs.settings import Settings
 from vfs.storage import nas_marker
 from vfs.storage.folder import FolderObjectStore
@@ -60,10 +60,7 @@ def build(
     Raises ConfigurationError, in one line, for what cannot work.
     """
     allocation.keep_what_is_freed()
-    try:
-        settings.data.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"cannot make the data folder {settings.data}: {error.strerror}") from error
+    _make_data_folder(settings)
     database = Database(
         settings.database.url, connections=settings.database.connections, timeout=settings.database.timeout
     )
@@ -81,8 +78,7 @@ def build(
         undo.callback(holds.close)
         background = Background()
         undo.callback(background.close)
-        keys = KeyRing(partial(key_files.find, settings))
-        database.open_vaults(sealing.VaultCipher(keys, settings.drive.case_sensitive))
+        keys = _open_vaults(settings, database)
         nas = nas or (_claim_nas if unfinished else _open_nas)(settings, database)
         return Kelp(
             settings=settings,
@@ -106,6 +102,21 @@ def build(
             within_limits=Seen(),
             close=undo.pop_all().close,
         )
+
+
+def _make_data_folder(settings: Settings) -> None:
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"cannot make the data folder {settings.data}: {error.strerror}") from error
+
+
+def _open_vaults(settings: Settings, database: Database) -> KeyRing:
+    """What the database seals and opens goes by the keys of this process; they are looked for when one is wanted."""
+    keys = KeyRing(partial(key_files.find, settings))
+    renew = partial(manifesting.renew, keys)
+    database.open_vaults(sealing.VaultCipher(keys, settings.drive.case_sensitive, renew))
+    return keys
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ _AGAIN = 5.0  # seconds before files are read again for a key that was missing: 
 
 class KeyRing:
     """One per process, for many threads. Reads the private keys when the first vault is opened: most processes have
-    none. Unwrapping takes 3 ms, so what it gave is remembered, for as long as the vault's recipients stay the same."""
+    none. Unwrapping takes a millisecond or two: what it gave is remembered as long as the recipients stay the same."""
 
     def __init__(self, find: Callable[[], Found]) -> None:
         self._find = find

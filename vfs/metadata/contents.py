@@ -73,11 +73,6 @@ class Contents:
         seal = None if vault is None else ContentSeal(vault, wrapped, bytes(part_list))
         return Content(id, size, checksum, digests, parts, seal)
 
-    def vault_of_folder(self, folder_id: int) -> int | None:
-        """The row of `vaults` that what is in it is sealed for."""
-        row = self._tx.one("SELECT vault_id FROM entries WHERE id = :id", id=folder_id)
-        return row[0] if row else None
-
     def blocks(self, key: str) -> bytes | None:
         """The sums of one part's blocks, where they are known."""
         row = self._tx.one("SELECT blocks FROM objects WHERE key = :key", key=key)

@@ -80,16 +80,15 @@ class Database:
         """A short look never waits: it asks no other process, and no connection is missing."""
         return self._engine.version_is_free
 
+    def knows_as_plain(self, folder_id: int) -> bool:
+        """The folder is in no vault, as far as this process remembers; that never changes."""
+        return self._seals.knows_as_plain(folder_id)
+
     def open_vaults(self, cipher: Cipher) -> None:
         """What is sealed is opened by it from now on, for those who show names to people or take them."""
         self._seals.cipher = cipher
         with self.read() as tx:
             self._seals.any_vaults = tx.one("SELECT 1 FROM vaults LIMIT 1") is not None
-
-    @property
-    def has_vaults(self) -> bool:
-        """As far as this process has seen: True for who has an entry of one."""
-        return self._seals.any_vaults
 
     def read(self) -> AbstractContextManager[Tx]:
         """A consistent snapshot for a short look; takes no lock in the database.

@@ -59,6 +59,11 @@ _SHOWN = """CASE WHEN c.vault_id IS NULL THEN c.size ELSE (
           UNION ALL SELECT p.object_key FROM file_parts p WHERE p.content_id = c.id AND c.parts > 1) k
     JOIN objects o ON o.key = k.key) END"""
 _SHOWS = f"(SELECT {_SHOWN} FROM contents c WHERE c.id = content_id)"
+# Bytes that the NAS shall have of the content `c`: of a sealed one, each object once.
+_ON_NAS = """CASE WHEN c.vault_id IS NULL THEN c.size ELSE (
+               SELECT COALESCE(SUM(o.size), 0) FROM objects o WHERE o.key IN (
+               SELECT p.object_key FROM file_parts p WHERE p.content_id = c.id AND c.parts > 1
+               UNION SELECT c.id WHERE c.parts = 1)) END"""
 
 _TREE = (
     Rule(
@@ -213,10 +218,11 @@ _MIRROR = (
     ),
     Rule(
         "recorded with another size than its content",
-        """SELECT e.id, e.nas_name FROM entries e JOIN contents c ON c.id = e.nas_content_id WHERE e.nas_size <> c.size
+        f"""SELECT e.id, e.nas_name FROM entries e JOIN contents c ON c.id = e.nas_content_id
+           WHERE e.nas_size <> {_ON_NAS}
            UNION ALL
            SELECT v.entry_id, v.nas_path FROM versions v JOIN contents c ON c.id = v.content_id
-           WHERE v.nas_path IS NOT NULL AND v.nas_size <> c.size""",
+           WHERE v.nas_path IS NOT NULL AND v.nas_size <> {_ON_NAS}""",
     ),
     Rule("purged version on the NAS", "SELECT uuid, nas_path FROM versions WHERE state = 'purged' AND nas_path <> ''"),
     Rule(
@@ -227,6 +233,8 @@ _MIRROR = (
            SELECT e.id, e.name FROM entries e JOIN shown ON shown.id = e.id
            WHERE e.id <> 1 AND e.nas_status = 'AVAILABLE'
            AND (e.nas_name IS DISTINCT FROM e.nas_desired_name OR e.nas_parent_id IS DISTINCT FROM e.parent_id
+                OR e.vault_id IS NOT NULL AND e.nas_manifest IS DISTINCT FROM
+                   (SELECT digest FROM manifests WHERE subject = CAST(e.id AS TEXT))
                 OR e.nas_content_id IS DISTINCT FROM e.content_id)""",
         again=True,
     ),
@@ -263,6 +271,17 @@ _VAULTS = (
            UNION ALL
            SELECT id, CAST(vault_id AS TEXT) FROM contents
            WHERE vault_id IS NOT NULL AND vault_id NOT IN (SELECT id FROM vaults)""",
+    ),
+    Rule(
+        "in a vault, and nothing says what the NAS shall say of it",
+        """SELECT e.id, e.uuid FROM entries e LEFT JOIN manifests m ON m.subject = CAST(e.id AS TEXT)
+           WHERE e.vault_id IS NOT NULL AND e.state <> 'DELETED'
+           AND (m.subject IS NULL OR m.content_id IS DISTINCT FROM e.content_id)
+           UNION ALL
+           SELECT v.entry_id, v.uuid FROM versions v JOIN entries e ON e.id = v.entry_id
+           LEFT JOIN manifests m ON m.subject = v.uuid
+           WHERE e.vault_id IS NOT NULL AND e.state <> 'DELETED' AND v.state = 'kept'
+           AND m.content_id IS DISTINCT FROM v.content_id""",
     ),
     Rule(
         "half sealed",

@@ -11,7 +11,7 @@ process may remember what was committed by its id; what a transaction has made i
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from vfs.errors import ContentCorrupt, KeyMissing
@@ -60,6 +60,11 @@ class Cipher(Protocol):
         """`names.key`, as the drive has it."""
         ...
 
+    def renew(self, tx: Tx, entry_ids: Collection[int]) -> None:
+        """Last in a change of these entries: what the NAS shall say of those in vaults is made anew, where it is
+        another now. Raises KeyMissing, ContentCorrupt."""
+        ...
+
 
 class SealMemory:
     """Of a process. `any_vaults`: it has seen one; before, no folder is asked about."""
@@ -72,6 +77,10 @@ class SealMemory:
 
     def find(self, id: int) -> Any:
         return self._known.get(id, _UNKNOWN)
+
+    def knows_as_plain(self, id: int) -> bool:
+        """A committed folder that is in no vault."""
+        return self._known.get(id, _UNKNOWN) is None
 
     def put(self, id: int, seal: Seal | None) -> None:
         """Of a committed row."""
@@ -111,6 +120,18 @@ class Seals:
             return self.learn(id, *row) if row is not None else None
         return known  # type: ignore[no-any-return]
 
+    def sure(self, id: int) -> Seal | None:
+        """As `of`, also of a vault that this process has not seen yet: a statement, the first time for a folder."""
+        known: Any = self._seen.get(id, _UNKNOWN)
+        if known is _UNKNOWN:
+            known = self._memory.find(id)
+        if known is _UNKNOWN:
+            row = self._tx.one("SELECT vault_id, seal_id, name, kind FROM entries WHERE id = :id", id=id)
+            known = self.learn(id, *row) if row is not None else None
+            if row is not None and row[3] == "folder" and id not in self._made:
+                self._memory.put(id, known)
+        return known  # type: ignore[no-any-return]
+
     def made(self, id: int, vault_id: Any, seal_id: Any, name: Any) -> None:
         """A row that this transaction has just inserted."""
         self._made.add(id)
@@ -127,6 +148,13 @@ class Seals:
             if kind == "folder" and id not in self._made:
                 self._memory.put(id, seal)
         return seal
+
+    def finish(self, changed: Collection[int]) -> None:
+        """Last in every change, with the rows that it touched beside those that it made."""
+        if self.active:
+            mine = [id for id in self._made.union(changed) if self._seen.get(id, _UNKNOWN) is not None]
+            if mine:
+                self._cipher.renew(self._tx, mine)
 
     # --- names ---
 

@@ -26,6 +26,7 @@ from vfs.metadata.groups import Groups
 from vfs.metadata.holdings import Holdings
 from vfs.metadata.leases import Leases
 from vfs.metadata.locks import Locks
+from vfs.metadata.manifests import Manifests
 from vfs.metadata.mirror import Mirror
 from vfs.metadata.name_memory import NameMemory
 from vfs.metadata.nas_settings import NasSettingRows
@@ -180,6 +181,7 @@ class Tx(abc.ABC):
 
     def finish(self) -> None:
         """Last before the commit."""
+        self.seals.finish(self.changed_entries)
         if self._noted:
             self.change_log.note(self._noted)
         folder_ids = self.changed_folders - {None}
@@ -230,6 +232,10 @@ class Tx(abc.ABC):
     @cached_property
     def mirror(self) -> Mirror:
         return Mirror(self)
+
+    @cached_property
+    def manifests(self) -> Manifests:
+        return Manifests(self)
 
     @cached_property
     def leases(self) -> Leases:

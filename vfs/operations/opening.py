@@ -76,6 +76,17 @@ class Reader:
         hold, self._hold = self._hold or self._kelp.holds.hold(self._content.id), None
         return begun(unhurried(self._pieces(start, stop, hold)))
 
+    def stored(self, number: int) -> Iterator[bytes]:
+        """All of one part as it is stored: sealed, when the content is. Raises as `chunks`."""
+        part = self._content.parts[number]
+        wanted = _Wanted(number, part, ByteRange(0, part.size), self._content.offset_of(number))
+        hold = self._kelp.holds.hold(self._content.id)
+        return begun(unhurried(self._stored(wanted, hold)))
+
+    def _stored(self, wanted: _Wanted, hold: Hold) -> Iterator[bytes]:
+        with hold:
+            yield from self._part(wanted, verifier_of(self._kelp, wanted.part), None)
+
     def _small(self) -> bytes:
         """All of a small content, from memory when it was read lately."""
         kelp, content = self._kelp, self._content

@@ -7,7 +7,7 @@ opened by its query modules, with the cipher that `bootstrap` gives to the datab
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
@@ -37,8 +37,9 @@ _BORDER = "//"  # in the path of something in the trash: where its vault begins
 class VaultCipher:
     """The `Cipher` of a database."""
 
-    def __init__(self, keys: KeyRing, case_sensitive: bool) -> None:
+    def __init__(self, keys: KeyRing, case_sensitive: bool, renew: Callable[[Tx, Collection[int]], None]) -> None:
         self._keys = keys
+        self.renew = renew
         self._opened: dict[int, tuple[float, OpenVault]] = {}
         self.comparison: Callable[[str], str] = partial(names.key, case_sensitive=case_sensitive)
 

@@ -198,7 +198,7 @@ def _end(kelp: Kelp, ending: _Ending) -> Written:
 def _content_of(kelp: Kelp, ending: _Ending) -> Content:
     """Of the objects that came. Raises KeyMissing, ContentCorrupt."""
     sending, pieces = ending.sending, ending.pieces
-    vault = vaults_of.vault_of_row(kelp, sending.folder_id)
+    vault = vaults_of.vault_of(kelp, sending.folder_id)
     if vault is None:
         return Content(sending.content_id, ending.size, "", None, ())
     parts = tuple(Part(piece.key, piece.size, piece.checksum) for piece in pieces)

@@ -110,7 +110,7 @@ class _Came:
 def _bring(kelp: Kelp, recording: _Recording, chunks: Iterable[bytes], expected: Expected) -> _Came:
     """Store a part and record it; nothing is left when it fails."""
     sending = recording.sending
-    vault = vaults_of.vault_of_row(kelp, sending.folder_id)
+    vault = vaults_of.vault_of(kelp, sending.folder_id)
     size = None if expected.length is None else sealed_contents.stored_size(expected.length, vault)
     guard.require_space(kelp, size)
     with reserving.reserve(kelp, size or 0, sealed=vault is not None) as room:

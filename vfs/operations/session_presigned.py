@@ -70,7 +70,7 @@ def notify(kelp: Kelp, caller: Caller, uuid: str, number: int, size: int | None)
 def _require_plain(kelp: Kelp, sending: Sending) -> None:
     """What a client puts there is not sealed. Raises InvalidRequest."""
     with kelp.database.read() as tx:
-        is_plain = tx.contents.vault_of_folder(sending.folder_id) is None
+        is_plain = tx.seals.sure(sending.folder_id) is None
     if not is_plain:
         raise InvalidRequest("the parts of a file in a vault cannot be sent to the cache: send them to the server")
 

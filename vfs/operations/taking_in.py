@@ -147,7 +147,7 @@ class _TakingIn:
             shown_mtime=changes.shown_mtime(tx, here, info.mtime_ns, self._now, by_client=False),
             nas_verified_ns=None,
         )
-        note = tx.mirror.row(entry.id)[-1]
+        note = tx.mirror.row(entry.id)[-3]
         spot = Spot(finding.folder_id, finding.nas_name)
         seen = Recorded(spot, content_id, info.size, info.mtime_ns, info.inode, note)
         tx.mirror.record(entry.id, seen, self._kelp.nas.properties.folds_case)
@@ -172,7 +172,7 @@ class _TakingIn:
             nas_desired_name=finding.nas_name, nas_desired_key=nas_key,
             mime_type="" if entry.is_folder else changes.mime_type(here.name, entry.mime_type),
         )  # fmt: skip
-        seen = Recorded(Spot(finding.folder_id, finding.nas_name), *row[11:])
+        seen = Recorded(Spot(finding.folder_id, finding.nas_name), *row[11:-1])
         tx.mirror.record(entry.id, seen, self._kelp.nas.properties.folds_case)
         self._tell(tx, entry.id, entry.kind, EventType.MOVE, here.path_of(here.name), "move")
 
@@ -186,6 +186,8 @@ class _TakingIn:
         if lost and not (self._restore and entry.is_folder):
             what = f"the bytes of {lost} files in it are" if entry.is_folder else "its bytes are"
             raise _Left(f"{what} in the cache no more: they are lost, unless somebody puts them back")
+        if finding.sealed and not self._restore:
+            raise _Left("it is sealed: with --restore what the cache has is written again")
         if self._restore or entry.state is not State.ACTIVE:
             self._forget(tx, entry, below)
             self._tell(tx, entry.id, entry.kind, EventType.SYNC, None, "restore")
@@ -201,7 +203,7 @@ class _TakingIn:
 
     def _forget(self, tx: Tx, entry: Entry, below: list[int]) -> None:
         """The NAS has none of it: all is due again, wherever it shall be."""
-        note = tx.mirror.row(entry.id)[-1]
+        note = tx.mirror.row(entry.id)[-3]
         tx.mirror.unrecord_below(entry.id)
         tx.mirror.record(entry.id, Recorded(note=note), self._kelp.nas.properties.folds_case)
         for id in below:

@@ -58,7 +58,10 @@ def create(kelp: Kelp, caller: Caller, place: Place) -> Entry:
 
 
 def info(kelp: Kelp, caller: Caller, entry: Entry) -> VaultInfo:
-    """Of the vault that an entry is, or lies in; who may read the entry may know where it is. Raises NotFound, InvalidRequest (it is in none)."""
+    """Of the vault that an entry is, or lies in; who may read the entry may know where it is.
+
+    Raises NotFound, InvalidRequest (it is in none).
+    """
     with kelp.database.read() as tx:
         guard.reach(tx, caller, entry.id, Level.READ)
         if entry.vault_id is None:

@@ -5,36 +5,28 @@ from __future__ import annotations
 from vfs.core import Kelp
 from vfs.errors import CrossesVault
 from vfs.metadata.database import Tx
+from vfs.metadata.seals import Seal
 from vfs.model import Content
 from vfs.operations import keyring
-from vfs.operations.guard import Standing
 from vfs.operations.sealed_contents import Vault
 
 
 def vault_of(kelp: Kelp, folder_id: int) -> Vault | None:
     """The vault that what is put into the folder is sealed for; None: it lies in plain folders, or is not there.
 
-    From memory as a rule: for who has found the folder in this process. Raises KeyMissing.
+    From memory as a rule. Raises KeyMissing.
     """
-    if not kelp.database.has_vaults:
+    if kelp.database.knows_as_plain(folder_id):
         return None
     with kelp.database.read() as tx:
-        seal = tx.seals.of(folder_id)
+        seal = tx.seals.sure(folder_id)
     return None if seal is None else open_vault(kelp, seal.vault_id)
 
 
-def vault_of_row(kelp: Kelp, folder_id: int) -> Vault | None:
-    """The same for a folder that another process may have found. Raises KeyMissing."""
-    with kelp.database.read() as tx:
-        vault_id = tx.contents.vault_of_folder(folder_id)
-    return None if vault_id is None else open_vault(kelp, vault_id)
-
-
-def vault_in(kelp: Kelp, tx: Tx, here: Standing) -> Vault | None:
-    """The same inside a transaction. Raises KeyMissing."""
-    if here.seal is None:
-        return None
-    return Vault(here.seal.vault_id, keyring.vault_key_in(tx, kelp.keys, here.seal.vault_id))
+def vault_in(kelp: Kelp, tx: Tx, folder_id: int) -> Vault | None:
+    """As `vault_of`, inside a transaction."""
+    seal = tx.seals.sure(folder_id)
+    return None if seal is None else Vault(seal.vault_id, keyring.vault_key_in(tx, kelp.keys, seal.vault_id))
 
 
 def open_vault(kelp: Kelp, vault_id: int) -> Vault:
@@ -46,9 +38,11 @@ def open_vault(kelp: Kelp, vault_id: int) -> Vault:
     return Vault(vault_id, known)
 
 
-def require_same(here: Standing, content: Content) -> None:
-    """Inside the transaction that shows a content at a place: it is sealed for the vault there, or plain and so is the
-    place. Raises CrossesVault; nothing has changed then.
+def require_same(seal: Seal | None, content: Content) -> None:
+    """Before a content is shown in a folder that has this seal: it is sealed for its vault, or plain in a plain one.
+
+    Raises CrossesVault: nothing has changed then.
     """
-    if (here.seal and here.seal.vault_id) != (content.seal and content.seal.vault_id):
+    sealed_for = content.seal.vault_id if content.seal else None
+    if sealed_for != (seal.vault_id if seal else None):
         raise CrossesVault("a vault shows only what is sealed for it, and what is sealed is shown in its vault only")

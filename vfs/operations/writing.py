@@ -227,7 +227,7 @@ def create(
     shows: int | None = None,
 ) -> int:
     """Insert a file's row. The first content of a file has the file's uuid as id. `shows`: see `Put`."""
-    vaults_of.require_same(here, content)
+    vaults_of.require_same(here.seal, content)
     entry_id = tx.entries.insert(
         uuid=content.id,
         parent_id=here.folder_id,
@@ -267,7 +267,7 @@ def switch(
     shows: int | None = None,
 ) -> int:
     """The row shows another content from now on; the one before becomes a version."""
-    vaults_of.require_same(here, content)
+    vaults_of.require_same(here.seal, content)
     changes.keep_version(kelp, tx, caller, entry, entry.id, times.now_ns, litter=here.is_litter)
     place: dict[str, object] = {}
     if changes.stays_dated(kelp, litter=here.is_litter):
@@ -307,7 +307,7 @@ class Empty(NamedTuple):
 
 def make_empty(kelp: Kelp, tx: Tx, caller: Caller, here: Standing) -> Empty:
     """As `empty_file`, for who does not look at it at once."""
-    vault = vaults_of.vault_in(kelp, tx, here)
+    vault = vaults_of.vault_in(kelp, tx, here.folder_id)
     content = Content(str(uuid.uuid4()), 0, EMPTY_CHECKSUM, None, ()) if vault is None else sealed_contents.empty(vault)
     now = kelp.clock.now_ns()
     tx.contents.insert(content, now)

@@ -30,7 +30,7 @@ from vfs.crypto import frames, part_lists, sealed_names
 from vfs.crypto.opened_lists import OpenedLists
 from vfs.errors import ContentCorrupt, ContentLost, KelpError, NoSpace, StoreUnavailable, UploadIncomplete
 from vfs.model import PART_SIZE, Entry, Expected
-from vfs.operations import checking, contents, incoming, orphans, reading, reserving, sealed_contents, unsealing
+from vfs.operations import contents, incoming, orphans, reading, reserving, sealed_contents, unsealing
 from vfs.storage.small_contents import SmallContents
 from vfs.storage.wrappers import FailingObjectStore, Failure, When
 
@@ -54,9 +54,6 @@ def vault(drive: Drive) -> Iterator[Drive]:
         pass
     drive.kelp = replace(drive.kelp, cache=FailingObjectStore(drive.kelp.cache))
     yield drive
-    if not drive.damaged:
-        assert checking.check(drive.kelp).problems == []
-    drive.damaged = True  # what the NAS has of it is another room's
 
 
 @pytest.fixture

@@ -34,6 +34,23 @@ vaults = numbered(
     sa.Column("created_ns", sa.BigInteger, nullable=False),
 )
 
+manifests = sa.Table(
+    "manifests",
+    metadata,
+    # What the NAS shall say of each entry of a vault, sealed in the transaction that changed it: whoever carries it
+    # there needs no key. It is for the root `vault.json`, for all else its manifest.
+    sa.Column("subject", sa.Text, primary_key=True),  # entries.id as text, or versions.uuid
+    sa.Column("entry_id", Id, nullable=False, index=True),  # the entry that it is of, or that the version is of
+    sa.Column("content_id", sa.Text),  # what it describes; NULL: a folder
+    # Of what it was made. While that is the same, so is it: who changes something else needs no key. Of vault.json:
+    # the version of the vault.
+    sa.Column("basis", sa.Text, nullable=False),
+    sa.Column("list_digest", sa.Text),  # SHA-256 (hex) of the sealed part list, which may be long
+    sa.Column("generation", sa.Integer, nullable=False),  # of the vault's key that it is sealed with
+    sa.Column("digest", sa.Text, nullable=False),  # its SHA-256, hex
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+)
+
 vault_recipients = sa.Table(
     "vault_recipients",
     metadata,
