@@ -96,7 +96,8 @@ class SealedRows:
         """With all that is below, as a batch does later."""
         with self.drive.kelp.database.write() as tx:
             below = """WITH RECURSIVE below(id) AS (
-                           SELECT :id UNION ALL SELECT e.id FROM entries e JOIN below ON e.parent_id = below.id)
+                           SELECT id FROM entries WHERE id = :id
+                           UNION ALL SELECT e.id FROM entries e JOIN below ON e.parent_id = below.id)
                        SELECT id FROM below"""
             for (each,) in tx.all(below, id=id):
                 tx.run("UPDATE entries SET state = 'DELETED', version = version + 1 WHERE id = :id", id=each)
@@ -162,7 +163,7 @@ class SealedRows:
             """INSERT INTO manifests (subject, entry_id, content_id, basis, generation, digest, sealed)
                VALUES (:subject, :id, :content, :basis, 1, :digest, :sealed) ON CONFLICT (subject) DO UPDATE
                SET content_id = excluded.content_id, digest = excluded.digest, sealed = excluded.sealed""",
-            subject=subject, id=id, content=content_id, basis=os.urandom(8).hex(),
+            subject=subject, id=id, content=content_id, basis="1",
             digest=hashlib.sha256(sealed).hexdigest(), sealed=sealed,
         )  # fmt: skip
 
@@ -182,7 +183,8 @@ class SealedRows:
         found: dict[str, Bundle] = {}
         with self.drive.kelp.database.read() as tx:
             known = """WITH RECURSIVE kept(id) AS (
-                           SELECT 1 UNION ALL SELECT e.id FROM entries e JOIN kept ON e.parent_id = kept.id
+                           SELECT id FROM entries WHERE id = 1
+                           UNION ALL SELECT e.id FROM entries e JOIN kept ON e.parent_id = kept.id
                            WHERE e.state <> 'DELETED')
                        SELECT {} FROM entries e JOIN kept ON kept.id = e.id {} WHERE e.vault_id IS NOT NULL"""
             entries = tx.all(known.format("e.id, e.content_id", ""))
