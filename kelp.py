@@ -43,6 +43,7 @@ from cli import (
     tokens,
     trash,
     users,
+    vault,
     versions,
     worker,
 )
@@ -111,6 +112,7 @@ _GROUPS = (
     cache.cache,
     policies.policy,
     keys.keys,
+    vault.vault,
     mount.umount,
 )
 

@@ -27,6 +27,7 @@ STATUS: dict[type[KelpError], int] = {
     errors.InvalidRequest: 400,
     errors.NotEmpty: 409,
     errors.CircularMove: 403,  # RFC 4918 §9.8.5, §9.9.4
+    errors.CrossesVault: 409,
     errors.InTrash: 404,
     errors.Deleted: 404,
     errors.SessionNotFound: 404,

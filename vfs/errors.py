@@ -12,6 +12,7 @@
     ├── InvalidRequest           a value that makes no sense, whoever asks
     ├── NotEmpty                 a folder that must be empty is not
     ├── CircularMove             a folder into itself or below itself
+    ├── CrossesVault             from one side of a vault's border to the other
     ├── InTrash                  the entry is in the trash
     ├── InUse                    somebody reads it just now, and the caller asked to be refused
     ├── StillSyncing             the mirror is at work and the caller asked to be refused (`entry`)
@@ -108,6 +109,10 @@ class NotEmpty(KelpError):
 
 
 class CircularMove(KelpError):
+    pass
+
+
+class CrossesVault(KelpError):
     pass
 
 

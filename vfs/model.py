@@ -117,6 +117,7 @@ class Entry:
     nas_status: StoreStatus
     vault_id: int | None = None  # the row of `vaults` that it is sealed in, for ever; None: it lies in plain folders
     seal_id: str | None = None  # of what is sealed: binds the names below it, and its texts; never changes
+    is_vault: bool = False  # the folder that the vault is: its own name is plain
 
     @property
     def is_folder(self) -> bool:
@@ -144,6 +145,7 @@ class Row(NamedTuple):
     mime_type: str
     shown_mtime: int
     created_ns: int
+    vault_id: int | None = None  # as of an `Entry`
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,12 @@ import base64
 import binascii
 import secrets
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeAlias
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -23,7 +27,10 @@ from vfs.errors import ContentCorrupt
 from vfs.model import PIECE_SIZE
 
 _BATCH = PIECE_SIZE // FRAME_SIZE  # frames of one piece of work
+_AHEAD = 3  # pieces of work that run, or wait to be taken, where threads do them
 _NAME_LENGTH = 26
+
+_Work: TypeAlias = Callable[[], memoryview]
 
 
 def part_name(part_id: bytes) -> str:
@@ -67,14 +74,16 @@ class NewPart:
         self.key = PartKey(secrets.token_bytes(ID_SIZE), secrets.token_bytes(KEY_SIZE))
         self._use = threading.Lock()  # taken for good by the one who seals
 
-    def seal(self, chunks: Iterable[bytes | memoryview]) -> Iterator[memoryview]:
+    def seal(self, chunks: Iterable[bytes | memoryview], threads: Executor | None = None) -> Iterator[memoryview]:
         """1 to 8 MiB of plain bytes in pieces of any size, sealed as they come, in pieces of about 1 MiB.
 
-        Holds 2 MiB and one of `chunks`. Raises ValueError for no bytes at all or too many, at the end or where they
-        are too many: what was given out by then is to be thrown away.
+        Holds 2 MiB and one of `chunks`; with `threads`, which seal while the next are read, some MiB more. Raises
+        ValueError for no bytes at all or too many, at the end or where they are too many: what was given out by then
+        is to be thrown away.
         """
         self._begin()
-        return self._seal(chunks)
+        # What threads work on is looked at later, when the chunk it came with may be another.
+        return _in_order(self._work(chunks if threads is None else map(bytes, chunks)), threads)
 
     def seal_buffer(self, plain: bytes | bytearray | memoryview) -> memoryview:
         """The whole part at once: 1 byte to 8 MiB."""
@@ -87,26 +96,47 @@ class NewPart:
         if not self._use.acquire(blocking=False):
             raise ValueError(f"part {self.key.name} was sealed before; its key must not be used again")
 
-    def _seal(self, chunks: Iterable[bytes | memoryview]) -> Iterator[memoryview]:
+    def _work(self, chunks: Iterable[bytes | memoryview]) -> Iterator[_Work]:
         cipher, number = AESGCM(self.key.secret), 0
         for plain, ends in _runs(_not_too_many(chunks), FRAME_SIZE):
             if not plain:
                 raise ValueError("no part is empty")
-            yield frames.seal_run(cipher, self.key.id, number, plain, ends=ends)
+            yield partial(frames.seal_run, cipher, self.key.id, number, plain, ends=ends)
             number += len(plain)
 
 
+def _in_order(work: Iterator[_Work], threads: Executor | None) -> Iterator[memoryview]:
+    """What each of them gives; with `threads` some are done ahead."""
+    if threads is None:
+        for each in work:
+            yield each()
+        return
+    running: deque[Future[memoryview]] = deque()
+    for each in work:
+        running.append(threads.submit(each))
+        if len(running) > _AHEAD:
+            yield running.popleft().result()
+    while running:
+        yield running.popleft().result()
+
+
 def open_range(
-    key: PartKey, plain_length: int, start: int, end: int, sealed: Iterable[bytes | memoryview]
+    key: PartKey,
+    plain_length: int,
+    start: int,
+    end: int,
+    sealed: Iterable[bytes | memoryview],
+    threads: Executor | None = None,
 ) -> Iterator[memoryview]:
     """Plain bytes [start, end) of a part, in pieces of at most 1 MiB, each verified before it is given out.
 
     `sealed`: the bytes of `frames.sealed_range(plain_length, start, end)`, in pieces of any size. `plain_length`: of
     the whole part, from the part list. Raises ContentCorrupt, naming part and frame, for bytes that are not those,
-    for too few, and for too many; ValueError for no range of the part.
+    for too few, and for too many; ValueError for no range of the part. With `threads`, which open while the next are
+    read, chunks of `sealed` must stay as they are.
     """
     wanted = frames.sealed_range(plain_length, start, end)
-    return _open(key, plain_length, start, end, wanted, sealed)
+    return _in_order(_open(key, plain_length, start, end, wanted, sealed), threads)
 
 
 def open_buffer(key: PartKey, plain_length: int, sealed: bytes | bytearray | memoryview) -> memoryview:
@@ -119,20 +149,22 @@ def open_buffer(key: PartKey, plain_length: int, sealed: bytes | bytearray | mem
 
 def _open(
     key: PartKey, plain_length: int, start: int, end: int, wanted: SealedRange, sealed: Iterable[bytes | memoryview]
-) -> Iterator[memoryview]:
+) -> Iterator[_Work]:
     cipher, number = AESGCM(key.secret), wanted.first_frame
     reaches_end = wanted.stop == frames.sealed_length(plain_length)
     for pieces, is_rest in _runs(_exactly(key, wanted.stop - wanted.start, sealed), SEALED_FRAME_SIZE):
-        plain = _opened(key, cipher, number, pieces, ends=is_rest and reaches_end)
         at = number * FRAME_SIZE
-        number += len(pieces)
+        shown = slice(max(start - at, 0), end - at)
         if pieces:
-            yield plain[max(start - at, 0) : end - at]
+            yield partial(_opened, key, cipher, number, pieces, ends=is_rest and reaches_end, shown=shown)
+        number += len(pieces)
 
 
-def _opened(key: PartKey, cipher: AESGCM, first: int, sealed: list[memoryview], *, ends: bool) -> memoryview:
+def _opened(
+    key: PartKey, cipher: AESGCM, first: int, sealed: list[memoryview], *, ends: bool, shown: slice = slice(None)
+) -> memoryview:
     try:
-        return frames.open_run(cipher, key.id, first, sealed, ends=ends)
+        return frames.open_run(cipher, key.id, first, sealed, ends=ends)[shown]
     except ContentCorrupt as error:
         raise ContentCorrupt(f"part {key.name}: {error}") from error
 

@@ -1,6 +1,7 @@
 """Free text of a vault other than names (docs/vault-format.md, "Texts"): AES-256-SIV with 16 random bytes each.
 
-Bound to what the text is for and to the entry it belongs to. Equal texts do not look equal.
+Bound to what the text is for and to the entry it belongs to. Equal texts do not look equal,
+but for those that are sealed without the random bytes (names of properties).
 """
 
 from __future__ import annotations
@@ -37,15 +38,18 @@ class Text(StrEnum):
     ERROR = "error"
 
 
-def seal_text(vault_key: VaultKey, purpose: Text, seal_id: bytes, text: str) -> str:
-    """`seal_id`: of the entry it belongs to. Raises InvalidRequest (not Unicode) or TooLarge."""
+def seal_text(vault_key: VaultKey, purpose: Text, seal_id: bytes, text: str, *, fixed: bool = False) -> str:
+    """`seal_id`: of the entry it belongs to. `fixed`: equal texts of the entry shall look equal, to be found by that.
+
+    Raises InvalidRequest (not Unicode) or TooLarge.
+    """
     try:
         plain = text.encode()
     except UnicodeEncodeError as error:
         raise InvalidRequest("a text of a vault must be Unicode") from error
     if len(plain) > MAX_TEXT_BYTES:
         raise TooLarge(f"a text of a vault may have {MAX_TEXT_BYTES} bytes, this one has {len(plain)}")
-    salt = secrets.token_bytes(_SALT_SIZE)
+    salt = bytes(_SALT_SIZE) if fixed else secrets.token_bytes(_SALT_SIZE)
     bound = [purpose.value.encode(), check_id(seal_id, "a seal id"), salt]
     return base64url.encode(salt + vault_key.texts.encrypt(_MARK + plain, bound))
 

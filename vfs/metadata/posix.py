@@ -10,6 +10,7 @@ from vfs.metadata.grants import level_of, of_user
 from vfs.model import ROOT_ID, Kind, Level, State
 
 if TYPE_CHECKING:
+    from vfs.metadata.seals import Seals
     from vfs.metadata.tx import Tx
 
 
@@ -50,7 +51,8 @@ class Node(NamedTuple):
 _COLUMNS = """e.id, e.parent_id, e.name, e.kind, e.size, e.mtime_ns, e.created_ns, e.mode, e.uid, e.gid, e.version,
               e.state, e.content_id, e.mime_type,
               CASE WHEN e.kind = 'folder'
-                   THEN (SELECT v.changed_ns FROM folder_versions v WHERE v.folder_id = e.id) END"""
+                   THEN (SELECT v.changed_ns FROM folder_versions v WHERE v.folder_id = e.id) END,
+              e.vault_id, e.seal_id"""
 _WIDTH = _COLUMNS.count(",") + 1
 _BY_ID = "e.id = :id"
 _BY_NAME = "e.parent_id = :folder AND e.name_key = :key AND e.state = 'ACTIVE'"
@@ -74,8 +76,10 @@ _KINDS = {kind.value: kind for kind in Kind}
 _STATES = {state.value: state for state in State}
 
 
-def _node(row: Sequence[Any], level: Level) -> Node:
-    *own, mime_type, changed = row[:_WIDTH]
+def _node(row: Sequence[Any], level: Level, seals: Seals) -> Node:
+    if (row[15] is not None or seals.active) and seals.learn(row[0], row[15], row[16], row[2], row[3]) is not None:
+        row = seals.opened(row, 2, 13)
+    *own, mime_type, changed = row[: _WIDTH - 2]
     id, parent_id, name, kind, size, mtime, created, mode, uid, gid, version, state, content_id = own
     return Node(
         *(id, parent_id, name, _KINDS[kind], size, mtime if changed is None else changed, created),
@@ -104,7 +108,7 @@ class Posix:
         if user_id is not None:
             values["user"] = user_id
         row = self._tx.one(f"SELECT {_COLUMNS}, {granted} FROM entries e WHERE {where} AND {_REACHABLE}", **values)
-        return (_node(row, Level.NONE), row[-1]) if row else None
+        return (_node(row, Level.NONE, self._tx.seals), row[-1]) if row else None
 
     def page(self, folder_id: int, after: int, limit: int) -> list[Node]:
         """ACTIVE entries of a folder with ids above `after`, by id: whoever is renamed meanwhile keeps its turn."""
@@ -115,4 +119,4 @@ class Posix:
             after=after,
             limit=limit,
         )
-        return [_node(row, Level.NONE) for row in rows]
+        return [_node(row, Level.NONE, self._tx.seals) for row in rows]

@@ -20,6 +20,7 @@ from vfs.metadata.hung import Watchdog
 from vfs.metadata.placeholders import numbered
 from vfs.metadata.postgres_answers import Answers, Noted, Statement
 from vfs.metadata.retrying import NeedsWholeTree, wants_whole_tree
+from vfs.metadata.seals import SealMemory
 from vfs.metadata.tx import Tx
 
 LOCK_TIMEOUT = 8.0  # seconds; then the answer is 503 and the client comes again
@@ -44,8 +45,15 @@ class SecondStatement(Exception):
 class PostgresTx(Tx):
     commits_in_order = False
 
-    def __init__(self, connection: psycopg.Connection[Any], kind: str, watchdog: Watchdog, longest: float) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        kind: str,
+        watchdog: Watchdog,
+        longest: float,
+        seal_memory: SealMemory,
+    ) -> None:
+        super().__init__(seal_memory)
         self._connection = connection
         self._watchdog = watchdog
         self._longest, self._doubt = longest, _DOUBT if longest > LONGEST_STATEMENT else longest

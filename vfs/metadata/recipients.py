@@ -32,6 +32,13 @@ class Recipients:
     def active(self) -> list[Recipient]:
         return [_recipient(row) for row in self._tx.all(f"{_SELECT} WHERE r.retired_ns IS NULL ORDER BY r.id")]
 
+    def of_vault(self, vault_id: int) -> list[Recipient]:
+        """For whom its key, as it is now, is wrapped."""
+        sql = f"""{_SELECT} WHERE r.id IN (
+                      SELECT w.recipient_id FROM vault_recipients w JOIN vaults v ON v.id = w.vault_id
+                      WHERE v.id = :vault AND w.generation = v.generation) ORDER BY r.id"""
+        return [_recipient(row) for row in self._tx.all(sql, vault=vault_id)]
+
     def find(self, key_id: str) -> Recipient | None:
         row = self._tx.one(f"{_SELECT} WHERE r.key_id = :key", key=key_id)
         return _recipient(row) if row else None

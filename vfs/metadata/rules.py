@@ -52,6 +52,13 @@ _WORDS = (
     ("recipients", "key_id", "role", "'server', 'admin', 'recovery'"),
 )
 
+# Bytes that the content `c` shows. Of a sealed one: its parts have 16 bytes more for each begun 64 KiB.
+_SHOWN = """CASE WHEN c.vault_id IS NULL THEN c.size ELSE (
+    SELECT COALESCE(SUM(o.size - 16 * ((o.size + 65551) / 65552)), 0)
+    FROM (SELECT c.id AS key WHERE c.parts = 1
+          UNION ALL SELECT p.object_key FROM file_parts p WHERE p.content_id = c.id AND c.parts > 1) k
+    JOIN objects o ON o.key = k.key) END"""
+_SHOWS = f"(SELECT {_SHOWN} FROM contents c WHERE c.id = content_id)"
 # Bytes that the NAS shall have of the content `c`: of a sealed one, each object once.
 _ON_NAS = """CASE WHEN c.vault_id IS NULL THEN c.size ELSE (
                SELECT COALESCE(SUM(o.size), 0) FROM objects o WHERE o.key IN (
@@ -82,9 +89,8 @@ _TREE = (
     ),
     Rule(
         "size differs from content",
-        "SELECT e.id, e.name FROM entries e JOIN contents c ON c.id = e.content_id WHERE e.size <> c.size",
-        """UPDATE entries SET size = (SELECT c.size FROM contents c WHERE c.id = content_id)
-           WHERE size <> (SELECT c.size FROM contents c WHERE c.id = content_id)""",
+        f"SELECT e.id, e.name FROM entries e JOIN contents c ON c.id = e.content_id WHERE e.size <> {_SHOWN}",
+        f"UPDATE entries SET size = {_SHOWS} WHERE size <> {_SHOWS}",
     ),
     Rule(
         "trash item without record",
@@ -102,9 +108,8 @@ _TREE = (
     ),
     Rule(
         "version of another size than its content",
-        "SELECT v.uuid, v.size FROM versions v JOIN contents c ON c.id = v.content_id WHERE v.size <> c.size",
-        """UPDATE versions SET size = (SELECT c.size FROM contents c WHERE c.id = content_id)
-           WHERE size <> (SELECT c.size FROM contents c WHERE c.id = content_id)""",
+        f"SELECT v.uuid, v.size FROM versions v JOIN contents c ON c.id = v.content_id WHERE v.size <> {_SHOWN}",
+        f"UPDATE versions SET size = {_SHOWS} WHERE size <> {_SHOWS}",
     ),
 )
 

@@ -28,6 +28,7 @@ from vfs.metadata.leases import Leases
 from vfs.metadata.locks import Locks
 from vfs.metadata.manifests import Manifests
 from vfs.metadata.mirror import Mirror
+from vfs.metadata.name_memory import NameMemory
 from vfs.metadata.nas_settings import NasSettingRows
 from vfs.metadata.pins import Pins
 from vfs.metadata.policies import Policies
@@ -36,7 +37,10 @@ from vfs.metadata.pruning import Pruning
 from vfs.metadata.reading import Reading
 from vfs.metadata.recipients import Recipients
 from vfs.metadata.restoring import Restoring
+from vfs.metadata.seals import SealMemory, Seals
 from vfs.metadata.tokens import Tokens
+from vfs.metadata.trash import Trash
+from vfs.metadata.unfinished import UnfinishedObjects
 from vfs.metadata.upload_sessions import UploadSessions
 from vfs.metadata.vaults import Vaults
 from vfs.metadata.verifying import Verifying
@@ -65,7 +69,8 @@ class Tx(abc.ABC):
 
     commits_in_order = True  # numbers of new rows grow in the order in which their transactions commit
 
-    def __init__(self) -> None:
+    def __init__(self, seal_memory: SealMemory) -> None:
+        self.seals = Seals(self, seal_memory)
         self._after_commit: list[Callable[[], None]] = []
         self._last: list[Later[Any]] = []
         # Folders whose listing changed, by their own ids (None is the root's parent), and by what is in them.
@@ -176,6 +181,7 @@ class Tx(abc.ABC):
 
     def finish(self) -> None:
         """Last before the commit."""
+        self.seals.finish(self.changed_entries)
         if self._noted:
             self.change_log.note(self._noted)
         folder_ids = self.changed_folders - {None}
@@ -198,6 +204,14 @@ class Tx(abc.ABC):
     @cached_property
     def entries(self) -> Entries:
         return Entries(self)
+
+    @cached_property
+    def name_memory(self) -> NameMemory:
+        return NameMemory(self)
+
+    @cached_property
+    def trash(self) -> Trash:
+        return Trash(self)
 
     @cached_property
     def contents(self) -> Contents:
@@ -274,6 +288,10 @@ class Tx(abc.ABC):
     @cached_property
     def alerts(self) -> Alerts:
         return Alerts(self)
+
+    @cached_property
+    def unfinished(self) -> UnfinishedObjects:
+        return UnfinishedObjects(self)
 
     @cached_property
     def uploads(self) -> UploadSessions:

@@ -34,6 +34,15 @@ class Vaults:
         )  # fmt: skip
         return ClosedVault(row[0], row[1], row[2], row[3], tuple(WrappedKey(*each) for each in wraps))
 
+    def facts(self, id: int) -> tuple[str, int, int]:
+        """(uuid, generation, id of its folder)."""
+        row: tuple[str, int, int] = self._tx.one("SELECT uuid, generation, entry_id FROM vaults WHERE id = :id", id=id)
+        return row
+
+    def root(self, id: int) -> int:
+        """The id of its folder."""
+        return int(self._tx.one("SELECT entry_id FROM vaults WHERE id = :id", id=id)[0])
+
     def count(self) -> int:
         return int(self._tx.one("SELECT COUNT(*) FROM vaults")[0])
 

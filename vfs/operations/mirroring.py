@@ -67,7 +67,7 @@ def _desired_spot(tx: Tx, id: int, uuid: str, state: State, parent_id: int, desi
     if state == State.DELETED:
         return None
     if state == State.TRASHED:
-        record = tx.entries.trash_record(id)
+        record = tx.trash.record(id)
         stamp = names.stamp(record[1]) if record else "00000000000000"
         return Spot(ROOT_ID, f"{TRASH}/{stamp}__{uuid}/{desired_name}")
     nearest = next((own for _, own, _ in tx.entries.ancestors(parent_id) if own != State.ACTIVE), State.ACTIVE)

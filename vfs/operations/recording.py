@@ -123,6 +123,6 @@ def _fail(kelp: Kelp, tx: Tx, job: Job, message: str, now_ns: int) -> None:
         return
     tx.after_commit(metrics.MIRRORED.labels("failed").inc)
     tx.events.fail(entry_id, tx.events.newest(entry_id) or 0, message, now_ns)
-    path = "/" + "/".join(tx.entries.path(entry_id))
+    path = tx.entries.logged_path(entry_id)
     hint = "`kelp status` counts them, `kelp sync retry --all` tries them again"
     alerts.open_in(kelp, tx, AlertKind.MIRROR_FAILED, f"not carried to the NAS: {path}: {message}; {hint}")

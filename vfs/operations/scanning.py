@@ -20,7 +20,7 @@ from vfs.metadata.database import Tx
 from vfs.metadata.scanning import Known
 from vfs.model import State
 from vfs.nas_model import Spot
-from vfs.operations import taking
+from vfs.operations import sealing, taking
 from vfs.operations.nas_walk import below
 from vfs.storage.nas_store import NasInfo, NasKind, NasSeen
 
@@ -71,13 +71,11 @@ def scan(kelp: Kelp, path: Sequence[str] = (), report: Report = lambda found: No
     Raises NotFound (no such folder), NasDown.
     """
     with kelp.database.read() as tx:
-        keys = [names.key(name, kelp.settings.drive.case_sensitive) for name in path]
-        chain = tx.entries.resolve(keys)
-        entry = tx.entries.get(chain[-1])
-        if len(chain) <= len(keys) or entry is None or not entry.is_folder:
+        entry = sealing.find(kelp, tx, path)
+        if entry is None or not entry.is_folder:
             raise NotFound(f"there is no folder /{'/'.join(path)}")
     looking = _Look(kelp, report)
-    looking.run(chain[-1])
+    looking.run(entry.id)
     found = looking.found
     if found.findings and settled:
         time.sleep(settled)

@@ -199,3 +199,11 @@ def test_threads_share_one_key() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(work, range(4)))
+
+
+def test_texts_that_shall_be_found_look_equal_and_open_as_all_do() -> None:
+    sealed = seal_text(KEY, Text.PROPERTY_NAME, HERE, "{urn:x}é", fixed=True)
+    assert sealed == seal_text(KEY, Text.PROPERTY_NAME, HERE, "{urn:x}é", fixed=True)
+    assert open_text(KEY, Text.PROPERTY_NAME, HERE, sealed) == "{urn:x}é"
+    others = [(KEY, Text.PROPERTY_NAME, THERE), (OTHER, Text.PROPERTY_NAME, HERE), (KEY, Text.PROPERTY_VALUE, HERE)]
+    assert sealed not in [seal_text(*other, "{urn:x}é", fixed=True) for other in others]
