@@ -24,6 +24,10 @@ def base32(data: bytes) -> str:
     return b32encode(data).decode().rstrip("=").lower()
 
 
+def plain_size(content: Content) -> int:
+    return content.size - 16 * len(content.parts)
+
+
 def text(size: int) -> str:
     return urlsafe_b64encode(os.urandom(size)).decode().rstrip("=")
 
@@ -61,7 +65,7 @@ class SealedRows:
             self._insert_content(tx, content)
             tx.versions.add(version, id, old, size, created, now, None)
             sql = "UPDATE entries SET content_id = :c, content_ns = :now, size = :size, mtime_ns = :now WHERE id = :id"
-            tx.run(sql, c=content.id, now=now, size=content.size, id=id)
+            tx.run(sql, c=content.id, now=now, size=plain_size(content), id=id)
             self._put_manifest(tx, version, id, old)
             self.describe_in(tx, id)
         return version
@@ -132,7 +136,7 @@ class SealedRows:
                    VALUES (:uuid, :parent, '', '', :kind, 'ACTIVE', :content, :now, :size, '', :now, 1, :now, :now,
                        :stamp, :nas, :nas, 'SYNCING', :vault, :seal) RETURNING id""",
                 uuid=str(uuid.uuid4()), parent=parent, kind=kind, content=content and content.id, now=now,
-                size=content.size if content else 0, stamp=stamp, nas=nas_name, vault=self.vault, seal=seal,
+                size=plain_size(content) if content else 0, stamp=stamp, nas=nas_name, vault=self.vault, seal=seal,
             )  # fmt: skip
             self.seals[id] = seal
             self._name(tx, id, parent)
@@ -144,7 +148,8 @@ class SealedRows:
         tx.run("UPDATE entries SET name = :name, name_key = :key WHERE id = :id", id=id, name=name, key=key)
 
     def _store(self, parts: tuple[bytes, ...]) -> Content:
-        """Equal ones become one object."""
+        """Equal ones become one object; each is as long as one frame of 64 KiB or less, sealed, would be."""
+        parts = tuple(part + bytes(16) for part in parts)
         objects = {data: str(uuid.uuid4()) for data in parts}
         for data, key in objects.items():
             self.drive.kelp.cache.put(key, [data])
