@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from tests import engines
 from tests.mirror_drive import MirrorDrive
 from tests.rooms.crypto.independent_reader import read_vault
+from tests.rooms.mirror.test_second_defences import without_row
 from vfs import bootstrap
 from vfs.crypto import key_files, key_pairs
 from vfs.crypto.key_files import Found
@@ -26,6 +27,7 @@ from vfs.errors import KeyMissing
 from vfs.model import OnConflict, Place
 from vfs.operations import (
     adopting,
+    backlog,
     checking,
     evicting,
     linking,
@@ -320,3 +322,24 @@ def test_adopting_leaves_them_too(drive: MirrorDrive, tmp_path: Path) -> None:
     taken = adopting.look_through(engines.load(tmp_path / "new" / "data", nas_root=nas))
     assert (taken.files, taken.folders) == (3, 1)
     assert [path for path, why in taken.left if "kelp vault recover" in why] == ["theirs"]
+
+
+def test_what_has_no_folder_any_more_waits_for_a_process_that_has_the_key(open_vault: Opened) -> None:
+    drive = open_vault()
+    drive.mkdir("Secret/a")
+    drive.put("Secret/a/f", b"f")
+    drive.settle_down()
+    drive.mkdir("Secret/b")
+    file = drive.move("Secret/a/f", "Secret/b/f").entry
+    without_row(drive, "Secret/b")
+    drive.pass_time(6)
+    closed = without_key(open_vault(clock=drive.clock))
+    closed.put("plain", b"plain")
+    for _ in range(3):
+        closed.drain()
+        drive.pass_time(6)
+    assert "plain" in closed.on_nas()
+    drive.settle_down()
+    assert drive.entry("Secret/a/f").id == file.id
+    backlog.retry_failed(drive.kelp)
+    check(drive)
