@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -25,6 +26,7 @@ from vfs.operations import (
     copying,
     folders,
     locking,
+    manifesting,
     moving,
     posix,
     properties,
@@ -51,13 +53,16 @@ def vault_of(drive: Drive) -> Entry:
 
 def close(drive: Drive, kelp: Kelp | None = None) -> None:
     """From now on this process has no private key."""
-    kelp = kelp or drive.kelp
-    keys = KeyRing(lambda: NoKeys((), ()))
-    kelp.database.open_vaults(sealing.VaultCipher(keys, kelp.settings.drive.case_sensitive))
+    open_with(kelp or drive.kelp, KeyRing(lambda: NoKeys((), ())))
 
 
 def reopen(drive: Drive) -> None:
-    drive.kelp.database.open_vaults(sealing.VaultCipher(drive.kelp.keys, drive.kelp.settings.drive.case_sensitive))
+    open_with(drive.kelp, drive.kelp.keys)
+
+
+def open_with(kelp: Kelp, keys: KeyRing) -> None:
+    renew = partial(manifesting.renew, keys)
+    kelp.database.open_vaults(sealing.VaultCipher(keys, kelp.settings.drive.case_sensitive, renew))
 
 
 # --- made ---
