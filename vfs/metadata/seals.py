@@ -142,6 +142,7 @@ class Seals:
         seal = None
         if vault_id is not None and seal_id is not None:
             seal, self.active = Seal(vault_id, seal_id, name[:1] != "/"), True
+            self._memory.any_vaults = True  # also of a row that is only being made: who made it has its id
         if self.active:
             self._seen[id] = seal
             if kind == "folder" and id not in self._made:

@@ -18,6 +18,8 @@ from blake3 import blake3
 
 from vfs import turns
 from vfs.core import Kelp
+from vfs.crypto.opened_lists import OpenedList
+from vfs.crypto.part_lists import PartList
 from vfs.errors import KelpError, ObjectMissing, StoreUnavailable
 from vfs.metadata.database import Tx
 from vfs.model import PIECE_SIZE, Content, Expected, Part
@@ -80,8 +82,11 @@ def _store_plain(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: st
 def _store_sealed(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str | None, vault: Vault) -> Content:
     sealed = store_parts(kelp, chunks, expected)
     try:
-        return sealed_contents.content_of(vault, sealed, id)
-    except BaseException:
+        content = sealed_contents.content_of(vault, sealed, id)
+        kelp.opened_lists.keep(content.id, OpenedList(PartList(sealed.slices)))  # somebody may read it at once
+        return content
+    except BaseException as error:
+        log.info("a body could not be sealed as a content, and is removed: %s", error)
         remove(kelp, (part.key for part in sealed.parts))
         raise
 
@@ -104,7 +109,8 @@ def _undone(kelp: Kelp) -> Iterator[list[Part]]:
     parts: list[Part] = []
     try:
         yield parts
-    except BaseException:
+    except BaseException as error:
+        log.info("an upload failed, and what was stored of it is removed (%d objects): %s", len(parts), error)
         remove(kelp, (part.key for part in parts))
         raise
 
@@ -134,6 +140,7 @@ def discard(kelp: Kelp, content: Content, *, in_doubt: bool = False) -> None:
     except KelpError as error:
         log.warning("content %s is left to the orphan batch: %s", content.id, error)
         return
+    log.info("content %s is not shown after all, and removed", content.id)
     remove(kelp, (part.key for part in content.parts))
 
 

@@ -187,7 +187,7 @@ class _TakingIn:
 
     def _missing(self, tx: Tx, finding: Finding, made: dict[str, int]) -> None:
         """With all that was in it."""
-        entry = tx.entries.get(finding.id)
+        entry = tx.entries.as_stored(finding.id)
         if entry is None:
             raise _Left("it is changing just now")
         below = [id for id, _ in tx.mirror.recorded_below(entry.id)] if entry.is_folder else []
@@ -207,7 +207,7 @@ class _TakingIn:
         trashing.put_in_trash(self._kelp, tx, self._caller, here, entry, self._now)
 
     def _not_cached(self, tx: Tx, ids: list[int]) -> int:
-        contents = [entry.content_id for id in ids if (entry := tx.entries.get(id)) is not None]
+        contents = [entry.content_id for id in ids if (entry := tx.entries.as_stored(id)) is not None]
         return sum(content is not None and not tx.contents.cached(content) for content in contents)
 
     def _forget(self, tx: Tx, entry: Entry, below: list[int]) -> None:
@@ -216,7 +216,7 @@ class _TakingIn:
         tx.mirror.unrecord_below(entry.id)
         tx.mirror.record(entry.id, Recorded(note=note), self._kelp.nas.properties.folds_case)
         for id in below:
-            inner = tx.entries.get(id)
+            inner = tx.entries.as_stored(id)
             if inner is not None:
                 tx.events.add(
                     id, inner.kind, EventType.SYNC, source=None, target=None,

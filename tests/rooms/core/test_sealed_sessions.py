@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -35,12 +34,9 @@ def data_of(size: int, seed: int = 1) -> bytes:
 
 
 @pytest.fixture
-def vault(drive: Drive) -> Iterator[Drive]:
+def vault(drive: Drive) -> Drive:
     make_vault(drive)
-    yield drive
-    if not drive.damaged:
-        assert checking.check(drive.kelp).problems == []
-    drive.damaged = True  # what the NAS has of it is another room's
+    return drive
 
 
 class Upload:

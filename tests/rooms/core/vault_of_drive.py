@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +12,8 @@ from vfs.crypto import key_files
 from vfs.crypto.key_files import Found
 from vfs.crypto.key_ring import KeyRing
 from vfs.crypto.opened_lists import OpenedLists
-from vfs.crypto.parts import part_name
 from vfs.model import Content, Entry
-from vfs.operations import server_keys, vault_keys
+from vfs.operations import server_keys, vaulting
 from vfs.storage.small_contents import SmallContents
 
 
@@ -23,11 +21,7 @@ def make_vault(drive: Drive, path: str = "vault") -> Entry:
     """The folder; its key is in the memory of the drive's process."""
     key_files.write_new(key_files.server_file(drive.kelp.settings), plain_pem("a"))
     server_keys.init(drive.kelp, "this one")
-    folder = drive.folder(path)
-    with drive.kelp.database.write() as tx:
-        made = vault_keys.new_vault(tx, drive.kelp.keys, user_id=1, now_ns=drive.clock.now_ns(), entry_id=folder.id)
-        tx.entries.update(folder.id, vault_id=made.id, seal_id=part_name(secrets.token_bytes(16)))
-    return drive.entry(path)
+    return vaulting.create(drive.kelp, drive.admin, drive.place(path))
 
 
 def forget_keys(kelp: Kelp) -> Kelp:
