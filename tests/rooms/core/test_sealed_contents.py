@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.rooms.core.drive import Drive
+from tests.rooms.core.test_scrubbing import scrub
 from tests.rooms.core.vault_of_drive import cached, content_of, forget_keys, make_vault, store_others, stored_bytes
 from vfs.crypto import frames
 from vfs.crypto.frames import FRAME_SIZE
@@ -290,7 +291,16 @@ def test_what_the_cache_lost_comes_from_the_nas_without_a_key(vault: Drive) -> N
     data = data_of(PART_SIZE + 3 * FRAME_SIZE)
     entry = vault.put("vault/a.bin", data)
     vault.mirror()
-    vault.kelp.cache.delete(content_of(vault.kelp, entry).parts[0].key)
+    first, last = (part.key for part in content_of(vault.kelp, entry).parts)
+    vault.kelp.cache.delete(first)
+    assert vault.read("vault/a.bin") == data
+    assert vault.kelp.background.wait(30)
+    spoil(vault, last, 5)
+    fast = replace(vault.kelp.settings, scrub=replace(vault.kelp.settings.scrub, rate=2**40))
+    keyless = replace(forget_keys(vault.kelp), settings=fast)
+    scrub(vault, keyless)
+    assert keyless.background.wait(30)
+    assert len(stored_bytes(vault, first)) == content_of(vault.kelp, entry).parts[0].size
     assert vault.read("vault/a.bin") == data
 
 
