@@ -48,9 +48,8 @@ def move(
     names.check_segment(target.name)
     guard.check_time(mtime_ns)
     change = partial(
-        *(_move, kelp, caller, source, target, on_conflict, condition, mtime_ns),
-        seen=seen, may_stay=may_stay, alike=alike,
-    )  # fmt: skip
+        _move, kelp, caller, source, target, on_conflict, condition, mtime_ns, seen=seen, may_stay=may_stay, alike=alike
+    )
     return resealing.across(kelp, change)
 
 

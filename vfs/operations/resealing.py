@@ -111,7 +111,7 @@ class Border:
         chunks = room.counted(progress.counted(reader.chunks(), lambda: self._unfinished.add([])))
         expected = _expected(kelp, source, reader.size)
         made = contents.store(kelp, chunks, expected, vault=vault, unfinished=self._unfinished)
-        self._made[content_id, vault and vault.id] = _Made(made, room, now)
+        self._made[content_id, None if vault is None else vault.id] = _Made(made, room, now)
         if vault is None:  # else they are noted already
             self._unfinished.add([part.key for part in made.parts])
 
