@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from time import monotonic as _now
 from types import TracebackType
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ class Progress:
     def __init__(self, kelp: Kelp, uuid: str, size: int) -> None:
         self._kelp, self._uuid, self._size = kelp, uuid, size
         self._done = self._logged = 0
-        self._began = self._noted = time.monotonic()
+        self._began = self._noted = _now()
         self._is_noted = False
 
     def __enter__(self) -> Progress:
@@ -45,7 +45,7 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._logged:
             outcome = "failed after" if kind else "done,"
-            took = time.monotonic() - self._began
+            took = _now() - self._began
             log.info("%s goes across the border of a vault: %s %d MiB, %.1f s", *self._facts(outcome), took)
         if self._is_noted:
             self._note(None)
@@ -61,9 +61,9 @@ class Progress:
                 self._logged = self._done
                 facts = self._uuid, self._done // _MIB, self._size // _MIB
                 log.info("%s goes across the border of a vault: %d of %d MiB", *facts)
-            if time.monotonic() - self._noted >= _PAUSE:
+            if _now() - self._noted >= _PAUSE:
                 self._note(Crossing(self._done, self._size))
-                self._noted, self._is_noted = time.monotonic(), True
+                self._noted, self._is_noted = _now(), True
                 tick()
             yield chunk
 

@@ -293,9 +293,7 @@ def test_each_call_of_the_cache_fails(drive: Drive, source: str, target: str, wh
     for method, call, when in FAILING:
         cache = FailingObjectStore(whole.cache)
         drive.kelp = replace(whole, cache=cache)
-        for number in range(
-            call, 30 if method == "get" else call + 1
-        ):
+        for number in range(call, 30 if method == "get" else call + 1):
             cache.failures.plan(Failure(method, StoreUnavailable("the cache is away"), number, when))
         with pytest.raises(StoreUnavailable):
             getattr(drive, what)(source, target)
