@@ -116,28 +116,11 @@ def put(drive: Drive, name: str, data: bytes = BIG, **more: Any) -> Entry:
 Break = Callable[[pytest.MonkeyPatch, FailingObjectStore], None]
 
 
-def _seal_name(patch: pytest.MonkeyPatch, cache: FailingObjectStore) -> None:
-    patch.setattr(sealed_names, "seal_name", nth(sealed_names.seal_name, 1, Broken()))
+def _broken(owner: Any, function: str, call: int) -> Break:
+    def plan(patch: pytest.MonkeyPatch, cache: FailingObjectStore) -> None:
+        patch.setattr(owner, function, nth(getattr(owner, function), call, Broken()))
 
-
-def _seal_second_megabyte(patch: pytest.MonkeyPatch, cache: FailingObjectStore) -> None:
-    patch.setattr(frames, "seal_run", nth(frames.seal_run, 2, Broken()))
-
-
-def _seal_third_part(patch: pytest.MonkeyPatch, cache: FailingObjectStore) -> None:
-    patch.setattr(frames, "seal_run", nth(frames.seal_run, 18, Broken()))
-
-
-def _split(patch: pytest.MonkeyPatch, cache: FailingObjectStore) -> None:
-    patch.setattr(incoming.Body, "cut", nth(incoming.Body.cut, 2, Broken()))
-
-
-def _name_a_part(patch: pytest.MonkeyPatch, cache: FailingObjectStore) -> None:
-    patch.setattr(sealed_contents, "NewPart", nth(sealed_contents.NewPart, 2, Broken()))
-
-
-def _make_the_list(patch: pytest.MonkeyPatch, cache: FailingObjectStore) -> None:
-    patch.setattr(part_lists, "seal_parts", nth(part_lists.seal_parts, 1, Broken()))
+    return plan
 
 
 def _upload(when: When) -> Break:
@@ -149,12 +132,12 @@ def _upload(when: When) -> Break:
 
 # What is done is a put of three parts; step 2 fails after all of them are stored.
 STEPS: dict[str, tuple[Break, type[BaseException]]] = {
-    "2 seal the name": (_seal_name, Broken),
-    "3 seal the content, first part": (_seal_second_megabyte, Broken),
-    "3 seal the content, third part": (_seal_third_part, Broken),
-    "4 split": (_split, Broken),
-    "5 name a part": (_name_a_part, Broken),
-    "5 make the list": (_make_the_list, Broken),
+    "2 seal the name": (_broken(sealed_names, "seal_name", 1), Broken),
+    "3 seal the content, first part": (_broken(frames, "seal_run", 2), Broken),
+    "3 seal the content, third part": (_broken(frames, "seal_run", 18), Broken),
+    "4 split": (_broken(incoming.Body, "cut", 2), Broken),
+    "5 name a part": (_broken(sealed_contents, "NewPart", 2), Broken),
+    "5 make the list": (_broken(part_lists, "seal_parts", 1), Broken),
     "6 upload a part, before": (_upload(When.BEFORE), StoreUnavailable),
     "6 upload a part, midstream": (_upload(When.MIDSTREAM), StoreUnavailable),
     "6 upload a part, after": (_upload(When.AFTER), StoreUnavailable),
