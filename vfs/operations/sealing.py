@@ -206,9 +206,26 @@ def way_back(tx: Tx, entry: Entry, path: tuple[str, ...]) -> tuple[int | None, t
 # --- where a vault begins and ends ---
 
 
-def refuse_crossing(source: Seal | None, target: Seal | None) -> None:
-    """Of two folders between which something is to go. Raises CrossesVault."""
-    if (source and source.vault_id) != (target and target.vault_id):
+def crosses(source: Seal | None, target: Seal | None) -> bool:
+    """Between these two there is the border of a vault: of what goes from one to the other, all is sealed anew."""
+    return (source and source.vault_id) != (target and target.vault_id)
+
+
+def refuse_vault(entry: Entry) -> None:
+    """Before a copy is made. Raises CrossesVault for a vault itself: its copy would be plain, and nobody would know."""
+    if entry.is_vault:
         raise CrossesVault(
-            "it lies on the other side of a vault's border, which nothing crosses in one step: upload it there anew"
+            f"{entry.name!r} is a vault, and no folder that is copied is one: copy what is in it to where it shall be"
         )
+
+
+def refuse_move(entry: Entry, *, by_rename: bool) -> None:
+    """Before something is moved across a border. Raises CrossesVault for all but a file, and for rename(2)."""
+    if entry.is_vault:
+        raise CrossesVault("a vault cannot lie in a vault")
+    if entry.is_folder:
+        raise CrossesVault(
+            "only single files are moved into or out of a vault: copy the folder, and delete it when all has arrived"
+        )
+    if by_rename:
+        raise CrossesVault("what goes into or out of a vault is copied")
