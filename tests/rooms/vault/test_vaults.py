@@ -219,7 +219,7 @@ def test_what_lost_its_folder_stays_in_its_vault(drive: VaultDrive, case: str) -
     expected = {"free": (VAULT, "a", "f"), "name taken": (VAULT, "a", "f (1)"), "folder gone": ("renamed", "f")}[case]
     assert plain(drive, *expected).id == file.id
     (alert,) = alerts.listing(drive.kelp)
-    assert f"the folder that /(sealed) (entry {file.id}) was" in alert.message
+    assert f"the folder that (sealed) (entry {file.id}) was" in alert.message
     backlog.retry_failed(drive.kelp)
 
 
