@@ -1,13 +1,17 @@
-"""SQL of uploads that come in parts: their sessions, their parts, and those that nobody ended."""
+"""SQL of uploads that come in parts: their sessions, their parts, and those that nobody ended.
+
+Of one into a vault the name, the type and what the client says of it are sealed, bound to the folder.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vfs.metadata.lists import listed
+from vfs.metadata.seals import SEALED, TEXT_MARK
 from vfs.model import Content, Part
 
 if TYPE_CHECKING:
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """`sent`: bytes of its parts so far; `size`: as announced."""
+    """`sent`: bytes of its parts so far; `size`: as announced. `name`: SEALED in a vault, since alerts have it."""
 
     id: int
     uuid: str
@@ -76,6 +80,11 @@ _SELECT = f"""SELECT s.id, s.uuid, s.content_id, s.name, COALESCE(u.name, ''), s
 _RUNNING = "status IN ('INIT', 'UPLOADING')"
 
 
+def _session(row: Sequence[Any]) -> Session:
+    session = Session(*row)
+    return replace(session, name=SEALED) if session.name.startswith(TEXT_MARK) else session
+
+
 class UploadSessions:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
@@ -83,7 +92,10 @@ class UploadSessions:
     # --- sessions ---
 
     def begin(self, sending: Sending, trace_id: str) -> None:
-        """`sending.id` is not looked at."""
+        """`sending.id` is not looked at. Raises KeyMissing."""
+        seals = self._tx.seals
+        seal = seals.sure(sending.folder_id)
+        told = sending.metadata and seals.text(seal, "upload-metadata", sending.metadata)
         self._tx.run(
             """INSERT INTO upload_sessions (uuid, content_id, folder_id, name, size, mime_type, on_conflict, user_id,
                                             status, trace_id, created_ns, expires_ns, protocol, part_size, metadata)
@@ -92,9 +104,9 @@ class UploadSessions:
             uuid=sending.uuid,
             content=sending.content_id,
             folder=sending.folder_id,
-            name=sending.name,
+            name=seals.text(seal, "upload-name", sending.name),
             size=sending.size,
-            mime=sending.mime_type,
+            mime=seals.text(seal, "type", sending.mime_type),
             conflict=sending.on_conflict,
             user=sending.user_id,
             status=sending.status,
@@ -103,17 +115,29 @@ class UploadSessions:
             expires=sending.expires_ns,
             protocol=sending.protocol,
             part=sending.part_size,
-            metadata=sending.metadata,
+            metadata=told,
         )
 
-    def get(self, uuid: str) -> Sending | None:
+    def get(self, uuid: str, *, shown: bool = False) -> Sending | None:
+        """`shown`: SEALED in place of what cannot be opened here. Raises KeyMissing, ContentCorrupt."""
         row = self._tx.one(f"{_SENDING} WHERE uuid = :uuid", uuid=uuid)
-        return Sending(*row) if row else None
+        if row is None:
+            return None
+        sending = Sending(*row)
+        if not sending.name.startswith(TEXT_MARK):
+            return sending
+        open_text = self._tx.seals.shown_text if shown else self._tx.seals.open_text
+        return replace(
+            sending,
+            name=open_text(sending.name),
+            mime_type=open_text(sending.mime_type),
+            metadata=sending.metadata and open_text(sending.metadata),
+        )
 
-    def hold(self, uuid: str) -> Sending | None:
-        """The session, which nobody else changes until this transaction ends, nor its parts."""
+    def hold(self, uuid: str, *, shown: bool = False) -> Sending | None:
+        """As `get`: the session, which nobody else changes until this transaction ends, nor its parts."""
         self._tx.run("UPDATE upload_sessions SET status = status WHERE uuid = :uuid", uuid=uuid)
-        return self.get(uuid)
+        return self.get(uuid, shown=shown)
 
     def go_on(self, id: int, expires_ns: int) -> None:
         """A part came."""
@@ -134,7 +158,7 @@ class UploadSessions:
         row = self._tx.one(
             f"{_SELECT} WHERE s.uuid = :uuid AND s.status IN ('EXPIRED', 'ABORTED') AND s.cleaned_ns IS NULL", uuid=uuid
         )
-        return Session(*row) if row else None
+        return _session(row) if row else None
 
     def running_of(self, user_id: int) -> int:
         sql = f"SELECT COUNT(*) FROM upload_sessions WHERE user_id = :user AND {_RUNNING}"
@@ -230,7 +254,7 @@ class UploadSessions:
     def expired(self, now_ns: int, limit: int) -> list[Session]:
         """Running ones past their time, the longest first."""
         sql = f"{_SELECT} WHERE s.{_RUNNING} AND s.expires_ns <= :now ORDER BY s.expires_ns LIMIT :limit"
-        return [Session(*row) for row in self._tx.all(sql, now=now_ns, limit=limit)]
+        return [_session(row) for row in self._tx.all(sql, now=now_ns, limit=limit)]
 
     def expire(self, session: Session, now_ns: int) -> bool:
         """False when somebody sent a part, completed or aborted it meanwhile."""
@@ -241,7 +265,7 @@ class UploadSessions:
         """Ended ones whose parts have still to go."""
         sql = f"""{_SELECT} WHERE s.status IN ('EXPIRED', 'ABORTED') AND s.cleaned_ns IS NULL
                   ORDER BY s.id DESC LIMIT :limit"""
-        return [Session(*row) for row in self._tx.all(sql, limit=limit)]
+        return [_session(row) for row in self._tx.all(sql, limit=limit)]
 
     def cleaned(self, session: Session, now_ns: int) -> None:
         self._tx.run("DELETE FROM upload_parts WHERE session_id = :id", id=session.id)
@@ -252,7 +276,7 @@ class UploadSessions:
         """Running ones that will end before then, and whose reminder was not sent."""
         sql = f"""{_SELECT} WHERE s.{_RUNNING} AND s.expires_ns > :now AND s.expires_ns <= :before
                   AND s.reminded_ns IS NULL ORDER BY s.expires_ns LIMIT :limit"""
-        return [Session(*row) for row in self._tx.all(sql, now=now_ns, before=before_ns, limit=limit)]
+        return [_session(row) for row in self._tx.all(sql, now=now_ns, before=before_ns, limit=limit)]
 
     def remind(self, session: Session, now_ns: int) -> bool:
         """False when somebody else did."""
