@@ -118,7 +118,12 @@ def _renew_vault_file(keys: KeyRing, tx: Tx, root: Subject) -> None:
     closed = tx.vaults.closed(root.vault_id)
     if closed is None or root.basis == str(closed.version):
         return
-    key = keys.open(closed)
+    try:
+        key = keys.open(closed)
+    except (KeyMissing, ContentCorrupt):
+        if root.basis is None:
+            raise
+        return  # moving or deleting a vault takes no key: what others changed of its recipients is the batch's work
     recipients = tuple(
         vault_files.Recipient(key_id, role, label, base64url.decode(wrapped, f"vault {closed.uuid}: a wrapped key"))
         for key_id, role, label, wrapped in tx.manifests.recipients(root.vault_id, closed.generation)
