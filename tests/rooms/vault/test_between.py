@@ -17,7 +17,7 @@ from tests.waiting import until
 from vfs.errors import CrossesVault, KeyMissing
 from vfs.metadata.sqlite import SqliteEngine
 from vfs.model import ROOT_ID, OnConflict, Place
-from vfs.operations import archiving, folders, guard, moving, trashing, writing
+from vfs.operations import archiving, folders, guard, moving, properties, reading, trashing, writing
 from vfs.operations.set_aside import SetAside
 
 # --- the trash ---
@@ -62,6 +62,19 @@ def test_a_closed_vault_is_moved_and_trashed_while_its_recipients_change(drive: 
     moving.move(drive.kelp, drive.editor, Place(ROOT_ID, "moved"), Place(ROOT_ID, VAULT))
     reopen(drive)
     assert drive.read("a") == b"a"
+
+
+def test_a_closed_vault_is_listed_where_it_lies_whatever_properties_it_has(drive: VaultDrive) -> None:
+    root = plain(drive, VAULT)
+    properties.patch(drive.kelp, drive.editor, root.id, [("{u:n}secret", "<x>secret</x>")])
+    assert reading.properties_of(drive.kelp, drive.editor, root.id) == {"{u:n}secret": "<x>secret</x>"}
+    close(drive)
+    assert reading.properties_of(drive.kelp, drive.editor, root.id) == {}
+    assert reading.properties_below(drive.kelp, drive.editor, ROOT_ID) == {}
+    with pytest.raises(KeyMissing):
+        properties.patch(drive.kelp, drive.editor, root.id, [("{u:n}secret", None)])
+    reopen(drive)
+    assert reading.properties_below(drive.kelp, drive.editor, ROOT_ID) == {root.id: {"{u:n}secret": "<x>secret</x>"}}
 
 
 def test_an_archive_with_a_closed_vault_in_it_is_refused(drive: VaultDrive) -> None:
