@@ -1,6 +1,6 @@
 """A process that copies or moves a file and kills itself at a chosen instant: `DATA what source target number note`.
 
-An instant is within and after each call of the cache, and both sides of each commit; what the calls do is tested elsewhere.
+An instant is within and after each call of the cache, and both sides of each commit.
 """
 
 from __future__ import annotations
