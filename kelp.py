@@ -44,6 +44,7 @@ from cli import (
     trash,
     users,
     vault,
+    vault_recovery,
     versions,
     worker,
 )
@@ -290,6 +291,8 @@ _helper = mount.make_helper(_mount)
 commands.add_command(worker.make_command(_work))
 for _command in nas_taking.make_commands(_alone):
     nas.nas.add_command(_command)
+for _command in (vault_recovery.recover_, vault_recovery.head):
+    vault.vault.add_command(_command)
 
 
 def _show_banner(settings: Settings, port: int, login: Login, certificate: banner.Certificate | None) -> None:

@@ -24,11 +24,12 @@ from bench.processes import cpu
 from bench.servers import Server, Variant, started
 from vfs.core import Kelp as Core
 from vfs.model import ROOT_ID, Place
-from vfs.operations import server_keys, vaulting
-from vfs.operations.uploading import system_caller
+from vfs.operations import folders, server_keys, vaulting
+from vfs.operations.access import system_caller
 
 _LITTLE = 4096  # bytes
 _READS = 400  # of as many bytes, anywhere in the large file
+_FILES = 200  # of as many bytes
 _TARGET, _THEN = 0.6, 0.8  # of the plain folder's rate (design, "Speed")
 _PLACES = ("plain", "sealed")
 
@@ -85,6 +86,7 @@ def _make_places(kelp: Core) -> None:
     caller = system_caller(kelp, "bench")
     server_keys.init(kelp, "bench")
     vaulting.create(kelp, caller, Place(ROOT_ID, "sealed"))
+    folders.make_folder(kelp, caller, Place(ROOT_ID, "plain"))
 
 
 def _measure(server: Server, case: Case, place: str, number: int) -> Spent:
@@ -127,20 +129,21 @@ def _cases(server: Server, connection: Connection, big: Path, files: int) -> Ite
         f"{_READS} reads of 4 KiB anywhere in it",
         lambda place, number: _read(connection, path(place, "big"), size, number),
     )
-    yield Case(
-        "200 PUTs of 4 KiB",
-        lambda place, number: [  # type: ignore[arg-type, return-value]
-            connection.ask(request("PUT", path(place, f"little-{number}-{n}"), little), 201) for n in range(200)
-        ],
-    )
-    yield Case(
-        "200 GETs of 4 KiB",
-        lambda place, number: [get(place, f"little-{number}-{n}") for n in range(200)],  # type: ignore[arg-type]
-    )
+
+    def put_little(place: str, number: int) -> None:
+        for n in range(_FILES):
+            connection.ask(request("PUT", path(place, f"little-{number}-{n}"), little), 201)
+
+    def get_little(place: str, number: int) -> None:
+        for n in range(_FILES):
+            get(place, f"little-{number}-{n}")
+
+    yield Case(f"{_FILES} PUTs of 4 KiB", put_little)
+    yield Case(f"{_FILES} GETs of 4 KiB", get_little)
     for place in _PLACES:
         connection.ask(request("MKCOL", path(place, "many")), 201)
         for number in range(files):
-            connection.ask(request("PUT", path(place, f"many/document {number:05}.txt"), b""), 201)
+            connection.ask(request("PUT", path(place, f"many/document-{number:05}.txt"), b""), 201)
     listing = {place: request("PROPFIND", path(place, "many/"), Depth="1") for place in _PLACES}
     yield Case(f"listing of {files} names, read before", lambda place, _: connection.ask(listing[place], 207))
     yield Case(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
@@ -12,8 +13,10 @@ from typing import NamedTuple
 
 from vfs.crypto import frames
 from vfs.crypto.part_lists import PartList, Slice
+from vfs.crypto.vault_keys import VaultKey
 
 _MOST_BYTES = 64 * 1024 * 1024  # of all: a file of 1 TiB has 131,072 parts
+_TRUSTED = 5.0  # seconds for which the key of a vault is not looked up again
 _OF_A_LIST, _OF_A_SLICE = 1000, 350  # bytes (measured: 330 a slice)
 
 
@@ -66,7 +69,16 @@ class OpenedLists:
     def __init__(self) -> None:
         self._kept: OrderedDict[str, OpenedList] = OrderedDict()
         self._bytes = 0
+        self._vaults: dict[int, tuple[float, VaultKey]] = {}
         self._guard = threading.Lock()
+
+    def vault(self, id: int) -> VaultKey | None:
+        """The key of a vault, by its row; None: whether this process may open it has to be looked up again."""
+        found = self._vaults.get(id)
+        return found[1] if found is not None and time.monotonic() < found[0] + _TRUSTED else None
+
+    def keep_vault(self, id: int, key: VaultKey) -> None:
+        self._vaults[id] = time.monotonic(), key
 
     def get(self, content_id: str) -> OpenedList | None:
         with self._guard:

@@ -225,10 +225,11 @@ class Entries:
         return self._tx.one(sql, folder=folder_id) is None
 
     def below(self, folder_id: int) -> list[tuple[Entry, int]]:
-        """Everything reachable below a folder with its depth, parents before children."""
+        """Everything reachable below a folder with its depth, parents before children. What is in a vault that nobody
+        here can open is called sealed."""
         sql = f"""{_BELOW} SELECT {COLUMNS}, down.depth FROM down JOIN entries e ON e.id = down.id
                   ORDER BY down.depth, e.id"""
-        return [(entry_of(row, self._tx.seals), row[-1]) for row in self._tx.all(sql, id=folder_id)]
+        return [(entry_of(row, self._tx.seals, shown=True), row[-1]) for row in self._tx.all(sql, id=folder_id)]
 
     def ancestors(self, id: int) -> list[tuple[int, State, str]]:
         """(id, own state, name as it is stored) of the entry first, then of each ancestor up to the root."""
@@ -254,8 +255,8 @@ class Entries:
         """For logs, alerts and the mirror: where it is, as far as that is no secret, and its number."""
         stored = [name for _, _, name in reversed(self.ancestors(id)) if name]
         plain = [name for name in stored if name[:1] != "/"]
-        path = "/" + "/".join(plain)
-        return path if len(plain) == len(stored) else f"{path}/{SEALED} (entry {id})"
+        sealed = [] if len(plain) == len(stored) else [f"{SEALED} (entry {id})"]
+        return "/" + "/".join([*plain, *sealed])
 
     @trace.step("db.file_create")
     def insert(self, **values: object) -> int:

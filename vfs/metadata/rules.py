@@ -273,6 +273,27 @@ _VAULTS = (
            WHERE vault_id IS NOT NULL AND vault_id NOT IN (SELECT id FROM vaults)""",
     ),
     Rule(
+        "not sealed for the folder that it is in",
+        """SELECT CAST(e.id AS TEXT), e.name FROM entries e JOIN entries p ON p.id = e.parent_id
+           WHERE CASE WHEN p.vault_id IS NULL THEN e.name LIKE '/%' OR e.name_key LIKE '/%'
+                 ELSE e.vault_id IS DISTINCT FROM p.vault_id
+                   OR e.name NOT LIKE '/' || CAST(p.vault_id AS TEXT) || '.' || p.seal_id || '.%'
+                   OR e.name_key NOT LIKE '/' || CAST(p.vault_id AS TEXT) || '.' || p.seal_id || '.%'
+                   OR e.mime_type LIKE '%/%' END""",
+    ),
+    Rule(
+        "in a vault, and its path is not sealed",
+        """WITH inside(id) AS (SELECT id FROM entries WHERE vault_id IS NOT NULL AND name LIKE '/%')
+           SELECT CAST(entry_id AS TEXT), '' FROM trash_metadata
+           WHERE original_path LIKE '/%' AND entry_id IN (SELECT id FROM inside)
+           UNION ALL
+           SELECT CAST(entry_id AS TEXT), '' FROM file_events
+           WHERE detail LIKE '/%' AND entry_id IN (SELECT id FROM inside)
+           UNION ALL
+           SELECT CAST(aggregate_id AS TEXT), '' FROM sync_events
+           WHERE (source_path LIKE '/%' OR target_path LIKE '/%') AND aggregate_id IN (SELECT id FROM inside)""",
+    ),
+    Rule(
         "in a vault, and nothing says what the NAS shall say of it",
         """SELECT e.id, e.uuid FROM entries e LEFT JOIN manifests m ON m.subject = CAST(e.id AS TEXT)
            WHERE e.vault_id IS NOT NULL AND e.state <> 'DELETED'

@@ -18,6 +18,8 @@ from blake3 import blake3
 
 from vfs import turns
 from vfs.core import Kelp
+from vfs.crypto.opened_lists import OpenedList
+from vfs.crypto.part_lists import PartList
 from vfs.errors import KelpError, ObjectMissing, StoreUnavailable
 from vfs.metadata.database import Tx
 from vfs.model import PIECE_SIZE, Content, Expected, Part
@@ -55,10 +57,15 @@ class _Fresh(Content):
 
 
 def store(
-    kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str | None = None, vault: Vault | None = None
+    kelp: Kelp,
+    chunks: Iterable[bytes],
+    expected: Expected,
+    id: str | None = None,
+    vault: Vault | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Content:
     """Put a body into the cache, durably. Nothing is left when it fails. `id`: how the keys of its objects begin.
-    `vault`: it is sealed for that one, and its keys begin in no common way.
+    `vault`: it is sealed for that one, and its keys begin in no common way; `unfinished` as in `store_parts`.
 
     Raises UploadIncomplete, NoSpace, StoreUnavailable, and what `chunks` raises.
     """
@@ -66,7 +73,7 @@ def store(
     if vault is None:
         made = _store_plain(kelp, chunks, expected, id or str(uuid.uuid4()))
     else:
-        made = _store_sealed(kelp, chunks, expected, id, vault)
+        made = _store_sealed(kelp, chunks, expected, id, vault, unfinished)
     return _Fresh(made.id, made.size, made.checksum, made.digests, made.parts, made.seal, begun_ns)
 
 
@@ -77,11 +84,16 @@ def _store_plain(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: st
         return body.content(parts)
 
 
-def _store_sealed(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str | None, vault: Vault) -> Content:
-    sealed = store_parts(kelp, chunks, expected)
+def _store_sealed(
+    kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str | None, vault: Vault, unfinished: Unfinished | None
+) -> Content:
+    sealed = store_parts(kelp, chunks, expected, unfinished)
     try:
-        return sealed_contents.content_of(vault, sealed, id)
-    except BaseException:
+        content = sealed_contents.content_of(vault, sealed, id)
+        kelp.opened_lists.keep(content.id, OpenedList(PartList(sealed.slices)))  # somebody may read it at once
+        return content
+    except BaseException as error:
+        log.info("a body could not be sealed as a content, and is removed: %s", error)
         remove(kelp, (part.key for part in sealed.parts))
         raise
 
@@ -104,7 +116,8 @@ def _undone(kelp: Kelp) -> Iterator[list[Part]]:
     parts: list[Part] = []
     try:
         yield parts
-    except BaseException:
+    except BaseException as error:
+        log.info("an upload failed, and what was stored of it is removed (%d objects): %s", len(parts), error)
         remove(kelp, (part.key for part in parts))
         raise
 
@@ -134,6 +147,7 @@ def discard(kelp: Kelp, content: Content, *, in_doubt: bool = False) -> None:
     except KelpError as error:
         log.warning("content %s is left to the orphan batch: %s", content.id, error)
         return
+    log.info("content %s is not shown after all, and removed", content.id)
     remove(kelp, (part.key for part in content.parts))
 
 

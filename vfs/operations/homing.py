@@ -12,7 +12,7 @@ from vfs.metadata.events import TARGET_DELETED
 from vfs.metadata.retrying import retried
 from vfs.model import ROOT_ID, Caller, Entry, EventType, Kind, State
 from vfs.nas_model import Recorded
-from vfs.operations import access, alerts, changes, sealing
+from vfs.operations import access, alerts, changes, logged, sealing
 from vfs.operations.alerts import AlertKind
 from vfs.operations.mirroring import make_due
 
@@ -48,16 +48,11 @@ def bring_home(kelp: Kelp, entry_id: int) -> None:
 
 
 def _fail(kelp: Kelp, tx: Tx, entry: Entry, now_ns: int) -> None:
-    message = f"{TARGET_DELETED}: the folder that {_logged_name(tx, entry)} was moved to does not exist any more"
+    message = f"{TARGET_DELETED}: the folder that {logged.name(entry)} was moved to does not exist any more"
     newest = tx.events.newest(entry.id)
     if newest is not None:
         tx.events.fail(entry.id, newest, message, now_ns)
     alerts.open_in(kelp, tx, AlertKind.TARGET_FOLDER_DELETED, f"{message}; it is back where it was", entry.uuid)
-
-
-def _logged_name(tx: Tx, entry: Entry) -> str:
-    seal = tx.seals.of(entry.id)
-    return repr(entry.name) if seal is None or seal.is_root else tx.entries.logged_path(entry.id)
 
 
 def _forget_place(kelp: Kelp, tx: Tx, entry: Entry, now_ns: int) -> None:

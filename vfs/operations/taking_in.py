@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from vfs import links, names, trace
 from vfs.core import Kelp
-from vfs.errors import InvalidName, Locked
+from vfs.errors import InvalidName, KeyMissing, Locked
 from vfs.locks import table
 from vfs.metadata import scanning as rows
 from vfs.metadata import taking as taking_rows
@@ -21,7 +21,7 @@ from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Entry, EventType, Kind, State
 from vfs.nas_model import Recorded, Spot
-from vfs.operations import changes, scanning, taking, trashing
+from vfs.operations import changes, scanning, sealing, taking, trashing
 from vfs.operations.guard import Standing
 from vfs.operations.nas_names import unstamp
 from vfs.operations.scanning import Difference, Finding
@@ -105,10 +105,19 @@ class _TakingIn:
                 return Outcome(finding, True)
             if not is_so or not scanning.is_free_to_take(self._kelp, tx, finding):
                 raise _Left("it is changing just now")
+            self._refuse_sealed(tx, finding)
             _TAKE[finding.what](self, tx, finding, made)
-        except (_Left, Locked) as error:
+        except (_Left, Locked, KeyMissing) as error:
             return Outcome(finding, False, str(error))
         return Outcome(finding, True)
+
+    @staticmethod
+    def _refuse_sealed(tx: Tx, finding: Finding) -> None:
+        """Whoever changes a vault on the NAS has not sealed what he brings, nor for that place."""
+        own = tx.seals.of(finding.id) if finding.id else None
+        inside = tx.seals.of(finding.folder_id) is not None or (own is not None and not own.is_root)
+        if inside and finding.what not in (Difference.MISSING, Difference.RENUMBERED):
+            raise _Left("it is in a vault, or was: nothing comes into one from the NAS")
 
     # --- each kind of difference ---
 
@@ -178,7 +187,7 @@ class _TakingIn:
 
     def _missing(self, tx: Tx, finding: Finding, made: dict[str, int]) -> None:
         """With all that was in it."""
-        entry = tx.entries.get(finding.id)
+        entry = tx.entries.as_stored(finding.id)
         if entry is None:
             raise _Left("it is changing just now")
         below = [id for id, _ in tx.mirror.recorded_below(entry.id)] if entry.is_folder else []
@@ -198,7 +207,7 @@ class _TakingIn:
         trashing.put_in_trash(self._kelp, tx, self._caller, here, entry, self._now)
 
     def _not_cached(self, tx: Tx, ids: list[int]) -> int:
-        contents = [entry.content_id for id in ids if (entry := tx.entries.get(id)) is not None]
+        contents = [entry.content_id for id in ids if (entry := tx.entries.as_stored(id)) is not None]
         return sum(content is not None and not tx.contents.cached(content) for content in contents)
 
     def _forget(self, tx: Tx, entry: Entry, below: list[int]) -> None:
@@ -207,7 +216,7 @@ class _TakingIn:
         tx.mirror.unrecord_below(entry.id)
         tx.mirror.record(entry.id, Recorded(note=note), self._kelp.nas.properties.folds_case)
         for id in below:
-            inner = tx.entries.get(id)
+            inner = tx.entries.as_stored(id)
             if inner is not None:
                 tx.events.add(
                     id, inner.kind, EventType.SYNC, source=None, target=None,
@@ -232,9 +241,8 @@ class _TakingIn:
             raise _Left("it is in the trash")
         chain = tuple(id for id, _, _ in ancestors[1:])
         table.confirm(tx, self._caller, (entry.id, *chain), self._now)
-        path = tuple(name for _, _, name in reversed(ancestors[1:]) if name)
-        key = names.key(entry.name, self._kelp.settings.drive.case_sensitive)
-        return entry, Standing(chain, path, entry.name, key, entry)
+        key = sealing.key_in(self._kelp, tx, chain[0], entry.name)
+        return entry, Standing(chain, tx.entries.path(chain[0]), entry.name, key, entry, tx.seals.of(chain[0]))
 
     def _place(self, tx: Tx, folder_id: int, name: str, *, is_folder: bool) -> Standing:
         """A free name in a folder that is shown."""
@@ -244,7 +252,7 @@ class _TakingIn:
         chain = tuple(id for id, _, _ in ancestors)
         table.confirm(tx, self._caller, chain, self._now)
         path = tuple(each for _, _, each in reversed(ancestors) if each)
-        key = names.key(name, self._kelp.settings.drive.case_sensitive)
+        key = sealing.key_in(self._kelp, tx, folder_id, name)
         here = Standing(chain, path, name, key, None)
         taken = tx.entries.child(folder_id, key)
         return here if taken is None else changes.renamed(here, self._kelp, tx, is_folder)

@@ -60,11 +60,20 @@ class SealedReader:
         kelp, content = self._kelp, self._content
         whole = kelp.small.get(content.id)
         if whole is None:
-            whole = b"".join(self._pieces(0, self.size))
+            whole = self._whole()
             kelp.small.keep(content.id, whole)
         elif whole:
             kelp.holds.note_read(content.parts[0].key)
         return whole
+
+    def _whole(self) -> bytes:
+        if len(self._list.slices) != 1 or self._list.slices[0].part_length != self.size:
+            return b"".join(self._pieces(0, self.size))
+        piece, sealed = self._list.slices[0], b"".join(self._stored.chunks())
+        try:
+            return bytes(parts.open_buffer(piece.part, piece.part_length, sealed))
+        except ContentCorrupt as error:
+            raise changed(self._content, 0, error) from error
 
     def _pieces(self, start: int, stop: int) -> Iterator[bytes]:
         if stop - start < _LONG:
@@ -146,14 +155,23 @@ def opened_list(kelp: Kelp, content: Content, seal: ContentSeal) -> OpenedList:
     content's, or names other objects than the database does."""
     known = kelp.opened_lists.get(content.id)
     if known is None:
-        vault = vaults_of.open_vault(kelp, seal.vault_id)
-        content_id = part_id_of(content.id)
-        wrapped = base64url.decode(seal.wrapped_key, f"key of content {content.id}")
-        content_key = vault.key.unwrap_content_key(content_id, wrapped)
-        known = OpenedList(part_lists.open_parts(content_id, content_key, seal.part_list))
-        _require_same(content, known)
+        try:
+            known = _opened_list(kelp, content, seal)
+        except ContentCorrupt as error:
+            log.error("%s: somebody has changed the database", error)
+            raise
         kelp.opened_lists.keep(content.id, known)
     return known
+
+
+def _opened_list(kelp: Kelp, content: Content, seal: ContentSeal) -> OpenedList:
+    vault = vaults_of.open_vault(kelp, seal.vault_id)
+    content_id = part_id_of(content.id)
+    wrapped = base64url.decode(seal.wrapped_key, f"key of content {content.id}")
+    content_key = vault.key.unwrap_content_key(content_id, wrapped)
+    opened = OpenedList(part_lists.open_parts(content_id, content_key, seal.part_list))
+    _require_same(content, opened)
+    return opened
 
 
 def _require_same(content: Content, opened: OpenedList) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import replace
-from pathlib import Path
 
 from tests.rooms.core.drive import Drive
 from tests.rooms.core.key_pairs_made import plain_pem
@@ -13,9 +11,8 @@ from vfs.crypto import key_files
 from vfs.crypto.key_files import Found
 from vfs.crypto.key_ring import KeyRing
 from vfs.crypto.opened_lists import OpenedLists
-from vfs.crypto.parts import part_name
 from vfs.model import Content, Entry
-from vfs.operations import server_keys, vault_keys
+from vfs.operations import server_keys, vaulting
 from vfs.storage.small_contents import SmallContents
 
 
@@ -23,11 +20,7 @@ def make_vault(drive: Drive, path: str = "vault") -> Entry:
     """The folder; its key is in the memory of the drive's process."""
     key_files.write_new(key_files.server_file(drive.kelp.settings), plain_pem("a"))
     server_keys.init(drive.kelp, "this one")
-    folder = drive.folder(path)
-    with drive.kelp.database.write() as tx:
-        made = vault_keys.new_vault(tx, drive.kelp.keys, user_id=1, now_ns=drive.clock.now_ns(), entry_id=folder.id)
-        tx.entries.update(folder.id, vault_id=made.id, seal_id=part_name(secrets.token_bytes(16)))
-    return drive.entry(path)
+    return vaulting.create(drive.kelp, drive.admin, drive.place(path))
 
 
 def forget_keys(kelp: Kelp) -> Kelp:
@@ -43,9 +36,14 @@ def content_of(kelp: Kelp, entry: Entry) -> Content:
     return content
 
 
-def object_file(drive: Drive, key: str) -> Path:
-    (found,) = (drive.nas.parent / "cache").rglob(key)
-    return found
+def stored_bytes(drive: Drive, key: str) -> bytes:
+    """Of an object of the cache, whichever that is."""
+    return b"".join(drive.kelp.cache.get(key))
+
+
+def store_others(drive: Drive, key: str, data: bytes) -> None:
+    """Something else in its place."""
+    drive.kelp.cache.put(key, [data], replace=True)
 
 
 def cached(drive: Drive) -> dict[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,17 +14,15 @@ from tests.rooms.fuse.files import Files, close, whole
 from tests.rooms.fuse.test_random_writes import STEPS, Model
 from tests.rooms.fuse.test_recovering import fail_to_commit
 from vfs.model import PART_SIZE, PIECE_SIZE
-from vfs.operations import checking, sealed_contents
+from vfs.operations import sealed_contents
 
 PATH = "vault/f"
 
 
 @pytest.fixture
-def vault(drive: Drive) -> Iterator[Drive]:
+def vault(drive: Drive) -> Drive:
     make_vault(drive)
-    yield drive
-    assert checking.check(drive.kelp).problems == []
-    drive.damaged = True  # what the NAS has of it is another room's
+    return drive
 
 
 @pytest.fixture

@@ -24,6 +24,10 @@ def base32(data: bytes) -> str:
     return b32encode(data).decode().rstrip("=").lower()
 
 
+def plain_size(content: Content) -> int:
+    return content.size - 16 * len(content.parts)
+
+
 def text(size: int) -> str:
     return urlsafe_b64encode(os.urandom(size)).decode().rstrip("=")
 
@@ -61,7 +65,7 @@ class SealedRows:
             self._insert_content(tx, content)
             tx.versions.add(version, id, old, size, created, now, None)
             sql = "UPDATE entries SET content_id = :c, content_ns = :now, size = :size, mtime_ns = :now WHERE id = :id"
-            tx.run(sql, c=content.id, now=now, size=content.size, id=id)
+            tx.run(sql, c=content.id, now=now, size=plain_size(content), id=id)
             self._put_manifest(tx, version, id, old)
             self.describe_in(tx, id)
         return version
@@ -96,7 +100,8 @@ class SealedRows:
         """With all that is below, as a batch does later."""
         with self.drive.kelp.database.write() as tx:
             below = """WITH RECURSIVE below(id) AS (
-                           SELECT :id UNION ALL SELECT e.id FROM entries e JOIN below ON e.parent_id = below.id)
+                           SELECT id FROM entries WHERE id = :id
+                           UNION ALL SELECT e.id FROM entries e JOIN below ON e.parent_id = below.id)
                        SELECT id FROM below"""
             for (each,) in tx.all(below, id=id):
                 tx.run("UPDATE entries SET state = 'DELETED', version = version + 1 WHERE id = :id", id=each)
@@ -131,7 +136,7 @@ class SealedRows:
                    VALUES (:uuid, :parent, '', '', :kind, 'ACTIVE', :content, :now, :size, '', :now, 1, :now, :now,
                        :stamp, :nas, :nas, 'SYNCING', :vault, :seal) RETURNING id""",
                 uuid=str(uuid.uuid4()), parent=parent, kind=kind, content=content and content.id, now=now,
-                size=content.size if content else 0, stamp=stamp, nas=nas_name, vault=self.vault, seal=seal,
+                size=plain_size(content) if content else 0, stamp=stamp, nas=nas_name, vault=self.vault, seal=seal,
             )  # fmt: skip
             self.seals[id] = seal
             self._name(tx, id, parent)
@@ -143,7 +148,8 @@ class SealedRows:
         tx.run("UPDATE entries SET name = :name, name_key = :key WHERE id = :id", id=id, name=name, key=key)
 
     def _store(self, parts: tuple[bytes, ...]) -> Content:
-        """Equal ones become one object."""
+        """Equal ones become one object; each is as long as one frame of 64 KiB or less, sealed, would be."""
+        parts = tuple(part + bytes(16) for part in parts)
         objects = {data: str(uuid.uuid4()) for data in parts}
         for data, key in objects.items():
             self.drive.kelp.cache.put(key, [data])
@@ -162,7 +168,7 @@ class SealedRows:
             """INSERT INTO manifests (subject, entry_id, content_id, basis, generation, digest, sealed)
                VALUES (:subject, :id, :content, :basis, 1, :digest, :sealed) ON CONFLICT (subject) DO UPDATE
                SET content_id = excluded.content_id, digest = excluded.digest, sealed = excluded.sealed""",
-            subject=subject, id=id, content=content_id, basis=os.urandom(8).hex(),
+            subject=subject, id=id, content=content_id, basis="1",
             digest=hashlib.sha256(sealed).hexdigest(), sealed=sealed,
         )  # fmt: skip
 
@@ -182,7 +188,8 @@ class SealedRows:
         found: dict[str, Bundle] = {}
         with self.drive.kelp.database.read() as tx:
             known = """WITH RECURSIVE kept(id) AS (
-                           SELECT 1 UNION ALL SELECT e.id FROM entries e JOIN kept ON e.parent_id = kept.id
+                           SELECT id FROM entries WHERE id = 1
+                           UNION ALL SELECT e.id FROM entries e JOIN kept ON e.parent_id = kept.id
                            WHERE e.state <> 'DELETED')
                        SELECT {} FROM entries e JOIN kept ON kept.id = e.id {} WHERE e.vault_id IS NOT NULL"""
             entries = tx.all(known.format("e.id, e.content_id", ""))
