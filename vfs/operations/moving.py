@@ -10,7 +10,7 @@ from functools import partial
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import AlreadyExists, CircularMove, WrongKind
+from vfs.errors import AlreadyExists, CircularMove, CrossesVault, WrongKind
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Condition, Entry, EventType, Kind, Level, OnConflict, Outcome, Place
@@ -264,6 +264,8 @@ def _merge(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, the
     waiting = [(entry, there)]
     while waiting:
         source, target = waiting.pop()
+        if source.vault_id != target.taken.vault_id:
+            raise CrossesVault(f"the folders {source.name!r} are not of one vault: nothing is merged")
         guard.require(tx, caller, (target.taken.id, *target.chain), Level.WRITE)
         guard.confirm_write(tx, caller, target, now)
         for row in list(tx.entries.children(source.id)):

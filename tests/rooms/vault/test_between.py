@@ -11,8 +11,8 @@ import pytest
 
 from http_api import zip_stream
 from tests.rooms.core.drive import rest
-from tests.rooms.vault.drive import VAULT, VaultDrive, make_vault
-from tests.rooms.vault.test_vaults import close, names_in, plain, reopen
+from tests.rooms.vault.drive import VAULT, VaultDrive, close, make_vault, with_keys
+from tests.rooms.vault.test_vaults import names_in, plain
 from tests.waiting import until
 from vfs.errors import ContentCorrupt, CrossesVault, KeyMissing
 from vfs.metadata.sqlite import SqliteEngine
@@ -55,12 +55,12 @@ def test_a_closed_vault_is_moved_and_trashed_while_its_recipients_change(drive: 
     assert root.vault_id is not None
     with drive.kelp.database.write() as tx:
         tx.vaults.changed(root.vault_id)
-    close(drive)
+    close(drive.kelp)
     moving.move(drive.kelp, drive.editor, Place(ROOT_ID, VAULT), Place(ROOT_ID, "moved"))
     trashing.remove(drive.kelp, rest(drive.admin), Place(ROOT_ID, "moved"))
     trashing.restore(drive.kelp, drive.admin, root.uuid)
     moving.move(drive.kelp, drive.editor, Place(ROOT_ID, "moved"), Place(ROOT_ID, VAULT))
-    reopen(drive)
+    with_keys(drive.kelp, drive.kelp.keys)
     assert drive.read("a") == b"a"
 
 
@@ -68,21 +68,21 @@ def test_a_closed_vault_is_listed_where_it_lies_whatever_properties_it_has(drive
     root = plain(drive, VAULT)
     properties.patch(drive.kelp, drive.editor, root.id, [("{u:n}secret", "<x>secret</x>")])
     assert reading.properties_of(drive.kelp, drive.editor, root.id) == {"{u:n}secret": "<x>secret</x>"}
-    close(drive)
+    close(drive.kelp)
     assert reading.properties_of(drive.kelp, drive.editor, root.id) == {}
     assert reading.properties_below(drive.kelp, drive.editor, ROOT_ID) == {}
     with pytest.raises(KeyMissing):
         properties.patch(drive.kelp, drive.editor, root.id, [("{u:n}secret", None)])
-    reopen(drive)
+    with_keys(drive.kelp, drive.kelp.keys)
     assert reading.properties_below(drive.kelp, drive.editor, ROOT_ID) == {root.id: {"{u:n}secret": "<x>secret</x>"}}
 
 
 def test_an_archive_with_a_closed_vault_in_it_is_refused(drive: VaultDrive) -> None:
     drive.put("a", b"a")
-    close(drive)
+    close(drive.kelp)
     with pytest.raises(KeyMissing):
         list(archiving.members(drive.kelp, drive.admin, plain(drive)))
-    reopen(drive)
+    with_keys(drive.kelp, drive.kelp.keys)
 
 
 # --- damaged ---

@@ -140,6 +140,24 @@ def test_a_folder_with_a_vault_in_it_is_moved_but_not_copied(drive: VaultDrive) 
     assert plain(drive, "moved", "inner", "secret").size == 1
 
 
+@pytest.mark.parametrize("vault_in", ["source", "target"])
+def test_no_vault_is_emptied_by_a_merge_of_what_it_lies_in(drive: VaultDrive, vault_in: str) -> None:
+    for name in ("source", "target"):
+        outer = folders.make_folder(drive.kelp, drive.editor, Place(ROOT_ID, name))
+        writing.put_file(drive.kelp, drive.editor, Place(outer.id, name), [b"x"])
+        if name == vault_in:
+            inner = make_vault(drive.kelp, "inner", outer.id)
+        else:
+            inner = folders.make_folder(drive.kelp, drive.editor, Place(outer.id, "inner"))
+        writing.put_file(drive.kelp, drive.editor, Place(inner.id, f"of {name}"), [b"x"])
+    before = [names_in(drive, plain(drive, *path).id) for path in (["source"], ["target"], ["source", "inner"])]
+    with pytest.raises(CrossesVault):
+        moving.move(
+            drive.kelp, drive.editor, Place(ROOT_ID, "source"), Place(ROOT_ID, "target"), on_conflict=OnConflict.MERGE
+        )
+    assert [names_in(drive, plain(drive, *path).id) for path in (["source"], ["target"], ["source", "inner"])] == before
+
+
 # --- trash ---
 
 
@@ -210,7 +228,7 @@ def test_what_lost_its_folder_stays_in_its_vault(drive: VaultDrive, case: str) -
     expected = {"free": (VAULT, "a", "f"), "name taken": (VAULT, "a", "f (1)"), "folder gone": ("renamed", "f")}[case]
     assert plain(drive, *expected).id == file.id
     (alert,) = alerts.listing(drive.kelp)
-    assert f"the folder that (sealed) (entry {file.id}) was" in alert.message
+    assert f"the folder that entry {file.id} in a vault was" in alert.message
     backlog.retry_failed(drive.kelp)
 
 
