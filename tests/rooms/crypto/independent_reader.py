@@ -332,6 +332,10 @@ def _walk(found: Recovered, keys: dict[int, Keys], top: Path, folder: Path, seal
             data = _read(place / "manifest")
             found.digests.append(hashlib.sha256(data).digest())
             manifest = open_manifest(keys, data)
+            if manifest.kind == "v" and manifest.content is not None:
+                found.digests.pop()
+                _content(keys[manifest.generation], manifest.content, place)
+                continue
             _check_place(found, manifest, seal_id)
             target = f"{path}/{manifest.name}".lstrip("/")
             if target in found.files or target in found.folders:
@@ -361,8 +365,6 @@ def _read(file: Path) -> bytes:
 
 
 def _check_place(found: Recovered, manifest: Manifest, folder: bytes | None) -> None:
-    if manifest.kind == "v":
-        raise Damaged("a version, which does not belong here")
     if folder not in (manifest.folder, None):
         raise Damaged("an entry of another folder")
     if manifest.seal_id in found.seal_ids:
