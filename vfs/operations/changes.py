@@ -206,6 +206,7 @@ def choose_nas_names(kelp: Kelp, tx: Tx, entry_id: int) -> None:
     entry = tx.entries.as_stored(entry_id)
     if entry is None or entry.parent_id is None or entry.state != State.ACTIVE:
         return
+    tx.seals.sure(entry.parent_id)  # else a process that has seen no vault takes sealed text for a name
     place = relocated_place(kelp, tx, entry, entry.parent_id, entry.name)
     tx.entries.update(entry_id, **place)
     place_versions(kelp, tx, entry_id)
