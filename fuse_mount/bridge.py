@@ -33,7 +33,7 @@ _LOOK = 1.0  # seconds that a call waits before somebody looks who waits for it,
 _BRIEFLY = 2.0  # seconds
 
 # Calls that change nothing, and are many: only what they hand to a thread is told of under a trace id.
-_LIGHT = frozenset({"lookup", "getattr", "read", "write", "readdir", "release"})
+_LIGHT = frozenset({"lookup", "getattr", "open", "read", "write", "readdir", "flush", "release"})
 
 F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
 

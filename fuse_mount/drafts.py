@@ -16,8 +16,8 @@ from pathlib import Path
 from fuse_mount.draft_disk import DraftDisk
 from fuse_mount.open_inode import OpenInode
 from vfs.core import Kelp
-from vfs.model import BLOCK_SIZE, PIECE_SIZE, Caller, Entry, Place
-from vfs.operations import drafting
+from vfs.model import Caller, Entry, Place
+from vfs.operations import at_hand, drafting
 from vfs.operations.posix import Node
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class OpenFiles:
         drafts = settings.data / "drafts"
         twice = _on_one_disk(drafts, settings.cache.url)
         self.disk = DraftDisk(drafts, settings.fuse.draft_limit, settings.cache.reserve, twice=twice)
-        self.buffer = memoryview(bytearray(PIECE_SIZE + 2 * BLOCK_SIZE))  # for `OpenFile.read_at_once`
+        self.buffer = at_hand.room()  # for `OpenFile.read_at_once`
         self._guard = threading.Lock()
         self._files: dict[int, OpenInode] = {}
 

@@ -8,22 +8,36 @@ left to `opening.Reader`, which can do it all.
 
 from __future__ import annotations
 
+import mmap
 import os
+import threading
 from bisect import bisect_right
 from collections import OrderedDict
+from contextlib import suppress
 from itertools import accumulate
 
 from vfs import metrics
 from vfs.core import Kelp
 from vfs.errors import KelpError
-from vfs.model import BLOCK_SIZE, ByteRange, Content
+from vfs.model import BLOCK_SIZE, PIECE_SIZE, ByteRange, Content
 from vfs.operations.verified import Verifier, verifier_of
 from vfs.storage.object_store import near
 
-_MOST_OPEN = 4  # parts of one content
+_FEW_OPEN, _MOST_OPEN = 4, 64  # parts of one content: always, and as long as there are descriptors to spare
+_SPARE = threading.Semaphore(192)  # of this process, which has 1,024 by itself
+_PAGE = 2 << 20  # bytes of a huge page, of most processors
 
 _FROM_MEMORY, _BYTES_OF_MEMORY = metrics.CACHE_READS.labels("memory"), metrics.CACHE_READ_BYTES.labels("memory")
 _FROM_CACHE, _BYTES_OF_CACHE = metrics.CACHE_READS.labels("cache"), metrics.CACHE_READ_BYTES.labels("cache")
+
+
+def room() -> memoryview:
+    """What `AtHand.read` fills: of whole pages, and where the kernel has them, of a huge one. To copy a MiB into it
+    from a file, and out of it into a mount's answer, takes half of the time that it takes with other memory."""
+    mapped = mmap.mmap(-1, max(2 * _PAGE, PIECE_SIZE + 2 * BLOCK_SIZE))  # the kernel begins it with a huge page
+    with suppress(OSError):
+        mapped.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(mapped)[: PIECE_SIZE + 2 * BLOCK_SIZE]
 
 
 class AtHand:
@@ -33,6 +47,7 @@ class AtHand:
         self._kelp, self._content = kelp, content
         self._ends = list(accumulate(part.size for part in content.parts))
         self._opened: OrderedDict[int, tuple[int, Verifier] | None] = OrderedDict()  # None: another has to read it
+        self._spare = 0  # descriptors of `_SPARE` that it has
         self._reads = self._bytes = 0
         self._store = near(kelp.cache)
 
@@ -90,10 +105,13 @@ class AtHand:
         except KelpError:
             return None
         self._kelp.holds.note_read(part.key)
-        if len(self._opened) > _MOST_OPEN:
-            oldest = next(iter(self._opened))
-            self._let_go(oldest)
-            del self._opened[oldest]
+        if len(self._opened) > _FEW_OPEN + self._spare:
+            if len(self._opened) <= _MOST_OPEN and _SPARE.acquire(blocking=False):
+                self._spare += 1
+            else:
+                oldest = next(iter(self._opened))
+                self._let_go(oldest)
+                del self._opened[oldest]
         return self._opened[number]
 
     def _let_go(self, number: int) -> None:
@@ -107,6 +125,9 @@ class AtHand:
         self._store = None
         for number in self._opened:
             self._let_go(number)
+        if self._spare:
+            _SPARE.release(self._spare)
+            self._spare = 0
         if self._reads:
             _FROM_CACHE.inc(self._reads)
             _BYTES_OF_CACHE.inc(self._bytes)
