@@ -23,6 +23,7 @@ from fuse_mount.account import Account
 from fuse_mount.attributes import Looks
 from fuse_mount.bridge import Bridge, answering, decoded, refuse
 from fuse_mount.drafts import OpenFile, OpenFiles
+from fuse_mount.following import Following
 from fuse_mount.handles import Handles
 from fuse_mount.inodes import Inodes, Known
 from fuse_mount.links import Links
@@ -30,11 +31,9 @@ from fuse_mount.listing import Listing, position_after
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, InvalidName, KelpError, NameTooLong, NotFound, StoreUnavailable
 from vfs.model import ROOT_ID, Kind, Level, OnConflict, Place
-from vfs.operations import posix, reading
+from vfs.operations import drafting, posix, reading
 from vfs.operations.posix import Node
 
-_AHEAD = 200  # files that are remembered when somebody looks at one after another
-_NEAR = 1000  # ids; so far apart are those of files that were made one after another, beside others
 _RENAME_FLAGS = pyfuse3.RENAME_NOREPLACE  # of an exchange, which no other face knows, the core has no notion
 
 
@@ -51,7 +50,7 @@ class Handlers(pyfuse3.Operations):
         self._folders: dict[int, Listing] = {}
         self._handles = Handles()
         self._links = Links(kelp)
-        self._last_found = (0, 0)  # (folder, entry)
+        self._finding, self._opening = Following(), Following()
 
     # --- looking ---
 
@@ -68,17 +67,15 @@ class Handlers(pyfuse3.Operations):
 
     async def _child(self, folder_id: int, name: bytes) -> Node | None:
         try:
-            caller, ahead = self._account.caller, _AHEAD if folder_id == self._last_found[0] else 0
-            find = partial(posix.child, self._kelp, caller, folder_id, name.decode(), ahead=ahead)
+            ahead = partial(self._finding.ahead, folder_id)
+            find = partial(posix.child, self._kelp, self._account.caller, folder_id, name.decode(), ahead=ahead)
             found = await self._bridge.look(find)
         except NameTooLong:
             raise
         except (InvalidName, UnicodeDecodeError):
             return None  # what cannot be there is not there
         if found is not None:
-            before, self._last_found = self._last_found, (folder_id, found.id)
-            if before[0] == folder_id and not 0 < found.id - before[1] < _NEAR:
-                self._last_found = (0, 0)  # not one after the other
+            self._finding.found(folder_id, found.id)
             if found.is_link:
                 await self._read_links((found,))
         return found
@@ -305,6 +302,12 @@ class Handlers(pyfuse3.Operations):
     @answering
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         known = self._inodes.known(inode)
+        if known is not None and flags & os.O_ACCMODE == os.O_RDONLY and self._kelp.database.is_near:
+            folder_id = known.parent_id
+            with suppress(KelpError):  # whatever it is, the next look tells it
+                ahead = partial(self._opening.ahead, folder_id)
+                drafting.foresee(self._kelp, self._account.caller, folder_id, inode, ahead)
+            self._opening.found(folder_id, inode)
         node = await self._node(inode)
         # Who opens a file that is open may have to wait for its commit.
         run = self._bridge.work if self._open_files.knows(inode) else self._bridge.look

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vfs import links
+from vfs.metadata.entries import COLUMNS, entry_of
 from vfs.metadata.grants import level_of, of_user
-from vfs.model import ROOT_ID, Kind, Level, State
+from vfs.model import ROOT_ID, Content, Entry, Kind, Level, Part, State
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
@@ -52,6 +53,7 @@ _COLUMNS = """e.id, e.parent_id, e.name, e.kind, e.size, e.mtime_ns, e.created_n
               CASE WHEN e.kind = 'folder'
                    THEN (SELECT v.changed_ns FROM folder_versions v WHERE v.folder_id = e.id) END"""
 _WIDTH = _COLUMNS.count(",") + 1
+_SIZE, _CONTENT = 4, 12  # where in it
 _BY_ID = "e.id = :id"
 _BY_NAME = "e.parent_id = :folder AND e.name_key = :key AND e.state = 'ACTIVE'"
 
@@ -116,3 +118,27 @@ class Posix:
             limit=limit,
         )
         return [_node(row, Level.NONE) for row in rows]
+
+    def files(self, folder_id: int, first: int, limit: int) -> list[tuple[Node, Entry, Content | None]]:
+        """ACTIVE files of a folder with ids from `first` on, by id, with the contents of at most one part: None for
+        others, and for those that nobody has read yet."""
+        rows = self._tx.all(
+            f"""SELECT {_COLUMNS}, {COLUMNS}, c.checksum, c.digests, o.key, o.size, o.checksum, o.blocks
+                FROM entries e LEFT JOIN contents c ON c.id = e.content_id AND c.parts <= 1 AND c.checksum <> ''
+                LEFT JOIN objects o ON o.key = c.id AND c.parts = 1
+                WHERE e.parent_id = :folder AND e.state = 'ACTIVE' AND e.kind = 'file' AND e.id >= :first
+                ORDER BY e.id LIMIT :limit""",
+            folder=folder_id,
+            first=first,
+            limit=limit,
+        )
+        return [(_node(row, Level.NONE), entry_of(row[_WIDTH:]), _content(row)) for row in rows]
+
+
+def _content(row: Sequence[Any]) -> Content | None:
+    checksum, digests, key, size, own_checksum, blocks = row[-6:]
+    if checksum is None:
+        return None
+    node = row[:_WIDTH]
+    parts = () if key is None else (Part(key, size, own_checksum, blocks),)
+    return Content(node[_CONTENT], node[_SIZE], checksum, digests, parts)

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vfs import names
 from vfs.core import Kelp
@@ -14,6 +14,7 @@ from vfs.errors import AlreadyExists, StoreUnavailable, WrongKind
 from vfs.holds import Hold
 from vfs.locks import table
 from vfs.metadata.database import Tx
+from vfs.metadata.posix import Node, Posix
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Content, Entry, Kind, Level, Place
 from vfs.operations import guard, writing
@@ -74,17 +75,49 @@ class Committed:
 
 def open_file(kelp: Kelp, caller: Caller, entry_id: int, *, write: bool) -> Opened:
     """Raises NotFound, WrongKind (a folder), StoreUnavailable; to be written to, also Forbidden, Locked."""
-    key = ("draft", caller.rights, entry_id)
-    entry, locks = kelp.database.recall(key, lambda tx: _look(tx, caller, entry_id))
+    seen = kelp.database.recall(_key(caller, entry_id), lambda tx: _look(tx, caller, entry_id))
+    entry = seen.entry
     if write:
         with kelp.database.read() as tx:
-            entry = _require_writable(kelp, tx, caller, entry, any_locks=locks)
-    return _opened(kelp, entry)
+            entry = _require_writable(kelp, tx, caller, entry, any_locks=seen.any_locks)
+    return _opened(kelp, entry, seen.content)
 
 
-def _look(tx: Tx, caller: Caller, entry_id: int) -> tuple[Entry, bool]:
+class _Seen(NamedTuple):
+    """What opening looks at. `content` where it was found along with the rest."""
+
+    entry: Entry
+    any_locks: bool
+    content: Content | None = None
+
+
+def _key(caller: Caller, entry_id: int) -> tuple[Hashable, ...]:
+    return ("draft", caller.rights, entry_id)
+
+
+def _look(tx: Tx, caller: Caller, entry_id: int) -> _Seen:
     entry, _ = guard.reach(tx, caller, entry_id, Level.READ)
-    return entry, tx.locks.any()
+    return _Seen(entry, tx.locks.any())
+
+
+def foresee(kelp: Kelp, caller: Caller, folder_id: int, entry_id: int, ahead: Callable[[], int]) -> None:
+    """Look at a file of a folder before it is opened, for a database that is near. `ahead`: asked when it has to be
+    looked up; so many files that were made after it are looked at and remembered too, for who opens one after the
+    other. Raises NotFound, StoreUnavailable.
+    """
+
+    def look(tx: Tx, more: list[tuple[Hashable, _Seen | Node]]) -> _Seen | Node:
+        own = _look(tx, caller, entry_id)
+        if not (count := ahead()):
+            return own
+        _, chain = guard.reach(tx, caller, folder_id, Level.READ)
+        level, rights = guard.level_of(tx, caller, chain), caller.rights
+        for node, entry, content in Posix(tx).files(folder_id, entry_id, count + 1):
+            seen = _Seen(entry, own.any_locks, content)
+            more += ((("posix node", rights, node.id), node._replace(level=level)), (_key(caller, node.id), seen))
+        return own
+
+    kelp.database.ahead(_key(caller, entry_id), look)
 
 
 def _require_writable(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, *, any_locks: bool) -> Entry:
@@ -94,12 +127,13 @@ def _require_writable(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, *, any_l
     return entry
 
 
-def _opened(kelp: Kelp, entry: Entry) -> Opened:
+def _opened(kelp: Kelp, entry: Entry, known: Content | None = None) -> Opened:
     if entry.kind != Kind.FILE or entry.content_id is None:
         raise WrongKind(f"{entry.name!r} is not a file")
     content_id = entry.content_id
     hold = kelp.holds.hold(content_id)
-    content = kelp.database.keep(content_id, lambda tx: tx.contents.get(content_id))
+    content = known if known is not None and known.id == content_id else None
+    content = content or kelp.database.keep(content_id, lambda tx: tx.contents.get(content_id))
     if content is None:
         hold.release()
         raise StoreUnavailable("the content has just been freed", retry_after=1)
