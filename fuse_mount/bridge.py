@@ -223,24 +223,21 @@ def answering(handler: F) -> F:
     name = handler.__name__
     is_light = name in _LIGHT
 
-    async def answered(*arguments: Any) -> Any:
+    @functools.wraps(handler)
+    async def run(*arguments: Any) -> Any:
         begun = time.monotonic()
         last = arguments[-1]
-        asking.set(last.pid if isinstance(last, pyfuse3.RequestContext) else 0)
+        asking.set(last.pid if type(last) is pyfuse3.RequestContext else 0)
         try:
-            return await handler(*arguments)
+            if is_light and not trace.is_followed():
+                return await handler(*arguments)
+            with _work(name):
+                return await handler(*arguments)
         except pyfuse3.FUSEError:
             raise
         except Exception as error:
             with _work(name):
                 raise pyfuse3.FUSEError(_told(error, name, time.monotonic() - begun)) from None
-
-    @functools.wraps(handler)
-    async def run(*arguments: Any) -> Any:
-        if is_light and not trace.is_followed():
-            return await answered(*arguments)
-        with _work(name):
-            return await answered(*arguments)
 
     return cast(F, run)
 

@@ -108,8 +108,11 @@ class Posix:
         row = self._tx.one(f"SELECT {_COLUMNS}, {granted} FROM entries e WHERE {where} AND {_REACHABLE}", **values)
         return (_node(row, Level.NONE), row[-1]) if row else None
 
-    def page(self, folder_id: int, after: int, limit: int) -> list[Node]:
-        """ACTIVE entries of a folder with ids above `after`, by id: whoever is renamed meanwhile keeps its turn."""
+    def page(self, folder_id: int, after: int, limit: int, level: Level = Level.NONE) -> list[Node]:
+        """ACTIVE entries of a folder with ids above `after`, by id: whoever is renamed meanwhile keeps its turn.
+
+        `level`: what the nodes say of the caller's right.
+        """
         rows = self._tx.all(
             f"""SELECT {_COLUMNS} FROM entries e WHERE e.parent_id = :folder AND e.state = 'ACTIVE' AND e.id > :after
                 ORDER BY e.id LIMIT :limit""",
@@ -117,9 +120,9 @@ class Posix:
             after=after,
             limit=limit,
         )
-        return [_node(row, Level.NONE) for row in rows]
+        return [_node(row, level) for row in rows]
 
-    def files(self, folder_id: int, first: int, limit: int) -> list[tuple[Node, Entry, Content | None]]:
+    def files(self, folder_id: int, first: int, limit: int, level: Level) -> list[tuple[Node, Entry, Content | None]]:
         """ACTIVE files of a folder with ids from `first` on, by id, with the contents of at most one part: None for
         others, and for those that nobody has read yet."""
         rows = self._tx.all(
@@ -132,7 +135,7 @@ class Posix:
             first=first,
             limit=limit,
         )
-        return [(_node(row, Level.NONE), entry_of(row[_WIDTH:]), _content(row)) for row in rows]
+        return [(_node(row, level), entry_of(row[_WIDTH:]), _content(row)) for row in rows]
 
 
 def _content(row: Sequence[Any]) -> Content | None:

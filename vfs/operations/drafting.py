@@ -112,9 +112,9 @@ def foresee(kelp: Kelp, caller: Caller, folder_id: int, entry_id: int, ahead: Ca
             return own
         _, chain = guard.reach(tx, caller, folder_id, Level.READ)
         level, rights = guard.level_of(tx, caller, chain), caller.rights
-        for node, entry, content in Posix(tx).files(folder_id, entry_id, count + 1):
+        for node, entry, content in Posix(tx).files(folder_id, entry_id, count + 1, level):
             seen = _Seen(entry, own.any_locks, content)
-            more += ((("posix node", rights, node.id), node._replace(level=level)), (_key(caller, node.id), seen))
+            more += ((("posix node", rights, node.id), node), (_key(caller, node.id), seen))
         return own
 
     kelp.database.ahead(_key(caller, entry_id), look)

@@ -44,11 +44,10 @@ def child(
             return found
         more.append((("posix node", rights, found.id), found))  # who has found it opens it
         if not found.is_folder and (count := ahead()):
-            for other in Posix(tx).page(folder_id, found.id, count):
+            for other in Posix(tx).page(folder_id, found.id, count, found.level):
                 if not other.is_folder:  # which may have grants of its own; files of one folder have the same
-                    shown = other._replace(level=found.level)
-                    more.append((("posix child", rights, folder_id, names.key(other.name, minds_case)), shown))
-                    more.append((("posix node", rights, other.id), shown))
+                    more.append((("posix child", rights, folder_id, names.key(other.name, minds_case)), other))
+                    more.append((("posix node", rights, other.id), other))
         return found
 
     return kelp.database.ahead(("posix child", rights, folder_id, key), look)
