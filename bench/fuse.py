@@ -149,7 +149,7 @@ def _text(results: Results) -> str:
     about = "\n".join(f"- {line}" for line in results.about)
     parts = [about, _NOTES, "## Targets", _targets(results), "## Rates", _rates(results)]
     return "\n\n".join(
-        [*parts, "## CPU time of the mount's process, µs per operation (big files: per MiB)", _cpu(results)]
+        [*parts, "## CPU time of the mount's processes, µs per operation (big files: per MiB)", _cpu(results)]
     )
 
 

@@ -46,8 +46,8 @@ class Mounted:
     sync: Callable[[Path], None] | None = None
 
     def cpu(self) -> float:
-        """Seconds that its process has been on a CPU."""
-        return processes.cpu([self.pid]) if self.pid else 0.0
+        """Seconds that its process has been on a CPU, and those that it has started for what goes on behind it."""
+        return processes.cpu(processes.tree(self.pid)) if self.pid else 0.0
 
 
 def missing() -> str:
