@@ -50,7 +50,7 @@ class Sizes(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """`rate` in the case's unit, `cpu`: seconds of the mount's processes for each operation (for a MiB of a big file)."""
+    """`rate` in the case's unit, `cpu`: seconds of the mount's processes for an operation (for a MiB of a big file)."""
 
     rate: float
     cpu: float

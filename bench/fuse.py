@@ -58,7 +58,7 @@ class Results:
         return statistics.median(each.rate for each in found) if found else None
 
     def cpu(self, key: str, label: str) -> float | None:
-        """Seconds of the mount's process."""
+        """Seconds of the mount's processes."""
         found = self.readings.get(key, {}).get(label)
         return statistics.median(each.cpu for each in found) if found else None
 
