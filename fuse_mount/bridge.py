@@ -148,6 +148,11 @@ class Bridge:
         self._waiting: set[_Waiting] = set()
         self._end = math.inf  # by the loop's clock: then nobody waits any longer
 
+    @property
+    def looks_at_once(self) -> bool:
+        """Looking at the database is not worth a thread."""
+        return self._inline
+
     async def look(self, action: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """What only reads the database."""
         if self._inline:

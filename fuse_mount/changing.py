@@ -60,6 +60,16 @@ def make_file(files: OpenFiles, caller: Caller, place: Place, wanted: Wanted, fl
     return _made(entry)._replace(mode=wanted.mode, uid=wanted.uid, gid=wanted.gid), file
 
 
+def expect_file(
+    files: OpenFiles, caller: Caller, place: Place, wanted: Wanted, flags: int
+) -> tuple[Node, OpenFile] | None:
+    """As `make_file`, where nothing has to be waited for (`OpenFiles.expect`)."""
+    made = files.expect(place, wanted.mode, caller, uid=wanted.uid, gid=wanted.gid, flags=flags)
+    if made is None:
+        return None
+    return _made(made[0])._replace(mode=wanted.mode, uid=wanted.uid, gid=wanted.gid), made[1]
+
+
 def _made(entry: Entry) -> Node:
     """Who could make it may write to it."""
     return Node(

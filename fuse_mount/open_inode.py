@@ -6,16 +6,16 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
-from fuse_mount.draft_disk import DraftDisk, DraftFile, Header
-from vfs.core import Kelp
-from vfs.errors import Forbidden, KelpError, Locked, NotFound, PreconditionFailed, TooLarge
+from fuse_mount.draft_disk import DraftFile, Header
+from fuse_mount.owner import Owner
+from vfs.errors import AlreadyExists, Forbidden, KelpError, Locked, NotFound, PreconditionFailed, TooLarge
 from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Entry, Place
 from vfs.operations import committing, drafting, posix, reading
 from vfs.operations.at_hand import AtHand
 from vfs.operations.contents import Reader
-from vfs.operations.drafting import Opened
+from vfs.operations.drafting import Expected, Opened
+from vfs.operations.writing import Birth
 
 log = logging.getLogger(__name__)
 
@@ -23,25 +23,6 @@ _REFUSED = (Locked, Forbidden, NotFound, PreconditionFailed)  # it can never be 
 _ZEROS = bytes(PIECE_SIZE)
 _LEAP = 1 << 30  # bytes; a file that grows by more at once is looked at: the NAS has no holes
 _FARTHEST = 4 << 40  # bytes of a leap, where nobody knows how much the NAS has room for
-
-
-class Owner(Protocol):
-    """What an open inode wants of who has them all."""
-
-    @property
-    def kelp(self) -> Kelp: ...
-
-    @property
-    def disk(self) -> DraftDisk: ...
-
-    def changed(self, inode: int) -> None:
-        """The kernel believes what is not so."""
-
-    def renumber(self, file: OpenInode, inode: int) -> None:
-        """Its descriptors go on with another inode."""
-
-    def forget(self, file: OpenInode, *, forced: bool) -> bool:
-        """Nobody finds it any more; False when somebody has it open."""
 
 
 class OpenInode:
@@ -70,6 +51,7 @@ class OpenInode:
         self._kernel_end = -1  # where the kernel believes that the last write ended, if it was elsewhere
         self._own: set[str] = set()
         self._caller: Caller | None = None  # who wrote last
+        self._coming: tuple[Caller, Birth] | None = None  # who made it, and what its row shall have that is missing yet
 
     # --- what it is ---
 
@@ -117,6 +99,50 @@ class OpenInode:
                 self._show(found)
                 return
         found.hold.release()
+
+    # --- without a row (`coming`) ---
+
+    def expected(self, caller: Caller, made: Expected) -> None:
+        """The caller makes it, and has it open; a row it gets later."""
+        self._coming = caller, made.birth
+        self.opened(caller, write=True, made=made.opened)
+
+    @property
+    def has_row(self) -> bool:
+        return self._coming is None
+
+    def settle(self) -> None:
+        """It has a row. When somebody else has made one of its name by now, it is as if that had been opened. Raises as
+        `drafting.create`, but for that."""
+        with self.writing:
+            if self._coming is None or self.unlinked:
+                return
+            caller, birth = self._coming
+            try:
+                with self._kelp.database.deferring():
+                    made = drafting.create(self._kelp, caller, self.entry.place, birth=birth)
+            except AlreadyExists as error:
+                if error.existing is None or error.existing.is_folder:
+                    raise
+                self._came(error.existing.id)
+                if self._draft is None:
+                    self.opened(caller, write=True)
+                return
+            self._came(self.inode)
+            with self._lock:
+                if self._draft is None:
+                    self._show(made)
+                else:
+                    self._shown, before = made, self._base
+                    before.hold.release()
+
+    def _came(self, inode: int) -> None:
+        """It has that row."""
+        before, self._coming = self.inode, None
+        self.files.came(before)
+        if inode != before:
+            self.files.renumber(self, inode)
+            self.files.changed(before)
 
     def _show(self, opened: Opened) -> None:
         before, self._shown = self._shown, opened
@@ -215,6 +241,7 @@ class OpenInode:
                 with self._lock:
                     self._touched(caller)
             elif not self.unlinked:
+                self.settle()
                 posix.set_attributes(self._kelp, caller, self.inode, mtime_ns=self._kelp.clock.now_ns())
 
     def _require_room(self, size: int) -> None:
@@ -270,18 +297,22 @@ class OpenInode:
     def commit(self, caller: Caller) -> None:
         with self.writing:
             if self._draft is None or self.unlinked:
+                self.settle()
                 if self.unsynced and not self.unlinked:
                     self._kelp.database.sync()
                     self.unsynced = False
                 return
             entry, content = self._base.entry, self._base.content
-            what = drafting.Draft(self.inode, entry.place, content, self, self.mtime_ns, self._told, self._own)
+            birth = self._coming[1] if self._coming else None
+            what = drafting.Draft(self.inode, entry.place, content, self, self.mtime_ns, self._told, self._own, birth)
             try:
                 done = committing.commit(self._kelp, caller, what)
             except _REFUSED as error:
                 self._keep_beside(caller, what, error)
                 raise
             self._committed(done)
+            if birth is not None:
+                self._came(done.entry.id)
 
     def _committed(self, done: drafting.Committed) -> None:
         hold = self._kelp.holds.hold(done.content.id)
@@ -303,8 +334,7 @@ class OpenInode:
             return
         log.warning("%r is refused (%s): kept as %r", entry.name, error, done.entry.name)
         self._committed(done)
-        self.files.renumber(self, done.entry.id)
-        self.files.changed(inode)
+        self._came(done.entry.id)
 
     def end(self, *, forced: bool = False, wait: bool = True) -> bool:
         """Commit it, and let go of everything when nobody has it open. False, only without `wait`: somebody is at work
@@ -324,6 +354,7 @@ class OpenInode:
         try:
             if self._caller is not None:
                 self.commit(self._caller)
+            self.settle()
         except KelpError as error:
             log.warning("%r could not be committed when it was closed: %s", self._base.entry.name, error)
         if not self.files.forget(self, forced=forced):

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import Conflict, Forbidden, NoSpace, NotFound, PreconditionFailed
+from vfs.errors import Conflict, Forbidden, NoSpace, NotFound, PreconditionFailed, WrongKind
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Content, Entry, Expected, Level, OnConflict, Part, Place
@@ -41,6 +41,8 @@ def commit(kelp: Kelp, caller: Caller, draft: Draft) -> Committed:
     Raises NotFound (it is gone), Locked, Forbidden, PreconditionFailed (it shows what another has written, and the
     draft is made of what was there before), NoSpace, StoreUnavailable, ContentLost; then nothing has changed.
     """
+    if draft.birth is not None:
+        return _first(kelp, caller, draft)
     place = draft.place
     for _ in range(_TRIES):
         same = _SameFile(draft)
@@ -54,6 +56,21 @@ def commit(kelp: Kelp, caller: Caller, draft: Draft) -> Committed:
             if not same.moved and place == before:
                 raise
     raise Conflict("it is moved all the time")
+
+
+def _first(kelp: Kelp, caller: Caller, draft: Draft) -> Committed:
+    """The row of a file comes with what was written to it. When somebody has made one of that name since it was opened,
+    it is as if he had before: all is replaced, as any save does."""
+    now = kelp.clock.now_ns()
+    put = writing.Put(
+        *(caller, draft.place, None, draft.mtime_ns, OnConflict.OVERWRITE, None, now),
+        told=draft.told,
+        birth=draft.birth,
+    )
+    try:
+        return _brought(kelp, put, draft)
+    except WrongKind as error:
+        raise PreconditionFailed("a folder has the name by now") from error
 
 
 def keep_beside(kelp: Kelp, caller: Caller, draft: Draft, beside: Place, why: str = "conflict") -> Committed:

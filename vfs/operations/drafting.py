@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -16,8 +16,9 @@ from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.metadata.posix import Node, Posix
 from vfs.metadata.retrying import retried
-from vfs.model import Caller, Content, Entry, Kind, Level, Place
-from vfs.operations import guard, writing
+from vfs.model import Caller, Content, Entry, Kind, Level, Place, State, StoreStatus
+from vfs.operations import changes, guard, writing
+from vfs.operations.writing import Birth
 
 NOTHING = Content("", 0, "", None, ())  # what a draft is made of that has all its bytes
 
@@ -48,10 +49,18 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """A file that is not there yet: what its row will be, as far as nobody comes before."""
+
+    opened: Opened
+    birth: Birth
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """What is to be committed. `place`: where the file was seen last, a hint. `base`: the content that it is made of;
     `own`: ids of contents that it may have become already, at commits whose outcome was not told; added to. `told`:
-    the client said what its time shall be."""
+    the client said what its time shall be. `birth`: the file has no row yet."""
 
     entry_id: int
     place: Place
@@ -60,6 +69,7 @@ class Draft:
     mtime_ns: int
     told: bool = False
     own: set[str] = field(default_factory=set)
+    birth: Birth | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +150,46 @@ def _opened(kelp: Kelp, entry: Entry, known: Content | None = None) -> Opened:
     return Opened(entry, content, hold)
 
 
+def reserve_ids(kelp: Kelp, count: int) -> range:
+    """Of files to come (`expect`); nothing where a change is no dearer than looking for it. They are for this process,
+    and lost with it."""
+    if not kelp.database.is_near:
+        return range(0)
+    with kelp.database.deferring(), kelp.database.write(quiet=True) as tx:
+        return tx.drafts.reserve_ids(count)
+
+
+def expect(kelp: Kelp, caller: Caller, place: Place, id: int, posix: Mapping[str, object]) -> Expected:
+    """A file that could be made now: `create` makes its row, or the commit of what is written to it by then.
+
+    `id` is a reserved one. Nothing changes, nobody else sees it. Raises as `create`.
+    """
+    names.check_segment(place.name)
+    now = kelp.clock.now_ns()
+    with kelp.database.read() as tx:
+        _require_free(tx, kelp, caller, place, now)
+    content = writing.no_bytes()
+    entry = Entry(
+        *(id, content.id, place.folder_id, place.name, Kind.FILE, State.ACTIVE, content.id, 0),
+        *("", now, now // changes.SECOND, now, caller.user_id, 1, StoreStatus.SYNCING),
+    )
+    return Expected(Opened(entry, content, kelp.holds.hold(content.id)), Birth(id, posix, content.id, now))
+
+
+def _require_free(tx: Tx, kelp: Kelp, caller: Caller, place: Place, now_ns: int) -> guard.Standing:
+    here = guard.stand(kelp, tx, caller, place)
+    if here.entry is not None:
+        raise AlreadyExists(f"there is a {place.name!r} already", here.entry)
+    guard.confirm_write(tx, caller, here, now_ns)
+    return here
+
+
 @retried
 def create(
-    kelp: Kelp,
-    caller: Caller,
-    place: Place,
-    *,
-    mode: int | None = None,
-    uid: int | None = None,
-    gid: int | None = None,
+    kelp: Kelp, caller: Caller, place: Place, posix: Mapping[str, object] | None = None, birth: Birth | None = None
 ) -> Opened:
-    """Make an empty file, where nothing has the name, and open it.
+    """Make an empty file, where nothing has the name, and open it. `posix`: mode, uid, gid that were said; `birth`:
+    instead, of one that was expected.
 
     Raises AlreadyExists, ParentNotFound, InvalidName, Locked, Forbidden.
     """
@@ -158,14 +197,8 @@ def create(
     with kelp.database.write() as tx:
         guard.lock(kelp, tx, place)
         tx.foresee_ids("entries")
-        here = guard.stand(kelp, tx, caller, place)
-        if here.entry is not None:
-            raise AlreadyExists(f"there is a {place.name!r} already", here.entry)
-        guard.confirm_write(tx, caller, here, kelp.clock.now_ns())
-        new = writing.make_empty(kelp, tx, caller, here)
-        posix = {name: value for name, value in (("mode", mode), ("uid", uid), ("gid", gid)) if value is not None}
-        if posix:
-            tx.entries.update(new.entry_id, **posix)
+        here = _require_free(tx, kelp, caller, place, kelp.clock.now_ns())
+        new = writing.make_empty(kelp, tx, caller, here, birth or Birth(0, posix or {}))
         made = tx.last(lambda: guard.again(tx, new.entry_id))
     return Opened(made.value, new.content, kelp.holds.hold(new.content.id))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -63,6 +63,16 @@ def put_file(
     return carry_out(kelp, put, chunks, expected)
 
 
+class Birth(NamedTuple):
+    """Of a file whose id was told before it had a row. `posix`: columns that somebody has set; `uuid` of its first
+    content."""
+
+    id: int
+    posix: Mapping[str, object]
+    uuid: str = ""
+    mtime_ns: int | None = None
+
+
 @dataclass(slots=True)
 class Put:
     """What was asked for, and how far it is."""
@@ -79,6 +89,7 @@ class Put:
     committing: bool = False  # a commit was begun whose outcome is not known
     folders: tuple[str, ...] = ()  # the names that lead to where it was committed
     with_facts: bool = False  # the answer tells of them
+    birth: Birth | None = None  # what the row is to have if there is none yet
 
 
 def carry_out(kelp: Kelp, put: Put, chunks: Iterable[bytes], expected: Expected) -> Written:
@@ -198,7 +209,7 @@ def commit(
         insert(now)
     times = _Times(tx, here, put.mtime_ns, now, by_client=put.told and put.mtime_ns is not None)
     if here.entry is None:
-        entry_id = create(kelp, tx, put.caller, here, content, put.mime_type, times)
+        entry_id = create(kelp, tx, put.caller, here, content, put.mime_type, times, put.birth)
     else:
         entry_id = switch(kelp, tx, put.caller, here, here.entry, content, put.mime_type, times)
     return entry_id, here.entry is None
@@ -214,9 +225,17 @@ class _Times:
 
 
 def create(
-    kelp: Kelp, tx: Tx, caller: Caller, here: Standing, content: Content, mime_type: str | None, times: _Times
+    kelp: Kelp,
+    tx: Tx,
+    caller: Caller,
+    here: Standing,
+    content: Content,
+    mime_type: str | None,
+    times: _Times,
+    birth: Birth | None = None,
 ) -> int:
     """Insert a file's row. The first content of a file has the file's uuid as id."""
+    own = {} if birth is None else {"id": birth.id, **birth.posix} if birth.id else birth.posix
     entry_id = tx.entries.insert(
         uuid=content.id,
         parent_id=here.folder_id,
@@ -237,6 +256,7 @@ def create(
         owner_id=caller.user_id,
         nas_status=StoreStatus.SYNCING.value,
         **changes.nas_place(kelp, tx, here.folder_id, here.name, Kind.FILE, (0, content.id), times.now_ns),
+        **own,
     )
     changes.succeed(kelp, tx, caller, here, entry_id, content.id, times.now_ns)
     changes.announce(
@@ -294,13 +314,18 @@ class Empty(NamedTuple):
     content: Content
 
 
-def make_empty(kelp: Kelp, tx: Tx, caller: Caller, here: Standing) -> Empty:
+def no_bytes(id: str = "") -> Content:
+    """The content of a file that was just made; `id` [a new one]."""
+    return Content(id or str(uuid.uuid4()), 0, EMPTY_CHECKSUM, None, ())
+
+
+def make_empty(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, birth: Birth | None = None) -> Empty:
     """As `empty_file`, for who does not look at it at once."""
-    content = Content(str(uuid.uuid4()), 0, EMPTY_CHECKSUM, None, ())
+    content = no_bytes(birth.uuid if birth else "")
     now = kelp.clock.now_ns()
     tx.contents.insert(content, now)
-    times = _Times(tx, here, None, now, by_client=False)
-    return Empty(create(kelp, tx, caller, here, content, None, times), content)
+    times = _Times(tx, here, birth.mtime_ns if birth else None, now, by_client=False)
+    return Empty(create(kelp, tx, caller, here, content, None, times, birth), content)
 
 
 def show(
