@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -114,6 +114,16 @@ class OpenFiles:
         """The time that a draft shall have when it is committed; False when there is none, so the row has to change."""
         file = self._files.get(inode)
         return file is not None and file.set_mtime(mtime_ns)
+
+    def say(self, inode: int, said: Mapping[str, int], mtime_ns: int | None) -> bool:
+        """Attributes that come with what is being written to a file: as `OpenInode.say`."""
+        file = self._files.get(inode)
+        return file is not None and file.say(said, mtime_ns)
+
+    def said(self, inode: int) -> Mapping[str, int] | None:
+        """Of the file; nothing: it has those of its row."""
+        file = self._files.get(inode)
+        return file.said if file is not None else None
 
     @contextmanager
     def removing(self, inode: int | None) -> Iterator[None]:

@@ -126,6 +126,8 @@ class Handlers(Naming):
     def _shown(self, node: Node, draft: tuple[int, int] | None = None, links: int = 1) -> EntryAttributes:
         """`draft`: what an open file was before the row was read: it may have been committed in between."""
         size, mtime_ns = self._open_files.attributes(node.id) or draft or (None, None)
+        if said := self._open_files.said(node.id):
+            node = changing.with_columns(node, said)
         shown = self._looks.of(node, size=size, mtime_ns=mtime_ns, links=links, target=self._links.length(node))
         if node.is_folder:
             self._inodes.note_group(node.id, shown.st_gid if shown.st_mode & stat.S_ISGID else None)
@@ -203,6 +205,8 @@ class Handlers(Naming):
         return await self._shown_by_id(inode)
 
     async def _set(self, inode: int, wanted: changing.Wanted) -> None:
+        if self._open_files.say(inode, wanted.columns, wanted.mtime_ns):
+            return
         await self._settled()
         try:
             await self._bridge.work(changing.set_attributes, self._open_files, self._account.caller, inode, wanted)

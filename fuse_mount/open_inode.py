@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 
 from fuse_mount.draft_disk import DraftFile, Header
 from fuse_mount.owner import Owner
+from fuse_mount.spans import gap
 from vfs.errors import AlreadyExists, Forbidden, KelpError, Locked, NotFound, PreconditionFailed, TooLarge
 from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Entry, Place
 from vfs.operations import committing, drafting, posix, reading
@@ -20,7 +21,6 @@ from vfs.operations.writing import Birth
 log = logging.getLogger(__name__)
 
 _REFUSED = (Locked, Forbidden, NotFound, PreconditionFailed)  # it can never be committed to its file
-_ZEROS = bytes(PIECE_SIZE)
 _LEAP = 1 << 30  # bytes; a file that grows by more at once is looked at: the NAS has no holes
 _FARTHEST = 4 << 40  # bytes of a leap, where nobody knows how much the NAS has room for
 
@@ -50,6 +50,7 @@ class OpenInode:
         self._told = False  # `mtime_ns` is what somebody set
         self._kernel_end = -1  # where the kernel believes that the last write ended, if it was elsewhere
         self._own: set[str] = set()
+        self.said: Mapping[str, int] = {}  # mode, uid, gid that come with the draft
         self._caller: Caller | None = None  # who wrote last
         self._coming: tuple[Caller, Birth] | None = None  # who made it, and what its row shall have that is missing yet
 
@@ -86,6 +87,21 @@ class OpenInode:
                 return False
             self.mtime_ns, self._told = mtime_ns, True
             return True
+
+    def say(self, said: Mapping[str, int], mtime_ns: int | None) -> bool:
+        """The attributes of what is being written; they come with it. Never waits. False: nothing is, or it is just
+        being committed."""
+        if not self.writing.acquire(blocking=False):
+            return False
+        try:
+            if self._draft is None:
+                return False
+            self.said = {**self.said, **said}
+            if mtime_ns is not None:
+                self.mtime_ns, self._told = mtime_ns, True
+            return True
+        finally:
+            self.writing.release()
 
     def opened(self, caller: Caller, *, write: bool, made: Opened | None = None) -> None:
         """Look at what the drive shows now; `made`: the caller has just made it. Raises as `drafting.open_file`."""
@@ -181,16 +197,18 @@ class OpenInode:
             found = list(self._looked_up(offset, min(offset + size, self.size)))
         return b"".join(piece if isinstance(piece, bytes) else b"".join(self._of(content, *piece)) for piece in found)
 
-    def _looked_up(self, start: int, stop: int) -> Iterator[bytes | tuple[int, int]]:
-        """Bytes of the draft, and ranges of the content below it."""
+    def _looked_up(
+        self, start: int, stop: int, read: Callable[[int, int], bytes] | None = None
+    ) -> Iterator[bytes | tuple[int, int]]:
+        """Bytes of the draft, and ranges of the content below it. `read` [the draft's]: of a span."""
         at, limit, draft = start, self.limit, self._draft
         for first, last in () if draft is None else draft.written.spans.within(start, stop):
-            yield from _gap(at, first, limit)
+            yield from gap(at, first, limit)
             for piece in range(first, last, PIECE_SIZE):
                 assert draft is not None
-                yield draft.read(piece, min(piece + PIECE_SIZE, last))
+                yield (read or draft.read)(piece, min(piece + PIECE_SIZE, last))
             at = last
-        yield from _gap(at, stop, limit)
+        yield from gap(at, stop, limit)
 
     def _of(self, content: Content, start: int, stop: int) -> Iterator[bytes]:
         return Reader(self._kelp, content).chunks(ByteRange(start, stop))
@@ -288,11 +306,13 @@ class OpenInode:
         return self._draft is not None and self._draft.written.spans.touch(start, stop)
 
     def pieces(self, start: int, stop: int) -> Iterator[bytes]:
-        for piece in self._looked_up(start, stop):
-            if isinstance(piece, bytes):
-                yield piece
-            else:
-                yield from self._of(self._base.content, *piece)
+        draft = self._draft
+        with nullcontext() if draft is None else draft.pieces(stop - start) as read:
+            for piece in self._looked_up(start, stop, read):
+                if isinstance(piece, tuple):
+                    yield from self._of(self._base.content, *piece)
+                else:
+                    yield piece
 
     def commit(self, caller: Caller) -> None:
         with self.writing:
@@ -304,7 +324,9 @@ class OpenInode:
                 return
             entry, content = self._base.entry, self._base.content
             birth = self._coming[1] if self._coming else None
-            what = drafting.Draft(self.inode, entry.place, content, self, self.mtime_ns, self._told, self._own, birth)
+            what = drafting.Draft(
+                *(self.inode, entry.place, content, self, self.mtime_ns, self._told, self._own, birth, self.said)
+            )
             try:
                 done = committing.commit(self._kelp, caller, what)
             except _REFUSED as error:
@@ -319,6 +341,7 @@ class OpenInode:
         with self._lock:
             draft, self._draft = self._draft, None
             self._just_made = self.unsynced = False
+            self.said = {}
             self._show(Opened(done.entry, done.content, hold))
         if draft is not None:
             draft.end()
@@ -369,12 +392,3 @@ class OpenInode:
             self._let_go()
             if self._shown is not None:
                 self._shown.hold.release()
-
-
-def _gap(start: int, stop: int, limit: int) -> Iterator[bytes | tuple[int, int]]:
-    """Nobody wrote there: as in the content below `limit`, zero beyond."""
-    shown = min(stop, limit)
-    if start < shown:
-        yield start, shown
-    for at in range(max(start, shown), stop, PIECE_SIZE):
-        yield _ZEROS[: stop - at]

@@ -46,9 +46,8 @@ def commit(kelp: Kelp, caller: Caller, draft: Draft) -> Committed:
     place = draft.place
     for _ in range(_TRIES):
         same = _SameFile(draft)
-        put = writing.Put(
-            caller, place, None, draft.mtime_ns, OnConflict.OVERWRITE, same, kelp.clock.now_ns(), told=draft.told
-        )
+        how = (None, draft.mtime_ns, OnConflict.OVERWRITE, same, kelp.clock.now_ns())
+        put = writing.Put(caller, place, *how, told=draft.told, posix=draft.posix)
         try:
             return _brought(kelp, put, draft)
         except (NotFound, PreconditionFailed, Forbidden):
@@ -65,6 +64,7 @@ def _first(kelp: Kelp, caller: Caller, draft: Draft) -> Committed:
     put = writing.Put(
         *(caller, draft.place, None, draft.mtime_ns, OnConflict.OVERWRITE, None, now),
         told=draft.told,
+        posix=draft.posix,
         birth=draft.birth,
     )
     try:
@@ -80,9 +80,8 @@ def keep_beside(kelp: Kelp, caller: Caller, draft: Draft, beside: Place, why: st
     """
     name = copy_name(beside.name, why, caller.name, kelp.clock.now_ns())
     place = Place(beside.folder_id, name)
-    put = writing.Put(
-        caller, place, None, draft.mtime_ns, OnConflict.RENAME, None, kelp.clock.now_ns(), told=draft.told
-    )
+    how = (None, draft.mtime_ns, OnConflict.RENAME, None, kelp.clock.now_ns())
+    put = writing.Put(caller, place, *how, told=draft.told, posix=draft.posix)
     return _brought(kelp, put, draft)
 
 

@@ -60,7 +60,7 @@ class Expected:
 class Draft:
     """What is to be committed. `place`: where the file was seen last, a hint. `base`: the content that it is made of;
     `own`: ids of contents that it may have become already, at commits whose outcome was not told; added to. `told`:
-    the client said what its time shall be. `birth`: the file has no row yet."""
+    the client said what its time shall be. `birth`: the file has no row yet. `posix`: mode, uid, gid to come along."""
 
     entry_id: int
     place: Place
@@ -70,6 +70,7 @@ class Draft:
     told: bool = False
     own: set[str] = field(default_factory=set)
     birth: Birth | None = None
+    posix: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

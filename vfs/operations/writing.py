@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 from vfs import names
@@ -90,6 +91,7 @@ class Put:
     folders: tuple[str, ...] = ()  # the names that lead to where it was committed
     with_facts: bool = False  # the answer tells of them
     birth: Birth | None = None  # what the row is to have if there is none yet
+    posix: Mapping[str, object] = field(default_factory=dict)  # columns: mode, uid, gid
 
 
 def carry_out(kelp: Kelp, put: Put, chunks: Iterable[bytes], expected: Expected) -> Written:
@@ -209,9 +211,9 @@ def commit(
         insert(now)
     times = _Times(tx, here, put.mtime_ns, now, by_client=put.told and put.mtime_ns is not None)
     if here.entry is None:
-        entry_id = create(kelp, tx, put.caller, here, content, put.mime_type, times, put.birth)
+        entry_id = create(kelp, tx, put.caller, here, content, put.mime_type, times, put.birth, put.posix)
     else:
-        entry_id = switch(kelp, tx, put.caller, here, here.entry, content, put.mime_type, times)
+        entry_id = switch(kelp, tx, put.caller, here, here.entry, content, put.mime_type, times, put.posix)
     return entry_id, here.entry is None
 
 
@@ -233,9 +235,10 @@ def create(
     mime_type: str | None,
     times: _Times,
     birth: Birth | None = None,
+    posix: Mapping[str, object] = MappingProxyType({}),
 ) -> int:
     """Insert a file's row. The first content of a file has the file's uuid as id."""
-    own = {} if birth is None else {"id": birth.id, **birth.posix} if birth.id else birth.posix
+    own = posix if birth is None else {**({"id": birth.id} if birth.id else {}), **birth.posix, **posix}
     entry_id = tx.entries.insert(
         uuid=content.id,
         parent_id=here.folder_id,
@@ -275,6 +278,7 @@ def switch(
     content: Content,
     mime_type: str | None,
     times: _Times,
+    posix: Mapping[str, object] = MappingProxyType({}),
 ) -> int:
     """The row shows another content from now on; the one before becomes a version."""
     changes.keep_version(kelp, tx, caller, entry, entry.id, times.now_ns, litter=here.is_litter)
@@ -294,6 +298,7 @@ def switch(
         mtime_ns=times.mtime_ns,
         shown_mtime=times.shown,
         **place,
+        **posix,
     )
     changes.announce(
         kelp, tx, caller, entry.id, Kind.FILE, EventType.SYNC, times.now_ns,

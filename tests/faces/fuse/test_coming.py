@@ -122,3 +122,20 @@ def test_what_is_open_when_the_mount_ends_is_there(mounted: MountedDrive) -> Non
         program.kill()
     sizes = {row.name: row.size for row in reading.list_folder(mounted.kelp, mounted.caller(), ROOT_ID)}
     assert sizes == {"a": 1, "b": 0}
+
+
+def test_attributes_that_are_set_while_it_is_written(mounted: MountedDrive) -> None:
+    """As tar does."""
+    path = mounted.path / "a"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.write(fd, b"1")
+    for _ in range(2):
+        os.fchmod(fd, 0o444)
+        os.utime(fd, ns=(5, 1_000_000_007))
+        assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_mtime_ns) == (0o444, 1_000_000_007)
+        os.fsync(fd)
+    os.write(fd, b"2")
+    os.unlink(path)
+    os.fchmod(fd, 0o404)
+    assert stat.S_IMODE(os.fstat(fd).st_mode) == 0o404
+    os.close(fd)

@@ -11,7 +11,7 @@ from fuse_mount.drafts import OpenFile
 from tests.rooms.core.drive import Drive
 from tests.rooms.fuse.files import Files, close, whole
 from vfs.errors import AlreadyExists, Forbidden, NotFound, PreconditionFailed
-from vfs.operations import checking
+from vfs.operations import checking, posix
 
 pytestmark = pytest.mark.engine(database="sqlite", reason="elsewhere a file has a row at once")
 
@@ -123,3 +123,26 @@ def test_two_mounts(drive: Drive, files_of: Callable[[Drive], Files]) -> None:
     close(second)
     assert (_names(drive), drive.read("a")) == (["a"], b"other")
     assert checking.check(drive.kelp).problems == []
+
+
+def test_attributes_come_with_what_is_written(drive: Drive, files: Files) -> None:
+    new, old = _expect(files, "new", b"1"), files.create("old", b"1")
+    for handle in (new, old):
+        said = {"mode": 0o604, "uid": 7, "gid": 8}
+        assert files.open_files.say(handle.inode, said, 123_000_000_005)
+        assert files.open_files.said(handle.inode) == said
+        close(handle)
+        node = posix.node(drive.kelp, files.caller, handle.inode)
+        assert (node.mode, node.uid, node.gid, node.mtime_ns) == (0o604, 7, 8, 123_000_000_005)
+    assert not files.open_files.say(old.inode, {"mode": 0o600}, None)
+
+
+def test_attributes_of_a_copy_beside(drive: Drive, files: Files) -> None:
+    drive.put("a", b"12")
+    handle = files.open("a")
+    handle.write(1, b"3")
+    assert files.open_files.say(handle.inode, {"mode": 0o604}, None)
+    drive.put("a", b"other")
+    with pytest.raises(PreconditionFailed):
+        close(handle)
+    assert posix.node(drive.kelp, files.caller, handle.inode).mode == 0o604
