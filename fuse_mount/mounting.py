@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -150,6 +151,8 @@ async def _begin(mountpoint: Path, guardian: Guardian, ready: Callable[[], None]
         about.write_text(str(_READ_AHEAD))
     except OSError as error:
         _log.info("long files are read ahead less than they could be, %s: %s", about, error.strerror)
+    gc.collect()
+    gc.freeze()  # what is there now stays: nothing of it need be looked at again and again
     _log.info("the drive is at %s", mountpoint)
     ready()
 
