@@ -31,6 +31,7 @@ from cli import (
     gc,
     grants,
     groups,
+    keys,
     locks,
     mount,
     nas,
@@ -43,6 +44,8 @@ from cli import (
     tokens,
     trash,
     users,
+    vault,
+    vault_recovery,
     versions,
     worker,
 )
@@ -110,6 +113,8 @@ _GROUPS = (
     gc.make_command(_free_all),
     cache.cache,
     policies.policy,
+    keys.keys,
+    vault.vault,
     mount.umount,
 )
 
@@ -304,6 +309,8 @@ _helper = mount.make_helper(_mount)
 commands.add_command(worker.make_command(_work))
 for _command in nas_taking.make_commands(_alone):
     nas.nas.add_command(_command)
+for _command in (vault_recovery.recover_, vault_recovery.head):
+    vault.vault.add_command(_command)
 
 
 def _show_banner(settings: Settings, port: int, login: Login, certificate: banner.Certificate | None) -> None:

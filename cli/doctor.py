@@ -28,7 +28,7 @@ from vfs.settings import Settings
 
 _AREA = Area("settings")
 _PASSWORD = "KELP_DOCTOR_PASSWORD"
-_NO_SETTINGS = frozenset((_PASSWORD, "KELP_ADMIN_PASSWORD"))
+_NO_SETTINGS = frozenset((_PASSWORD, "KELP_ADMIN_PASSWORD", "KELP_KEYS_PASSPHRASE"))
 _COLOURS = {Mark.OK: "green", Mark.NOTE: "cyan", Mark.WARNING: "yellow", Mark.ERROR: "bold red"}
 
 QueueCheck = Callable[[Settings], Check]
@@ -141,7 +141,8 @@ def _fields(section: object) -> tuple[Any, ...]:
 
 def _holds_secret(settings: Settings) -> bool:
     urls = (settings.database.url, settings.queue.url)
-    return bool(settings.cache.secret_key) or any("@" in url for url in urls)
+    vault = settings.vault
+    return bool(settings.cache.secret_key or vault.key or vault.passphrase) or any("@" in url for url in urls)
 
 
 def _visit(settings: Settings, url: str | None, user: str | None) -> Visit:

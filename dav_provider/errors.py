@@ -27,6 +27,7 @@ STATUS: dict[type[KelpError], int] = {
     errors.InvalidRequest: 400,
     errors.NotEmpty: 409,
     errors.CircularMove: 403,  # RFC 4918 §9.8.5, §9.9.4
+    errors.CrossesVault: 409,
     errors.InTrash: 404,
     errors.Deleted: 404,
     errors.SessionNotFound: 404,
@@ -58,6 +59,7 @@ STATUS: dict[type[KelpError], int] = {
     errors.Conflict: 503,
     errors.NasDown: 503,
     errors.NasFault: 503,
+    errors.KeyMissing: 503,  # with the vault and the keys that would open it in the body
     errors.ConfigurationError: 503,
     KelpError: 503,
     ElsewhereError: 502,

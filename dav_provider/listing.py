@@ -220,6 +220,7 @@ def _view(kelp: Kelp, request: Request, found: Found, entry: Entry, wanted: Want
     folder_id = entry.id if entry.is_folder or entry.parent_id is None else entry.parent_id
     lockable = reading.level_on(kelp, caller, folder_id) >= Level.WRITE  # R9: shown only where LOCK will be granted
     view = View(now_ns=kelp.clock.now_ns(), lockable=lockable, entry_id=entry.id, path=found.segments)
+    view.in_vault = entry.vault_id is not None
     if wanted.everything or wanted.asks(LOCKDISCOVERY):
         view.own_locks = _covering(kelp, entry)
         view.member_locks = reading.locks_below(kelp, entry.id) if members else {}

@@ -55,6 +55,7 @@ class View:
     dead: Mapping[int, Mapping[str, str]] = field(default_factory=dict)  # by entry: Clark name → element
     digests: Mapping[int, str] = field(default_factory=dict)  # by entry
     sync: Mapping[int, SyncState] = field(default_factory=dict)  # by entry
+    in_vault: bool = False  # the resource of the request is one, or lies in one
 
     def locks_of(self, node: Node) -> Sequence[CoveringLock]:
         """The locks that cover the resource of the request or one of its members."""
@@ -203,6 +204,14 @@ def _sync_message(node: Node, view: View) -> str | None:
     return f'<K:sync-message xmlns:K="{KELP}">{escape(said)}</K:sync-message>'
 
 
+def _vault(node: Node, view: View) -> str | None:
+    """Whether a folder is a vault itself, or an entry lies in one: what is there is sealed."""
+    if node.vault_id is None:
+        return None
+    is_vault = node.is_vault if isinstance(node, Entry) else not view.in_vault
+    return f'<K:vault xmlns:K="{KELP}">{"root" if is_vault else "inside"}</K:vault>'
+
+
 def _windows_time(local: str, seconds: int) -> str:
     return f'<Z:{local} xmlns:Z="{WINDOWS}">{http_date(seconds)}</Z:{local}>'
 
@@ -212,6 +221,7 @@ QUOTA_USED = f"{{{DAV}}}quota-used-bytes"
 QUOTA_AVAILABLE = f"{{{DAV}}}quota-available-bytes"
 LOCKDISCOVERY = f"{{{DAV}}}lockdiscovery"
 SYNC_STATE = f"{{{KELP}}}sync-state"  # of the way to the NAS: SYNCING, AVAILABLE, ERROR
+VAULT = f"{{{KELP}}}vault"  # root, inside; not there where nothing is sealed
 SYNC_MESSAGE = f"{{{KELP}}}sync-message"  # what went wrong there, where something did
 
 LIVE: dict[str, Renderer] = {
@@ -229,4 +239,5 @@ LIVE: dict[str, Renderer] = {
     CHECKSUMS: _checksums,
     SYNC_STATE: _sync_state,
     SYNC_MESSAGE: _sync_message,
+    VAULT: _vault,
 }

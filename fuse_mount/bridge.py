@@ -51,6 +51,7 @@ ERRNO: dict[type[KelpError], int] = {
     errors.InvalidRequest: errno.EINVAL,
     errors.NotEmpty: errno.ENOTEMPTY,
     errors.CircularMove: errno.EINVAL,  # rename(2): a folder into itself
+    errors.CrossesVault: errno.EXDEV,  # programs copy and remove then, as between two disks
     errors.InTrash: errno.ENOENT,
     errors.InUse: errno.EBUSY,  # this and the next six are never raised for a drive's caller
     errors.StillSyncing: errno.EBUSY,
@@ -80,6 +81,7 @@ ERRNO: dict[type[KelpError], int] = {
     errors.ContentCorrupt: errno.EIO,
     errors.ContentLost: errno.EIO,
     errors.NasFault: errno.EIO,
+    errors.KeyMissing: errno.EIO,
     errors.ConfigurationError: errno.EIO,
 }
 

@@ -13,11 +13,12 @@ from pyfuse3 import RequestContext
 
 from fuse_mount.bridge import answering, decoded, refuse
 from fuse_mount.handlers import Handlers
-from vfs.operations import extended_attributes, sync_states
+from vfs.operations import extended_attributes, reading, sync_states
 
 _USER = b"user."
 _OURS = "kelp."  # what the drive says of an entry
 _SYNC = "kelp.sync"
+_VAULT = "kelp.vault"  # root, inside; not there where nothing is sealed
 _WORDS = {"SYNCING": "pending", "AVAILABLE": "synced", "ERROR": "failed"}
 
 
@@ -31,6 +32,11 @@ class ExtendedHandlers(Handlers):
         if known == _SYNC:
             state = await self._bridge.look(sync_states.of_entry, self._kelp, self._account.caller, inode)
             return _WORDS.get(state.status, state.status).encode()
+        if known == _VAULT:
+            entry = await self._bridge.look(reading.stat, self._kelp, self._account.caller, inode)
+            if entry.vault_id is None:
+                refuse(pyfuse3.ENOATTR)
+            return b"root" if entry.is_vault else b"inside"
         value = (await self._attributes(inode)).get(known)
         return refuse(pyfuse3.ENOATTR) if value is None else value
 

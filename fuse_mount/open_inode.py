@@ -12,9 +12,8 @@ from fuse_mount.owner import Owner
 from fuse_mount.spans import gap
 from vfs.errors import AlreadyExists, Forbidden, KelpError, Locked, NotFound, PreconditionFailed, TooLarge
 from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Entry, Place
-from vfs.operations import committing, drafting, posix, reading
-from vfs.operations.at_hand import AtHand
-from vfs.operations.contents import Reader
+from vfs.operations import at_hand, committing, drafting, posix, reading, unsealing
+from vfs.operations.at_hand import AtHand, SealedAtHand
 from vfs.operations.drafting import Expected, Opened
 from vfs.operations.writing import Birth
 
@@ -43,7 +42,7 @@ class OpenInode:
         self._kelp = files.kelp
         self._lock = threading.Lock()
         self._shown: Opened | None = None  # what the drive shows, as far as is known
-        self._at_hand: AtHand | None = None  # what of that can be read at once
+        self._at_hand: AtHand | SealedAtHand | None = None  # what of that can be read at once
         self._just_made = False  # by us: so nobody else can have written to it
         self.unsynced = False  # … and nobody has closed or synced it: perhaps it is not on the disk
         self._draft: DraftFile | None = None
@@ -65,12 +64,12 @@ class OpenInode:
     @property
     def size(self) -> int:
         draft = self._draft
-        return self._base.content.size if draft is None else draft.written.size
+        return self._base.entry.size if draft is None else draft.written.size
 
     @property
     def limit(self) -> int:
         draft = self._draft
-        return self._base.content.size if draft is None else draft.written.limit
+        return self._base.entry.size if draft is None else draft.written.limit
 
     @property
     def entry(self) -> Entry:
@@ -168,9 +167,9 @@ class OpenInode:
             before.hold.release()
 
     def _let_go(self) -> None:
-        at_hand, self._at_hand = self._at_hand, None
-        if at_hand is not None:
-            at_hand.close()
+        held, self._at_hand = self._at_hand, None
+        if held is not None:
+            held.close()
 
     # --- bytes ---
 
@@ -186,7 +185,9 @@ class OpenInode:
             if draft is not None:
                 return draft.read(offset, stop) if draft.written.spans.missing(offset, stop) == 0 else None
             if self._at_hand is None:
-                self._at_hand = AtHand(self._kelp, self._base.content)
+                self._at_hand = at_hand.opened(self._kelp, self._base.content)
+            if self._at_hand is None:
+                return None
             return self._at_hand.read(offset, stop, buffer)
         finally:
             self._lock.release()
@@ -211,7 +212,7 @@ class OpenInode:
         yield from gap(at, stop, limit)
 
     def _of(self, content: Content, start: int, stop: int) -> Iterator[bytes]:
-        return Reader(self._kelp, content).chunks(ByteRange(start, stop))
+        return unsealing.reader(self._kelp, content).chunks(ByteRange(start, stop))
 
     def write(self, caller: Caller, at: int | None, data: bytes | memoryview, kernel: int) -> int:
         """`at` None: at the end; `kernel`: where the kernel believes that it is."""
@@ -294,7 +295,7 @@ class OpenInode:
             self.opened(caller, write=True)
         entry, content = self._base.entry, self._base.content
         folder_id, now = entry.parent_id or 0, self._kelp.clock.now_ns()
-        header = Header(self.inode, folder_id, entry.name, content.id, content.size, caller.name, now)
+        header = Header(self.inode, folder_id, entry.name, content.id, entry.size, caller.name, now)
         draft = self.files.disk.new(header)
         with self._lock:
             self._draft, self._own = draft, set()

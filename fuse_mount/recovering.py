@@ -8,8 +8,7 @@ from fuse_mount.leftovers import Leftover, leftovers
 from vfs.core import Kelp
 from vfs.errors import NotFound
 from vfs.model import ROOT_ID, ByteRange, Caller, Content, Entry, Place
-from vfs.operations import committing, drafting, layouts
-from vfs.operations.contents import Reader
+from vfs.operations import committing, drafting, layouts, unsealing
 
 WHY = "recovered"
 
@@ -74,7 +73,7 @@ class _Source:
                 yield from self._leftover.pieces(first, last)
             elif first < self.limit and self._content is not None:
                 shown = min(last, self.limit)
-                yield from Reader(self._kelp, self._content).chunks(ByteRange(first, shown))
+                yield from unsealing.reader(self._kelp, self._content).chunks(ByteRange(first, shown))
                 yield from layouts.zeros(last - shown)
             else:
                 yield from layouts.zeros(last - first)

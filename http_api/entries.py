@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from http_api.models import Model, StorageStatus, time_of
 from vfs.core import Kelp
@@ -27,11 +29,18 @@ class File(Model):
     sync_event_id: str | None = None
 
 
+class Sealed(Model):
+    """`root`: the folder is the vault itself, whose own name is plain; else it lies in one."""
+
+    root: bool
+
+
 class Folder(Model):
     id: str | None
     name: str
     path: str
     parent_id: str | None
+    vault: Annotated[Sealed | None, Field(description="what is in it is sealed; `null`: it is not")]
     version: int
     created_at: datetime
     updated_at: datetime
@@ -85,6 +94,7 @@ def shown_folder(entry: Entry, facts: Facts) -> Folder:
         name=entry.name,
         path=facts.path,
         parent_id=facts.parent_uuid,
+        vault=None if entry.vault_id is None else Sealed(root=entry.is_vault),
         version=entry.version,
         created_at=time_of(entry.created_ns),
         updated_at=time_of(entry.mtime_ns),

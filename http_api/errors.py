@@ -50,6 +50,7 @@ STATUS: dict[str, int] = {
     "DUPLICATE_FILE_EXISTS": 409,
     "DUPLICATE_FOLDER_EXISTS": 409,
     "CIRCULAR_MOVE": 409,
+    "CROSSES_VAULT": 409,
     "IP_LOCKOUT": 409,
     "UPLOAD_SESSION_COMPLETED": 409,
     "PRECONDITION_FAILED": 412,
@@ -66,6 +67,7 @@ STATUS: dict[str, int] = {
     "FILE_NOT_FOUND_IN_STORAGE": 500,
     "CACHE_UNAVAILABLE": 503,
     "NAS_UNAVAILABLE": 503,
+    "VAULT_KEY_MISSING": 503,
     "INSUFFICIENT_STORAGE": 507,
 }
 
@@ -83,6 +85,7 @@ CODE: dict[type[KelpError], str] = {
     errors.InvalidRequest: "INVALID_REQUEST",
     errors.NotEmpty: "CONFLICT",
     errors.CircularMove: "CIRCULAR_MOVE",
+    errors.CrossesVault: "CROSSES_VAULT",
     errors.InTrash: "FILE_IN_TRASH",
     errors.InUse: "FILE_IN_USE",
     errors.StillSyncing: "FILE_SYNCING",
@@ -111,6 +114,7 @@ CODE: dict[type[KelpError], str] = {
     errors.ObjectMissing: "FILE_NOT_FOUND_IN_STORAGE",
     errors.ContentCorrupt: "FILE_NOT_FOUND_IN_STORAGE",
     errors.ContentLost: "FILE_NOT_FOUND_IN_STORAGE",
+    errors.KeyMissing: "VAULT_KEY_MISSING",
 }
 
 # Said of an entry, and the word depends on what it is.
@@ -179,6 +183,8 @@ def _facts(error: KelpError) -> dict[str, Any]:
             return {"reason": error.reason}
         case errors.PartsIncomplete():
             return {"missingParts": list(error.numbers)}
+        case errors.KeyMissing():
+            return {"vaultId": error.vault, "keyIds": list(error.key_ids)}
         case errors.Locked():
             return {"lockedBy": error.lock.user_name, "lockPath": "/" + "/".join(error.lock_path)}
     return {}

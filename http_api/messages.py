@@ -31,6 +31,7 @@ _ENGLISH: dict[str, str] = {
     "DUPLICATE_FOLDER_EXISTS": "There is a folder of this name already.",
     "IP_LOCKOUT": "After this change you could not come from your own address any more.",
     "CIRCULAR_MOVE": "A folder cannot go into itself, or below itself.",
+    "CROSSES_VAULT": "That is on the other side of a vault's border, which nothing crosses in one step.",
     "UPLOAD_SESSION_COMPLETED": "The upload has become a file already.",
     "PRECONDITION_FAILED": "A condition of the request does not hold.",
     "FILE_TOO_LARGE": "No file can be so large.",
@@ -46,6 +47,7 @@ _ENGLISH: dict[str, str] = {
     "FILE_NOT_FOUND_IN_STORAGE": "The content of the file was found neither in the cache nor on the NAS.",
     "CACHE_UNAVAILABLE": "The storage is away. Try again in a moment.",
     "NAS_UNAVAILABLE": "The NAS is away. Try again in a moment.",
+    "VAULT_KEY_MISSING": "The vault is closed: an administrator must give the server its key. Nothing is lost.",
     "INSUFFICIENT_STORAGE": "There is no room left.",
 }
 
@@ -78,6 +80,7 @@ _KOREAN: dict[str, str] = {
     "DUPLICATE_FOLDER_EXISTS": "같은 이름의 폴더가 이미 있습니다.",
     "IP_LOCKOUT": "이 변경을 적용하면 현재 주소에서 접속할 수 없게 됩니다.",
     "CIRCULAR_MOVE": "폴더를 자기 자신이나 그 하위로 옮길 수 없습니다.",
+    "CROSSES_VAULT": "볼트의 경계를 넘어 한 번에 옮기거나 복사할 수 없습니다.",
     "UPLOAD_SESSION_COMPLETED": "이미 완료된 업로드입니다.",
     "PRECONDITION_FAILED": "요청의 조건이 맞지 않습니다.",
     "FILE_TOO_LARGE": "파일이 너무 큽니다.",
@@ -93,6 +96,7 @@ _KOREAN: dict[str, str] = {
     "FILE_NOT_FOUND_IN_STORAGE": "파일 내용을 캐시와 NAS 어디에서도 찾을 수 없습니다.",
     "CACHE_UNAVAILABLE": "저장소에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요.",
     "NAS_UNAVAILABLE": "NAS에 연결할 수 없습니다. 잠시 후 다시 시도해 주세요.",
+    "VAULT_KEY_MISSING": "볼트가 잠겨 있습니다. 관리자가 서버에 키를 제공해야 합니다. 데이터는 안전합니다.",
     "INSUFFICIENT_STORAGE": "저장 공간이 부족합니다.",
 }
 

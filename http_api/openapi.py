@@ -17,7 +17,10 @@ from http_api.errors import STATUS
 from http_api.models import ErrorBody
 from http_api.routing import Route
 
-EVERYWHERE = ("UNAUTHENTICATED", "FORBIDDEN", "IP_DENIED", "TOO_MANY_ATTEMPTS", "CACHE_UNAVAILABLE")
+EVERYWHERE = (
+    *("UNAUTHENTICATED", "FORBIDDEN", "IP_DENIED", "TOO_MANY_ATTEMPTS", "CACHE_UNAVAILABLE"),
+    "VAULT_KEY_MISSING",  # whatever looks at what lies in a vault
+)
 OF_BODIES = ("INVALID_REQUEST", "UPLOAD_INCOMPLETE")  # one that is malformed; one that is cut
 
 _REF = "#/components/schemas/{model}"

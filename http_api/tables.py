@@ -19,6 +19,7 @@ from http_api import (
     tus,
     uploads,
     users,
+    vaults,
     versions,
 )
 from http_api.routing import Route
@@ -26,6 +27,7 @@ from http_api.routing import Route
 ROUTES: tuple[Route, ...] = (
     *files.ROUTES,
     *folders.ROUTES,
+    *vaults.ROUTES,
     *versions.ROUTES,
     *locks.ROUTES,
     *downloads.ROUTES,

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import ContentCorrupt, NasFault, ObjectMissing
+from vfs.errors import NasFault
 from vfs.model import ROOT_ID, Content
 from vfs.nas_model import FOREIGN, TRASH, VERSIONS, Job, Keep, Recorded, Result, Spot
-from vfs.operations import mirroring
+from vfs.operations import contents, mirroring, sealed_copies
+from vfs.operations.sealed_copies import Kept, NasFile
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,16 @@ class LostLease(Exception):
 
 
 class Vanished(Exception):
-    """What is recorded is not on the NAS any more (someone removed it there): the entry is planned as new."""
+    """What is recorded is not on the NAS any more (someone removed it there), or what is wanted was changed: the entry
+    is planned anew."""
+
+
+class Written(NamedTuple):
+    """`manifest`: the digest of the one that went with it; None: it is plain."""
+
+    content: Content
+    seen: NasFile
+    manifest: str | None
 
 
 @dataclass(slots=True)
@@ -107,10 +118,22 @@ def put_aside(kelp: Kelp, path: str) -> bool:
 
 def holds(kelp: Kelp, path: str, content: Content) -> bool:
     """The file there has exactly these bytes."""
-    info = kelp.nas.stat(path)
-    if info is None or info.kind != "file" or info.size != content.size:
-        return False
-    try:
-        return kelp.nas.checksum(path) == content.checksum
-    except (ContentCorrupt, ObjectMissing):
-        return False
+    return sealed_copies.is_whole(kelp, path, content)
+
+
+def write_content(kelp: Kelp, content_id: str, subject: str | None, temp: str, mtime_ns: int) -> Written:
+    """Bytes to a temporary file; of a sealed content all that the NAS shall have of it, with `subject`'s manifest."""
+    content = mirroring.content_of(kelp, content_id)
+    kelp.nas.remove(temp)
+    if subject is None:
+        return Written(content, contents.write_to_nas(kelp, content, temp, mtime_ns), None)
+    manifest = manifest_for(kelp, subject, content_id)
+    return Written(content, sealed_copies.write(kelp, content, temp, mtime_ns, manifest.sealed), manifest.digest)
+
+
+def manifest_for(kelp: Kelp, subject: str, content_id: str | None) -> Kept:
+    """As it shall be now. Raises Vanished when it is of another content by now: then all is planned anew."""
+    manifest = mirroring.manifest_of(kelp, subject)
+    if manifest is None or manifest.content_id != content_id:
+        raise Vanished(f"what {subject} shall hold was changed meanwhile")
+    return manifest

@@ -13,7 +13,7 @@ from jobs.footing import LostLease, Progress, Vanished
 from jobs.plan import plan
 from vfs import trace
 from vfs.core import Kelp
-from vfs.errors import NasDown
+from vfs.errors import NasDown, NasFault
 from vfs.model import Done
 from vfs.nas_model import (
     TEMPORARY,
@@ -227,7 +227,10 @@ def tidy(kelp: Kelp) -> Done:
     size = 0
     for name in gone:
         info = kelp.nas.stat(f"{TEMPORARY}/{name}")
-        if info is not None and info.kind == "file":
-            kelp.nas.remove(f"{TEMPORARY}/{name}")
-            size += info.size
+        if info is not None:
+            try:
+                kelp.nas.remove(f"{TEMPORARY}/{name}")
+                size += info.size if info.kind == "file" else 0
+            except NasFault:  # a folder, whatever is in it; not one in which a bundle was made
+                log.debug("%s in the temporary folder of the NAS stays", name)
     return Done(len(gone), size)

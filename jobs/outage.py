@@ -5,7 +5,7 @@ While the NAS is down nothing is tried but one probe every few seconds: `vfs/ope
 
 from __future__ import annotations
 
-from vfs.errors import KelpError, StoreError, StoreUnavailable
+from vfs.errors import KelpError, KeyMissing, StoreError, StoreUnavailable
 from vfs.operations.nas_outage import declare, is_up, probe
 
 _LONGEST = 1000  # characters of a reason
@@ -19,9 +19,9 @@ def is_entry_fault(error: Exception) -> bool:
 
 
 def is_outage(error: Exception) -> bool:
-    """NAS, cache or database do not answer: tried again for as long as it takes. A content that is lost is the
-    entry's fault."""
-    return isinstance(error, StoreUnavailable)
+    """NAS, cache or database do not answer, or the key of a vault is not here: tried again for as long as it takes. A
+    content that is lost is the entry's fault."""
+    return isinstance(error, StoreUnavailable | KeyMissing)
 
 
 def reason(error: Exception) -> str:

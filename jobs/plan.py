@@ -5,7 +5,10 @@ from __future__ import annotations
 from vfs.model import ROOT_ID, Kind
 from vfs.nas_model import (
     GONE,
+    MANIFEST,
     TEMPORARY,
+    VAULT_FILE,
+    Describe,
     DropVersion,
     Keep,
     MakeFolder,
@@ -21,6 +24,7 @@ from vfs.nas_model import (
     Write,
     WriteVersion,
     is_private,
+    is_sealed,
 )
 
 _SECOND = 1_000_000_000
@@ -34,7 +38,7 @@ def plan(situation: Situation, fence: int) -> list[Step]:
     """
     note = [Note(situation.entry_id, None)] if situation.recorded.note and situation.desired.note is None else []
     if situation.kind == Kind.FOLDER:
-        return [*note, *_folder(situation, fence), *_noted(situation)]
+        return [*note, *_folder(situation, fence), *_described(situation, fence), *_noted(situation)]
     aside = _aside(situation, fence)
     keeper = _keeper(situation)
     writes = {v.uuid: _written(v, fence, n) for n, v in enumerate(situation.versions, 1) if v is not keeper}
@@ -48,6 +52,7 @@ def plan(situation: Situation, fence: int) -> list[Step]:
         *_noted(situation),
         *_moved(situation, aside),
         *(writes[v.uuid] for v in missing if v not in first),
+        *_versions_described(situation, fence),
         *(DropVersion(v.uuid, aside.get(v.uuid, v.spot)) for v in situation.versions if v.spot and v.wanted is None),
     ]
 
@@ -56,6 +61,26 @@ def _noted(situation: Situation) -> list[Step]:
     if situation.desired.note in (None, situation.recorded.note):
         return []
     return [Note(situation.entry_id, situation.desired.note)]
+
+
+def _described(situation: Situation, fence: int) -> list[Step]:
+    """The manifest of what is in a vault, where only that is another."""
+    desired = situation.desired
+    if desired.spot is None or desired.manifest in (None, situation.recorded.manifest):
+        return []
+    # Only the root of a vault has a plain name.
+    file = MANIFEST if is_sealed(situation.name) else VAULT_FILE
+    temp = f"{TEMPORARY}/{fence}-manifest"
+    return [Describe(desired.spot, file, desired.manifest or "", desired.mtime_ns, temp)]
+
+
+def _versions_described(situation: Situation, fence: int) -> list[Step]:
+    """Of versions that the NAS has, wherever they are by now."""
+    return [
+        Describe(v.wanted, MANIFEST, v.manifest, v.mtime_ns, f"{TEMPORARY}/{fence}-manifest", v.uuid)
+        for v in situation.versions
+        if v.spot is not None and v.wanted is not None and v.manifest not in (None, v.recorded.manifest)
+    ]
 
 
 def _folder(situation: Situation, fence: int) -> list[Step]:
@@ -89,6 +114,8 @@ def _content(situation: Situation, spot: Spot | None, fence: int) -> list[Step]:
     if desired.spot is None or desired.content_id is None:
         return []
     if spot is not None and recorded.content_id == desired.content_id:
+        if described := _described(situation, fence):
+            return described  # which shows the time too
         shown = recorded.mtime_ns is not None and recorded.mtime_ns // _SECOND == desired.mtime_ns // _SECOND
         return [] if shown else [Touch(desired.spot, desired.mtime_ns)]
     temp = f"{TEMPORARY}/{fence}-0"

@@ -15,6 +15,7 @@ from vfs.errors import ObjectMissing
 from vfs.model import Kind
 from vfs.nas_model import (
     NAMES,
+    Describe,
     DropVersion,
     Job,
     Keep,
@@ -30,7 +31,8 @@ from vfs.nas_model import (
     Write,
     WriteVersion,
 )
-from vfs.operations import mirroring
+from vfs.operations import mirroring, sealed_copies
+from vfs.operations.sealed_copies import NasInfo
 
 _SECOND = 1_000_000_000
 
@@ -48,7 +50,7 @@ def settle(kelp: Kelp, job: Job) -> Progress:
 
 def _temps(job: Job) -> Iterator[str]:
     for step in job.steps:
-        if isinstance(step, Write | WriteVersion):
+        if isinstance(step, Write | WriteVersion | Describe):
             yield step.temp
 
 
@@ -84,16 +86,22 @@ def _is_still_there(kelp: Kelp, path: str, at: Progress) -> bool:
 
 def _was_written(kelp: Kelp, step: Write, at: Progress) -> bool:
     target = at.job.path(step.spot)
-    if kelp.nas.stat(step.temp) is not None:
-        return False
+    temp = kelp.nas.stat(step.temp)
+    if temp is not None and temp.kind == "file" and not temp.is_bundle:
+        return False  # where a bundle was made, what is left of another may be, with which it changed places
     if not _holds(kelp, target, step.content_id):
         return False
     info = kelp.nas.stat(target)
     if info is None:
         return False
     at.touched(target)
-    at.recorded = Recorded(step.spot, step.content_id, info.size, info.mtime_ns, info.inode, at.recorded.note)
+    manifest = _manifest_at(kelp, target, info)
+    at.recorded = Recorded(step.spot, step.content_id, info.size, info.mtime_ns, info.inode, at.recorded.note, manifest)
     return True
+
+
+def _manifest_at(kelp: Kelp, path: str, info: NasInfo) -> str | None:
+    return sealed_copies.manifest_digest(kelp, path) if info.is_bundle else None
 
 
 def _holds(kelp: Kelp, path: str, content_id: str) -> bool:
@@ -115,7 +123,8 @@ def _has_come(kelp: Kelp, version: str, target: Spot, content_id: str, at: Progr
     if info is None or not content_id or not _holds(kelp, path, content_id):
         return False
     at.touched(path)
-    at.versions[version] = Recorded(target, content_id, info.size, info.mtime_ns, info.inode)
+    manifest = _manifest_at(kelp, path, info)
+    at.versions[version] = Recorded(target, content_id, info.size, info.mtime_ns, info.inode, manifest=manifest)
     return True
 
 
@@ -188,6 +197,24 @@ def _was_noted(kelp: Kelp, step: Note, at: Progress) -> bool:
     return True
 
 
+def _was_described(kelp: Kelp, step: Describe, at: Progress) -> bool:
+    path = at.job.path(step.spot)
+    before = at.version(step.version) if step.version else at.recorded
+    found = sealed_copies.manifest_digest(kelp, path, step.file)
+    info = kelp.nas.stat(path)
+    if before.spot != step.spot or found is None or info is None:
+        return False
+    at.touched(f"{path}/{step.file}")
+    after = replace(before, manifest=found)
+    if before.content_id is not None:
+        after = replace(after, mtime_ns=info.mtime_ns, inode=info.inode)
+    if step.version:
+        at.versions[step.version] = after
+    else:
+        at.recorded = after
+    return found == step.digest
+
+
 def _was_secured(_kelp: Kelp, _step: Secure, _at: Progress) -> bool:
     """Nothing on the NAS tells; whether the next step was done does."""
     return True
@@ -204,5 +231,6 @@ _SETTLE: dict[type, Callable[[Kelp, Any, Progress], bool]] = {
     DropVersion: _was_dropped,
     Remove: _was_removed,
     Note: _was_noted,
+    Describe: _was_described,
     Secure: _was_secured,
 }

@@ -13,15 +13,30 @@ from typing import Any
 from blake3 import blake3
 
 from jobs import version_steps
-from jobs.footing import Progress, Vanished, drop_empty, fence, is_ours, is_own, leave, put_aside, rename
+from jobs.footing import (
+    Progress,
+    Vanished,
+    drop_empty,
+    fence,
+    is_ours,
+    is_own,
+    leave,
+    manifest_for,
+    put_aside,
+    rename,
+    write_content,
+)
 from vfs import metrics
 from vfs.core import Kelp
 from vfs.errors import NasFault, NoSpace, ObjectMissing, StoreUnavailable
 from vfs.model import Kind
 from vfs.nas_model import (
+    MANIFEST,
     NAMES,
     TEMPORARY,
     TRASH,
+    VAULT_FILE,
+    Describe,
     DropVersion,
     Keep,
     MakeFolder,
@@ -36,7 +51,7 @@ from vfs.nas_model import (
     Write,
     WriteVersion,
 )
-from vfs.operations import contents, mirroring, restoring
+from vfs.operations import mirroring, restoring, sealed_copies
 
 
 def run(kelp: Kelp, step: Step, at: Progress) -> None:
@@ -89,10 +104,9 @@ def _move(kelp: Kelp, step: Move, at: Progress) -> None:
 
 
 def _write(kelp: Kelp, step: Write, at: Progress) -> None:
-    content = mirroring.content_of(kelp, step.content_id)
     target = at.job.path(step.spot)
-    kelp.nas.remove(step.temp)
-    written = contents.write_to_nas(kelp, content, step.temp, step.mtime_ns)
+    subject = str(at.job.situation.entry_id) if at.job.situation.desired.manifest is not None else None
+    content, written, manifest = write_content(kelp, step.content_id, subject, step.temp, step.mtime_ns)
     fence(kelp, at)
     if step.replace and not is_ours(kelp, target, at.recorded):
         put_aside(kelp, target)
@@ -103,7 +117,8 @@ def _write(kelp: Kelp, step: Write, at: Progress) -> None:
         rename(kelp, step.temp, target)
     at.touched(target)
     metrics.MIRRORED_BYTES.inc(written.size)
-    at.recorded = Recorded(step.spot, content.id, written.size, written.mtime_ns, written.inode, at.recorded.note)
+    note = at.recorded.note
+    at.recorded = Recorded(step.spot, content.id, written.size, written.mtime_ns, written.inode, note, manifest)
 
 
 def _touch(kelp: Kelp, step: Touch, at: Progress) -> None:
@@ -113,11 +128,30 @@ def _touch(kelp: Kelp, step: Touch, at: Progress) -> None:
     at.recorded = replace(at.recorded, mtime_ns=seen.mtime_ns)
 
 
+def _describe(kelp: Kelp, step: Describe, at: Progress) -> None:
+    """What is there stays; only what is said of it is another."""
+    path = at.job.path(step.spot)
+    before = at.version(step.version) if step.version else at.recorded
+    if before.spot != step.spot or before.manifest == step.digest:
+        return
+    manifest = manifest_for(kelp, step.version or str(at.job.situation.entry_id), before.content_id)
+    fence(kelp, at)
+    written = sealed_copies.describe(kelp, path, step.file, manifest.sealed, step.temp, step.mtime_ns)
+    at.touched(f"{path}/{step.file}")
+    after = replace(before, manifest=manifest.digest)
+    if before.content_id is not None:
+        after = replace(after, mtime_ns=written.mtime_ns, inode=written.inode)
+    if step.version:
+        at.versions[step.version] = after
+    else:
+        at.recorded = after
+
+
 def _remove(kelp: Kelp, step: Remove, at: Progress) -> None:
     path = at.job.path(step.spot)
     fence(kelp, at)
     if step.folder:
-        _remove_tree(kelp, path, at.job.situation.entry_id)
+        _remove_tree(kelp, path, at.job.situation.entry_id, described=at.recorded.manifest is not None)
     elif is_ours(kelp, path, at.recorded):
         kelp.nas.remove(path)
     else:
@@ -127,19 +161,25 @@ def _remove(kelp: Kelp, step: Remove, at: Progress) -> None:
     at.recorded = Recorded()
 
 
-def _remove_tree(kelp: Kelp, path: str, folder_id: int) -> None:
+def _remove_tree(kelp: Kelp, path: str, folder_id: int, *, described: bool) -> None:
     """Delete what is recorded below; what someone else put there stays, put aside with its folders."""
-    for name, kind, size, mtime_ns, noted in mirroring.tree_of(kelp, folder_id):
+    for name, kind, size, mtime_ns, noted, has_manifest in mirroring.tree_of(kelp, folder_id):
         inner = f"{path}/{name}"
         if noted is not None:
             kelp.nas.remove(f"{NAMES}/{noted}")
         if kind == "folder":
-            drop_empty(kelp, inner)
+            _drop_folder(kelp, inner, described=has_manifest)
         elif is_ours(kelp, inner, Recorded(size=size, mtime_ns=mtime_ns)):
             kelp.nas.remove(inner)
-    drop_empty(kelp, path)
+    _drop_folder(kelp, path, described=described)
     if kelp.nas.stat(path) is not None:
         put_aside(kelp, path)
+
+
+def _drop_folder(kelp: Kelp, path: str, *, described: bool) -> None:
+    for file in (MANIFEST, VAULT_FILE) if described else ():
+        kelp.nas.remove(f"{path}/{file}")
+    drop_empty(kelp, path)
 
 
 def _note(kelp: Kelp, step: Note, at: Progress) -> None:
@@ -197,5 +237,6 @@ _RUN: dict[type, Callable[[Kelp, Any, Progress], None]] = {
     DropVersion: version_steps.drop,
     Remove: _remove,
     Note: _note,
+    Describe: _describe,
     Secure: _secure,
 }

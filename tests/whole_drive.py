@@ -20,6 +20,7 @@ from vfs.model import PART_SIZE, Level, Role, Scope
 from vfs.operations import access, dumping, linking, loading, locking, policies, properties
 from vfs.operations.policies import Author, NewRule
 from vfs.settings import Settings
+from vfs.vault_model import RecipientRole
 
 BIG = bytes(range(256)) * 4096 * 9 + b"the end"  # two parts, the second one short
 LEADS_TO = b"../big"  # the link younger/nested/link
@@ -51,6 +52,7 @@ def fill(drive: MirrorDrive) -> None:
     drive.move("nested", "younger/nested")  # a folder's id is greater than that of what is in it
     drive.copy("big", "same content")
     _people(drive)
+    _vault(drive)
     drive.settle_down()
     drive.put("written again", b"fourth, not on the NAS")
     drive.pass_time(70)
@@ -78,6 +80,20 @@ def _people(drive: MirrorDrive) -> None:
             drive.kelp, drive.caller, drive.place(place),
             scope=Scope.EXCLUSIVE, infinite=infinite, owner="<me & you>", timeout=3600,
         )  # fmt: skip
+
+
+def _vault(drive: MirrorDrive) -> None:
+    """Rows of one, and of keys that come and go; nothing lies in it."""
+    with drive.kelp.database.write() as tx:
+        old, new = (
+            tx.recipients.insert(key_id * 16, RecipientRole.SERVER, "é", "-----BEGIN PUBLIC KEY-----\n", 1)
+            for key_id in ("0a", "0b")
+        )
+        tx.recipients.retire(old, 2)
+        vault = tx.vaults.insert(str(uuid.UUID(int=7)), 1, 1, 3, drive.entry("younger").id)
+        for recipient in (old, new):
+            tx.vaults.wrap(vault, recipient, 1, "d3JhcHBlZA")
+        tx.vaults.changed(vault)
 
 
 def _die_at_work(drive: MirrorDrive) -> None:

@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from vfs import trace
+from vfs import allocation, trace
 from vfs.background import Background
 from vfs.core import Clock, JobQueue, Kelp, NoQueue, SystemClock
+from vfs.crypto import key_files
 from vfs.crypto.attempts import Attempts
+from vfs.crypto.key_ring import KeyRing
+from vfs.crypto.opened_lists import OpenedLists
 from vfs.crypto.passwords import Passwords
 from vfs.errors import ConfigurationError, NasDown, StoreUnavailable
 from vfs.escrow import Allowance, Ample, Escrow, Seen
@@ -21,7 +24,7 @@ from vfs.gate import Gate
 from vfs.holds import Holds, News
 from vfs.metadata import taking, transfer
 from vfs.metadata.database import Database
-from vfs.operations import nas_settings
+from vfs.operations import manifesting, nas_settings, sealing
 from vfs.settings import Settings
 from vfs.storage import nas_marker
 from vfs.storage.folder import FolderObjectStore
@@ -56,10 +59,8 @@ def build(
     A NAS that is away is no error: the drive works and the mirror waits (spec §5).
     Raises ConfigurationError, in one line, for what cannot work.
     """
-    try:
-        settings.data.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"cannot make the data folder {settings.data}: {error.strerror}") from error
+    allocation.keep_what_is_freed()
+    _make_data_folder(settings)
     database = Database(
         settings.database.url, connections=settings.database.connections, timeout=settings.database.timeout
     )
@@ -77,6 +78,7 @@ def build(
         undo.callback(holds.close)
         background = Background()
         undo.callback(background.close)
+        keys = _open_vaults(settings, database)
         nas = nas or (_claim_nas if unfinished else _open_nas)(settings, database)
         return Kelp(
             settings=settings,
@@ -86,7 +88,9 @@ def build(
             queue=queue or NoQueue(),
             passwords=Passwords(settings.auth.remember_seconds),
             small=SmallContents(),
+            opened_lists=OpenedLists(),
             attempts=Attempts(),
+            keys=keys,
             token_uses=TokenUses(),
             gate=Gate(),
             clock=clock,
@@ -98,6 +102,21 @@ def build(
             within_limits=Seen(),
             close=undo.pop_all().close,
         )
+
+
+def _make_data_folder(settings: Settings) -> None:
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"cannot make the data folder {settings.data}: {error.strerror}") from error
+
+
+def _open_vaults(settings: Settings, database: Database) -> KeyRing:
+    """What the database seals and opens goes by the keys of this process; they are looked for when one is wanted."""
+    keys = KeyRing(partial(key_files.find, settings))
+    renew = partial(manifesting.renew, keys)
+    database.open_vaults(sealing.VaultCipher(keys, settings.drive.case_sensitive, renew))
+    return keys
 
 
 @contextlib.contextmanager

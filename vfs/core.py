@@ -9,6 +9,8 @@ from typing import Protocol
 
 from vfs.background import Background
 from vfs.crypto.attempts import Attempts
+from vfs.crypto.key_ring import KeyRing
+from vfs.crypto.opened_lists import OpenedLists
 from vfs.crypto.passwords import Passwords
 from vfs.escrow import Allowance, Ample, Escrow, Seen
 from vfs.gate import Gate
@@ -68,8 +70,10 @@ class Kelp:
     nas: NasStore
     queue: JobQueue
     passwords: Passwords
-    small: SmallContents
+    small: SmallContents  # of sealed ones what they show
+    opened_lists: OpenedLists  # what opens the parts of sealed ones
     attempts: Attempts
+    keys: KeyRing  # the private keys that this process has, and the keys of vaults that they open
     token_uses: TokenUses
     gate: Gate  # who may come, by network address
     clock: Clock

@@ -12,6 +12,7 @@
     ├── InvalidRequest           a value that makes no sense, whoever asks
     ├── NotEmpty                 a folder that must be empty is not
     ├── CircularMove             a folder into itself or below itself
+    ├── CrossesVault             from one side of a vault's border to the other
     ├── InTrash                  the entry is in the trash
     ├── InUse                    somebody reads it just now, and the caller asked to be refused
     ├── StillSyncing             the mirror is at work and the caller asked to be refused (`entry`)
@@ -41,6 +42,7 @@
     │   ├── ContentCorrupt       the bytes are not the ones that were stored
     │   ├── ContentLost          proven absent or corrupt in both cache and NAS: nobody can give it
     │   └── NasFault             one entry cannot be carried to the NAS (its name, its rights)
+    ├── KeyMissing               a vault is closed: no private key that opens it is here (`vault`, `key_ids`)
     └── ConfigurationError       a setting that cannot work; shown in one line
 
 Classes carry facts, never a status: each face translates them in one table
@@ -107,6 +109,10 @@ class NotEmpty(KelpError):
 
 
 class CircularMove(KelpError):
+    pass
+
+
+class CrossesVault(KelpError):
     pass
 
 
@@ -256,6 +262,17 @@ class ContentLost(StoreError):
 
 class NasFault(StoreError):
     pass
+
+
+class KeyMissing(KelpError):
+    """`vault`: its id, "" for one that is only to be made; `key_ids`: of the keys that would open it. Nobody did
+    anything wrong, and nothing is lost: an administrator has to provide the key."""
+
+    def __init__(self, message: str, vault: str = "", key_ids: Sequence[str] = (), retry_after: int = 60) -> None:
+        super().__init__(message)
+        self.vault = vault
+        self.key_ids = tuple(key_ids)
+        self.retry_after = retry_after
 
 
 class ConfigurationError(KelpError):

@@ -115,6 +115,9 @@ class Entry:
     owner_id: int | None
     version: int
     nas_status: StoreStatus
+    vault_id: int | None = None  # the row of `vaults` that it is sealed in, for ever; None: it lies in plain folders
+    seal_id: str | None = None  # of what is sealed: binds the names below it, and its texts; never changes
+    is_vault: bool = False  # the folder that the vault is: its own name is plain
 
     @property
     def is_folder(self) -> bool:
@@ -142,6 +145,7 @@ class Row(NamedTuple):
     mime_type: str
     shown_mtime: int
     created_ns: int
+    vault_id: int | None = None  # as of an `Entry`
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,12 +262,25 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class ContentSeal:
+    """What opens a sealed content (docs/vault-format.md), for who has the vault's key."""
+
+    vault_id: int  # the row of `vaults`
+    wrapped_key: str
+    part_list: bytes  # sealed: its parts' ids, keys and plain lengths, in order
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
+    """Of a sealed one everything here is of the sealed bytes, also size and checksum: who carries, verifies and keeps
+    them needs no key."""
+
     id: str
     size: int
     checksum: str  # BLAKE3 of the whole, hex; "": not known yet (an adopted file, an upload that came in parts)
     digests: str | None  # "SHA1:… MD5:…" (hex), for clients that announced one
     parts: tuple[Part, ...]
+    seal: ContentSeal | None = None
 
     @property
     def is_verifiable(self) -> bool:

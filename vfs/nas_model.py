@@ -20,6 +20,7 @@ GONE = f"{TEMPORARY}/gone-"  # … entry id and fence: folders on their way out
 VERSIONS = f"{PRIVATE}/versions"
 FOREIGN = f"{PRIVATE}/foreign"  # things found where Kelp must write: put aside, never overwritten
 NAMES = f"{PRIVATE}/names"
+MANIFEST, VAULT_FILE = "manifest", "vault.json"  # in a folder of a vault; in its root (docs/vault-format.md)
 
 
 class Spot(NamedTuple):
@@ -37,6 +38,7 @@ class Desired:
     content_id: str | None
     mtime_ns: int
     note: str | None = None  # JSON with the full name, where the NAS name cannot tell it
+    manifest: str | None = None  # in a vault: SHA-256 (hex) of its manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Recorded:
     mtime_ns: int | None = None
     inode: int | None = None
     note: str | None = None
+    manifest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class NasVersion:
     mtime_ns: int
     recorded: Recorded
     wanted: Spot | None
+    manifest: str | None = None  # as `Desired.manifest`
 
     @property
     def spot(self) -> Spot | None:
@@ -158,6 +162,18 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Describe:
+    """In the vault's folder, or sealed file, at `spot`, `file` gets the manifest of the entry, or of its `version`."""
+
+    spot: Spot
+    file: str
+    digest: str
+    mtime_ns: int
+    temp: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Secure:
     """These contents are, or are brought, whole into the cache: the next steps destroy what the NAS has of them.
 
@@ -195,14 +211,21 @@ class Result:
 
 
 VersionStep = Keep | MoveVersion | WriteVersion | DropVersion
-Step = MakeFolder | Move | Write | Touch | Remove | Note | Secure | VersionStep
+Step = MakeFolder | Move | Write | Touch | Remove | Note | Describe | Secure | VersionStep
 _STEPS = {
     step.__name__: step
-    for step in (MakeFolder, Move, Write, Touch, Keep, MoveVersion, WriteVersion, DropVersion, Remove, Note, Secure)
+    for step in (
+        *(MakeFolder, Move, Write, Touch, Keep, MoveVersion, WriteVersion, DropVersion, Remove, Note, Describe, Secure),
+    )
 }
 _ROOT_ID = 1
 _SPOTS = ("spot", "source", "target")
 _ONCE_PATHS = {"Keep": "target", "WriteVersion": "target", "DropVersion": "spot"}  # plans of earlier programs
+
+
+def is_sealed(name: str) -> bool:
+    """The name of an entry as it is stored tells whether its folder seals names: no plain name has a "/"."""
+    return name.startswith("/")
 
 
 def is_private(spot: Spot) -> bool:
@@ -228,6 +251,8 @@ def note_of(name: str, nas_name: str, kept_from: str | None = None) -> str | Non
     `kept_from`: it has versions below .kelp, which are named after its number; and the folder, on the NAS, where the
     file is now (a hint, since folders move without their notes).
     """
+    if is_sealed(name):  # its manifest says it
+        return None
     last = nas_name.rpartition("/")[2]
     adopted = last == name and not names.looks_stamped(name)
     if kept_from is not None:

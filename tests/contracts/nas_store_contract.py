@@ -115,7 +115,7 @@ class NasStoreContract:
         write(store, "f")
         touched = store.touch("f", TIME)
         assert touched.mtime_ns == TIME
-        assert store.stat("f") == ("file", 7, TIME, touched.inode)
+        assert store.stat("f") == NasInfo("file", 7, TIME, touched.inode)
         with pytest.raises(ObjectMissing):
             store.touch("absent", TIME)
 

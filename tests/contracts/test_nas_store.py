@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contracts.bundle_contract import BundleContract
 from tests.contracts.nas_store_contract import NasStoreContract
 from vfs.storage import renaming
 from vfs.storage.nas_folder import FolderNasStore
@@ -13,7 +14,7 @@ from vfs.storage.nas_store import NasStore
 from vfs.storage.wrappers import FailingNasStore
 
 
-class FolderContract(NasStoreContract):
+class FolderContract(NasStoreContract, BundleContract):
     @pytest.fixture
     def tree(self, tmp_path: Path) -> Path:
         return tmp_path / "nas"

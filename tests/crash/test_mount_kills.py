@@ -181,7 +181,7 @@ def _look_for_garbage(drive: MountedDrive) -> None:
     keys = [info.key for info in drive.kelp.cache.list()]
     for at in range(0, len(keys), 500):
         with drive.kelp.database.read() as tx:
-            assert tx.freeing.orphans(keys[at : at + 500]) == []
+            assert tx.freeing.orphans(keys[at : at + 500], drive.kelp.clock.now_ns()) == []
 
 
 class _Aged:

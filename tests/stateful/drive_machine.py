@@ -24,6 +24,7 @@ from vfs.operations import (
     moving,
     properties,
     reading,
+    sealing,
     trashing,
     versioning,
     writing,
@@ -227,7 +228,7 @@ class PeopleAtWork(RuleBasedStateMachine):
         with self.kelp.database.read() as tx:
             at = item_id
             for key in relative:
-                child = tx.entries.child(at, key)
+                child = tx.entries.child(at, sealing.key_in(self.kelp, tx, at, key))
                 assert child is not None
                 at = child.id
         shown = tuple(item.tree[relative[: n + 1]].name for n in range(len(relative)))

@@ -83,14 +83,17 @@ class DriveMachine(PeopleAtWork):
     def the_drive_shows_what_the_model_says(self) -> None:
         assert self.drive.shown() == self.model.shown()
 
+    def settle(self) -> None:
+        self.drive.nas.calm()
+        assert outage.probe(self.kelp)
+        backlog.retry_failed(self.kelp)
+        self.drive.clock.advance(70)
+        self.drive.settle_down(rounds=200)
+        self.drive.check()
+
     def teardown(self) -> None:
         try:
-            self.drive.nas.calm()
-            assert outage.probe(self.kelp)
-            backlog.retry_failed(self.kelp)
-            self.drive.clock.advance(70)
-            self.drive.settle_down(rounds=200)
-            self.drive.check()
+            self.settle()
             assert self._nas() == ordered(self._expected())
             assert not (self.drive.root / ".kelp" / "foreign").exists()
         finally:

@@ -46,7 +46,7 @@ def confirm_below(tx: Tx, caller: Caller, folder_id: int, now_ns: int) -> None:
 
 def refuse(tx: Tx, lock: DavLock) -> None:
     """Raise Locked for `lock`."""
-    raise Locked(f"locked by {lock.user_name}", lock, tx.entries.path(lock.entry_id))
+    raise Locked(f"locked by {lock.user_name}", lock, tx.entries.shown_path(lock.entry_id))
 
 
 def _refuse(tx: Tx, lock: DavLock | None) -> None:

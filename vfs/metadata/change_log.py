@@ -82,7 +82,7 @@ class ChangeLog:
             rows = self._tx.all(_BY_SNAPSHOT, snapshot=before.snapshot, most=most + 1)
         if len(rows) > most or any(row[1] == ALL for row in rows):
             return None, now
-        return list({row[1]: _changed(*row[1:]) for row in rows}.values()), now
+        return list({row[1]: _changed(self._tx, *row[1:]) for row in rows}.values()), now
 
     def _is_pruned(self, before: Position) -> bool:
         """Perhaps also when numbers were left out where it begins now: nothing is lost by that."""
@@ -105,6 +105,15 @@ class ChangeLog:
 
 
 def _changed(
-    id: int, parent_id: int | None, name: str | None, version: int | None, content_id: str | None, state: str | None
+    tx: Tx,
+    id: int,
+    parent_id: int | None,
+    name: str | None,
+    version: int | None,
+    content_id: str | None,
+    state: str | None,
 ) -> Changed:
-    return Changed(id, parent_id, name or "", version or 0, content_id, state == State.ACTIVE.value)
+    """Who cannot open a name has not remembered it either."""
+    return Changed(
+        id, parent_id, tx.seals.shown_name(name or ""), version or 0, content_id, state == State.ACTIVE.value
+    )

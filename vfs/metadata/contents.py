@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vfs import trace
 from vfs.metadata.lists import listed
-from vfs.model import Content, Part
+from vfs.model import Content, ContentSeal, Part
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
@@ -22,16 +22,7 @@ class Contents:
     @trace.step("db.storage_object_create")
     def insert(self, content: Content, now_ns: int, fresh: Sequence[Part] | None = None) -> None:
         """`fresh`: those of its objects that have no row yet [all]. An object may be in it several times."""
-        self._tx.run(
-            """INSERT INTO contents (id, size, checksum, digests, parts, created_ns)
-               VALUES (:id, :size, :checksum, :digests, :parts, :now)""",
-            id=content.id,
-            size=content.size,
-            checksum=content.checksum,
-            digests=content.digests,
-            parts=len(content.parts),
-            now=now_ns,
-        )
+        self.insert_row(content, len(content.parts), now_ns)
         self._tx.many(
             """INSERT INTO objects (key, size, checksum, blocks, status, cached_ns)
                VALUES (:key, :size, :checksum, :blocks, 'AVAILABLE', :now)""",
@@ -46,10 +37,28 @@ class Contents:
                 [{"id": content.id, "n": n, "key": part.key} for n, part in enumerate(content.parts)],
             )
 
+    def insert_row(self, content: Content, parts: int, now_ns: int) -> None:
+        """Without its parts, which the caller inserts."""
+        seal = content.seal
+        self._tx.run(
+            """INSERT INTO contents (id, size, checksum, digests, parts, created_ns, vault_id, wrapped_key, part_list)
+               VALUES (:id, :size, :checksum, :digests, :parts, :now, :vault, :wrapped, :list)""",
+            id=content.id,
+            size=content.size,
+            checksum=content.checksum,
+            digests=content.digests,
+            parts=parts,
+            now=now_ns,
+            vault=seal.vault_id if seal else None,
+            wrapped=seal.wrapped_key if seal else None,
+            list=seal.part_list if seal else None,
+        )
+
     def get(self, id: str) -> Content | None:
         """Of one with very many parts, the sums of their blocks are left out: see `blocks`."""
         rows = self._tx.all(
-            f"""SELECT c.id, c.size, c.checksum, c.digests, o.key, o.size, o.checksum,
+            f"""SELECT c.id, c.size, c.checksum, c.digests, c.vault_id, c.wrapped_key,
+                      CASE WHEN p.sequence IS NULL OR p.sequence = 0 THEN c.part_list END, o.key, o.size, o.checksum,
                       CASE WHEN c.parts <= {_MOST_WITH_BLOCKS} THEN o.blocks END
                FROM contents c
                LEFT JOIN file_parts p ON p.content_id = c.id AND c.parts > 1
@@ -57,21 +66,23 @@ class Contents:
                WHERE c.id = :id ORDER BY p.sequence""",
             id=id,
         )
-        parts = tuple(Part(*row[4:]) for row in rows if row[4] is not None)
+        parts = tuple(Part(*row[7:]) for row in rows if row[7] is not None)
         if not rows:
             return None
-        id, size, checksum, digests = rows[0][:4]
-        return Content(id, size, checksum, digests, parts)
+        id, size, checksum, digests, vault, wrapped, part_list = rows[0][:7]
+        seal = None if vault is None else ContentSeal(vault, wrapped, bytes(part_list))
+        return Content(id, size, checksum, digests, parts, seal)
 
     def blocks(self, key: str) -> bytes | None:
         """The sums of one part's blocks, where they are known."""
         row = self._tx.one("SELECT blocks FROM objects WHERE key = :key", key=key)
         return bytes(row[0]) if row is not None and row[0] is not None else None
 
-    def digests_of_children(self, folder_id: int) -> dict[int, str]:
-        sql = """SELECT e.id, c.digests FROM entries e JOIN contents c ON c.id = e.content_id
+    def digests_of_children(self, folder_id: int) -> list[tuple[int, str, str, int | None]]:
+        """(entry, digests as they are stored, content, the vault they are sealed for)."""
+        sql = """SELECT e.id, c.digests, c.id, c.vault_id FROM entries e JOIN contents c ON c.id = e.content_id
                  WHERE e.parent_id = :id AND e.state = 'ACTIVE' AND c.digests IS NOT NULL"""
-        return dict(self._tx.all(sql, id=folder_id))
+        return [(row[0], row[1], row[2], row[3]) for row in self._tx.all(sql, id=folder_id)]
 
     def in_use(self, id: str) -> bool:
         """False for a content that is unknown or being freed: a copy of it must start over."""
@@ -91,7 +102,7 @@ class Contents:
                  AND nas_content_id IS DISTINCT FROM :id"""
         return [row[0] for row in self._tx.all(sql, id=id, entry=entry_id)]
 
-    def unknown(self, keys: list[str]) -> list[str]:
+    def unknown(self, keys: list[str], now_ns: int) -> list[str]:
         """Those object keys that no row names, nor an upload whose parts have not gone."""
         marks, values = listed(keys)
         known = {row[0] for row in self._tx.all(f"SELECT key FROM objects WHERE key IN ({marks})", **values)}
@@ -99,4 +110,5 @@ class Contents:
         sql = f"""SELECT content_id FROM upload_sessions WHERE content_id IN ({marks})
                   AND status <> 'COMPLETED' AND cleaned_ns IS NULL"""
         uploads = {row[0] for row in self._tx.all(sql, **prefixes)}
+        known.update(self._tx.uploads.having(keys, cleaned=True), self._tx.unfinished.among(keys, now_ns))
         return [key for key in keys if key not in known and key.partition(".")[0] not in uploads]

@@ -11,6 +11,7 @@ from vfs import trace
 from vfs.errors import ConfigurationError
 from vfs.metadata import database_url
 from vfs.metadata.memory import Memory
+from vfs.metadata.seals import Cipher, SealMemory
 from vfs.metadata.tx import Tx
 from vfs.model import Content
 
@@ -33,6 +34,7 @@ class Engine(Protocol):
 
     def sync(self) -> None: ...
 
+    seal_memory: SealMemory
     version_is_free: bool  # asking for it costs nothing worth mentioning
     readers_are_few: bool  # who reads for long may keep others from it
 
@@ -61,6 +63,7 @@ class Database:
         """
         self._engine = _open(url, connections, timeout)
         self._moment = _Moment()
+        self._seals = self._engine.seal_memory
         self._memory = Memory(self.version)
         self._fixed = Memory(lambda: 0, _weight, _MOST_BYTES)
 
@@ -76,6 +79,16 @@ class Database:
     def is_near(self) -> bool:
         """A short look never waits: it asks no other process, and no connection is missing."""
         return self._engine.version_is_free
+
+    def knows_as_plain(self, folder_id: int) -> bool:
+        """The folder is in no vault, as far as this process remembers; that never changes."""
+        return self._seals.knows_as_plain(folder_id)
+
+    def open_vaults(self, cipher: Cipher) -> None:
+        """What is sealed is opened by it from now on, for those who show names to people or take them."""
+        self._seals.cipher = cipher
+        with self.read() as tx:
+            self._seals.any_vaults = tx.one("SELECT 1 FROM vaults LIMIT 1") is not None
 
     def read(self) -> AbstractContextManager[Tx]:
         """A consistent snapshot for a short look; takes no lock in the database.
@@ -168,7 +181,8 @@ def _weight(found: object) -> int | None:
     """A content of terabytes has a hundred thousand parts; one that was adopted will be known better."""
     if not isinstance(found, Content) or not found.checksum:
         return None
-    weight = _OF_A_CONTENT + sum(_OF_A_PART + len(part.blocks or b"") for part in found.parts)
+    sealed = len(found.seal.part_list) if found.seal else 0
+    weight = _OF_A_CONTENT + sealed + sum(_OF_A_PART + len(part.blocks or b"") for part in found.parts)
     return weight if weight <= _LARGEST else None
 
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vfs import trace
 from vfs.metadata.lists import MOST, listed, portions
+from vfs.metadata.seals import SEALED
 from vfs.model import ROOT_ID, Entry, Kind, Row, State, StoreStatus
 
 if TYPE_CHECKING:
+    from vfs.metadata.seals import Seals
     from vfs.metadata.tx import Tx
 
 _COLUMNS = (
@@ -30,18 +32,21 @@ _COLUMNS = (
     "owner_id",
     "version",
     "nas_status",
+    "vault_id",
+    "seal_id",
 )
 COLUMNS = ", ".join(f"e.{name}" for name in _COLUMNS)
 _HOPS = 24  # folders resolved by one statement; SQLite joins at most 64 tables
 
 # Own id first, then its ancestors up to the root.
 _ANCESTORS = """
-WITH RECURSIVE up(id, parent_id, state, name, kind, depth) AS (
-    SELECT id, parent_id, state, name, kind, 0 FROM entries WHERE id = :id
+WITH RECURSIVE up(id, parent_id, state, name, kind, depth, vault_id, seal_id) AS (
+    SELECT id, parent_id, state, name, kind, 0, vault_id, seal_id FROM entries WHERE id = :id
     UNION ALL
-    SELECT e.id, e.parent_id, e.state, e.name, e.kind, up.depth + 1 FROM entries e JOIN up ON e.id = up.parent_id
+    SELECT e.id, e.parent_id, e.state, e.name, e.kind, up.depth + 1, e.vault_id, e.seal_id
+    FROM entries e JOIN up ON e.id = up.parent_id
 )
-SELECT id, state, name, kind FROM up ORDER BY depth"""
+SELECT id, state, name, kind, vault_id, seal_id FROM up ORDER BY depth"""
 
 # As above with the whole row first, and whether there are grants: what is asked of an id that a client names.
 _WAY_TO = f"""
@@ -82,8 +87,19 @@ _STATES = {state.value: state for state in State}
 _STATUSES = {status.value: status for status in StoreStatus}
 
 
-def entry_of(row: Sequence[Any]) -> Entry:
-    """An Entry from a row that starts with `COLUMNS`."""
+def entry_of(row: Sequence[Any], seals: Seals | None, *, shown: bool = False) -> Entry:
+    """An Entry from a row that starts with `COLUMNS`, its name and type opened. Raises KeyMissing.
+
+    `seals` None: as it is stored, for those who care for what they cannot read. `shown`: without the key, what is
+    sealed is called so.
+    """
+    is_vault = row[15] is not None and row[3][:1] != "/"
+    if (
+        seals is not None
+        and (row[15] is not None or seals.active)
+        and seals.learn(row[0], row[15], row[16], row[3], row[4]) is not None
+    ):
+        row = seals.opened(row, 3, 8, shown=shown)
     return Entry(
         row[0],
         row[1],
@@ -100,6 +116,9 @@ def entry_of(row: Sequence[Any]) -> Entry:
         row[12],
         row[13],
         _STATUSES[row[14]],
+        row[15],
+        row[16],
+        is_vault,
     )
 
 
@@ -153,15 +172,21 @@ class Entries:
             return chain, self.several(chain[-1:]), bool(row[-1])
         columns = row[len(keys) + 1 : -1]
         ends = (columns[: len(_COLUMNS)], columns[len(_COLUMNS) :])
-        return chain, {end[0]: entry_of(end) for end in ends if end[0] is not None}, bool(row[-1])
+        return chain, {end[0]: entry_of(end, self._tx.seals) for end in ends if end[0] is not None}, bool(row[-1])
 
     def get(self, id: int) -> Entry | None:
         row = self._tx.one(f"SELECT {COLUMNS} FROM entries e WHERE e.id = :id", id=id)
-        return entry_of(row) if row else None
+        return entry_of(row, self._tx.seals) if row else None
 
-    def by_uuid(self, uuid: str) -> Entry | None:
+    def as_stored(self, id: int) -> Entry | None:
+        """As `get`; name and type of what is in a vault as they are stored, which needs no key."""
+        row = self._tx.one(f"SELECT {COLUMNS} FROM entries e WHERE e.id = :id", id=id)
+        return entry_of(row, None) if row else None
+
+    def by_uuid(self, uuid: str, *, stored: bool = False) -> Entry | None:
+        """`stored`: as in `as_stored`."""
         row = self._tx.one(f"SELECT {COLUMNS} FROM entries e WHERE e.uuid = :uuid", uuid=uuid)
-        return entry_of(row) if row else None
+        return entry_of(row, None if stored else self._tx.seals) if row else None
 
     def way_to(self, uuid: str | None) -> tuple[Entry, list[tuple[int, State]], bool] | None:
         """The entry of that public id (None: the root), (id, own state) of it and of its ancestors up to the root, and
@@ -169,12 +194,12 @@ class Entries:
         rows = self._tx.all(_WAY_TO_ROOT) if uuid is None else self._tx.all(_WAY_TO_UUID, uuid=uuid)
         if not rows:
             return None
-        return entry_of(rows[0][3:]), [(row[0], _STATES[row[1]]) for row in rows], bool(rows[0][2])
+        return entry_of(rows[0][3:], self._tx.seals), [(row[0], _STATES[row[1]]) for row in rows], bool(rows[0][2])
 
     def several(self, ids: Sequence[int]) -> dict[int, Entry]:
         marks, values = listed(ids)
         rows = self._tx.all(f"SELECT {COLUMNS} FROM entries e WHERE e.id IN ({marks})", **values)
-        return {row[0]: entry_of(row) for row in rows}
+        return {row[0]: entry_of(row, self._tx.seals) for row in rows}
 
     def child(self, folder_id: int, key: str) -> Entry | None:
         """The ACTIVE entry of that name key in a folder."""
@@ -183,35 +208,55 @@ class Entries:
             folder=folder_id,
             key=key,
         )
-        return entry_of(row) if row else None
+        return entry_of(row, self._tx.seals) if row else None
 
     def children(self, folder_id: int) -> Iterator[Row]:
-        sql = """SELECT id, name, kind, content_id, size, mime_type, shown_mtime, created_ns FROM entries
+        """By name: in a vault, whose stored names have no order, by the opened ones."""
+        sql = """SELECT id, name, kind, content_id, size, mime_type, shown_mtime, created_ns, vault_id FROM entries
                  WHERE parent_id = :folder AND state = 'ACTIVE' ORDER BY name_key"""
-        return map(Row._make, self._tx.each(sql, folder=folder_id))
+        rows, seals = self._tx.each(sql, folder=folder_id), self._tx.seals
+        if seals.of(folder_id) is None:
+            return map(Row._make, rows)
+        opened = (Row._make(seals.opened(row, 1, 5)) for row in rows)
+        return iter(sorted(opened, key=lambda row: seals.comparison(row.name)))
 
     def is_empty(self, folder_id: int) -> bool:
         sql = "SELECT 1 FROM entries WHERE parent_id = :folder AND state = 'ACTIVE' LIMIT 1"
         return self._tx.one(sql, folder=folder_id) is None
 
     def below(self, folder_id: int) -> list[tuple[Entry, int]]:
-        """Everything reachable below a folder with its depth, parents before children."""
+        """Everything reachable below a folder with its depth, parents before children. What is in a vault that nobody
+        here can open is called sealed."""
         sql = f"""{_BELOW} SELECT {COLUMNS}, down.depth FROM down JOIN entries e ON e.id = down.id
                   ORDER BY down.depth, e.id"""
-        return [(entry_of(row), row[-1]) for row in self._tx.all(sql, id=folder_id)]
+        return [(entry_of(row, self._tx.seals, shown=True), row[-1]) for row in self._tx.all(sql, id=folder_id)]
 
     def ancestors(self, id: int) -> list[tuple[int, State, str]]:
-        """(id, own state, name) of the entry itself first, then of each ancestor up to the root."""
+        """(id, own state, name as it is stored) of the entry first, then of each ancestor up to the root."""
         return [(row[0], _STATES[row[1]], row[2]) for row in self._tx.all(_ANCESTORS, id=id)]
 
     def way_to_folder(self, id: int) -> list[tuple[int, State, str]]:
-        """As `ancestors`; nothing for what is no folder, or not there."""
-        rows = self._tx.all(_ANCESTORS, id=id)
-        return [(row[0], _STATES[row[1]], row[2]) for row in rows] if rows and rows[0][3] == Kind.FOLDER.value else []
+        """As `ancestors`, with names opened; nothing for what is no folder, or not there. Raises KeyMissing."""
+        rows, seals = self._tx.all(_ANCESTORS, id=id), self._tx.seals
+        if not rows or rows[0][3] != Kind.FOLDER.value:
+            return []
+        seals.learn(id, rows[0][4], rows[0][5], rows[0][2], rows[0][3])
+        return [(row[0], _STATES[row[1]], seals.open_name(row[2])) for row in rows]
 
     def path(self, id: int) -> tuple[str, ...]:
-        """Names from below the root down to the entry."""
-        return tuple(name for _, _, name in reversed(self.ancestors(id)) if name)
+        """Names from below the root down to the entry. Raises KeyMissing."""
+        return tuple(self._tx.seals.open_name(name) for _, _, name in reversed(self.ancestors(id)) if name)
+
+    def shown_path(self, id: int) -> tuple[str, ...]:
+        """As `path`; without the key, what is sealed is called so."""
+        return tuple(self._tx.seals.shown_name(name) for _, _, name in reversed(self.ancestors(id)) if name)
+
+    def logged_path(self, id: int) -> str:
+        """For logs, alerts and the mirror: where it is, as far as that is no secret, and its number."""
+        stored = [name for _, _, name in reversed(self.ancestors(id)) if name]
+        plain = [name for name in stored if name[:1] != "/"]
+        sealed = [] if len(plain) == len(stored) else [f"{SEALED} (entry {id})"]
+        return "/" + "/".join([*plain, *sealed])
 
     @trace.step("db.file_create")
     def insert(self, **values: object) -> int:
@@ -227,6 +272,7 @@ class Entries:
         else:
             id = self._tx.insert(f"INSERT INTO entries ({names}) VALUES ({marks}) RETURNING id", **values)
         self._tx.note_change(id, made_in=values["parent_id"])
+        self._tx.seals.made(id, values.get("vault_id"), values.get("seal_id"), values["name"])
         return id
 
     @trace.step("db.file_update")
@@ -315,73 +361,6 @@ class Entries:
 
     def used_bytes(self) -> int:
         return int(self._tx.one("SELECT COALESCE(SUM(size), 0) FROM entries WHERE state <> 'DELETED'")[0])
-
-    # --- name memory ---
-
-    def remember_name(
-        self, folder_id: int, key: str, entry_id: int, shown_mtime: int, now_ns: int, since_ns: int
-    ) -> None:
-        """`entry_id` had the name until now. The latest time that it showed since `since_ns` stays remembered."""
-        self._tx.run(
-            """INSERT INTO name_memory (parent_id, name_key, entry_id, shown_mtime, left_ns)
-               VALUES (:folder, :key, :entry, :shown, :now)
-               ON CONFLICT (parent_id, name_key) DO UPDATE
-               SET entry_id = excluded.entry_id, left_ns = excluded.left_ns, shown_mtime = CASE
-                   WHEN name_memory.left_ns > :since AND name_memory.shown_mtime > excluded.shown_mtime
-                   THEN name_memory.shown_mtime ELSE excluded.shown_mtime END""",
-            folder=folder_id,
-            key=key,
-            entry=entry_id,
-            shown=shown_mtime,
-            now=now_ns,
-            since=since_ns,
-        )
-
-    def recall_name(self, folder_id: int, key: str) -> tuple[int, int, int] | None:
-        """(entry id, shown_mtime, left_ns) of who had the name last."""
-        sql = "SELECT entry_id, shown_mtime, left_ns FROM name_memory WHERE parent_id = :folder AND name_key = :key"
-        row: tuple[int, int, int] | None = self._tx.one(sql, folder=folder_id, key=key)
-        return row
-
-    def settle_name(self, folder_id: int, key: str) -> None:
-        """Whoever had the name has no claim on it any more; the time it showed stays remembered."""
-        sql = "UPDATE name_memory SET entry_id = 0 WHERE parent_id = :folder AND name_key = :key"
-        self._tx.run(sql, folder=folder_id, key=key)
-
-    def settle_names_of(self, id: int) -> None:
-        """The entry has no claim on names it left in the folder that it was in."""
-        sql = """UPDATE name_memory SET entry_id = 0 WHERE entry_id = :id
-                 AND parent_id = (SELECT parent_id FROM entries WHERE id = :id)"""
-        self._tx.run(sql, id=id)
-
-    # --- trash ---
-
-    def put_in_trash(self, id: int, path: str, now_ns: int, expires_ns: int, user_id: int) -> None:
-        self._tx.run(
-            """INSERT INTO trash_metadata (entry_id, original_path, trashed_ns, expires_ns, user_id)
-               VALUES (:id, :path, :now, :expires, :user)""",
-            id=id,
-            path=path,
-            now=now_ns,
-            expires=expires_ns,
-            user=user_id,
-        )
-
-    def trash_record(self, id: int) -> tuple[str, int] | None:
-        """(original path, trashed_ns) of an entry in the trash."""
-        sql = "SELECT original_path, trashed_ns FROM trash_metadata WHERE entry_id = :id"
-        row: tuple[str, int] | None = self._tx.one(sql, id=id)
-        return row
-
-    def take_from_trash(self, id: int) -> None:
-        self._tx.run("DELETE FROM trash_metadata WHERE entry_id = :id", id=id)
-
-    def trash(self) -> list[tuple[Entry, str, int, int, str]]:
-        """Trash items, newest first: entry, original path, trashed_ns, expires_ns, user name."""
-        sql = f"""SELECT {COLUMNS}, t.original_path, t.trashed_ns, t.expires_ns, COALESCE(u.name, '')
-                  FROM trash_metadata t JOIN entries e ON e.id = t.entry_id LEFT JOIN users u ON u.id = t.user_id
-                  WHERE e.state = 'TRASHED' ORDER BY t.trashed_ns DESC, e.id DESC"""
-        return [(entry_of(row), *row[-4:]) for row in self._tx.all(sql)]
 
     # --- history ---
 

@@ -70,12 +70,18 @@ class EventLog:
             limit=limit,
             **{name: value for name, value in values.items() if value is not None},
         )
-        return [EventRow(*row) for row in rows]
+        return [self._event(row) for row in rows]
 
     def event(self, uuid: str) -> EventRow | None:
         sql = f"SELECT {_EVENT} FROM sync_events s JOIN entries e ON e.id = s.aggregate_id WHERE s.uuid = :uuid"
         row = self._tx.one(sql, uuid=uuid)
-        return EventRow(*row) if row else None
+        return self._event(row) if row else None
+
+    def _event(self, row: Sequence[Any]) -> EventRow:
+        """Of a list over the whole drive: without the key of a vault, its paths are called sealed."""
+        event, shown = EventRow(*row), self._tx.seals.shown_text
+        source, target = event.source_path, event.target_path
+        return event._replace(source_path=source and shown(source), target_path=target and shown(target))
 
     def chains(self, ids: Iterable[int]) -> dict[int, tuple[int, ...]]:
         """The folders that hold each entry, nearest first, whatever their states; of a folder itself too, in front."""
@@ -121,4 +127,7 @@ class EventLog:
                   ORDER BY t.trashed_ns DESC, e.id DESC LIMIT :limit"""
         time_ns, id = before or (_NEWEST, _NEWEST)
         values = {} if user_id is None else {"user": user_id}
-        return [(entry_of(row), *row[-4:]) for row in self._tx.all(sql, time=time_ns, id=id, limit=limit, **values)]
+        return [
+            (entry_of(row, self._tx.seals, shown=True), *row[-4:])
+            for row in self._tx.all(sql, time=time_ns, id=id, limit=limit, **values)
+        ]

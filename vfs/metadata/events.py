@@ -278,10 +278,12 @@ class Events:
 
     def listing(self, limit: int, status: str | None = None) -> list[tuple[Any, ...]]:
         """(uuid, type, status, source, target, retries, error, created_ns), newest first."""
-        return self._tx.all(
+        rows = self._tx.all(
             """SELECT uuid, event_type, status, source_path, target_path, retry_count, error_message, created_ns
                FROM sync_events WHERE (CAST(:status AS TEXT) IS NULL OR status = :status)
                ORDER BY id DESC LIMIT :limit""",
             status=status,
             limit=limit,
         )
+        shown = self._tx.seals.shown_text
+        return [(*row[:3], *(path and shown(path) for path in row[3:5]), *row[5:]) for row in rows]

@@ -112,7 +112,7 @@ class Freeing:
 
     # --- orphans: objects that nobody knows ---
 
-    def orphans(self, keys: Sequence[str]) -> list[str]:
+    def orphans(self, keys: Sequence[str], now_ns: int) -> list[str]:
         """Those keys that no row names, nor an upload under way; and those whose row says that they are not there, when
         the NAS has what they hold: else they may be all there is (the cache's disk was not mounted for a while)."""
         known: set[str] = set()
@@ -125,6 +125,7 @@ class Freeing:
             f"SELECT content_id FROM upload_sessions WHERE content_id IN ({marks}) AND status IN ('INIT', 'UPLOADING')"
         )
         running = {row[0] for row in self._tx.all(sql, **values)}
+        known.update(self._tx.uploads.having(keys, cleaned=False), self._tx.unfinished.among(keys, now_ns))
         return [key for key in keys if key not in known and key.partition(".")[0] not in running]
 
     def hold_missing(self, keys: Sequence[str]) -> None:

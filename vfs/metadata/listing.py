@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from vfs.metadata.entries import COLUMNS, entry_of
-from vfs.metadata.lists import listed
+from vfs.metadata.lists import listed, portions
 from vfs.model import Entry, StoreStatus
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ class Listing:
         A statement for folders and one for files: so a page by names is read from an index, wherever it is in a folder
         of any size (100,000 files: 55 ms → 1 ms). By anything else the whole folder is sorted for each.
         """
+        if self._tx.seals.of(folder_id) is not None:
+            return self._of_vault(folder_id, sort, descending, after, limit, hidden)
         found: list[Shown] = []
         for rank in range(after[0] if after is not None else 0, len(_RANKS)):
             beyond = after if after is not None and after[0] == rank else None
@@ -135,7 +137,43 @@ class Listing:
                 LEFT JOIN sync_events s ON s.id = e.active_sync_event_id ORDER BY {by}""",
             **values,
         )
-        return [_shown(row[:_WIDTH], rank, *row[_WIDTH:]) for row in rows]
+        return [self._shown(row, (rank, row[_WIDTH], row[_WIDTH + 1])) for row in rows]
+
+    def _of_vault(
+        self,
+        folder_id: int,
+        sort: str,
+        descending: bool,
+        after: Position | None,
+        limit: int,
+        hidden: Collection[int],
+    ) -> list[Shown]:
+        """As `page`: what is stored has no order, so all names are opened for each page."""
+        seals = self._tx.seals
+        rows = self._tx.all(
+            f"SELECT e.id, e.kind, e.name, e.{SORTS[sort]} FROM entries e WHERE {_IN}", folder=folder_id
+        )
+        positions: list[tuple[Position, int]] = []
+        for id, kind, name, value in rows:
+            if id not in hidden:
+                key = seals.comparison(seals.open_name(name))
+                by = key if sort == "name" else seals.open_text(value) if sort == "type" else value
+                positions.append(((int(kind != "folder"), by, key), id))
+        chosen = sealed_order(positions, sort == "name", descending, after)[:limit]
+        found: dict[int, Any] = {}
+        for marks, values in portions([id for _, id in chosen]):
+            for row in self._tx.all(
+                f"""SELECT {COLUMNS}, NULL, NULL, {_CACHE_STATUS}, s.uuid, s.error_message FROM entries e
+                    LEFT JOIN sync_events s ON s.id = e.active_sync_event_id WHERE e.id IN ({marks})""",
+                **values,
+            ):
+                found[row[0]] = row
+        return [self._shown(found[id], position) for position, id in chosen]
+
+    def _shown(self, row: Sequence[Any], position: Position) -> Shown:
+        entry = entry_of(row, self._tx.seals)
+        cache, event_uuid, error = row[_WIDTH + 2 :]
+        return Shown(entry, position, _cache_status(entry, cache), event_uuid or "", error)
 
     def seen(self, entry_id: int, *, stored: bool = False) -> Seen | None:
         """One statement, so that it can be the last look of a change. `stored`: its content has just been brought into
@@ -144,7 +182,7 @@ class Listing:
         if row is None:
             return None
         parent_uuid, cache, event_uuid, error, nas = row[_WIDTH:]
-        entry = entry_of(row)
+        entry = entry_of(row, self._tx.seals)
         return Seen(entry, parent_uuid, _cache_status(entry, cache), event_uuid or "", error, nas)
 
     def total(self, folder_id: int, hidden: Collection[int] = ()) -> int:
@@ -173,7 +211,7 @@ class Listing:
             id=folder_id,
             limit=limit,
         )
-        return [(entry_of(row), row[-1]) for row in rows]
+        return [(entry_of(row, self._tx.seals), self._tx.seals.open_path(row[-1])) for row in rows]
 
     def history(self, entry_id: int, before: int | None, limit: int, *, grants: bool = True) -> list[Happening]:
         """Newest first; `before`: only what is older than that line; `grants`: also who was granted what."""
@@ -186,20 +224,31 @@ class Listing:
             before=(1 << 63) - 1 if before is None else before,
             limit=limit,
         )
-        return [Happening(*row) for row in rows]
+        return [Happening(*row)._replace(detail=self._tx.seals.open_text(row[4])) for row in rows]
 
 
-def _shown(
-    columns: tuple[object, ...],
-    rank: int,
-    value: int | str,
-    key: str,
-    cache: int | None,
-    event_uuid: str | None,
-    error: str | None,
-) -> Shown:
-    entry = entry_of(columns)
-    return Shown(entry, (rank, value, key), _cache_status(entry, cache), event_uuid or "", error)
+def sealed_order(
+    positions: list[tuple[Position, int]], by_name: bool, descending: bool, after: Position | None
+) -> list[tuple[Position, int]]:
+    """In the order of a page, from the one after `after` on."""
+    ordered = sorted(positions, key=lambda each: each[0][2], reverse=descending and by_name)
+    if not by_name:
+        ordered.sort(key=lambda each: each[0][1], reverse=descending)
+    ordered.sort(key=lambda each: each[0][0])
+    if after is None:
+        return ordered
+    rank, value, key = after
+
+    def is_beyond(position: Position) -> bool:
+        if position[0] != rank:
+            return position[0] > rank
+        if by_name:
+            return position[2] < key if descending else position[2] > key
+        if position[1] == value:
+            return position[2] > key
+        return (position[1] < value) == descending  # type: ignore[operator]  # both are of the same column
+
+    return [each for each in ordered if is_beyond(each[0])]
 
 
 def _cache_status(entry: Entry, worst: int | None) -> StoreStatus | None:

@@ -15,13 +15,14 @@ _SELECT = """SELECT l.token, l.entry_id, l.infinite, l.scope, l.owner, l.user_id
              FROM dav_locks l JOIN users u ON u.id = l.user_id"""
 
 
-def _lock(row: Sequence[Any]) -> DavLock:
-    return DavLock(row[0], row[1], bool(row[2]), Scope(row[3]), row[4], row[5], row[6], row[7], row[8])
-
-
 class Locks:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
+
+    def _lock(self, row: Sequence[Any]) -> DavLock:
+        """A lock counts, whoever can open who its owner says that he is."""
+        owner = self._tx.seals.shown_text(row[4])
+        return DavLock(row[0], row[1], bool(row[2]), Scope(row[3]), owner, row[5], row[6], row[7], row[8])
 
     def any(self) -> bool:
         return self._tx.any_locks_or_grants()[0]
@@ -30,7 +31,7 @@ class Locks:
         """Live locks taken directly on these entries."""
         marks, values = listed(ids)
         sql = f"{_SELECT} WHERE l.entry_id IN ({marks}) AND l.expires_ns > :now ORDER BY l.token"
-        return [_lock(row) for row in self._tx.all(sql, now=now_ns, **values)]
+        return [self._lock(row) for row in self._tx.all(sql, now=now_ns, **values)]
 
     def below(self, folder_id: int, now_ns: int) -> list[DavLock]:
         """Live locks on anything reachable below a folder."""
@@ -41,19 +42,19 @@ class Locks:
                       WHERE e.state = 'ACTIVE' AND e.parent_id IS NOT NULL)
                   {_SELECT} WHERE l.expires_ns > :now AND l.entry_id <> :folder
                   AND l.entry_id IN (SELECT lock_entry FROM held WHERE id = :folder)"""
-        return [_lock(row) for row in self._tx.all(sql, folder=folder_id, now=now_ns)]
+        return [self._lock(row) for row in self._tx.all(sql, folder=folder_id, now=now_ns)]
 
     def of_children(self, folder_id: int, now_ns: int) -> list[DavLock]:
         sql = f"""{_SELECT} JOIN entries e ON e.id = l.entry_id
                   WHERE e.parent_id = :folder AND e.state = 'ACTIVE' AND l.expires_ns > :now"""
-        return [_lock(row) for row in self._tx.all(sql, folder=folder_id, now=now_ns)]
+        return [self._lock(row) for row in self._tx.all(sql, folder=folder_id, now=now_ns)]
 
     def by_token(self, token: str, now_ns: int) -> DavLock | None:
         row = self._tx.one(f"{_SELECT} WHERE l.token = :token AND l.expires_ns > :now", token=token, now=now_ns)
-        return _lock(row) if row else None
+        return self._lock(row) if row else None
 
     def every(self, now_ns: int) -> list[DavLock]:
-        return [_lock(row) for row in self._tx.all(f"{_SELECT} WHERE l.expires_ns > :now", now=now_ns)]
+        return [self._lock(row) for row in self._tx.all(f"{_SELECT} WHERE l.expires_ns > :now", now=now_ns)]
 
     def count_of_user(self, user_id: int, now_ns: int) -> int:
         sql = "SELECT COUNT(*) FROM dav_locks WHERE user_id = :user AND expires_ns > :now"
@@ -67,7 +68,7 @@ class Locks:
             entry=lock.entry_id,
             infinite=lock.infinite,
             scope=lock.scope,
-            owner=lock.owner,
+            owner=self._tx.seals.text(self._tx.seals.of(lock.entry_id), "lock-owner", lock.owner),
             user=lock.user_id,
             timeout=lock.timeout,
             expires=lock.expires_ns,

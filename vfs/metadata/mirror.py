@@ -39,7 +39,9 @@ class Mirror:
         """Columns of one entry that the mirror needs: see `operations.mirroring`."""
         return self._tx.one(
             """SELECT id, uuid, kind, name, state, parent_id, content_id, mtime_ns, nas_desired_name,
-                      nas_parent_id, nas_name, nas_content_id, nas_size, nas_mtime_ns, nas_inode, nas_noted
+                      nas_parent_id, nas_name, nas_content_id, nas_size, nas_mtime_ns, nas_inode, nas_noted,
+                      nas_manifest, CASE WHEN vault_id IS NOT NULL THEN
+                          (SELECT digest FROM manifests WHERE subject = CAST(:id AS TEXT)) END
                FROM entries WHERE id = :id""",
             id=id,
         )
@@ -98,6 +100,7 @@ class Mirror:
         self._tx.run(
             """UPDATE entries SET nas_parent_id = :parent, nas_name = :name, nas_key = :key, nas_content_id = :content,
                       nas_size = :size, nas_mtime_ns = :mtime, nas_inode = :inode, nas_noted = :note,
+                      nas_manifest = :manifest,
                       nas_verified_ns = CASE WHEN nas_content_id = :content AND nas_inode = :inode
                                         THEN nas_verified_ns END
                WHERE id = :id""",
@@ -110,6 +113,7 @@ class Mirror:
             mtime=after.mtime_ns,
             inode=after.inode,
             note=after.note,
+            manifest=after.manifest,
         )
 
     def held_aside(self) -> set[str]:
@@ -132,7 +136,9 @@ class Mirror:
                SELECT e.id, e.name FROM entries e JOIN shown ON shown.id = e.id
                WHERE e.id <> :root AND e.nas_status = 'AVAILABLE'
                AND (e.nas_name IS DISTINCT FROM e.nas_desired_name OR e.nas_parent_id IS DISTINCT FROM e.parent_id
-                    OR e.nas_content_id IS DISTINCT FROM e.content_id)""",
+                    OR e.nas_content_id IS DISTINCT FROM e.content_id
+                    OR e.vault_id IS NOT NULL AND e.nas_manifest IS DISTINCT FROM
+                       (SELECT digest FROM manifests WHERE subject = CAST(e.id AS TEXT)))""",
             root=ROOT_ID,
         )
 
@@ -150,7 +156,9 @@ class Mirror:
                 OR e.state = 'ACTIVE' AND (
                        p.id IS NULL OR e.nas_name IS DISTINCT FROM e.nas_desired_name
                     OR e.nas_parent_id IS DISTINCT FROM e.parent_id
-                    OR e.nas_content_id IS DISTINCT FROM e.content_id)
+                    OR e.nas_content_id IS DISTINCT FROM e.content_id
+                    OR e.vault_id IS NOT NULL AND e.nas_manifest IS DISTINCT FROM
+                       (SELECT digest FROM manifests WHERE subject = CAST(e.id AS TEXT)))
                 OR e.state = 'TRASHED' AND (e.nas_name IS NULL OR e.nas_name NOT LIKE '.trash/%')
                 OR e.state = 'DELETED' AND e.nas_name IS NOT NULL
                 OR e.state <> 'DELETED' AND EXISTS (
@@ -214,24 +222,27 @@ class Mirror:
             )
         ]
 
-    def tree_below(self, folder_id: int) -> list[tuple[str, str, int | None, int | None, int | None]]:
-        """All recorded below a folder on the NAS, deepest first: path relative to it, kind, size, mtime_ns, and the id
-        where the name is noted."""
+    def tree_below(self, folder_id: int) -> list[tuple[str, str, int | None, int | None, int | None, bool]]:
+        """All recorded below a folder on the NAS, deepest first: path relative to it, kind, size, mtime_ns, the id
+        where the name is noted, and whether it has a manifest."""
         return self._tx.all(
             """WITH RECURSIVE there(id, path, depth) AS (
                    SELECT id, nas_name, 1 FROM entries WHERE nas_parent_id = :id AND nas_name IS NOT NULL
                    UNION ALL
                    SELECT e.id, there.path || '/' || e.nas_name, there.depth + 1
                    FROM entries e JOIN there ON e.nas_parent_id = there.id WHERE e.nas_name IS NOT NULL)
-               SELECT path, kind, size, mtime_ns, noted FROM (
+               SELECT path, kind, size, mtime_ns, noted, manifest IS NOT NULL FROM (
                    SELECT there.path, e.kind, e.nas_size AS size, e.nas_mtime_ns AS mtime_ns,
-                          CASE WHEN e.nas_noted IS NOT NULL THEN e.id END AS noted, there.depth
+                          CASE WHEN e.nas_noted IS NOT NULL THEN e.id END AS noted,
+                          e.nas_manifest AS manifest, there.depth
                    FROM there JOIN entries e ON e.id = there.id
                    UNION ALL
-                   SELECT there.path || '/' || v.nas_path, 'file', v.nas_size, v.nas_mtime_ns, NULL, there.depth + 1
+                   SELECT there.path || '/' || v.nas_path, 'file', v.nas_size, v.nas_mtime_ns, NULL, NULL,
+                          there.depth + 1
                    FROM there JOIN versions v ON v.nas_parent_id = there.id
                    UNION ALL
-                   SELECT nas_path, 'file', nas_size, nas_mtime_ns, NULL, 1 FROM versions WHERE nas_parent_id = :id
+                   SELECT nas_path, 'file', nas_size, nas_mtime_ns, NULL, NULL, 1
+                   FROM versions WHERE nas_parent_id = :id
                ) AS below ORDER BY depth DESC""",
             id=folder_id,
         )
@@ -240,7 +251,7 @@ class Mirror:
         """Nothing below the folder is on the NAS any more."""
         self._tx.run(
             """UPDATE versions SET nas_parent_id = NULL, nas_path = NULL, nas_key = NULL, nas_size = NULL,
-                      nas_mtime_ns = NULL, nas_inode = NULL,
+                      nas_mtime_ns = NULL, nas_inode = NULL, nas_manifest = NULL,
                       state = CASE state WHEN 'expired' THEN 'purged' ELSE state END
                WHERE nas_parent_id IN (WITH RECURSIVE there(id) AS (
                    SELECT id FROM entries WHERE id = :id
@@ -249,7 +260,7 @@ class Mirror:
         )
         self._tx.run(
             """UPDATE entries SET nas_parent_id = NULL, nas_name = NULL, nas_key = NULL, nas_content_id = NULL,
-                      nas_size = NULL, nas_mtime_ns = NULL, nas_inode = NULL, nas_noted = NULL
+                      nas_size = NULL, nas_mtime_ns = NULL, nas_inode = NULL, nas_noted = NULL, nas_manifest = NULL
                WHERE id IN (WITH RECURSIVE there(id) AS (
                    SELECT id FROM entries WHERE nas_parent_id = :id
                    UNION SELECT e.id FROM entries e JOIN there ON e.nas_parent_id = there.id) SELECT id FROM there)""",

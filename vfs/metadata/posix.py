@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vfs import links
 from vfs.metadata.entries import COLUMNS, entry_of
 from vfs.metadata.grants import level_of, of_user
-from vfs.model import ROOT_ID, Content, Entry, Kind, Level, Part, State
+from vfs.model import ROOT_ID, Content, ContentSeal, Entry, Kind, Level, Part, State
 
 if TYPE_CHECKING:
+    from vfs.metadata.seals import Seals
     from vfs.metadata.tx import Tx
 
 
@@ -51,9 +52,10 @@ class Node(NamedTuple):
 _COLUMNS = """e.id, e.parent_id, e.name, e.kind, e.size, e.mtime_ns, e.created_ns, e.mode, e.uid, e.gid, e.version,
               e.state, e.content_id, e.mime_type,
               CASE WHEN e.kind = 'folder'
-                   THEN (SELECT v.changed_ns FROM folder_versions v WHERE v.folder_id = e.id) END"""
+                   THEN (SELECT v.changed_ns FROM folder_versions v WHERE v.folder_id = e.id) END,
+              e.vault_id, e.seal_id"""
 _WIDTH = _COLUMNS.count(",") + 1
-_SIZE, _CONTENT = 4, 12  # where in it
+_CONTENT = 12  # where in it
 _BY_ID = "e.id = :id"
 _BY_NAME = "e.parent_id = :folder AND e.name_key = :key AND e.state = 'ACTIVE'"
 
@@ -76,8 +78,10 @@ _KINDS = {kind.value: kind for kind in Kind}
 _STATES = {state.value: state for state in State}
 
 
-def _node(row: Sequence[Any], level: Level) -> Node:
-    *own, mime_type, changed = row[:_WIDTH]
+def _node(row: Sequence[Any], level: Level, seals: Seals) -> Node:
+    if (row[15] is not None or seals.active) and seals.learn(row[0], row[15], row[16], row[2], row[3]) is not None:
+        row = seals.opened(row, 2, 13)
+    *own, mime_type, changed = row[: _WIDTH - 2]
     id, parent_id, name, kind, size, mtime, created, mode, uid, gid, version, state, content_id = own
     return Node(
         *(id, parent_id, name, _KINDS[kind], size, mtime if changed is None else changed, created),
@@ -106,7 +110,7 @@ class Posix:
         if user_id is not None:
             values["user"] = user_id
         row = self._tx.one(f"SELECT {_COLUMNS}, {granted} FROM entries e WHERE {where} AND {_REACHABLE}", **values)
-        return (_node(row, Level.NONE), row[-1]) if row else None
+        return (_node(row, Level.NONE, self._tx.seals), row[-1]) if row else None
 
     def page(self, folder_id: int, after: int, limit: int, level: Level = Level.NONE) -> list[Node]:
         """ACTIVE entries of a folder with ids above `after`, by id: whoever is renamed meanwhile keeps its turn.
@@ -120,13 +124,14 @@ class Posix:
             after=after,
             limit=limit,
         )
-        return [_node(row, level) for row in rows]
+        return [_node(row, level, self._tx.seals) for row in rows]
 
     def files(self, folder_id: int, first: int, limit: int, level: Level) -> list[tuple[Node, Entry, Content | None]]:
         """ACTIVE files of a folder with ids from `first` on, by id, with the contents of at most one part: None for
         others, and for those that nobody has read yet."""
         rows = self._tx.all(
-            f"""SELECT {_COLUMNS}, {COLUMNS}, c.checksum, c.digests, o.key, o.size, o.checksum, o.blocks
+            f"""SELECT {_COLUMNS}, {COLUMNS}, c.size, c.checksum, c.digests, c.vault_id, c.wrapped_key, c.part_list,
+                       o.key, o.size, o.checksum, o.blocks
                 FROM entries e LEFT JOIN contents c ON c.id = e.content_id AND c.parts <= 1 AND c.checksum <> ''
                 LEFT JOIN objects o ON o.key = c.id AND c.parts = 1
                 WHERE e.parent_id = :folder AND e.state = 'ACTIVE' AND e.kind = 'file' AND e.id >= :first
@@ -135,13 +140,14 @@ class Posix:
             first=first,
             limit=limit,
         )
-        return [(_node(row, level), entry_of(row[_WIDTH:]), _content(row)) for row in rows]
+        seals = self._tx.seals
+        return [(_node(row, level, seals), entry_of(row[_WIDTH:], seals), _content(row)) for row in rows]
 
 
 def _content(row: Sequence[Any]) -> Content | None:
-    checksum, digests, key, size, own_checksum, blocks = row[-6:]
+    size, checksum, digests, vault, wrapped, part_list, *part = row[-10:]
     if checksum is None:
         return None
-    node = row[:_WIDTH]
-    parts = () if key is None else (Part(key, size, own_checksum, blocks),)
-    return Content(node[_CONTENT], node[_SIZE], checksum, digests, parts)
+    seal = None if vault is None else ContentSeal(vault, wrapped, bytes(part_list))
+    parts = () if part[0] is None else (Part(*part),)
+    return Content(row[_CONTENT], size, checksum, digests, parts, seal)

@@ -20,6 +20,7 @@ from vfs.metadata.hung import Watchdog
 from vfs.metadata.placeholders import numbered
 from vfs.metadata.postgres_answers import Answers, Noted, Statement
 from vfs.metadata.retrying import NeedsWholeTree, wants_whole_tree
+from vfs.metadata.seals import SealMemory
 from vfs.metadata.tx import Tx
 
 LOCK_TIMEOUT = 8.0  # seconds; then the answer is 503 and the client comes again
@@ -29,7 +30,7 @@ _PIECE = 500  # rows fetched at once by `each`
 _MOST_PREPARED = 32  # values of a statement that the server keeps
 # Keys of the advisory locks, below one number for Kelp: others may use the same database.
 KELP, MIGRATING = 0x6B656C70, 3
-_TREE, _MIRROR, _GRANTS = 1, 2, 4
+_TREE, _MIRROR, _GRANTS, _KEYS = 1, 2, 4, 5
 _BEGIN = {
     "read": "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
     "write": "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE",
@@ -44,8 +45,15 @@ class SecondStatement(Exception):
 class PostgresTx(Tx):
     commits_in_order = False
 
-    def __init__(self, connection: psycopg.Connection[Any], kind: str, watchdog: Watchdog, longest: float) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        kind: str,
+        watchdog: Watchdog,
+        longest: float,
+        seal_memory: SealMemory,
+    ) -> None:
+        super().__init__(seal_memory)
         self._connection = connection
         self._watchdog = watchdog
         self._longest, self._doubt = longest, _DOUBT if longest > LONGEST_STATEMENT else longest
@@ -149,6 +157,9 @@ class PostgresTx(Tx):
 
     def lock_grants(self) -> None:
         self._lock(_GRANTS, "")
+
+    def lock_keys(self) -> None:
+        self._lock(_KEYS, "")
 
     def _lock(self, key: int, kind: str) -> None:
         self._queue.append((f"SELECT pg_advisory_xact_lock{kind}({KELP}, {key})", []))

@@ -26,6 +26,7 @@ from vfs.errors import ConfigurationError, Conflict, InvalidRequest, NoSpace, St
 from vfs.metadata import migrating
 from vfs.metadata.hung import Watchdog
 from vfs.metadata.postgres_tx import KELP, LOCK_TIMEOUT, LONGEST_STATEMENT, MIGRATING, PostgresTx, SecondStatement
+from vfs.metadata.seals import SealMemory
 from vfs.metadata.tx import Tx
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class PostgresEngine:
         """
         logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what follows from an error that it raises
         self._timeout = timeout
+        self.seal_memory = SealMemory()
         self._watchdog = Watchdog(self._answers)
         self._free = threading.BoundedSemaphore(connections)
         self._spare: list[sa.PoolProxiedConnection] = []
@@ -111,7 +113,7 @@ class PostgresEngine:
     def look(self, look: Callable[[Tx], T]) -> T:
         """Most looks are one statement, which needs no transaction to be consistent; the others begin again in one."""
         with turns.hold(), contextlib.suppress(SecondStatement), self._connection() as connection:
-            return look(PostgresTx(connection, "look", self._watchdog, LONGEST_STATEMENT))
+            return look(PostgresTx(connection, "look", self._watchdog, LONGEST_STATEMENT, self.seal_memory))
         with self.read() as tx:
             return look(tx)
 
@@ -123,7 +125,7 @@ class PostgresEngine:
     @contextlib.contextmanager
     def _snapshot(self, longest: float) -> Iterator[Tx]:
         with self._connection() as connection:
-            tx = PostgresTx(connection, "read", self._watchdog, longest)
+            tx = PostgresTx(connection, "read", self._watchdog, longest, self.seal_memory)
             try:
                 yield tx
             finally:
@@ -135,7 +137,7 @@ class PostgresEngine:
         """The server's snapshot tells of every change alike, so `quiet` means nothing."""
         with turns.hold():
             with self._connection() as connection:
-                tx = PostgresTx(connection, "write", self._watchdog, LONGEST_STATEMENT)
+                tx = PostgresTx(connection, "write", self._watchdog, LONGEST_STATEMENT, self.seal_memory)
                 if not synced:
                     tx.run("SET LOCAL synchronous_commit = off")
                 try:

@@ -39,6 +39,7 @@ _BELONGINGS = (  # table, column
     ("dav_properties", "entry_id"),
     ("grants", "folder_id"),
     ("cache_pins", "entry_id"),
+    ("manifests", "entry_id"),
 )
 
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
 _NOTHING = """nas_parent_id = NULL, nas_name = NULL, nas_key = NULL, nas_content_id = NULL, nas_size = NULL,
-              nas_mtime_ns = NULL, nas_inode = NULL, nas_noted = NULL, nas_verified_ns = NULL"""
+              nas_mtime_ns = NULL, nas_inode = NULL, nas_noted = NULL, nas_manifest = NULL,
+              nas_verified_ns = NULL"""
 _ABSENT = """EXISTS (SELECT 1 FROM contents c LEFT JOIN file_parts p ON p.content_id = c.id
                      JOIN objects o ON o.key = COALESCE(p.object_key, c.id)
                      WHERE c.id = {}.content_id AND o.status <> 'AVAILABLE')"""
@@ -50,7 +51,7 @@ def unrecord(tx: Tx, first: int, last: int) -> None:
     )
     tx.run(
         """UPDATE versions SET nas_parent_id = NULL, nas_path = NULL, nas_key = NULL, nas_size = NULL,
-                  nas_mtime_ns = NULL, nas_inode = NULL, nas_verified_ns = NULL
+                  nas_mtime_ns = NULL, nas_inode = NULL, nas_manifest = NULL, nas_verified_ns = NULL
            WHERE entry_id BETWEEN :first AND :last""",
         **values,
     )

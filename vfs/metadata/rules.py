@@ -49,7 +49,21 @@ _WORDS = (
     ("objects", "key", "status", "'SYNCING', 'AVAILABLE', 'PENDING', 'EVICTING', 'MISSING', 'ERROR'"),
     ("versions", "uuid", "state", "'kept', 'expired', 'purged'"),
     ("sync_events", "uuid", "status", "'PENDING', 'PROCESSING', 'DONE', 'FAILED', 'CANCELLED'"),
+    ("recipients", "key_id", "role", "'server', 'admin', 'recovery'"),
 )
+
+# Bytes that the content `c` shows. Of a sealed one: its parts have 16 bytes more for each begun 64 KiB.
+_SHOWN = """CASE WHEN c.vault_id IS NULL THEN c.size ELSE (
+    SELECT COALESCE(SUM(o.size - 16 * ((o.size + 65551) / 65552)), 0)
+    FROM (SELECT c.id AS key WHERE c.parts = 1
+          UNION ALL SELECT p.object_key FROM file_parts p WHERE p.content_id = c.id AND c.parts > 1) k
+    JOIN objects o ON o.key = k.key) END"""
+_SHOWS = f"(SELECT {_SHOWN} FROM contents c WHERE c.id = content_id)"
+# Bytes that the NAS shall have of the content `c`: of a sealed one, each object once.
+_ON_NAS = """CASE WHEN c.vault_id IS NULL THEN c.size ELSE (
+               SELECT COALESCE(SUM(o.size), 0) FROM objects o WHERE o.key IN (
+               SELECT p.object_key FROM file_parts p WHERE p.content_id = c.id AND c.parts > 1
+               UNION SELECT c.id WHERE c.parts = 1)) END"""
 
 _TREE = (
     Rule(
@@ -75,9 +89,8 @@ _TREE = (
     ),
     Rule(
         "size differs from content",
-        "SELECT e.id, e.name FROM entries e JOIN contents c ON c.id = e.content_id WHERE e.size <> c.size",
-        """UPDATE entries SET size = (SELECT c.size FROM contents c WHERE c.id = content_id)
-           WHERE size <> (SELECT c.size FROM contents c WHERE c.id = content_id)""",
+        f"SELECT e.id, e.name FROM entries e JOIN contents c ON c.id = e.content_id WHERE e.size <> {_SHOWN}",
+        f"UPDATE entries SET size = {_SHOWS} WHERE size <> {_SHOWS}",
     ),
     Rule(
         "trash item without record",
@@ -95,9 +108,8 @@ _TREE = (
     ),
     Rule(
         "version of another size than its content",
-        "SELECT v.uuid, v.size FROM versions v JOIN contents c ON c.id = v.content_id WHERE v.size <> c.size",
-        """UPDATE versions SET size = (SELECT c.size FROM contents c WHERE c.id = content_id)
-           WHERE size <> (SELECT c.size FROM contents c WHERE c.id = content_id)""",
+        f"SELECT v.uuid, v.size FROM versions v JOIN contents c ON c.id = v.content_id WHERE v.size <> {_SHOWN}",
+        f"UPDATE versions SET size = {_SHOWS} WHERE size <> {_SHOWS}",
     ),
 )
 
@@ -206,10 +218,11 @@ _MIRROR = (
     ),
     Rule(
         "recorded with another size than its content",
-        """SELECT e.id, e.nas_name FROM entries e JOIN contents c ON c.id = e.nas_content_id WHERE e.nas_size <> c.size
+        f"""SELECT e.id, e.nas_name FROM entries e JOIN contents c ON c.id = e.nas_content_id
+           WHERE e.nas_size <> {_ON_NAS}
            UNION ALL
            SELECT v.entry_id, v.nas_path FROM versions v JOIN contents c ON c.id = v.content_id
-           WHERE v.nas_path IS NOT NULL AND v.nas_size <> c.size""",
+           WHERE v.nas_path IS NOT NULL AND v.nas_size <> {_ON_NAS}""",
     ),
     Rule("purged version on the NAS", "SELECT uuid, nas_path FROM versions WHERE state = 'purged' AND nas_path <> ''"),
     Rule(
@@ -220,6 +233,8 @@ _MIRROR = (
            SELECT e.id, e.name FROM entries e JOIN shown ON shown.id = e.id
            WHERE e.id <> 1 AND e.nas_status = 'AVAILABLE'
            AND (e.nas_name IS DISTINCT FROM e.nas_desired_name OR e.nas_parent_id IS DISTINCT FROM e.parent_id
+                OR e.vault_id IS NOT NULL AND e.nas_manifest IS DISTINCT FROM
+                   (SELECT digest FROM manifests WHERE subject = CAST(e.id AS TEXT))
                 OR e.nas_content_id IS DISTINCT FROM e.content_id)""",
         again=True,
     ),
@@ -240,6 +255,61 @@ _OUTLIVED = (
         "path lease of nobody",
         "SELECT entry_id, lease_id FROM path_leases WHERE entry_id NOT IN (SELECT id FROM entries)",
         "DELETE FROM path_leases WHERE entry_id NOT IN (SELECT id FROM entries)",
+    ),
+)
+
+_VAULTS = (
+    Rule(
+        "vault that nobody can open",
+        """SELECT v.id, v.uuid FROM vaults v WHERE NOT EXISTS (
+           SELECT 1 FROM vault_recipients w WHERE w.vault_id = v.id AND w.generation = v.generation)""",
+    ),
+    Rule(
+        "sealed in a vault that is not there",
+        """SELECT CAST(id AS TEXT), CAST(vault_id AS TEXT) FROM entries
+           WHERE vault_id IS NOT NULL AND vault_id NOT IN (SELECT id FROM vaults)
+           UNION ALL
+           SELECT id, CAST(vault_id AS TEXT) FROM contents
+           WHERE vault_id IS NOT NULL AND vault_id NOT IN (SELECT id FROM vaults)""",
+    ),
+    Rule(
+        "not sealed for the folder that it is in",
+        """SELECT CAST(e.id AS TEXT), e.name FROM entries e JOIN entries p ON p.id = e.parent_id
+           WHERE CASE WHEN p.vault_id IS NULL THEN e.name LIKE '/%' OR e.name_key LIKE '/%'
+                 ELSE e.vault_id IS DISTINCT FROM p.vault_id
+                   OR e.name NOT LIKE '/' || CAST(p.vault_id AS TEXT) || '.' || p.seal_id || '.%'
+                   OR e.name_key NOT LIKE '/' || CAST(p.vault_id AS TEXT) || '.' || p.seal_id || '.%'
+                   OR e.mime_type LIKE '%/%' END""",
+    ),
+    Rule(
+        "in a vault, and its path is not sealed",
+        """WITH inside(id) AS (SELECT id FROM entries WHERE vault_id IS NOT NULL AND name LIKE '/%')
+           SELECT CAST(entry_id AS TEXT), '' FROM trash_metadata
+           WHERE original_path LIKE '/%' AND entry_id IN (SELECT id FROM inside)
+           UNION ALL
+           SELECT CAST(entry_id AS TEXT), '' FROM file_events
+           WHERE detail LIKE '/%' AND entry_id IN (SELECT id FROM inside)
+           UNION ALL
+           SELECT CAST(aggregate_id AS TEXT), '' FROM sync_events
+           WHERE (source_path LIKE '/%' OR target_path LIKE '/%') AND aggregate_id IN (SELECT id FROM inside)""",
+    ),
+    Rule(
+        "in a vault, and nothing says what the NAS shall say of it",
+        """SELECT e.id, e.uuid FROM entries e LEFT JOIN manifests m ON m.subject = CAST(e.id AS TEXT)
+           WHERE e.vault_id IS NOT NULL AND e.state <> 'DELETED'
+           AND (m.subject IS NULL OR m.content_id IS DISTINCT FROM e.content_id)
+           UNION ALL
+           SELECT v.entry_id, v.uuid FROM versions v JOIN entries e ON e.id = v.entry_id
+           LEFT JOIN manifests m ON m.subject = v.uuid
+           WHERE e.vault_id IS NOT NULL AND e.state <> 'DELETED' AND v.state = 'kept'
+           AND m.content_id IS DISTINCT FROM v.content_id""",
+    ),
+    Rule(
+        "half sealed",
+        """SELECT CAST(id AS TEXT), name FROM entries WHERE (vault_id IS NULL) <> (seal_id IS NULL)
+           UNION ALL
+           SELECT id, wrapped_key FROM contents
+           WHERE (vault_id IS NULL) <> (wrapped_key IS NULL) OR (vault_id IS NULL) <> (part_list IS NULL)""",
     ),
 )
 
@@ -279,4 +349,4 @@ def _unknown_words() -> Iterator[Rule]:
 
 @cache
 def all_rules() -> tuple[Rule, ...]:
-    return (*_TREE, *_CONTENTS, *_MIRROR, *_OUTLIVED, *_unknown_words(), *_dangling())
+    return (*_TREE, *_CONTENTS, *_MIRROR, *_OUTLIVED, *_VAULTS, *_unknown_words(), *_dangling())

@@ -23,14 +23,16 @@ class Known(NamedTuple):
     mtime_ns: int | None
     inode: int | None
     busy: bool
+    sealed: bool  # in a vault, and not the root of it
 
 
 _COLUMNS = """e.id, e.kind, e.state, e.nas_name, e.nas_size, e.nas_mtime_ns, e.nas_inode,
-       e.active_sync_event_id IS NOT NULL OR EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = e.id)"""
+       e.active_sync_event_id IS NOT NULL OR EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = e.id),
+       e.vault_id IS NOT NULL AND e.name LIKE '/%'"""
 
 
 def _known(row: Sequence[Any]) -> Known:
-    return Known(row[0], row[1], row[2], row[3], row[4], row[5], row[6], bool(row[7]))
+    return Known(row[0], row[1], row[2], row[3], row[4], row[5], row[6], bool(row[7]), bool(row[8]))
 
 
 def in_folder(tx: Tx, folder_id: int) -> list[Known]:

@@ -22,6 +22,7 @@ from vfs.errors import ConfigurationError, NoSpace, StoreUnavailable
 from vfs.metadata import migrating
 from vfs.metadata.change_count import ChangeCount
 from vfs.metadata.group_commit import GroupCommit
+from vfs.metadata.seals import SealMemory
 from vfs.metadata.tx import Tx
 
 _PRAGMAS = (
@@ -41,8 +42,8 @@ T = TypeVar("T")
 
 
 class SqliteTx(Tx):
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        super().__init__()
+    def __init__(self, connection: sqlite3.Connection, seal_memory: SealMemory) -> None:
+        super().__init__(seal_memory)
         self._connection = connection
         self._cursors: list[sqlite3.Cursor] = []
 
@@ -89,6 +90,7 @@ class SqliteEngine:
         self._file = Path(url.database).resolve()  # through links, as SQLite does: what stands beside it is shared
         self._spare: list[sa.PoolProxiedConnection] = []
         self._closed = False
+        self.seal_memory = SealMemory()
         self._engine = sa.create_engine(
             url,
             pool_size=64,  # a thread that ends gives its connections back; opening one costs 1 ms
@@ -136,7 +138,7 @@ class SqliteEngine:
     def scan(self) -> Iterator[Tx]:
         with self._connection() as connection:
             connection.execute("BEGIN")
-            tx = SqliteTx(connection)
+            tx = SqliteTx(connection, self.seal_memory)
             try:
                 yield tx
             finally:
@@ -147,7 +149,7 @@ class SqliteEngine:
     @contextlib.contextmanager
     def write(self, quiet: bool = False, synced: bool = True) -> Iterator[Tx]:
         with turns.hold(), _translated(), self._writing.change(quiet, synced) as connection:
-            tx = SqliteTx(connection)
+            tx = SqliteTx(connection, self.seal_memory)
             yield tx
             tx.finish()
             tx.settle()

@@ -33,7 +33,7 @@ _AS = {
 }
 
 
-_OF_PROCESSES = ("reader_leases", "byte_grants", "changes")  # of the old server's, which are gone
+_OF_PROCESSES = ("reader_leases", "byte_grants", "changes", "unfinished_objects")  # of the old server's, which are gone
 
 
 def _tables() -> sa.MetaData:

@@ -26,16 +26,23 @@ from vfs.metadata.groups import Groups
 from vfs.metadata.holdings import Holdings
 from vfs.metadata.leases import Leases
 from vfs.metadata.locks import Locks
+from vfs.metadata.manifests import Manifests
 from vfs.metadata.mirror import Mirror
+from vfs.metadata.name_memory import NameMemory
 from vfs.metadata.nas_settings import NasSettingRows
 from vfs.metadata.pins import Pins
 from vfs.metadata.policies import Policies
 from vfs.metadata.properties import Properties
 from vfs.metadata.pruning import Pruning
 from vfs.metadata.reading import Reading
+from vfs.metadata.recipients import Recipients
 from vfs.metadata.restoring import Restoring
+from vfs.metadata.seals import SealMemory, Seals
 from vfs.metadata.tokens import Tokens
+from vfs.metadata.trash import Trash
+from vfs.metadata.unfinished import UnfinishedObjects
 from vfs.metadata.upload_sessions import UploadSessions
+from vfs.metadata.vaults import Vaults
 from vfs.metadata.verifying import Verifying
 from vfs.metadata.versions import Versions
 
@@ -62,7 +69,8 @@ class Tx(abc.ABC):
 
     commits_in_order = True  # numbers of new rows grow in the order in which their transactions commit
 
-    def __init__(self) -> None:
+    def __init__(self, seal_memory: SealMemory) -> None:
+        self.seals = Seals(self, seal_memory)
         self._after_commit: list[Callable[[], None]] = []
         self._last: list[Later[Any]] = []
         # Folders whose listing changed, by their own ids (None is the root's parent), and by what is in them.
@@ -154,6 +162,9 @@ class Tx(abc.ABC):
     def lock_grants(self) -> None:  # noqa: B027
         """First in every change of what processes may bring into the cache."""
 
+    def lock_keys(self) -> None:  # noqa: B027
+        """First in every change of recipients and of wrapped keys."""
+
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run `action` once the transaction is durable; never when it is rolled back."""
         self._after_commit.append(action)
@@ -170,6 +181,7 @@ class Tx(abc.ABC):
 
     def finish(self) -> None:
         """Last before the commit."""
+        self.seals.finish(self.changed_entries)
         if self._noted:
             self.change_log.note(self._noted)
         folder_ids = self.changed_folders - {None}
@@ -194,6 +206,14 @@ class Tx(abc.ABC):
         return Entries(self)
 
     @cached_property
+    def name_memory(self) -> NameMemory:
+        return NameMemory(self)
+
+    @cached_property
+    def trash(self) -> Trash:
+        return Trash(self)
+
+    @cached_property
     def contents(self) -> Contents:
         return Contents(self)
 
@@ -212,6 +232,10 @@ class Tx(abc.ABC):
     @cached_property
     def mirror(self) -> Mirror:
         return Mirror(self)
+
+    @cached_property
+    def manifests(self) -> Manifests:
+        return Manifests(self)
 
     @cached_property
     def leases(self) -> Leases:
@@ -254,12 +278,20 @@ class Tx(abc.ABC):
         return Reading(self)
 
     @cached_property
+    def recipients(self) -> Recipients:
+        return Recipients(self)
+
+    @cached_property
     def restoring(self) -> Restoring:
         return Restoring(self)
 
     @cached_property
     def alerts(self) -> Alerts:
         return Alerts(self)
+
+    @cached_property
+    def unfinished(self) -> UnfinishedObjects:
+        return UnfinishedObjects(self)
 
     @cached_property
     def uploads(self) -> UploadSessions:
@@ -292,3 +324,7 @@ class Tx(abc.ABC):
     @cached_property
     def nas_settings(self) -> NasSettingRows:
         return NasSettingRows(self)
+
+    @cached_property
+    def vaults(self) -> Vaults:
+        return Vaults(self)

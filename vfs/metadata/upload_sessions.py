@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.metadata.lists import listed
-from vfs.model import Part
+from vfs.model import Content, Part
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
@@ -55,14 +56,22 @@ class Piece(NamedTuple):
     number: int
     piece: int
     key: str
-    size: int
+    size: int  # of the object; of one for a vault, these are sealed bytes
     checksum: str
+    plain_size: int | None = None  # … and so many come out of them
+    sealed_key: str | None = None  # … with this, which the vault's key opens
+
+    @property
+    def shown_size(self) -> int:
+        """Bytes of the client's."""
+        return self.size if self.plain_size is None else self.plain_size
 
 
+_SHOWN = "COALESCE(p.plain_size, p.size)"
 _SENDING = """SELECT id, uuid, content_id, folder_id, name, size, mime_type, on_conflict, user_id, status, created_ns,
                      expires_ns, entry_id, protocol, part_size, metadata FROM upload_sessions"""
-_SELECT = """SELECT s.id, s.uuid, s.content_id, s.name, COALESCE(u.name, ''), s.size,
-                    (SELECT COALESCE(SUM(p.size), 0) FROM upload_parts p WHERE p.session_id = s.id), s.expires_ns
+_SELECT = f"""SELECT s.id, s.uuid, s.content_id, s.name, COALESCE(u.name, ''), s.size,
+                    (SELECT COALESCE(SUM({_SHOWN}), 0) FROM upload_parts p WHERE p.session_id = s.id), s.expires_ns
              FROM upload_sessions s LEFT JOIN users u ON u.id = s.user_id"""
 _RUNNING = "status IN ('INIT', 'UPLOADING')"
 
@@ -135,30 +144,44 @@ class UploadSessions:
 
     def pieces(self, id: int) -> list[Piece]:
         """Of all parts, in their order."""
-        sql = """SELECT number, piece, object_key, size, checksum FROM upload_parts WHERE session_id = :id
-                 ORDER BY number, piece"""
+        sql = """SELECT number, piece, object_key, size, checksum, plain_size, sealed_key FROM upload_parts
+                 WHERE session_id = :id ORDER BY number, piece"""
         return [Piece(*row) for row in self._tx.all(sql, id=id)]
 
     def sent(self, id: int) -> tuple[int, int]:
         """(bytes, highest number) of what came."""
-        sql = "SELECT COALESCE(SUM(size), 0), COALESCE(MAX(number), 0) FROM upload_parts WHERE session_id = :id"
+        sql = f"""SELECT COALESCE(SUM({_SHOWN}), 0), COALESCE(MAX(p.number), 0) FROM upload_parts p
+                  WHERE p.session_id = :id"""
         size, number = self._tx.one(sql, id=id)
         return int(size), int(number)
 
-    def replace_part(self, id: int, number: int, pieces: Sequence[Part], now_ns: int) -> list[str]:
-        """The keys that the part had before."""
+    def replace_part(
+        self, id: int, number: int, pieces: Sequence[Part], now_ns: int, opens: Sequence[tuple[int, str]] = ()
+    ) -> list[str]:
+        """The keys that the part had before. `opens`: plain size and sealed key of each piece, for a vault."""
         before = self._tx.all(
             "SELECT object_key FROM upload_parts WHERE session_id = :id AND number = :number", id=id, number=number
         )
         if before:
             self._tx.run("DELETE FROM upload_parts WHERE session_id = :id AND number = :number", id=id, number=number)
         self._tx.many(
-            """INSERT INTO upload_parts (session_id, number, piece, object_key, size, checksum, blocks, created_ns)
-               VALUES (:id, :number, :piece, :key, :size, :checksum, :blocks, :now)""",
+            """INSERT INTO upload_parts (session_id, number, piece, object_key, size, checksum, blocks, created_ns,
+                                         plain_size, sealed_key)
+               VALUES (:id, :number, :piece, :key, :size, :checksum, :blocks, :now, :plain, :sealed)""",
             [
-                {"id": id, "number": number, "piece": n, "now": now_ns}
-                | {"key": part.key, "size": part.size, "checksum": part.checksum, "blocks": part.blocks}
-                for n, part in enumerate(pieces)
+                {
+                    "id": id,
+                    "number": number,
+                    "piece": n,
+                    "now": now_ns,
+                    "plain": plain,
+                    "sealed": sealed,
+                    "key": part.key,
+                    "size": part.size,
+                    "checksum": part.checksum,
+                    "blocks": part.blocks,
+                }
+                for n, (part, (plain, sealed)) in enumerate(zip(pieces, opens or repeat((None, None)), strict=False))
             ],
         )
         return [row[0] for row in before]
@@ -170,32 +193,37 @@ class UploadSessions:
             [{"id": id, "number": number} for number in numbers],
         )
 
+    def having(self, keys: Sequence[str], *, cleaned: bool) -> set[str]:
+        """Those objects that are parts of uploads under way; `cleaned`: also of those whose parts have still to go."""
+        marks, values = listed(keys)
+        state = "s.status <> 'COMPLETED' AND s.cleaned_ns IS NULL" if cleaned else f"s.{_RUNNING}"
+        sql = f"""SELECT p.object_key FROM upload_parts p JOIN upload_sessions s ON s.id = p.session_id
+                  WHERE p.object_key IN ({marks}) AND {state}"""
+        return {row[0] for row in self._tx.all(sql, **values)}
+
     def has_object(self, key: str) -> bool:
         """A part of an upload has it, or what became of one."""
         sql = """SELECT EXISTS (SELECT 1 FROM upload_parts WHERE object_key = :key)
                  OR EXISTS (SELECT 1 FROM objects WHERE key = :key)"""
         return bool(self._tx.one(sql, key=key)[0])
 
-    def become_content(self, id: int, content_id: str, size: int, now_ns: int) -> None:
-        """More than one piece: rows of a content are made of those of the parts, in their order."""
-        self._tx.run(
-            """INSERT INTO contents (id, size, checksum, digests, parts, created_ns)
-               SELECT CAST(:content AS TEXT), CAST(:size AS BIGINT), '', NULL, COUNT(*), CAST(:now AS BIGINT)
-               FROM upload_parts WHERE session_id = :id""",
-            content=content_id, size=size, now=now_ns, id=id,
-        )  # fmt: skip
+    def become_content(self, id: int, content: Content, now_ns: int) -> None:
+        """Rows of a content are made of those of the parts, in their order; that of one part is named as it is."""
+        count = int(self._tx.one("SELECT COUNT(*) FROM upload_parts WHERE session_id = :id", id=id)[0])
+        self._tx.contents.insert_row(content, count, now_ns)
         self._tx.run(
             """INSERT INTO objects (key, size, checksum, blocks, status, cached_ns)
                SELECT object_key, size, checksum, blocks, 'AVAILABLE', CAST(:now AS BIGINT)
                FROM upload_parts WHERE session_id = :id""",
             now=now_ns, id=id,
         )  # fmt: skip
-        self._tx.run(
-            """INSERT INTO file_parts (content_id, sequence, object_key)
-               SELECT CAST(:content AS TEXT), ROW_NUMBER() OVER (ORDER BY number, piece) - 1, object_key
-               FROM upload_parts WHERE session_id = :id""",
-            content=content_id, id=id,
-        )  # fmt: skip
+        if count > 1:
+            self._tx.run(
+                """INSERT INTO file_parts (content_id, sequence, object_key)
+                   SELECT CAST(:content AS TEXT), ROW_NUMBER() OVER (ORDER BY number, piece) - 1, object_key
+                   FROM upload_parts WHERE session_id = :id""",
+                content=content.id, id=id,
+            )  # fmt: skip
 
     # --- those that nobody ended ---
 

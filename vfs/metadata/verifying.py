@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vfs.metadata import on_the_way
 from vfs.metadata.lists import listed
 from vfs.model import Content
-from vfs.nas_model import Spot
+from vfs.nas_model import MANIFEST, VAULT_FILE, Spot, is_sealed
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
@@ -26,6 +26,7 @@ class NasCopy(NamedTuple):
     size: int | None
     mtime_ns: int | None
     moving: bool
+    sealed: bool = False  # a bundle: each object is a file in it
 
 
 class Found(NamedTuple):
@@ -42,7 +43,7 @@ class Held(NamedTuple):
     """An entry, or an older content of one, as it is recorded in a folder of the NAS: `name` may hold "/".
 
     `checksum`: BLAKE3 of the content, "" when nobody has read it yet, None for folders. `busy`: the mirror has it
-    under way, or takes it off the NAS.
+    under way, or takes it off the NAS. `sealed`: a bundle. `manifest`: SHA-256 (hex) of what it, or a folder, has.
     """
 
     entry_id: int
@@ -54,14 +55,19 @@ class Held(NamedTuple):
     size: int | None
     mtime_ns: int | None
     busy: bool
+    sealed: bool = False
+    manifest: str | None = None
 
 
 _FOUND = "SELECT key, size, checksum, status, COALESCE(status_ns, cached_ns) FROM objects"
 _HELD = """SELECT e.id, NULL, e.nas_name, e.kind, e.nas_content_id, c.checksum, e.nas_size, e.nas_mtime_ns,
-                  EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = e.id) OR e.nas_name LIKE '.kelp/tmp/gone-%'
+                  EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = e.id) OR e.nas_name LIKE '.kelp/tmp/gone-%',
+                  c.vault_id IS NOT NULL, e.nas_manifest
            FROM entries e LEFT JOIN contents c ON c.id = e.nas_content_id"""
-_HELD_VERSION = """SELECT v.entry_id, v.uuid, v.nas_path, 'file', v.content_id, c.checksum, v.size, v.nas_mtime_ns,
-                          v.state = 'purged' OR EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = v.entry_id)
+_HELD_VERSION = """SELECT v.entry_id, v.uuid, v.nas_path, 'file', v.content_id, c.checksum,
+                          CASE WHEN c.vault_id IS NULL THEN v.size ELSE v.nas_size END, v.nas_mtime_ns,
+                          v.state = 'purged' OR EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = v.entry_id),
+                          c.vault_id IS NOT NULL, v.nas_manifest
                    FROM versions v LEFT JOIN contents c ON c.id = v.content_id"""
 
 
@@ -75,23 +81,26 @@ class Verifying:
         `planned`: of those that the mirror is moving also where they may be by now.
         """
         rows = self._tx.all(
-            """SELECT id, NULL, nas_parent_id, nas_name, nas_size, nas_mtime_ns FROM entries
+            """SELECT id, NULL, nas_parent_id, nas_name, nas_size, nas_mtime_ns,
+                      (SELECT c.vault_id FROM contents c WHERE c.id = :id) FROM entries
                WHERE nas_content_id = :id AND nas_name IS NOT NULL
                UNION ALL
-               SELECT entry_id, uuid, COALESCE(nas_parent_id, 1), nas_path, nas_size, nas_mtime_ns FROM versions
+               SELECT entry_id, uuid, COALESCE(nas_parent_id, 1), nas_path, nas_size, nas_mtime_ns,
+                      (SELECT c.vault_id FROM contents c WHERE c.id = :id) FROM versions
                WHERE content_id = :id AND nas_path IS NOT NULL AND state <> 'purged'""",
             id=content_id,
         )
         found = []
-        for entry_id, version, parent_id, name, size, mtime_ns in rows:
+        for entry_id, version, parent_id, name, size, mtime_ns, vault_id in rows:
             chain = self._tx.mirror.nas_chain(parent_id)
             if chain is not None:
                 path = f"{chain[1]}/{name}" if chain[1] else name
                 moving = self.is_moving(entry_id, chain[0])
-                found.append(NasCopy(entry_id, version, path, size, mtime_ns, moving))
+                sealed = vault_id is not None
+                found.append(NasCopy(entry_id, version, path, size, mtime_ns, moving, sealed))
                 if planned and moving:
                     elsewhere = on_the_way.paths(self._tx, entry_id, Spot(parent_id, name), chain[0])
-                    found += [NasCopy(entry_id, version, path, size, mtime_ns, True) for path in elsewhere]
+                    found += [NasCopy(entry_id, version, path, size, mtime_ns, True, sealed) for path in elsewhere]
         return found
 
     def is_moving(self, entry_id: int, folder_ids: Sequence[int]) -> bool:
@@ -183,6 +192,12 @@ class Verifying:
                   WHERE COALESCE(nas_parent_id, 1) = :folder AND nas_path IN ({marks})"""
         return {row[0] for row in self._tx.all(sql, folder=folder_id, **values)}
 
+    def manifest_file(self, folder_id: int) -> str | None:
+        """What the file in it is called that tells of this folder of a vault; None: it has none on the NAS."""
+        sql = "SELECT name FROM entries WHERE id = :id AND nas_manifest IS NOT NULL"
+        row = self._tx.one(sql, id=folder_id)
+        return None if row is None else MANIFEST if is_sealed(row[0]) else VAULT_FILE
+
     # --- the scrub, which goes round and round ---
 
     def unlearned(self, after: str, limit: int) -> list[Content]:
@@ -235,14 +250,19 @@ class Verifying:
         )
         return self._tx.contents.get(row[0]) if row else None
 
+    def undescribe(self, held: Held) -> None:
+        """The NAS does not have this manifest there any more."""
+        sql = "UPDATE entries SET nas_manifest = NULL WHERE id = :id AND nas_manifest = :manifest"
+        self._tx.run(sql, id=held.entry_id, manifest=held.manifest)
+
     def unrecord(self, held: Held) -> None:
         """The NAS does not have this content there any more; what is there keeps being known by its size and time."""
         if held.version is None:
-            sql = """UPDATE entries SET nas_content_id = NULL, nas_verified_ns = NULL
+            sql = """UPDATE entries SET nas_content_id = NULL, nas_manifest = NULL, nas_verified_ns = NULL
                      WHERE id = :id AND nas_content_id = :content"""
             self._tx.run(sql, id=held.entry_id, content=held.content_id)
         else:
             sql = """UPDATE versions SET nas_parent_id = NULL, nas_path = NULL, nas_key = NULL, nas_size = NULL,
-                            nas_mtime_ns = NULL, nas_inode = NULL, nas_verified_ns = NULL
+                            nas_mtime_ns = NULL, nas_inode = NULL, nas_manifest = NULL, nas_verified_ns = NULL
                      WHERE uuid = :uuid AND content_id = :content"""
             self._tx.run(sql, uuid=held.version, content=held.content_id)

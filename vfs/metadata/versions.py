@@ -103,25 +103,26 @@ class Versions:
     # --- what the NAS has of them ---
 
     def on_nas(self, entry_id: int) -> list[tuple[Any, ...]]:
-        """(uuid, state, content id, created_ns, desired name, nas_parent_id, nas_path, size, mtime_ns, inode) of
-        versions not purged, oldest first. Those in the tree that are where they shall be are left out: there can be
-        thousands."""
+        """(uuid, state, content id, created_ns, desired name, digest of its manifest; nas_parent_id, nas_path, size,
+        mtime_ns, inode, manifest) of versions not purged, oldest first. Those in the tree that are where they shall be
+        are left out: there can be thousands."""
         return self._tx.all(
-            """SELECT v.uuid, v.state, v.content_id, v.created_ns, v.nas_desired_name,
-                      v.nas_parent_id, v.nas_path, v.nas_size, v.nas_mtime_ns, v.nas_inode
-               FROM versions v JOIN entries e ON e.id = v.entry_id
+            """SELECT v.uuid, v.state, v.content_id, v.created_ns, v.nas_desired_name, m.digest,
+                      v.nas_parent_id, v.nas_path, v.nas_size, v.nas_mtime_ns, v.nas_inode, v.nas_manifest
+               FROM versions v JOIN entries e ON e.id = v.entry_id LEFT JOIN manifests m ON m.subject = v.uuid
                WHERE v.entry_id = :id AND v.state <> 'purged'
                AND NOT (v.state = 'kept' AND v.nas_desired_name IS NOT NULL AND e.state = 'ACTIVE'
                         AND v.nas_parent_id IS NOT DISTINCT FROM e.parent_id
-                        AND v.nas_path IS NOT DISTINCT FROM v.nas_desired_name)
+                        AND v.nas_path IS NOT DISTINCT FROM v.nas_desired_name
+                        AND (m.digest IS NULL OR m.digest = v.nas_manifest))
                ORDER BY v.replaced_ns, v.uuid""",
             id=entry_id,
         )
 
     def on_nas_of(self, uuid: str) -> list[tuple[Any, ...]]:
-        """The same of one version: content id, created_ns, nas_parent_id, nas_path, size, mtime_ns, inode."""
+        """The same of one version: content id, created_ns; nas_parent_id, nas_path, size, mtime_ns, inode, manifest."""
         return self._tx.all(
-            """SELECT content_id, created_ns, nas_parent_id, nas_path, nas_size, nas_mtime_ns, nas_inode
+            """SELECT content_id, created_ns, nas_parent_id, nas_path, nas_size, nas_mtime_ns, nas_inode, nas_manifest
                FROM versions WHERE uuid = :uuid""",
             uuid=uuid,
         )
@@ -133,7 +134,8 @@ class Versions:
         gone, there = ("expired", "purged") if spot is None else ("purged", "expired")
         self._tx.run(
             """UPDATE versions SET nas_parent_id = :parent, nas_path = :path, nas_key = :key, nas_size = :size,
-                      nas_mtime_ns = :mtime, nas_inode = :inode, state = CASE state WHEN :one THEN :other ELSE state END
+                      nas_mtime_ns = :mtime, nas_inode = :inode, nas_manifest = :manifest,
+                      state = CASE state WHEN :one THEN :other ELSE state END
                WHERE uuid = :uuid""",
             uuid=uuid,
             parent=spot.parent_id if spot else None,
@@ -142,6 +144,7 @@ class Versions:
             size=seen.size,
             mtime=seen.mtime_ns,
             inode=seen.inode,
+            manifest=seen.manifest,
             one=gone,
             other=there,
         )

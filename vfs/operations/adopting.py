@@ -4,6 +4,7 @@ the marker that says whose it is."""
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Any
 
 from vfs import names
@@ -19,7 +20,7 @@ from vfs.operations.taking import Found
 from vfs.settings import Settings
 from vfs.storage.nas_folder import FolderNasStore
 from vfs.storage.nas_marker import Look
-from vfs.storage.nas_store import NasProperties, NasSeen
+from vfs.storage.nas_store import NasProperties, NasSeen, NasStore
 
 ADOPT = "adopt"
 
@@ -95,18 +96,19 @@ def adopt(kelp: Kelp, report: Report = no_report) -> Taken:
 
     Raises NasDown, NoSpace, StoreUnavailable: run it again. ConfigurationError: another run took over.
     """
-    walk = Walk(kelp, report, adopted)
+    walk = Walk(kelp, report, partial(adopted, kelp.nas))
     walk.run()
     walk.finish()
     return walk.taken
 
 
-def adopted(parent_id: int, path: str, seen: NasSeen) -> Found | str | None:
+def adopted(nas: NasStore, parent_id: int, path: str, seen: NasSeen) -> Found | str | None:
     """As it is, by the name it has."""
     if taking.is_own(seen.name, parent_id):
         taken = names.is_reserved_at_root(seen.name) and seen.name != PRIVATE
         return "directly in the root this name belongs to Kelp" if taken else None
-    refused = taking.refusal(seen.name, seen.info)
+    inner = nas_walk.below(path, seen.name)
+    refused = taking.refusal(seen.name, seen.info) or taking.vault_there(nas, inner, seen.info)
     return refused or Found(parent_id, seen.name, seen.info, seen.name)
 
 
@@ -119,7 +121,7 @@ def look_through(settings: Settings, report: Report = no_report) -> Taken:
         keys: dict[str, str] = {}
         try:
             for seen in store.survey(path):
-                judged = adopted(0 if path else ROOT_ID, path, seen)
+                judged = adopted(store, 0 if path else ROOT_ID, path, seen)
                 if judged is None:
                     continue
                 inner = nas_walk.below(path, seen.name)

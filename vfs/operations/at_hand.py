@@ -18,7 +18,10 @@ from itertools import accumulate
 
 from vfs import metrics
 from vfs.core import Kelp
-from vfs.errors import KelpError
+from vfs.crypto.frames import FRAME_SIZE, SEALED_FRAME_SIZE
+from vfs.crypto.opened_lists import OpenedList, Wanted
+from vfs.crypto.parts import open_range
+from vfs.errors import ContentCorrupt, KelpError
 from vfs.model import BLOCK_SIZE, PIECE_SIZE, ByteRange, Content
 from vfs.operations.verified import Verifier, verifier_of
 from vfs.storage.object_store import near
@@ -26,6 +29,7 @@ from vfs.storage.object_store import near
 _FEW_OPEN, _MOST_OPEN = 4, 64  # parts of one content: always, and as long as there are descriptors to spare
 _SPARE = threading.Semaphore(192)  # of this process, which has 1,024 by itself
 _PAGE = 2 << 20  # bytes of a huge page, of most processors
+_SEALED_AT_ONCE = 4 * SEALED_FRAME_SIZE  # bytes that are opened at once; more take long enough for a thread
 
 _FROM_MEMORY, _BYTES_OF_MEMORY = metrics.CACHE_READS.labels("memory"), metrics.CACHE_READ_BYTES.labels("memory")
 _FROM_CACHE, _BYTES_OF_CACHE = metrics.CACHE_READS.labels("cache"), metrics.CACHE_READ_BYTES.labels("cache")
@@ -38,6 +42,14 @@ def room() -> memoryview:
     with suppress(OSError):
         mapped.madvise(mmap.MADV_HUGEPAGE)
     return memoryview(mapped)[: PIECE_SIZE + 2 * BLOCK_SIZE]
+
+
+def opened(kelp: Kelp, content: Content) -> AtHand | SealedAtHand | None:
+    """None: `unsealing.reader` has to be asked, once at least, since what opens it is not in memory yet."""
+    if content.seal is None:
+        return AtHand(kelp, content)
+    known = kelp.opened_lists.get(content.id)
+    return None if known is None else SealedAtHand(kelp, content, known)
 
 
 class AtHand:
@@ -132,3 +144,49 @@ class AtHand:
             _FROM_CACHE.inc(self._reads)
             _BYTES_OF_CACHE.inc(self._bytes)
             self._reads = self._bytes = 0
+
+
+class SealedAtHand:
+    """The same of a sealed content: its frames are opened where they are asked for, 39 µs each, unless they are
+    many."""
+
+    def __init__(self, kelp: Kelp, content: Content, opened: OpenedList) -> None:
+        self._kelp, self._content, self._list = kelp, content, opened
+        self._stored = AtHand(kelp, content)
+        self._frame: tuple[int, int, memoryview] | None = None  # what was opened last: from where to where, plain
+
+    def read(self, start: int, stop: int, buffer: memoryview) -> bytes | memoryview | None:
+        """As `AtHand.read`; `buffer` is for the sealed bytes."""
+        if start >= stop:
+            return None
+        whole = self._kelp.small.get(self._content.id)
+        if whole:
+            self._kelp.holds.note_read(self._content.parts[0].key)
+            return whole[start:stop]
+        if self._frame is not None and self._frame[0] <= start and stop <= self._frame[1]:
+            return self._frame[2][start - self._frame[0] : stop - self._frame[0]]
+        wanted = next(self._list.wanted(start, stop), None)
+        if wanted is None or wanted.stop - wanted.start != stop - start or wanted.last - wanted.first > _SEALED_AT_ONCE:
+            return None
+        return self._opened(wanted, start, stop, buffer)
+
+    def _opened(self, wanted: Wanted, start: int, stop: int, buffer: memoryview) -> memoryview | None:
+        """All of the frames, since whoever reads a little goes on beside it."""
+        sealed = self._stored.read(wanted.first, wanted.last, buffer)
+        if sealed is None:
+            return None
+        piece = wanted.slice
+        first = wanted.start // FRAME_SIZE * FRAME_SIZE
+        last = min(-(-wanted.stop // FRAME_SIZE) * FRAME_SIZE, piece.part_length)
+        try:
+            (plain,) = open_range(piece.part, piece.part_length, first, last, [sealed])
+        except ContentCorrupt:  # said by who can say it
+            return None
+        # Of a part that is shown in part only, nothing else of it is kept.
+        begin = start - (wanted.start - first)
+        if (piece.offset, piece.length) == (0, piece.part_length):
+            self._frame = begin, begin + len(plain), plain
+        return plain[start - begin : stop - begin]
+
+    def close(self) -> None:
+        self._stored.close()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import mimetypes
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from vfs import links, names, trace
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
 from vfs.model import ROOT_ID, Caller, Entry, EventType, Kind, State
-from vfs.operations import nas_settings
+from vfs.operations import nas_settings, sealing
 from vfs.operations.guard import Standing
+from vfs.operations.sealing import Text
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ def nas_place(
     `stamp_ns`: the registration time, or the stamp fixed earlier, which stays as long as it is free. `adopted`: the
     name of a file that Kelp found there, which stays in the same way.
     """
+    if tx.seals.of(folder_id) is not None:
+        return _sealed_place(kind, stamp_ns)
     id, entry_uuid = id_and_uuid
     properties = kelp.nas.properties
     refused = properties.refused | frozenset(kelp.settings.nas.refused)
@@ -76,9 +80,20 @@ def nas_place(
         stamp = _next_second(stamp)
 
 
+def _sealed_place(kind: Kind, stamp_ns: int | str) -> dict[str, object]:
+    """In a vault a name on the NAS says nothing: 16 random bytes, which nothing else has."""
+    nas_name, stamp = sealing.new_seal_id(), None
+    if kind != Kind.FOLDER:
+        stamp = stamp_ns if isinstance(stamp_ns, str) else names.stamp(stamp_ns)
+        nas_name = f"{stamp}__{nas_name}"
+    return {"nas_stamp": stamp, "nas_desired_name": nas_name, "nas_desired_key": nas_name}
+
+
 def relocated_place(kelp: Kelp, tx: Tx, entry: Entry, folder_id: int, name: str) -> dict[str, object]:
     """As `nas_place`, for an entry that gets another folder, another name, or both. Only a rename takes from an adopted
-    file the name that it had (spec §5)."""
+    file the name that it had (spec §5). What is in a vault keeps the one that it has."""
+    if tx.seals.of(folder_id) is not None:
+        return {}
     stamp, _, registered_ns, nas_name = tx.entries.placing(entry.id)
     is_adopted = stamp is None and entry.kind == Kind.FILE and name == entry.name
     own = (entry.id, entry.uuid)
@@ -96,7 +111,7 @@ def shown_mtime(tx: Tx, here: Standing, mtime_ns: int, now_ns: int, *, by_client
     seconds = mtime_ns // SECOND
     if by_client:
         return seconds
-    memory = tx.entries.recall_name(here.folder_id, here.key)
+    memory = tx.name_memory.recall(here.folder_id, here.key)
     last = [here.entry.shown_mtime] if here.entry else []
     last += [memory[1]] if memory and now_ns - memory[2] < _MEMORY_NS else []
     return max([seconds, *(shown + 1 for shown in last)])
@@ -104,12 +119,12 @@ def shown_mtime(tx: Tx, here: Standing, mtime_ns: int, now_ns: int, *, by_client
 
 def leave_name(tx: Tx, here: Standing, entry: Entry, now_ns: int) -> None:
     """The name is free from now on; who had it and what it showed is remembered."""
-    tx.entries.remember_name(here.folder_id, here.key, entry.id, entry.shown_mtime, now_ns, now_ns - _MEMORY_NS)
+    tx.name_memory.remember(here.folder_id, here.key, entry.id, entry.shown_mtime, now_ns, now_ns - _MEMORY_NS)
 
 
 def remember_shown(tx: Tx, folder_id: int, key: str, shown: int, now_ns: int) -> None:
     """A client sets a name's time back: what was shown must not be shown again for another content (R8)."""
-    tx.entries.remember_name(folder_id, key, 0, shown, now_ns, now_ns - _MEMORY_NS)
+    tx.name_memory.remember(folder_id, key, 0, shown, now_ns, now_ns - _MEMORY_NS)
 
 
 def drop_locks(tx: Tx, entry: Entry, now_ns: int) -> None:
@@ -160,8 +175,8 @@ def place_versions(kelp: Kelp, tx: Tx, entry_id: int) -> None:
     """Older contents that are files in the tree go with their file, which has just got its place; each keeps its stamp
     where that is free, and an adopted one its name until it is renamed."""
     kept = tx.versions.in_tree(entry_id)
-    entry = tx.entries.get(entry_id) if kept else None
-    if entry is None or entry.parent_id is None:
+    entry = tx.entries.as_stored(entry_id) if kept else None
+    if entry is None or entry.parent_id is None or entry.vault_id is not None:
         return
     properties = kelp.nas.properties
     refused = properties.refused | frozenset(kelp.settings.nas.refused)
@@ -188,7 +203,7 @@ def place_versions(kelp: Kelp, tx: Tx, entry_id: int) -> None:
 def choose_nas_names(kelp: Kelp, tx: Tx, entry_id: int) -> None:
     """The names that an entry and its older contents shall have on the NAS are chosen anew, as far as others have
     them."""
-    entry = tx.entries.get(entry_id)
+    entry = tx.entries.as_stored(entry_id)
     if entry is None or entry.parent_id is None or entry.state != State.ACTIVE:
         return
     place = relocated_place(kelp, tx, entry, entry.parent_id, entry.name)
@@ -201,10 +216,10 @@ def succeed(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, new_id: int, new
 
     Not under a litter name: `x.tmp`, written anew for each save, is not the document that it became before.
     """
-    memory = tx.entries.recall_name(here.folder_id, here.key)
+    memory = tx.name_memory.recall(here.folder_id, here.key)
     if memory is None:
         return False
-    tx.entries.settle_name(here.folder_id, here.key)
+    tx.name_memory.settle(here.folder_id, here.key)
     late = now_ns - memory[2] > _SAFE_SAVE_NS
     if not caller.on_drive or memory[0] == new_id or late or here.is_litter:
         return False
@@ -264,13 +279,16 @@ def announce(
     delay = nas_settings.read_in(kelp.settings, tx).delay if litter else 0.0
     scheduled = now_ns + int(delay * SECOND)
     trace_id = caller.trace_id or trace.current()
+    paths = {
+        name: sealing.path_text(tx, entry_id, Text.EVENT_PATH, path)
+        for name, path in (("source", source), ("target", target))
+    }
     tx.events.add(
-        entry_id, kind, event, source=source, target=target, trace_id=trace_id, now_ns=now_ns, scheduled_ns=scheduled,
-        litter=litter,
-    )  # fmt: skip
+        entry_id, kind, event, **paths, trace_id=trace_id, now_ns=now_ns, scheduled_ns=scheduled, litter=litter
+    )
     if not litter and not is_new:
         tx.events.expedite(entry_id, now_ns)
-    detail = target or source or ""
+    detail = sealing.path_text(tx, entry_id, Text.HISTORY, target or source) or ""
     tx.entries.log(entry_id, what or event.value.lower(), caller.user_id, caller.face, detail, trace_id, now_ns)
     tx.after_commit(lambda: nudge(kelp, entry_id, trace_id, scheduled))
 
@@ -287,7 +305,7 @@ def nudge(kelp: Kelp, entry_id: int, trace_id: str, not_before_ns: int = 0) -> N
 def free_name(kelp: Kelp, tx: Tx, folder_id: int, name: str, is_folder: bool) -> str:
     """ "name (1).ext": the first numbered name that is free in a folder (conflict strategy RENAME)."""
     for candidate in names.numbered(name, is_folder):
-        if tx.entries.child(folder_id, names.key(candidate, kelp.settings.drive.case_sensitive)) is None:
+        if tx.entries.child(folder_id, sealing.key_in(kelp, tx, folder_id, candidate)) is None:
             return candidate
     raise AssertionError("numbers do not end")
 
@@ -295,5 +313,5 @@ def free_name(kelp: Kelp, tx: Tx, folder_id: int, name: str, is_folder: bool) ->
 def renamed(here: Standing, kelp: Kelp, tx: Tx, is_folder: bool) -> Standing:
     """The same folder with the first free numbered name."""
     name = free_name(kelp, tx, here.folder_id, here.name, is_folder)
-    key = names.key(name, kelp.settings.drive.case_sensitive)
-    return Standing(here.chain, here.path, name, key, None)
+    key = sealing.key_in(kelp, tx, here.folder_id, name)
+    return replace(here, name=name, key=key, entry=None)

@@ -7,11 +7,13 @@ free, or not possible yet, waits a moment and uses up no retry.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from vfs.core import Kelp
+from vfs.errors import KeyMissing
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import ROOT_ID, Kind
@@ -32,6 +34,8 @@ from vfs.operations import changes, homing, protecting
 from vfs.operations.mirroring import SECOND, make_due, read
 from vfs.operations.protecting import Protection
 from vfs.operations.under_way import VersionsUnderWay, key_of
+
+log = logging.getLogger(__name__)
 
 _BUSY_NS = SECOND // 5  # how long an entry waits that is in another's way
 _FAILED_NS = 5 * SECOND  # … or below a folder that could not be made
@@ -75,7 +79,10 @@ def claim(kelp: Kelp, owner: str, limit: int, planner: Planner) -> tuple[list[Jo
             tx.events.start(entry_id)
         traces = tx.events.traces([job.situation.event_id for job in claims.jobs]) if claims.jobs else {}
     for entry_id in sorted(claims.homeless):
-        homing.bring_home(kelp, entry_id)
+        try:
+            homing.bring_home(kelp, entry_id)
+        except KeyMissing as error:  # its name is sealed for its folder: a process that has the key does it
+            log.warning("entry %s has no folder any more, and stays where it is: %s", entry_id, error)
     return [replace(job, trace_id=traces.get(job.situation.event_id, "")) for job in claims.jobs], covered
 
 

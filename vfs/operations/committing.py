@@ -14,22 +14,30 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from vfs import names
 from vfs.core import Kelp
+from vfs.crypto.opened_lists import OpenedList
+from vfs.crypto.part_lists import PartList, Slice
 from vfs.errors import Conflict, Forbidden, NoSpace, NotFound, PreconditionFailed, WrongKind
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
-from vfs.model import Caller, Content, Entry, Expected, Level, OnConflict, Part, Place
-from vfs.operations import contents, guard, layouts, reserving, writing
+from vfs.model import Caller, Condition, Content, Entry, Expected, Level, OnConflict, Part, Place
+from vfs.operations import contents, guard, layouts, reserving, sealed_contents, unsealing, vaults_of, writing
 from vfs.operations.drafting import Committed, Draft
 from vfs.operations.layouts import Fresh, Layout, Shared, Zeros
 from vfs.operations.reserving import Reservation
+from vfs.operations.sealed_contents import SealedParts, Vault
+from vfs.operations.unfinished import Unfinished
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _TRIES = 20  # looks at a file that is moved all the time
 _SHARING = 2  # … and at objects that are just being evicted; then all is stored anew
@@ -46,8 +54,7 @@ def commit(kelp: Kelp, caller: Caller, draft: Draft) -> Committed:
     place = draft.place
     for _ in range(_TRIES):
         same = _SameFile(draft)
-        how = (None, draft.mtime_ns, OnConflict.OVERWRITE, same, kelp.clock.now_ns())
-        put = writing.Put(caller, place, *how, told=draft.told, posix=draft.posix)
+        put = _put(caller, draft, place, OnConflict.OVERWRITE, same, kelp.clock.now_ns())
         try:
             return _brought(kelp, put, draft)
         except (NotFound, PreconditionFailed, Forbidden):
@@ -60,17 +67,23 @@ def commit(kelp: Kelp, caller: Caller, draft: Draft) -> Committed:
 def _first(kelp: Kelp, caller: Caller, draft: Draft) -> Committed:
     """The row of a file comes with what was written to it. When somebody has made one of that name since it was opened,
     it is as if he had before: all is replaced, as any save does."""
-    now = kelp.clock.now_ns()
-    put = writing.Put(
-        *(caller, draft.place, None, draft.mtime_ns, OnConflict.OVERWRITE, None, now),
-        told=draft.told,
-        posix=draft.posix,
-        birth=draft.birth,
-    )
+    put = _put(caller, draft, draft.place, OnConflict.OVERWRITE, None, kelp.clock.now_ns())
+    put.birth = draft.birth
     try:
         return _brought(kelp, put, draft)
     except WrongKind as error:
         raise PreconditionFailed("a folder has the name by now") from error
+
+
+def _put(
+    caller: Caller, draft: Draft, place: Place, how: OnConflict, condition: Condition | None, now_ns: int
+) -> writing.Put:
+    return writing.Put(
+        *(caller, place, None, draft.mtime_ns, how, condition, now_ns),
+        told=draft.told,
+        posix=draft.posix,
+        shows=draft.source.size,
+    )
 
 
 def keep_beside(kelp: Kelp, caller: Caller, draft: Draft, beside: Place, why: str = "conflict") -> Committed:
@@ -80,8 +93,7 @@ def keep_beside(kelp: Kelp, caller: Caller, draft: Draft, beside: Place, why: st
     """
     name = copy_name(beside.name, why, caller.name, kelp.clock.now_ns())
     place = Place(beside.folder_id, name)
-    how = (None, draft.mtime_ns, OnConflict.RENAME, None, kelp.clock.now_ns())
-    put = writing.Put(caller, place, *how, told=draft.told, posix=draft.posix)
+    put = _put(caller, draft, place, OnConflict.RENAME, None, kelp.clock.now_ns())
     return _brought(kelp, put, draft)
 
 
@@ -119,31 +131,56 @@ class _Unshared(Exception):
 
 def _brought(kelp: Kelp, put: writing.Put, draft: Draft) -> Committed:
     """Store what is new, and show it in one transaction. Nothing is left when it fails."""
+    vault = vaults_of.vault_of(kelp, put.place.folder_id)
+    base = _base(kelp, draft.base, vault)
     for attempt in range(_SHARING + 1):
-        layout = _laid_out(kelp, draft, share=attempt < _SHARING)
+        layout = _laid_out(kelp, draft, base, share=attempt < _SHARING)
         try:
-            return _stored(kelp, put, draft, layout)
+            return _stored(kelp, put, draft, layout, base, vault)
         except _Unshared:
             log.debug("entry %s: an object that was to be shared is leaving the cache", draft.entry_id)
     raise AssertionError("the last layout shares nothing")
 
 
-def _laid_out(kelp: Kelp, draft: Draft, *, share: bool) -> Layout:
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What may be shared of the content before. `parts`: with the sizes that they show; `slices`: what opens them."""
+
+    parts: tuple[Part, ...]
+    slices: dict[str, Slice]
+
+
+def _base(kelp: Kelp, content: Content, vault: Vault | None) -> _Base:
+    """Nothing of it, when it is sealed otherwise than what is stored now. Raises KeyMissing, ContentCorrupt."""
+    seal = content.seal
+    if seal is None:
+        return _Base(content.parts if vault is None else (), {})
+    if vault is None or vault.id != seal.vault_id:
+        return _Base((), {})
+    slices = unsealing.opened_list(kelp, content, seal).slices
+    shown = tuple(replace(part, size=piece.length) for part, piece in zip(content.parts, slices, strict=True))
+    return _Base(shown, {part.key: piece for part, piece in zip(content.parts, slices, strict=True)})
+
+
+def _laid_out(kelp: Kelp, draft: Draft, base: _Base, *, share: bool) -> Layout:
     source = draft.source
-    layout = layouts.lay_out(draft.base.parts if share else (), source.limit, source.size, source.is_written)
+    layout = layouts.lay_out(base.parts if share else (), source.limit, source.size, source.is_written)
     keys = sorted({piece.part.key for piece in layout if isinstance(piece, Shared)})
     if not keys:
         return layout
     with kelp.database.read() as tx:
         there = tx.drafts.available(keys)
-    return layouts.lay_out(draft.base.parts, source.limit, source.size, source.is_written, there.__contains__)
+    return layouts.lay_out(base.parts, source.limit, source.size, source.is_written, there.__contains__)
 
 
-def _stored(kelp: Kelp, put: writing.Put, draft: Draft, layout: Layout) -> Committed:
-    size = layouts.new_bytes(layout)
+def _stored(kelp: Kelp, put: writing.Put, draft: Draft, layout: Layout, base: _Base, vault: Vault | None) -> Committed:
+    size = sum(sealed_contents.stored_size(size, vault) for size in layouts.new_bytes(layout))
     guard.require_space(kelp, size)
-    with reserving.reserve(kelp, size) as room:
-        content, fresh = _store(kelp, draft, layout, room)
+    with reserving.reserve(kelp, size, sealed=vault is not None) as room:
+        if vault is None:
+            content, fresh = _store(kelp, draft, layout, room)
+        else:
+            content, fresh = _store_sealed(kelp, draft, layout, room, base, vault)
         new = replace(content, parts=fresh)
         shared = [piece.part.key for piece in layout if isinstance(piece, Shared)]
 
@@ -182,21 +219,59 @@ def _store(kelp: Kelp, draft: Draft, layout: Layout, room: Reservation) -> tuple
     parts: list[Part] = []
     fresh: list[Part] = []
     checksum = writing.EMPTY_CHECKSUM if not layout else ""
-    try:
+    with _undone(kelp, fresh):
         for number, piece in enumerate(layout):
             if isinstance(piece, Shared):
                 parts.append(piece.part)
                 continue
-            length = piece.stop - piece.start
-            chunks = (
-                layouts.zeros(piece.unit) if isinstance(piece, Zeros) else draft.source.pieces(piece.start, piece.stop)
-            )
-            expected = Expected(length=piece.unit if isinstance(piece, Zeros) else length)
+            chunks, expected = _new(draft, piece)
             stored = contents.store(kelp, room.counted(chunks), expected, id=f"{id}.r{number}" if number else id)
             fresh += stored.parts
-            parts += stored.parts * (length // piece.unit) if isinstance(piece, Zeros) else stored.parts
+            parts += _repeated(stored.parts, piece)
             checksum = stored.checksum if len(layout) == 1 and isinstance(piece, Fresh) else ""
+    return Content(id, draft.source.size, checksum, None, tuple(parts)), tuple(fresh)
+
+
+def _store_sealed(
+    kelp: Kelp, draft: Draft, layout: Layout, room: Reservation, base: _Base, vault: Vault
+) -> tuple[Content, tuple[Part, ...]]:
+    """The same for a vault: what is shared is opened by what opened it before, and no key is used for anything else."""
+    parts: list[Part] = []
+    slices: list[Slice] = []
+    fresh: list[Part] = []
+    unfinished = Unfinished(kelp)
+    as_stored = {part.key: part for part in draft.base.parts}
+    with _undone(kelp, fresh):
+        for piece in layout:
+            if isinstance(piece, Shared):
+                parts.append(as_stored[piece.part.key])
+                slices.append(base.slices[piece.part.key])
+                continue
+            chunks, expected = _new(draft, piece)
+            stored = contents.store_parts(kelp, room.counted(chunks), expected, unfinished)
+            fresh += stored.parts
+            parts += _repeated(stored.parts, piece)
+            slices += _repeated(stored.slices, piece)
+        sealed = SealedParts(tuple(parts), tuple(slices), draft.source.size)
+        content = sealed_contents.content_of(vault, sealed)
+        kelp.opened_lists.keep(content.id, OpenedList(PartList(sealed.slices)))  # somebody may read it at once
+        return content, tuple(fresh)
+
+
+def _new(draft: Draft, piece: Fresh | Zeros) -> tuple[Iterator[bytes], Expected]:
+    if isinstance(piece, Zeros):
+        return layouts.zeros(piece.unit), Expected(length=piece.unit)
+    return draft.source.pieces(piece.start, piece.stop), Expected(length=piece.stop - piece.start)
+
+
+def _repeated(stored: Sequence[T], piece: Fresh | Zeros) -> list[T]:
+    return list(stored) * ((piece.stop - piece.start) // piece.unit) if isinstance(piece, Zeros) else list(stored)
+
+
+@contextmanager
+def _undone(kelp: Kelp, fresh: list[Part]) -> Iterator[None]:
+    try:
+        yield
     except BaseException:
         contents.remove(kelp, (part.key for part in fresh))
         raise
-    return Content(id, draft.source.size, checksum, None, tuple(parts)), tuple(fresh)

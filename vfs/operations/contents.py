@@ -9,22 +9,39 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
 from blake3 import blake3
 
 from vfs import turns
 from vfs.core import Kelp
+from vfs.crypto.opened_lists import OpenedList
+from vfs.crypto.part_lists import PartList
 from vfs.errors import KelpError, ObjectMissing, StoreUnavailable
 from vfs.metadata.database import Tx
 from vfs.model import PIECE_SIZE, Content, Expected, Part
-from vfs.operations import learning, part_uploads
-from vfs.operations.incoming import Body
+from vfs.operations import learning, part_uploads, sealed_contents
+from vfs.operations.incoming import Body, Incoming
 from vfs.operations.opening import Reader
+from vfs.operations.sealed_contents import SealedBody, SealedParts, Vault
+from vfs.operations.unfinished import Unfinished
 from vfs.storage.nas_store import NasFile
 
-__all__ = ["Reader", "discard", "get", "pieces", "remove", "require_stored", "store", "write_to_nas"]
+__all__ = [
+    "Reader",
+    "discard",
+    "get",
+    "pieces",
+    "remove",
+    "require_stored",
+    "sizes",
+    "store",
+    "store_parts",
+    "write_to_nas",
+]
 
 log = logging.getLogger(__name__)
 
@@ -36,28 +53,73 @@ _UNDOING = 1.0  # seconds for removing what a failed upload has stored, when tha
 class _Fresh(Content):
     """A content that `store` has just made."""
 
-    begun_ns: int
+    begun_ns: int = 0
 
 
-def store(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str | None = None) -> Content:
+def store(
+    kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str | None = None, vault: Vault | None = None
+) -> Content:
     """Put a body into the cache, durably. Nothing is left when it fails. `id`: how the keys of its objects begin.
+    `vault`: it is sealed for that one, and its keys begin in no common way.
 
     Raises UploadIncomplete, NoSpace, StoreUnavailable, and what `chunks` raises.
     """
-    id = id or str(uuid.uuid4())
     begun_ns = kelp.clock.now_ns()
-    body = Body(chunks, expected)
+    if vault is None:
+        made = _store_plain(kelp, chunks, expected, id or str(uuid.uuid4()))
+    else:
+        made = _store_sealed(kelp, chunks, expected, id, vault)
+    return _Fresh(made.id, made.size, made.checksum, made.digests, made.parts, made.seal, begun_ns)
+
+
+def _store_plain(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str) -> Content:
+    body = Body(chunks, expected, id)
+    with _undone(kelp) as parts:
+        _put(kelp, body, parts)
+        return body.content(parts)
+
+
+def _store_sealed(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str | None, vault: Vault) -> Content:
+    sealed = store_parts(kelp, chunks, expected)
+    try:
+        content = sealed_contents.content_of(vault, sealed, id)
+        kelp.opened_lists.keep(content.id, OpenedList(PartList(sealed.slices)))  # somebody may read it at once
+        return content
+    except BaseException as error:
+        log.info("a body could not be sealed as a content, and is removed: %s", error)
+        remove(kelp, (part.key for part in sealed.parts))
+        raise
+
+
+def store_parts(
+    kelp: Kelp, chunks: Iterable[bytes], expected: Expected, unfinished: Unfinished | None = None
+) -> SealedParts:
+    """The first half of `store` for a vault: the sealed objects, and what opens them. Raises as `store`.
+
+    `unfinished`: of an upload that has stored others before.
+    """
+    with closing(SealedBody(chunks, expected)) as body, _undone(kelp) as parts:
+        _put(kelp, (unfinished or Unfinished(kelp)).watched(body, parts), parts)
+        return body.sealed(parts)
+
+
+@contextmanager
+def _undone(kelp: Kelp) -> Iterator[list[Part]]:
+    """Parts that are removed again when the block fails."""
     parts: list[Part] = []
     try:
-        if kelp.cache.at_once > 1:
-            part_uploads.put_several(kelp.cache, id, body, parts)
-        else:
-            part_uploads.put_in_turn(kelp.cache, id, body, parts)
-        checksum, digests = body.verify(parts)
-    except BaseException:
+        yield parts
+    except BaseException as error:
+        log.info("an upload failed, and what was stored of it is removed (%d objects): %s", len(parts), error)
         remove(kelp, (part.key for part in parts))
         raise
-    return _Fresh(id, body.size, checksum, digests, tuple(parts), begun_ns)
+
+
+def _put(kelp: Kelp, body: Incoming, parts: list[Part]) -> None:
+    if kelp.cache.at_once > 1:
+        part_uploads.put_several(kelp.cache, body, parts)
+    else:
+        part_uploads.put_in_turn(kelp.cache, body, parts)
 
 
 def discard(kelp: Kelp, content: Content, *, in_doubt: bool = False) -> None:
@@ -78,6 +140,7 @@ def discard(kelp: Kelp, content: Content, *, in_doubt: bool = False) -> None:
     except KelpError as error:
         log.warning("content %s is left to the orphan batch: %s", content.id, error)
         return
+    log.info("content %s is not shown after all, and removed", content.id)
     remove(kelp, (part.key for part in content.parts))
 
 
@@ -90,8 +153,8 @@ def require_stored(kelp: Kelp, content: Content) -> None:
     if kelp.cache.at_once > 1:  # a look is a round trip, and the transaction holds locks
         age_ns = kelp.clock.now_ns() - content.begun_ns if isinstance(content, _Fresh) else _DOUBTFUL_NS
         if not 0 <= age_ns < _DOUBTFUL_NS:
-            there = {info.key for info in kelp.cache.list(content.id)}
-            if not there.issuperset(part.key for part in content.parts):
+            keys = {part.key for part in content.parts}
+            if not keys <= set(sizes(kelp, keys, "" if content.seal else content.id)):
                 raise lost
         return
     for part in content.parts:
@@ -99,6 +162,26 @@ def require_stored(kelp: Kelp, content: Content) -> None:
             kelp.cache.stat(part.key)
         except ObjectMissing as error:
             raise lost from error
+
+
+def sizes(kelp: Kelp, keys: Collection[str], prefix: str) -> dict[str, int]:
+    """Of those objects that the cache has, and perhaps of others. `prefix`: how all of them begin; "": each has a name
+    of its own, and is asked for. Raises StoreUnavailable."""
+    if prefix:
+        return {info.key: info.size for info in kelp.cache.list(prefix)} if keys else {}
+
+    def size(key: str) -> int | None:
+        try:
+            return kelp.cache.stat(key)
+        except ObjectMissing:
+            return None
+
+    if kelp.cache.at_once == 1 or len(keys) < kelp.cache.at_once:
+        found = zip(keys, map(size, keys), strict=True)
+        return {key: known for key, known in found if known is not None}
+    with ThreadPoolExecutor(kelp.cache.at_once, thread_name_prefix="sizes") as threads:
+        found = zip(keys, threads.map(size, keys), strict=True)
+        return {key: known for key, known in found if known is not None}
 
 
 def remove(kelp: Kelp, keys: Iterable[str]) -> None:
@@ -122,6 +205,8 @@ def write_to_nas(kelp: Kelp, content: Content, path: str, mtime_ns: int) -> NasF
     if not content.checksum:
         content = learning.learn(kelp, content.id)
     chunks = Reader(kelp, content, counted=False).chunks()
+    if content.seal is not None:  # its checksum is not that of its bytes in a row; each part of them is verified
+        return kelp.nas.write(path, chunks, content.size, None, mtime_ns=mtime_ns, parents=True)
     if content.checksum:
         return kelp.nas.write(path, chunks, content.size, content.checksum, mtime_ns=mtime_ns, parents=True)
     whole = blake3()

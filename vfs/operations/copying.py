@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 
 from vfs import names
 from vfs.core import Kelp
@@ -24,7 +25,7 @@ from vfs.model import (
     State,
     StoreStatus,
 )
-from vfs.operations import busy, changes, contents, folders, guard, moving, writing
+from vfs.operations import busy, changes, contents, folders, guard, moving, sealing, writing
 from vfs.operations.guard import Standing
 
 
@@ -55,6 +56,7 @@ def copy(
         here, entry = guard.stand_on(kelp, tx, caller, source, Level.READ)
         guard.check_condition(tx, here, condition, now)
         there = guard.stand(kelp, tx, caller, target)
+        sealing.refuse_crossing(sealing.seal_of(entry), there.seal)
         if there.entry is not None and there.entry.is_folder:
             tx.require_tree()
         if on_conflict == OnConflict.MERGE:
@@ -76,7 +78,7 @@ def copy(
         if there.entry is not None:
             busy.refuse_trashing(tx, caller, there.entry, now)
             moving.give_way(kelp, tx, caller, there, there.entry, successor=entry.kind == Kind.FILE)
-            there = Standing(there.chain, there.path, there.name, there.key, None)
+            there = replace(there, entry=None)
         guard.confirm_write(tx, caller, there, now)
         copied = _tree(kelp, tx, caller, entry, there, deep, mtime_ns)
         return Outcome(guard.reach(tx, caller, copied, Level.READ)[0], replaced=replaced)
@@ -118,7 +120,9 @@ def _tree(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, dee
 def _one(
     kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, mtime_ns: int | None
 ) -> tuple[int, Iterator[tuple[Entry, Standing]]]:
-    """Copy an entry without what is in it; the new id, and what is in it with its place there."""
+    """Copy an entry without what is in it; the new id, and what is in it with its place there. Raises CrossesVault,
+    also for a vault in a folder that is none."""
+    sealing.refuse_crossing(sealing.seal_of(entry), there.seal)
     if entry.kind == Kind.FILE:
         return _file(kelp, tx, caller, entry, there, mtime_ns), iter(())
     mtime = entry.mtime_ns if mtime_ns is None else mtime_ns
@@ -135,8 +139,8 @@ def _inner(
     for row in list(tx.entries.children(folder.id)):
         child = tx.entries.get(row.id)
         if child is not None and child.id not in hidden:
-            key = names.key(child.name, kelp.settings.drive.case_sensitive)
-            yield child, Standing(chain, path, child.name, key, None)
+            key = sealing.key_in(kelp, tx, chain[0], child.name)
+            yield child, Standing(chain, path, child.name, key, None, tx.seals.of(chain[0]))
 
 
 def _file(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, mtime_ns: int | None) -> int:
@@ -144,19 +148,17 @@ def _file(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, mti
     copy_uuid = str(uuid.uuid4())
     now = kelp.clock.now_ns()
     mtime = entry.mtime_ns if mtime_ns is None else mtime_ns
-    by_client = mtime_ns is not None or tx.entries.recall_name(there.folder_id, there.key) is None
+    by_client = mtime_ns is not None or tx.name_memory.recall(there.folder_id, there.key) is None
     entry_id = tx.entries.insert(
         uuid=copy_uuid,
         parent_id=there.folder_id,
-        name=there.name,
-        name_key=there.key,
+        **sealing.born(tx, there.seal, there.name, there.key, changes.mime_type(there.name, entry.mime_type)),
         kind=Kind.FILE.value,
         state=State.ACTIVE.value,
         content_id=content.id,
         content_user_id=caller.user_id,
         content_ns=now,
         size=entry.size,
-        mime_type=changes.mime_type(there.name, entry.mime_type),
         mtime_ns=mtime,
         shown_mtime=changes.shown_mtime(tx, there, mtime, now, by_client=by_client),
         created_ns=now,

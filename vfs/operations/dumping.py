@@ -26,6 +26,7 @@ from vfs.metadata import transfer
 from vfs.metadata.database import Tx
 from vfs.metadata.transfer import Stored
 from vfs.model import ByteRange
+from vfs.operations import nas_copies
 from vfs.operations.dump_format import FORMAT, MANIFEST, OBJECTS, OBJECTS_FOLDER, ROWS_FOLDER, Writer, as_json
 
 log = logging.getLogger(__name__)
@@ -203,10 +204,14 @@ def _read_from_nas(kelp: Kelp, wanted: Stored) -> bytes | None:
     for path in paths:
         try:
             info = kelp.nas.stat(path)
-            if info is not None and info.size == wanted.content_size:
+            if info is not None and info.is_bundle:
+                data = b"".join(kelp.nas.read(nas_copies.part_path(path, wanted.key)))
+            elif info is not None and info.size == wanted.content_size:
                 data = b"".join(kelp.nas.read(path, ByteRange(wanted.offset, wanted.offset + wanted.size)))
-                if _is_right(wanted, data):
-                    return data
+            else:
+                continue
+            if _is_right(wanted, data):
+                return data
         except (ObjectMissing, ContentCorrupt, NasFault) as error:
             log.warning("%s", error)
     return None

@@ -21,7 +21,7 @@ from vfs.errors import NasDown, NasFault, ObjectMissing, StoreUnavailable
 from vfs.metadata.evicting import Candidate, Copy
 from vfs.metadata.retrying import retried
 from vfs.model import Done, StoreStatus
-from vfs.operations import alerts, cache_limits, freeing, nas_outage
+from vfs.operations import alerts, cache_limits, freeing, nas_outage, sealed_copies
 from vfs.operations.alerts import AlertKind, Severity
 from vfs.operations.cache_limits import Holdings
 
@@ -246,7 +246,7 @@ def _is_numbered_anew(kelp: Kelp, copy: Copy, inode: int) -> bool:
     """Another file of the same size and time; or the same, where the NAS numbers its files anew at each mount."""
     with kelp.database.read() as tx:
         content = tx.contents.get(copy.content_id)
-    if content is None or kelp.nas.checksum(copy.path) != content.checksum:
+    if content is None or not sealed_copies.is_whole(kelp, copy.path, content):
         return False
     with kelp.database.write() as tx:
         tx.evicting.note_inode(copy, inode)

@@ -10,7 +10,7 @@ from vfs.errors import AlreadyExists
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Condition, Entry, EventType, Kind, OnConflict, Place, State, StoreStatus
-from vfs.operations import changes, guard
+from vfs.operations import changes, guard, sealing
 from vfs.operations.guard import Standing
 
 
@@ -46,15 +46,23 @@ def make_folder(
     return made.value
 
 
-def insert(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, now_ns: int, mtime_ns: int | None = None) -> int:
-    """The row and event of a new folder; its id."""
+def insert(
+    kelp: Kelp,
+    tx: Tx,
+    caller: Caller,
+    here: Standing,
+    now_ns: int,
+    mtime_ns: int | None = None,
+    *,
+    vault_id: int | None = None,
+) -> int:
+    """The row and event of a new folder; its id. `vault_id`: it is the root of that vault."""
     folder_uuid = str(uuid.uuid4())
     mtime = now_ns if mtime_ns is None else mtime_ns
     folder_id = tx.entries.insert(
         uuid=folder_uuid,
         parent_id=here.folder_id,
-        name=here.name,
-        name_key=here.key,
+        **sealing.born(tx, here.seal, here.name, here.key, root_of=vault_id),
         kind=Kind.FOLDER.value,
         state=State.ACTIVE.value,
         mtime_ns=mtime,

@@ -42,7 +42,7 @@ def list_all(kelp: Kelp, caller: Caller) -> list[tuple[Grant, str]]:
     if not caller.administers:
         raise Forbidden("only an admin may see all grants")
     with kelp.database.read() as tx:
-        return [(grant, "/" + "/".join(tx.entries.path(grant.folder_id))) for grant in tx.grants.every()]
+        return [(grant, "/" + "/".join(tx.entries.shown_path(grant.folder_id))) for grant in tx.grants.every()]
 
 
 @retried

@@ -17,7 +17,8 @@ from vfs.escrow import Ample
 from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.model import Caller, Condition, Entry, Kind, Level, Place, Role, State
-from vfs.operations import nas_state
+from vfs.operations import nas_state, sealing
+from vfs.operations.sealing import Seal
 
 _REFUSED = {
     Level.READ: "your account may not read here",
@@ -37,6 +38,7 @@ class Standing:
     name: str
     key: str
     entry: Entry | None
+    seal: Seal | None = None  # of the folder, when it is in a vault: then `key` is sealed
 
     @property
     def folder_id(self) -> int:
@@ -74,8 +76,7 @@ def lock(kelp: Kelp, tx: Tx, *places: Place, strong: bool = False, seen: Entry |
     found there; for a folder the whole tree is held from the start.
     """
     tx.lock_tree(exclusive=seen is not None and seen.is_folder)
-    sensitive = kelp.settings.drive.case_sensitive
-    wanted = [(place.folder_id, names.key(place.name, sensitive)) for place in places]
+    wanted = [(place.folder_id, sealing.key_in(kelp, tx, place.folder_id, place.name)) for place in places]
     tx.lock_names(wanted, strong)
     tx.foresee(*looks_at(tx, wanted))
 
@@ -87,7 +88,7 @@ def looks_at(tx: Tx, wanted: Sequence[tuple[int, str]]) -> list[Callable[[], obj
         looks += [
             partial(tx.entries.ancestors, folder_id),
             partial(tx.entries.child, folder_id, key),
-            partial(tx.entries.recall_name, folder_id, key),
+            partial(tx.name_memory.recall, folder_id, key),
         ]
     return looks
 
@@ -108,11 +109,11 @@ def _stand(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level) -> St
     chain = tuple(id for id, _, _ in ancestors)
     _require_in(kelp, tx, caller, chain, place, level)
     path = tuple(name for _, _, name in reversed(ancestors) if name)
-    key = names.key(place.name, kelp.settings.drive.case_sensitive)
+    key = sealing.key_in(kelp, tx, place.folder_id, place.name)
     entry = tx.entries.child(place.folder_id, key)
     if entry is not None:
         tx.require_locked(entry.id)
-    return Standing(chain, path, place.name, key, entry)
+    return Standing(chain, path, place.name, key, entry, tx.seals.of(place.folder_id))
 
 
 def _require_in(kelp: Kelp, tx: Tx, caller: Caller, chain: tuple[int, ...], place: Place, level: Level) -> None:
@@ -121,7 +122,7 @@ def _require_in(kelp: Kelp, tx: Tx, caller: Caller, chain: tuple[int, ...], plac
     try:
         require(tx, caller, chain, level, ParentNotFound)
     except ParentNotFound:
-        entry = tx.entries.child(place.folder_id, names.key(place.name, kelp.settings.drive.case_sensitive))
+        entry = tx.entries.child(place.folder_id, sealing.key_in(kelp, tx, place.folder_id, place.name))
         if entry is None or not entry.is_folder or _is_hidden(tx, caller, entry, chain):
             raise
         if level > Level.READ:

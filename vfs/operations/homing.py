@@ -6,14 +6,13 @@ this is the work of a bug, or of a database that was restored in part.
 
 from __future__ import annotations
 
-from vfs import names
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
 from vfs.metadata.events import TARGET_DELETED
 from vfs.metadata.retrying import retried
 from vfs.model import ROOT_ID, Caller, Entry, EventType, Kind, State
 from vfs.nas_model import Recorded
-from vfs.operations import access, alerts, changes
+from vfs.operations import access, alerts, changes, sealing
 from vfs.operations.alerts import AlertKind
 from vfs.operations.mirroring import make_due
 
@@ -49,11 +48,16 @@ def bring_home(kelp: Kelp, entry_id: int) -> None:
 
 
 def _fail(kelp: Kelp, tx: Tx, entry: Entry, now_ns: int) -> None:
-    message = f"{TARGET_DELETED}: the folder that {entry.name!r} was moved to does not exist any more"
+    message = f"{TARGET_DELETED}: the folder that {_logged_name(tx, entry)} was moved to does not exist any more"
     newest = tx.events.newest(entry.id)
     if newest is not None:
         tx.events.fail(entry.id, newest, message, now_ns)
     alerts.open_in(kelp, tx, AlertKind.TARGET_FOLDER_DELETED, f"{message}; it is back where it was", entry.uuid)
+
+
+def _logged_name(tx: Tx, entry: Entry) -> str:
+    seal = tx.seals.of(entry.id)
+    return repr(entry.name) if seal is None or seal.is_root else tx.entries.logged_path(entry.id)
 
 
 def _forget_place(kelp: Kelp, tx: Tx, entry: Entry, now_ns: int) -> None:
@@ -70,26 +74,32 @@ def _forget_place(kelp: Kelp, tx: Tx, entry: Entry, now_ns: int) -> None:
 
 
 def _move(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, source: str | None, now_ns: int) -> None:
-    folder_id, path = _original_folder(kelp, tx, source)
-    sensitive = kelp.settings.drive.case_sensitive
-    name, key = entry.name, names.key(entry.name, sensitive)
+    folder_id, path = _original_folder(kelp, tx, entry, source)
+    name, key = entry.name, sealing.key_in(kelp, tx, folder_id, entry.name)
     if tx.entries.child(folder_id, key) is not None:
         name = changes.free_name(kelp, tx, folder_id, entry.name, entry.is_folder)
-        key = names.key(name, sensitive)
+        key = sealing.key_in(kelp, tx, folder_id, name)
     place = changes.relocated_place(kelp, tx, entry, folder_id, name)
-    tx.entries.update(entry.id, parent_id=folder_id, name=name, name_key=key, **place)
+    naming = sealing.named(tx, tx.seals.of(folder_id), name, key)
+    tx.entries.update(entry.id, parent_id=folder_id, **naming, **place)
     if entry.kind == Kind.FILE:
         changes.place_versions(kelp, tx, entry.id)
     target = "/".join(("", *path, name))
     changes.announce(kelp, tx, caller, entry.id, entry.kind, EventType.MOVE, now_ns, target=target, what="back home")
 
 
-def _original_folder(kelp: Kelp, tx: Tx, source: str | None) -> tuple[int, tuple[str, ...]]:
-    """The folder of a path, when it is still there; else the root. With the names on the way to it."""
-    above = tuple((source or "").strip("/").split("/")[:-1])
-    keys = [names.key(name, kelp.settings.drive.case_sensitive) for name in above]
-    chain = tx.entries.resolve(keys)
-    entry = tx.entries.get(chain[-1])
-    if len(chain) == len(keys) + 1 and entry is not None and entry.is_folder:
-        return entry.id, above
-    return ROOT_ID, ()
+def _original_folder(kelp: Kelp, tx: Tx, entry: Entry, source: str | None) -> tuple[int, tuple[str, ...]]:
+    """The folder of a path, when it is still there; else the root. With the names on the way to it.
+
+    Of an entry in a vault only a folder of the same vault, else the vault itself: nothing gets out of it like this.
+    """
+    above = tuple(tx.seals.open_text(source or "").strip("/").split("/")[:-1])
+    folder = sealing.find(kelp, tx, above)
+    seal = tx.seals.of(entry.id)
+    vault_id = None if seal is None or seal.is_root else seal.vault_id
+    if folder is not None and folder.is_folder and folder.vault_id == vault_id:
+        return folder.id, above
+    if vault_id is None:
+        return ROOT_ID, ()
+    root = tx.vaults.root(vault_id)
+    return root, tx.entries.path(root)

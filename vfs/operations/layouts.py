@@ -96,13 +96,13 @@ def _add_zeros(layout: Layout, start: int, stop: int) -> None:
         layout.append(Zeros(start, stop))
 
 
-def new_bytes(layout: Layout) -> int:
-    """That are stored anew."""
-    return sum(
+def new_bytes(layout: Layout) -> list[int]:
+    """That are stored anew, of each piece."""
+    return [
         piece.unit if isinstance(piece, Zeros) else piece.stop - piece.start
         for piece in layout
         if not isinstance(piece, Shared)
-    )
+    ]
 
 
 def zeros(size: int) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from vfs import links
 from vfs.core import Kelp
 from vfs.errors import NameTooLong, StoreUnavailable
 from vfs.model import Caller, Entry, Expected, OnConflict, Place
-from vfs.operations import contents, writing
+from vfs.operations import sealed_contents, unsealing, writing
 
 
 def make_link(kelp: Kelp, caller: Caller, place: Place, target: bytes) -> Entry:
@@ -34,6 +34,6 @@ def target_of(kelp: Kelp, content_id: str) -> bytes | None:
     content = kelp.database.keep(content_id, lambda tx: tx.contents.get(content_id))
     if content is None:
         raise StoreUnavailable("the content has just been freed", retry_after=1)
-    if content.size != links.SIZE:
+    if sealed_contents.plain_size(content) != links.SIZE:
         return None
-    return links.target_of(b"".join(contents.Reader(kelp, content).chunks()))
+    return links.target_of(b"".join(unsealing.reader(kelp, content).chunks()))

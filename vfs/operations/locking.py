@@ -190,7 +190,7 @@ def list_locks(kelp: Kelp, caller: Caller) -> list[tuple[DavLock, tuple[str, ...
     """Live locks with the path of what they lock: an admin's view of all, else one's own."""
     with kelp.database.read() as tx:
         return [
-            (held, tx.entries.path(held.entry_id))
+            (held, tx.entries.shown_path(held.entry_id))
             for held in tx.locks.every(kelp.clock.now_ns())
             if caller.administers or held.user_id == caller.user_id
         ]

@@ -13,6 +13,7 @@ from vfs import names, trace
 from vfs.core import Kelp
 from vfs.errors import ObjectMissing
 from vfs.metadata.database import Tx
+from vfs.metadata.manifests import Kept
 from vfs.metadata.retrying import retried
 from vfs.metadata.verifying import NasCopy
 from vfs.model import ROOT_ID, Content, EventType, Kind, State
@@ -28,6 +29,7 @@ from vfs.nas_model import (
     Spot,
     Step,
     is_private,
+    is_sealed,
     load_steps,
     note_of,
     spots_of,
@@ -42,11 +44,11 @@ _ABSURD_NS = 3600 * SECOND  # no lease is so far ahead, by clocks that are right
 def read(kelp: Kelp, tx: Tx, entry_id: int, event_id: int) -> Situation:
     """All that the planner looks at, for one entry."""
     row = tx.mirror.row(entry_id)
-    (_, uuid, kind, name, state, parent_id, content_id, mtime_ns, desired_name, *recorded) = row
+    (_, uuid, kind, name, state, parent_id, content_id, mtime_ns, desired_name, *recorded, manifest) = row
     spot = _desired_spot(tx, entry_id, uuid, State(state), parent_id, desired_name)
     nas_parent, nas_name, *seen = recorded
     have = Recorded(None if nas_name is None else Spot(nas_parent, nas_name), *seen)
-    desired = Desired(spot, content_id if spot else None, mtime_ns)
+    desired = Desired(spot, content_id if spot else None, mtime_ns, manifest=manifest if spot else None)
     versions = _versions(tx, entry_id, name, desired, have) if kind == Kind.FILE.value else ()
     desired = replace(desired, note=_note(tx, name, spot, versions))
     return Situation(entry_id, uuid, Kind(kind), name, desired, have, versions, event_id)
@@ -65,7 +67,7 @@ def _desired_spot(tx: Tx, id: int, uuid: str, state: State, parent_id: int, desi
     if state == State.DELETED:
         return None
     if state == State.TRASHED:
-        record = tx.entries.trash_record(id)
+        record = tx.trash.record(id)
         stamp = names.stamp(record[1]) if record else "00000000000000"
         return Spot(ROOT_ID, f"{TRASH}/{stamp}__{uuid}/{desired_name}")
     nearest = next((own for _, own, _ in tx.entries.ancestors(parent_id) if own != State.ACTIVE), State.ACTIVE)
@@ -75,17 +77,22 @@ def _desired_spot(tx: Tx, id: int, uuid: str, state: State, parent_id: int, desi
 def _versions(tx: Tx, entry_id: int, name: str, desired: Desired, have: Recorded) -> tuple[NasVersion, ...]:
     """Older contents; a removed file may hand its bytes to the version that another file keeps of them."""
     found = []
-    for uuid, state, content_id, created_ns, own_name, parent_id, path, size, mtime_ns, inode in tx.versions.on_nas(
-        entry_id
-    ):
-        seen = Recorded(None if path is None else Spot(parent_id, path), content_id, size, mtime_ns, inode)
+    for uuid, state, content_id, created_ns, own_name, manifest, *seen_there in tx.versions.on_nas(entry_id):
+        seen = _recorded_version(content_id, *seen_there)
         wanted = None
         if state == "kept":
             wanted = _version_spot(entry_id, uuid, created_ns, name, desired.spot, own_name, seen.spot)
-        found.append(NasVersion(uuid, content_id, created_ns, seen, wanted))
+        found.append(NasVersion(uuid, content_id, created_ns, seen, wanted, manifest))
     if desired.spot is None and have.content_id is not None and have.spot is not None:
         found += _heir(tx, entry_id, name, have.content_id, have.spot)
     return tuple(found)
+
+
+def _recorded_version(
+    content_id: str, parent_id: int, path: str | None, size: int, mtime_ns: int, inode: int, manifest: str | None
+) -> Recorded:
+    spot = None if path is None else Spot(parent_id, path)
+    return Recorded(spot, content_id, size, mtime_ns, inode, manifest=manifest)
 
 
 def _version_spot(
@@ -110,12 +117,13 @@ def _heir(tx: Tx, entry_id: int, name: str, content_id: str, file: Spot) -> list
             spot = _version_spot(owner_id, uuid, created_ns, name, beside, own_name, None)
             if spot != file:
                 continue
-        return [NasVersion(uuid, content_id, created_ns, Recorded(), spot)]
+        return [NasVersion(uuid, content_id, created_ns, Recorded(), spot, tx.manifests.digest(uuid))]
     return []
 
 
 def _version_path(entry_id: int, uuid: str, created_ns: int, name: str) -> str:
-    return f"{VERSIONS}/{entry_id}/{names.stamp(created_ns)}~{names.short(uuid)}{names.extension(name)}"
+    extension = "" if is_sealed(name) else names.extension(name)
+    return f"{VERSIONS}/{entry_id}/{names.stamp(created_ns)}~{names.short(uuid)}{extension}"
 
 
 def content_of(kelp: Kelp, content_id: str) -> Content:
@@ -132,8 +140,15 @@ def copies_of(kelp: Kelp, content_id: str) -> list[NasCopy]:
         return tx.verifying.copies(content_id)
 
 
-def tree_of(kelp: Kelp, folder_id: int) -> list[tuple[str, str, int | None, int | None, int | None]]:
-    """What is recorded below a folder on the NAS, deepest first: (relative path, kind, size, mtime_ns, id if noted)."""
+def manifest_of(kelp: Kelp, subject: str) -> Kept | None:
+    """The manifest that an entry of a vault (its id), or a version (its uuid), shall have now."""
+    with kelp.database.read() as tx:
+        return tx.manifests.get(subject)
+
+
+def tree_of(kelp: Kelp, folder_id: int) -> list[tuple[str, str, int | None, int | None, int | None, bool]]:
+    """What is recorded below a folder on the NAS, deepest first: (relative path, kind, size, mtime_ns, id if noted,
+    whether it has a manifest)."""
     with kelp.database.scan() as tx:
         return tx.mirror.tree_below(folder_id)
 
@@ -198,9 +213,9 @@ def _with_others_versions(tx: Tx, situation: Situation, steps: Iterable[Step]) -
 
 
 def _version(tx: Tx, uuid: str) -> Iterable[NasVersion]:
-    for content_id, created_ns, parent_id, path, size, mtime_ns, inode in tx.versions.on_nas_of(uuid):
-        spot = None if path is None else Spot(parent_id, path)
-        yield NasVersion(uuid, content_id, created_ns, Recorded(spot, content_id, size, mtime_ns, inode), spot)
+    for content_id, created_ns, *seen_there in tx.versions.on_nas_of(uuid):
+        seen = _recorded_version(content_id, *seen_there)
+        yield NasVersion(uuid, content_id, created_ns, seen, seen.spot)
 
 
 def _places(tx: Tx, steps: Iterable[Step]) -> dict[int, str]:

@@ -11,7 +11,7 @@ from vfs.errors import AlreadyExists, CircularMove, WrongKind
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Condition, Entry, EventType, Kind, Level, OnConflict, Outcome, Place
-from vfs.operations import busy, changes, guard, trashing
+from vfs.operations import busy, changes, guard, sealing, trashing
 from vfs.operations.guard import Standing
 
 
@@ -66,7 +66,7 @@ def move(
             if alike:
                 _require_alike(tx, entry, there.entry)
             return _into_taken(kelp, tx, caller, here, entry, there, on_conflict, mtime_ns)
-        guard.confirm_write(tx, caller, Standing(there.chain, there.path, there.name, there.key, None), now)
+        guard.confirm_write(tx, caller, replace(there, entry=None), now)
         relocate(kelp, tx, caller, here, entry, there, now, mtime_ns)
         moved = tx.last(lambda: guard.again(tx, entry.id))
     return Outcome(moved.value)
@@ -76,6 +76,7 @@ def _target(
     kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, target: Place, on_conflict: OnConflict
 ) -> Standing:
     there = guard.stand(kelp, tx, caller, target)
+    sealing.refuse_crossing(here.seal, there.seal)
     refuse_circle(here, entry, there, on_conflict)
     return there
 
@@ -165,13 +166,15 @@ def relocate(
     mtime_ns: int | None = None,
 ) -> None:
     """The one row changes: its name, its folder, its NAS name; locks on it and below it die."""
+    sealing.refuse_crossing(here.seal, there.seal)
     place = changes.relocated_place(kelp, tx, entry, there.folder_id, there.name)
     changes.drop_locks(tx, entry, now_ns)
-    columns: dict[str, object] = {"parent_id": there.folder_id, "name": there.name, "name_key": there.key, **place}
+    naming = sealing.named(tx, there.seal, there.name, there.key)
+    columns: dict[str, object] = {"parent_id": there.folder_id, **naming, **place}
     if not there.is_litter:
         columns["born_litter"] = False  # a temporary file that gets a document's name is the document from now on
     if entry.kind == Kind.FILE and there.name != entry.name:
-        columns["mime_type"] = changes.mime_type(there.name, entry.mime_type)
+        columns["mime_type"] = sealing.typed(tx, entry, changes.mime_type(there.name, entry.mime_type))
     if mtime_ns is not None:
         columns |= {"mtime_ns": mtime_ns, "shown_mtime": mtime_ns // changes.SECOND}
     elif entry.kind == Kind.FILE:
@@ -184,9 +187,9 @@ def relocate(
     if (here.folder_id, here.key) != (there.folder_id, there.key):
         changes.leave_name(tx, here, entry, now_ns)
     if succeeds:
-        tx.entries.settle_name(here.folder_id, here.key)  # its old name was a temporary one: nobody succeeds there
+        tx.name_memory.settle(here.folder_id, here.key)  # its old name was a temporary one: nobody succeeds there
     if entry.kind != Kind.FILE:
-        tx.entries.settle_name(there.folder_id, there.key)
+        tx.name_memory.settle(there.folder_id, there.key)
     if entry.is_folder and here.is_litter and not there.is_litter:
         for child, _ in tx.entries.below(entry.id):  # what leaves a litter folder is mirrored at once (spec §5)
             tx.events.expedite(child.id, now_ns)
@@ -204,7 +207,7 @@ def _shown_after_move(tx: Tx, entry: Entry, there: Standing, now_ns: int) -> int
 
     Not when it comes back to its own name, nor when the client set its time.
     """
-    memory = tx.entries.recall_name(there.folder_id, there.key)
+    memory = tx.name_memory.recall(there.folder_id, there.key)
     itself = entry.id in (memory[0] if memory else 0, there.entry.id if there.entry else 0)
     _, written_ns = tx.entries.written_by(entry.id)
     if itself or written_ns != entry.mtime_ns:

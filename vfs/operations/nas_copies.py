@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 
 from vfs import metrics
 from vfs.core import Kelp
+from vfs.crypto.parts import part_name
 from vfs.errors import ContentCorrupt, KelpError, NasFault, ObjectMissing, StoreUnavailable
 from vfs.metadata.verifying import NasCopy
 from vfs.model import ByteRange, Content
@@ -22,6 +24,16 @@ _AGAIN = 0.1  # … and between two looks
 _BYTES = metrics.CACHE_READ_BYTES.labels("nas")
 _READS = metrics.CACHE_READS.labels("nas")
 _CORRUPT = metrics.CORRUPT.labels("nas")
+
+
+def part_file(key: str) -> str:
+    """What the file of an object of the cache is called in a bundle (docs/vault-format.md)."""
+    return part_name(uuid.UUID(key).bytes)
+
+
+def part_path(path: str, key: str) -> str:
+    """Of the bundle at `path`."""
+    return f"{path}/{part_file(key)}"
 
 
 def read(kelp: Kelp, content: Content, verifier: Verifier, wanted: ByteRange, offset: int) -> Iterator[bytes]:
@@ -89,8 +101,11 @@ def _read(
 ) -> Iterator[bytes]:
     span = verifier.span(wanted)
     if verifier.is_known:
-        stream = kelp.nas.read(copy.path, ByteRange(offset + span.start, offset + span.stop))
-        yield from verifier.pieces(stream, wanted, f"NAS: {copy.path}")
+        path = copy.path
+        if copy.sealed:
+            path, offset = part_path(path, verifier.part.key), 0
+        stream = kelp.nas.read(path, ByteRange(offset + span.start, offset + span.stop))
+        yield from verifier.pieces(stream, wanted, f"NAS: {path}")
         return
     # An adopted file: the last piece goes out when it is still the same file after that was read.
     _require_same(kelp, content, copy)

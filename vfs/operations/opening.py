@@ -59,7 +59,8 @@ class Reader:
         self._kelp = kelp
         self._content = content
         self._counted = counted
-        self._hold: Hold | None = kelp.holds.hold(content.id) if content.size > SMALL else None  # the first stream's
+        self._is_small = content.size <= SMALL and content.seal is None  # who opens sealed ones keeps what they show
+        self._hold: Hold | None = None if self._is_small else kelp.holds.hold(content.id)  # the first stream's
         self._away: StoreUnavailable | None = None  # what the cache said when it was away: then the NAS is asked first
         self.size = content.size
 
@@ -70,17 +71,28 @@ class Reader:
         StoreUnavailable when one of them that may have them is away, NasFileChanged for an adopted file.
         """
         start, stop = byte_range or ByteRange(0, self.size)
-        if self.size <= SMALL:
+        if self._is_small:
             return iter((self._small()[start:stop],))
         hold, self._hold = self._hold or self._kelp.holds.hold(self._content.id), None
-        return _begun(_unhurried(self._pieces(start, stop, hold)))
+        return begun(unhurried(self._pieces(start, stop, hold)))
+
+    def stored(self, number: int) -> Iterator[bytes]:
+        """All of one part as it is stored: sealed, when the content is. Raises as `chunks`."""
+        part = self._content.parts[number]
+        wanted = _Wanted(number, part, ByteRange(0, part.size), self._content.offset_of(number))
+        hold = self._kelp.holds.hold(self._content.id)
+        return begun(unhurried(self._stored(wanted, hold)))
+
+    def _stored(self, wanted: _Wanted, hold: Hold) -> Iterator[bytes]:
+        with hold:
+            yield from self._part(wanted, verifier_of(self._kelp, wanted.part), None)
 
     def _small(self) -> bytes:
         """All of a small content, from memory when it was read lately."""
         kelp, content = self._kelp, self._content
         whole = kelp.small.get(content.id)
         if whole is None:
-            whole = b"".join(_unhurried(self._pieces(0, self.size, kelp.holds.hold(content.id))))
+            whole = b"".join(unhurried(self._pieces(0, self.size, kelp.holds.hold(content.id))))
             if content.checksum and self._counted:
                 kelp.small.keep(content.id, whole)
         elif whole:
@@ -219,7 +231,7 @@ def _bare(error: KelpError) -> KelpError:
     return error.with_traceback(None)
 
 
-def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """The same, with the first one read already."""
     first = next(pieces, None)
     return iter(()) if first is None else _with(first, pieces)
@@ -231,7 +243,7 @@ def _with(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def _unhurried(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def unhurried(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """The same pieces; others may run while a store looks for the next."""
     while True:
         with turns.waiting():

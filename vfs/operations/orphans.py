@@ -46,13 +46,14 @@ def seek_orphans(kelp: Kelp) -> Done:
     resting = _resting_objects(kelp, _now_of_cache(kelp) - _ORPHAN_NS)
     while sizes := {info.key: info.size for info in islice(resting, _TOGETHER)}:
         with kelp.database.read() as tx:
-            orphans = tx.freeing.orphans(list(sizes))
+            orphans = tx.freeing.orphans(list(sizes), now)
         orphans = restoring.spare(kelp, orphans)  # reads, so not while everybody waits
         for at in range(0, len(orphans), _AT_ONCE):
             removed = _remove(kelp, orphans[at : at + _AT_ONCE])
             count, size = count + len(removed), size + sum(sizes[key] for key in removed)
     with kelp.database.write() as tx:
         tx.accounts.set_value("orphans_sought_ns", str(now))
+        tx.unfinished.forget_expired(now)
     return Done(count, size)
 
 
@@ -83,7 +84,7 @@ def _remove(kelp: Kelp, orphans: list[str]) -> list[str]:
         with kelp.database.write() as tx:
             tx.lock_tree(exclusive=True)
             tx.freeing.hold_missing(orphans)
-            orphans = tx.freeing.orphans(orphans)
+            orphans = tx.freeing.orphans(orphans, kelp.clock.now_ns())
             until = time.monotonic() + _HELD
             while orphans:
                 key = orphans.pop()

@@ -11,8 +11,8 @@ from collections.abc import MutableSequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from vfs import trace, turns
-from vfs.model import Part, Stored
-from vfs.operations.incoming import Body
+from vfs.model import Part
+from vfs.operations.incoming import Held, Incoming
 from vfs.storage.object_store import ObjectStore
 
 _HELD = 8  # parts that wait in the memory of this process, of all uploads; one more for each upload that has none
@@ -41,32 +41,31 @@ class _Memory:
 _memory = _Memory()
 
 
-def put_in_turn(cache: ObjectStore, id: str, body: Body, parts: list[Part]) -> None:
+def put_in_turn(cache: ObjectStore, body: Incoming, parts: list[Part]) -> None:
     """The client's pieces go straight to the store."""
     while body.more():
-        key = _register(id, parts)
+        key = body.next_key()
+        parts.append(Part(key, 0, ""))
         with turns.waiting():  # for the client, and for the disk
             stored = cache.put(key, body.part())
         parts[-1] = Part(key, stored.size, stored.checksum, body.blocks)
 
 
-def put_several(cache: ObjectStore, id: str, body: Body, parts: list[Part]) -> None:
+def put_several(cache: ObjectStore, body: Incoming, parts: list[Part]) -> None:
     """Parts are read into memory whole, and stored by threads while the client sends the next."""
     with turns.waiting():
         if not body.more():
             return
         held = _hold(body, first=True)
         assert held is not None
-        blocks = body.blocks
         if not body.more():  # the usual case: no thread for it
-            key = _register(id, parts)
-            stored = _put(cache, key, held)
-            parts[-1] = Part(key, stored.size, stored.checksum, blocks)
+            parts.append(Part(held.key, 0, ""))
+            parts[-1] = _put(cache, held)
             return
         with ThreadPoolExecutor(cache.at_once, thread_name_prefix="parts") as threads:
-            upload = _Upload(cache, threads, id, parts)
+            upload = _Upload(cache, threads, parts)
             try:
-                upload.begin(held, blocks)
+                upload.begin(held)
                 upload.go_on(body)
             except BaseException:
                 threads.shutdown(cancel_futures=True)  # and waits for those under way
@@ -77,48 +76,40 @@ def put_several(cache: ObjectStore, id: str, body: Body, parts: list[Part]) -> N
 class _Upload:
     """Parts of one content on their way to the store, oldest first."""
 
-    def __init__(self, cache: ObjectStore, threads: ThreadPoolExecutor, id: str, parts: MutableSequence[Part]) -> None:
-        self._cache, self._threads, self._id, self._parts = cache, threads, id, parts
-        self._running: deque[tuple[int, bytes | None, Future[Stored]]] = deque()
+    def __init__(self, cache: ObjectStore, threads: ThreadPoolExecutor, parts: MutableSequence[Part]) -> None:
+        self._cache, self._threads, self._parts = cache, threads, parts
+        self._running: deque[tuple[int, Future[Part]]] = deque()
 
-    def begin(self, held: list[bytes], blocks: bytes | None) -> None:
-        key = _register(self._id, self._parts)
-        self._running.append(
-            (len(self._parts) - 1, blocks, self._threads.submit(trace.carried(_put), self._cache, key, held))
-        )
+    def begin(self, held: Held) -> None:
+        self._parts.append(Part(held.key, 0, ""))
+        running = self._threads.submit(trace.carried(_put), self._cache, held)
+        self._running.append((len(self._parts) - 1, running))
 
-    def go_on(self, body: Body) -> None:
+    def go_on(self, body: Incoming) -> None:
         """The rest of the body, and the end of all parts. Raises what any of them raised."""
         while body.more():
-            while self._running and (len(self._running) >= self._cache.at_once or self._running[0][2].done()):
+            while self._running and (len(self._running) >= self._cache.at_once or self._running[0][1].done()):
                 self._end_oldest()
             held = _hold(body, first=not self._running)
             if held is None:  # memory is short: on with less at a time
                 self._end_oldest()
             else:
-                self.begin(held, body.blocks)
+                self.begin(held)
         while self._running:
             self._end_oldest()
 
     def _end_oldest(self) -> None:
-        index, blocks, running = self._running.popleft()
-        stored = running.result()
-        self._parts[index] = Part(self._parts[index].key, stored.size, stored.checksum, blocks)
+        index, running = self._running.popleft()
+        self._parts[index] = running.result()
 
     def forget(self) -> None:
         """What was cancelled before it ran never gave its memory back."""
-        for _, _, running in self._running:
+        for _, running in self._running:
             if running.cancelled():
                 _memory.give()
 
 
-def _register(id: str, parts: MutableSequence[Part]) -> str:
-    key = f"{id}.{len(parts):06d}" if parts else id
-    parts.append(Part(key, 0, ""))
-    return key
-
-
-def _hold(body: Body, *, first: bool) -> list[bytes] | None:
+def _hold(body: Incoming, *, first: bool) -> Held | None:
     """The next part, read into memory; None when there is no room for it just now."""
     if not _memory.take(first=first):
         return None
@@ -129,9 +120,12 @@ def _hold(body: Body, *, first: bool) -> list[bytes] | None:
         raise
 
 
-def _put(cache: ObjectStore, key: str, held: list[bytes]) -> Stored:
+def _put(cache: ObjectStore, held: Held) -> Part:
+    pieces = list[bytes]()
     try:
-        return cache.put(key, held)
+        pieces, blocks = held.ready()
+        stored = cache.put(held.key, pieces)
     finally:
-        held.clear()
+        pieces.clear()
         _memory.give()
+    return Part(held.key, stored.size, stored.checksum, blocks)

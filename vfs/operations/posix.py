@@ -36,10 +36,10 @@ def child(
     """
     names.check_segment(name)
     minds_case, rights = kelp.settings.drive.case_sensitive, caller.rights
-    key = names.key(name, minds_case)
+    key = names.key(name, minds_case)  # as it is remembered; in a vault it is looked for by another
 
     def look(tx: Tx, more: list[tuple[Hashable, Node | None]]) -> Node | None:
-        found = _seen(tx, caller, Posix(tx).child(folder_id, key, _whose(caller)))
+        found = _seen(tx, caller, Posix(tx).child(folder_id, tx.seals.key(tx.seals.of(folder_id), key), _whose(caller)))
         if found is None or not kelp.database.is_near:
             return found
         more.append((("posix node", rights, found.id), found))  # who has found it opens it

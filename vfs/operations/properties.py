@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vfs import names
 from vfs.core import Kelp
 from vfs.errors import InvalidRequest
 from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Condition, Entry, EventType, Kind, Level
-from vfs.operations import changes, guard
+from vfs.operations import changes, guard, sealing
 
 MAX_BYTES = 1024 * 1024  # of all dead properties of one entry
 
@@ -62,7 +61,7 @@ def put_columns(
         return
     shown = mtime_ns // changes.SECOND
     if entry.parent_id is not None and shown < entry.shown_mtime:
-        key = names.key(entry.name, kelp.settings.drive.case_sensitive)
+        key = sealing.key_in(kelp, tx, entry.parent_id, entry.name)
         changes.remember_shown(tx, entry.parent_id, key, entry.shown_mtime, now_ns)
     tx.entries.update(entry.id, mtime_ns=mtime_ns, shown_mtime=shown, **columns)
     if entry.is_folder:

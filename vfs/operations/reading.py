@@ -13,7 +13,7 @@ from vfs.errors import StoreUnavailable, WrongKind
 from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.model import ROOT_ID, Caller, DavLock, Entry, Found, Kind, Level, Row
-from vfs.operations import cache_limits, contents, guard, nas_state
+from vfs.operations import cache_limits, guard, nas_state, sealed_contents, sealing, unsealing, vaults_of
 from vfs.operations.set_aside import SetAside
 
 # Names, and their characters, of a remembered path: a client may ask for thousands of each.
@@ -46,8 +46,7 @@ def resolve(kelp: Kelp, caller: Caller, segments: Sequence[str]) -> Found:
 
 
 def _resolve(kelp: Kelp, tx: Tx, caller: Caller, segments: tuple[str, ...]) -> Found:
-    keys = [names.key(name, kelp.settings.drive.case_sensitive) for name in segments]
-    chain, rows, any_grants = tx.entries.follow(keys)
+    chain, rows, any_grants = sealing.follow(kelp, tx, segments)
     last = rows[chain[-1]]
     found = last if len(chain) == len(segments) + 1 else None
     parent = _folder(rows, chain, len(segments))
@@ -128,15 +127,15 @@ def list_folder(kelp: Kelp, caller: Caller, folder_id: int) -> Iterator[Row]:
     yield from rest
 
 
-def open_content(kelp: Kelp, caller: Caller, entry: Entry) -> contents.Reader:
-    """Open what a file shows now. Raises WrongKind for a folder, NotFound, StoreUnavailable."""
+def open_content(kelp: Kelp, caller: Caller, entry: Entry) -> unsealing.Readable:
+    """Open what a file shows now. Raises WrongKind for a folder, NotFound, StoreUnavailable, KeyMissing."""
     if entry.kind != Kind.FILE or entry.content_id is None:
         raise WrongKind(f"{entry.name!r} is not a file")
     content_id = entry.content_id
     content = kelp.database.keep(content_id, lambda tx: tx.contents.get(content_id))
     if content is None:
         raise StoreUnavailable("the content has just been freed", retry_after=1)
-    return contents.Reader(kelp, content)
+    return unsealing.reader(kelp, content)
 
 
 def path_of(kelp: Kelp, entry_id: int) -> tuple[str, ...]:
@@ -210,7 +209,8 @@ def digests_below(kelp: Kelp, caller: Caller, folder_id: int) -> dict[int, str]:
     """`SHA1:… MD5:…` of those files in a folder whose content has them known."""
     with kelp.database.scan() as tx:
         guard.reach(tx, caller, folder_id, Level.READ)
-        return tx.contents.digests_of_children(folder_id)
+        found = tx.contents.digests_of_children(folder_id)
+    return {id: _shown(kelp, stored, content_id, vault_id) for id, stored, content_id, vault_id in found}
 
 
 def digests_of(kelp: Kelp, entry: Entry) -> str | None:
@@ -219,4 +219,13 @@ def digests_of(kelp: Kelp, entry: Entry) -> str | None:
         return None
     with kelp.database.read() as tx:
         content = tx.contents.get(entry.content_id)
-    return content.digests if content else None
+    if content is None or content.digests is None:
+        return None
+    return _shown(kelp, content.digests, content.id, content.seal.vault_id if content.seal else None)
+
+
+def _shown(kelp: Kelp, digests: str, content_id: str, vault_id: int | None) -> str:
+    """Raises KeyMissing, ContentCorrupt."""
+    if vault_id is None:
+        return digests
+    return sealed_contents.opened_digests(vaults_of.open_vault(kelp, vault_id), content_id, digests)

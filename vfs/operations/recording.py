@@ -10,7 +10,7 @@ from vfs.core import Kelp
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import EventType, Kind
-from vfs.nas_model import Job, Remove, Result
+from vfs.nas_model import Job, Remove, Result, is_sealed
 from vfs.operations import alerts, nas_settings
 from vfs.operations.alerts import AlertKind
 from vfs.operations.mirroring import SECOND
@@ -92,6 +92,9 @@ def _record_one(kelp: Kelp, tx: Tx, seen: _Seen, result: Result) -> bool:
     if seen.rows.get(situation.entry_id) != planned:
         return False
     tx.mirror.record(situation.entry_id, result.recorded, kelp.nas.properties.folds_case)
+    manifest = result.recorded.manifest
+    if manifest is not None and manifest != situation.recorded.manifest and not is_sealed(situation.name):
+        tx.manifests.mirrored(situation.entry_id, manifest)
     return True
 
 
@@ -120,6 +123,6 @@ def _fail(kelp: Kelp, tx: Tx, job: Job, message: str, now_ns: int) -> None:
         return
     tx.after_commit(metrics.MIRRORED.labels("failed").inc)
     tx.events.fail(entry_id, tx.events.newest(entry_id) or 0, message, now_ns)
-    path = "/" + "/".join(tx.entries.path(entry_id))
+    path = tx.entries.logged_path(entry_id)
     hint = "`kelp status` counts them, `kelp sync retry --all` tries them again"
     alerts.open_in(kelp, tx, AlertKind.MIRROR_FAILED, f"not carried to the NAS: {path}: {message}; {hint}")

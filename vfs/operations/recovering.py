@@ -83,7 +83,11 @@ class Recovery(Walk):
     def _judge_name(self, parent_id: int, path: str, seen: NasSeen) -> Found | str | None:
         if taking.is_own(seen.name, parent_id):
             return None
-        return taking.refusal(seen.name, seen.info) or self._found(parent_id, path, seen)
+        return self._refusal(path, seen) or self._found(parent_id, path, seen)
+
+    def _refusal(self, path: str, seen: NasSeen) -> str | None:
+        inner = below(path, seen.name)
+        return taking.refusal(seen.name, seen.info) or taking.vault_there(self.kelp.nas, inner, seen.info)
 
     def _found(self, parent_id: int, path: str, seen: NasSeen) -> Found:
         name, info = seen
@@ -137,7 +141,7 @@ class Recovery(Walk):
         """One file or folder; older registrations of the file may be beside it (keep-dated)."""
         first: Found | None = None
         for thing in self._newest_first(survey(self.kelp, path)):
-            refused = taking.refusal(thing.name, thing.info)
+            refused = self._refusal(path, thing)
             if refused:
                 self.taken.leave(below(path, thing.name), refused)
                 continue

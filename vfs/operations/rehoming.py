@@ -92,7 +92,7 @@ class _Rehoming(Walk):
         Should one not be good, its next reader finds out.
         """
         with self.kelp.database.read() as tx:
-            entry = tx.entries.get(row.id)
+            entry = tx.entries.as_stored(row.id)
             content = tx.contents.get(entry.content_id) if entry is not None and entry.content_id else None
         found = []
         for part in content.parts if content is not None else ():
@@ -110,7 +110,7 @@ class _Rehoming(Walk):
             if row.state == State.DELETED:
                 continue
             if row.absent:
-                self.taken.leave("/".join(tx.entries.path(row.id)), "it was only on the old NAS")
+                self.taken.leave(tx.entries.logged_path(row.id).strip("/"), "it was only on the old NAS")
                 homes.mark_lost(tx, row.id, now)
                 continue
             self.taken.folders += row.kind is Kind.FOLDER

@@ -109,6 +109,24 @@ def _due_again(kelp: Kelp, held: Held, path: str) -> bool:
     return True
 
 
+@retried
+def describe_again(kelp: Kelp, held: Held) -> bool:
+    """The manifest of a folder of a vault, which the database has, is written anew by the mirror."""
+    now = kelp.clock.now_ns()
+    with kelp.database.write() as tx:
+        tx.lock_mirror()
+        tx.lock_tree()
+        tx.lock_rows([held.entry_id])
+        if tx.verifying.held(held.entry_id, held.version) != held:
+            return False
+        tx.verifying.undescribe(held)
+        tx.events.add(
+            held.entry_id, Kind.FOLDER, EventType.SYNC, source=None, target=None,
+            trace_id=trace.current(), now_ns=now, scheduled_ns=now, litter=False,
+        )  # fmt: skip
+    return True
+
+
 def _tell_repaired(kelp: Kelp, tx: Tx, path: str) -> None:
     """One alert for all of them: when disks begin to fail, somebody should know."""
     message = f"files were bad on the NAS, and are written again from the cache; the last one was {path}"

@@ -23,6 +23,7 @@ from vfs.errors import NoSpace
 from vfs.escrow import LIFETIME
 from vfs.metadata.retrying import retried
 from vfs.operations import cache_limits
+from vfs.operations.sealed_contents import sealed_size
 
 _SECOND = 1_000_000_000
 _GRANT = 64 * 1024 * 1024
@@ -35,8 +36,10 @@ _SHARE = 20  # adding up takes at most one of so many seconds
 class Reservation:
     """Bytes of one upload. `stays`: what came is, or may be, in the drive; else it gives back its bytes."""
 
-    def __init__(self, kelp: Kelp, limit: int | None) -> None:
+    def __init__(self, kelp: Kelp, limit: int | None, *, sealed: bool = False) -> None:
+        """`sealed`: what comes is plain, and takes somewhat more in the cache."""
         self._kelp, self._limit = kelp, limit
+        self._sealed, self._plain = sealed, 0
         self._size = 0  # reserved
         self._come = 0  # of those, what came
         self.stays = False
@@ -50,12 +53,19 @@ class Reservation:
     def counted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The same chunks; what goes beyond the reserved bytes is reserved as it comes. Raises NoSpace."""
         for chunk in chunks:
-            self._come += len(chunk)
+            self._count(len(chunk))
             if self._come > self._size:
                 self._follow()
             if not self._kelp.escrow.is_fresh():  # a client may take hours
                 self._renew()
             yield chunk
+
+    def _count(self, size: int) -> None:
+        if self._sealed:
+            self._plain += size
+            self._come = sealed_size(self._plain)
+        else:
+            self._come += size
 
     def _follow(self) -> None:
         """Of an upload that does not tell its length: some bytes more than what came, where there are any."""
@@ -83,12 +93,13 @@ class Reservation:
 
 
 @contextmanager
-def reserve(kelp: Kelp, size: int, *, counted: bool = False) -> Iterator[Reservation]:
+def reserve(kelp: Kelp, size: int, *, counted: bool = False, sealed: bool = False) -> Iterator[Reservation]:
     """Room for `size` bytes for the length of the block; 0: for what comes, as it comes. Raises NoSpace.
 
-    `counted`: they take the place of bytes that wait already, in the very commit that shows them, so they need none.
+    `sealed`: as for `Reservation`; `size` is what they take in the cache. `counted`: they take the place of bytes that
+    wait already, in the very commit that shows them, so they need none.
     """
-    reservation = Reservation(kelp, None if counted else cache_limits.hard_limit(kelp))
+    reservation = Reservation(kelp, None if counted else cache_limits.hard_limit(kelp), sealed=sealed)
     reservation.grow(size)
     try:
         yield reservation

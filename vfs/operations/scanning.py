@@ -20,7 +20,7 @@ from vfs.metadata.database import Tx
 from vfs.metadata.scanning import Known
 from vfs.model import State
 from vfs.nas_model import Spot
-from vfs.operations import taking
+from vfs.operations import sealing, taking
 from vfs.operations.nas_walk import below
 from vfs.storage.nas_store import NasInfo, NasKind, NasSeen
 
@@ -51,6 +51,7 @@ class Finding:
     was: str = ""  # MOVED: the path before
     is_folder: bool = False
     why: str = ""
+    sealed: bool = False  # in a vault, which is no root of one
 
 
 @dataclass(slots=True)
@@ -70,13 +71,11 @@ def scan(kelp: Kelp, path: Sequence[str] = (), report: Report = lambda found: No
     Raises NotFound (no such folder), NasDown.
     """
     with kelp.database.read() as tx:
-        keys = [names.key(name, kelp.settings.drive.case_sensitive) for name in path]
-        chain = tx.entries.resolve(keys)
-        entry = tx.entries.get(chain[-1])
-        if len(chain) <= len(keys) or entry is None or not entry.is_folder:
+        entry = sealing.find(kelp, tx, path)
+        if entry is None or not entry.is_folder:
             raise NotFound(f"there is no folder /{'/'.join(path)}")
     looking = _Look(kelp, report)
-    looking.run(chain[-1])
+    looking.run(entry.id)
     found = looking.found
     if found.findings and settled:
         time.sleep(settled)
@@ -102,6 +101,7 @@ class _Look:
             if chain is None or rows.moves_above(tx, id):
                 return []
             known = {each.nas_name: each for each in rows.in_folder(tx, id)}
+            manifest = tx.verifying.manifest_file(id)
             others = rows.others_in(tx, id)
         path, inner = chain[1], []
         try:
@@ -109,7 +109,8 @@ class _Look:
                 self.found.looked += not taking.is_own(name, id)
                 there = known.pop(name, None)
                 if there is None:
-                    self._unknown(id, path, NasSeen(name, info), others)
+                    if name != manifest:
+                        self._unknown(id, path, NasSeen(name, info), others, sealed=manifest is not None)
                 elif self._same_kind(id, path, there, info) and there.kind == "folder" and there.state == State.ACTIVE:
                     inner.append(there.id)
         except (ObjectMissing, NasFault):
@@ -119,12 +120,14 @@ class _Look:
                 self._missing(id, path, there)
         return inner
 
-    def _unknown(self, folder_id: int, path: str, seen: NasSeen, others: set[str]) -> None:
+    def _unknown(self, folder_id: int, path: str, seen: NasSeen, others: set[str], *, sealed: bool = False) -> None:
         key = names.nas_key(seen.name, self._kelp.nas.properties.folds_case)
         if taking.is_own(seen.name, folder_id) or not others.isdisjoint((seen.name, key)):
             return
         inner = below(path, seen.name)
-        why = taking.refusal(seen.name, seen.info) or ""
+        why = taking.refusal(seen.name, seen.info) or taking.vault_there(self._kelp.nas, inner, seen.info) or ""
+        if sealed:
+            why = "in a vault, and not put there by Kelp"
         is_folder = seen.info.kind == "folder"
         what = Difference.LEFT_ALONE if why else Difference.NEW
         self._add(Finding(what, inner, folder_id, seen.name, info=seen.info, is_folder=is_folder, why=why))
@@ -137,7 +140,7 @@ class _Look:
             return there.kind == info.kind
         finding = Finding(
             Difference.CHANGED, below(path, there.nas_name), folder_id, there.nas_name, there.id, info,
-            is_folder=there.kind == "folder",
+            is_folder=there.kind == "folder", sealed=there.sealed,
         )  # fmt: skip
         if there.kind != info.kind:
             self._add(replace(finding, what=Difference.OTHER_KIND, why=f"it was a {there.kind}, and is {info.kind}"))
@@ -153,8 +156,11 @@ class _Look:
         recorded = _as_recorded(there)
         is_folder = there.kind == "folder"
         self._add(
-            Finding(Difference.MISSING, inner, folder_id, there.nas_name, there.id, recorded, is_folder=is_folder)
-        )
+            Finding(
+                Difference.MISSING, inner, folder_id, there.nas_name, there.id, recorded, is_folder=is_folder,
+                sealed=there.sealed,
+            )
+        )  # fmt: skip
         if there.kind == "folder":
             with self._kelp.database.read() as tx:
                 known = rows.in_folder(tx, there.id)
@@ -163,6 +169,9 @@ class _Look:
                     self._missing(there.id, inner, each)
 
     def _add(self, finding: Finding) -> None:
+        """What was changed in a vault nobody takes in from there; what is missing may be written again."""
+        if finding.sealed and finding.what is Difference.CHANGED and not finding.why:
+            finding = replace(finding, why="it is sealed: what the drive has is right")
         self.found.findings.append(finding)
 
 
@@ -219,7 +228,7 @@ def _moved(kelp: Kelp, findings: list[Finding]) -> list[Finding]:
         there = new.get((each.info.inode, *_told(each.info)))
         if there is not None and there.path not in pairs:
             pairs[there.path] = taken[each.id] = replace(
-                there, what=Difference.MOVED, id=each.id, was=each.path, is_folder=each.is_folder
+                there, what=Difference.MOVED, id=each.id, was=each.path, is_folder=each.is_folder, sealed=each.sealed
             )
     kept = [each for each in findings if each.path not in pairs or each.what is not Difference.NEW]
     kept = [taken.get(each.id, each) if each.what is Difference.MISSING else each for each in kept]

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 
 from vfs import names, trace
 from vfs.core import Kelp
+from vfs.crypto.part_lists import Slice
+from vfs.crypto.upload_keys import open_part_key
 from vfs.errors import Conflict, ContentCorrupt, NotFound, ObjectMissing, PartsIncomplete, SessionNotFound
 from vfs.metadata.retrying import retried
 from vfs.metadata.upload_sessions import Piece, Sending
 from vfs.model import ByteRange, Caller, Content, Entry, Expected, Kind, OnConflict, Part, Place, Written
-from vfs.operations import by_id, contents, guard, sessions, uploading, verified, writing
+from vfs.operations import by_id, contents, guard, sealed_contents, sessions, uploading, vaults_of, verified, writing
+from vfs.operations.sealed_contents import SealedParts, Vault
 from vfs.operations.sessions import Protocol, SentPart, Status
 
 _TRIES = 5  # looks at parts that are sent again all the time
@@ -35,7 +38,14 @@ class _Ending:
 
     @property
     def size(self) -> int:
-        return sum(piece.size for piece in self.pieces)
+        """Bytes of the file."""
+        return sum(piece.shown_size for piece in self.pieces)
+
+    @property
+    def is_copied(self) -> bool:
+        """The object of a content in one part is named as the content is, and a part that is sent again has another
+        name each time: so these few bytes are stored once more. In a vault the content takes the name of its part."""
+        return len(self.pieces) == 1 and self.pieces[0].sealed_key is None
 
 
 def complete(
@@ -64,14 +74,14 @@ def complete(
             written = _end(kelp, ending)
         except _OtherParts:
             continue
-        contents.remove(kelp, [piece.key for piece in ending.pieces] if len(ending.pieces) == 1 else ())
+        contents.remove(kelp, [piece.key for piece in ending.pieces] if ending.is_copied else ())
         return written.entry
     raise Conflict("parts of the upload come all the time")
 
 
 def _became(kelp: Kelp, caller: Caller, sending: Sending) -> Entry:
     with kelp.database.read() as tx:
-        entry = tx.entries.get(sending.entry_id) if sending.entry_id is not None else None
+        entry = tx.entries.as_stored(sending.entry_id) if sending.entry_id is not None else None
     if entry is None:
         raise NotFound("the file that it was is gone")
     return by_id.find(kelp, caller, entry.uuid, Kind.FILE)
@@ -135,7 +145,9 @@ def _as_agreed(sending: Sending, sent: Mapping[int, SentPart]) -> int:
 def _require_cached(kelp: Kelp, ending: _Ending) -> None:
     """The cache has them, of the size that was recorded; what it lost must be sent again. Raises PartsIncomplete."""
     pieces = ending.pieces
-    there = {info.key: info.size for info in kelp.cache.list(ending.sending.content_id)} if pieces else {}
+    is_sealed = bool(pieces) and pieces[0].sealed_key is not None
+    keys = [piece.key for piece in pieces]
+    there = contents.sizes(kelp, keys, "" if is_sealed else ending.sending.content_id)
     lost = {piece.key for piece in pieces if there.get(piece.key) != piece.size}
     if lost:
         raise _forgotten(kelp, ending.sending, lost)
@@ -170,11 +182,9 @@ def _drop(kelp: Kelp, sending: Sending, lost: AbstractSet[str]) -> tuple[list[in
 
 def _end(kelp: Kelp, ending: _Ending) -> Written:
     pieces = ending.pieces
-    if len(pieces) > 1:
-        content = Content(ending.sending.content_id, ending.size, "", None, ())
-        return _change(kelp, ending, content)
-    # The object of a content in one part is named as the content is, and a part that is sent again has another name
-    # each time: so these few bytes are stored once more, verified.
+    if pieces and not ending.is_copied:
+        ending.put.shows = ending.size
+        return _change(kelp, ending, _content_of(kelp, ending), is_sent=True)
     return writing.bring(
         kelp,
         ending.put,
@@ -183,6 +193,24 @@ def _end(kelp: Kelp, ending: _Ending) -> Written:
         lambda content: _change(kelp, ending, content),
         counted=True,
     )
+
+
+def _content_of(kelp: Kelp, ending: _Ending) -> Content:
+    """Of the objects that came. Raises KeyMissing, ContentCorrupt."""
+    sending, pieces = ending.sending, ending.pieces
+    vault = vaults_of.vault_of(kelp, sending.folder_id)
+    if vault is None:
+        return Content(sending.content_id, ending.size, "", None, ())
+    parts = tuple(Part(piece.key, piece.size, piece.checksum) for piece in pieces)
+    slices = tuple(_slice(vault, piece) for piece in pieces)
+    return sealed_contents.content_of(vault, SealedParts(parts, slices, ending.size), sending.content_id)
+
+
+def _slice(vault: Vault, piece: Piece) -> Slice:
+    if piece.sealed_key is None or piece.plain_size is None:
+        raise ContentCorrupt(f"part {piece.number} of the upload is not sealed")
+    part_id = sealed_contents.part_id_of(piece.key)
+    return Slice.whole(open_part_key(vault.key, part_id, piece.sealed_key), piece.plain_size)
 
 
 def _bytes_of(kelp: Kelp, sending: Sending, piece: Piece) -> Iterator[bytes]:
@@ -214,7 +242,8 @@ def _verified(kelp: Kelp, piece: Piece) -> Iterator[bytes]:
 
 
 @retried
-def _change(kelp: Kelp, ending: _Ending, content: Content) -> Written:
+def _change(kelp: Kelp, ending: _Ending, content: Content, *, is_sent: bool = False) -> Written:
+    """`is_sent`: its objects are those of the parts, which have rows."""
     put = ending.put
     put.committing = False
     with kelp.database.write() as tx:
@@ -227,10 +256,10 @@ def _change(kelp: Kelp, ending: _Ending, content: Content) -> Written:
         sessions.require_running(sending, kelp.clock.now_ns())
 
         def insert(now_ns: int) -> None:
-            if content.parts or not content.size:
-                tx.contents.insert(content, now_ns)
+            if is_sent:
+                tx.uploads.become_content(ending.sending.id, content, now_ns)
             else:
-                tx.uploads.become_content(ending.sending.id, content.id, content.size, now_ns)
+                tx.contents.insert(content, now_ns)
 
         entry_id, created = writing.commit(kelp, tx, put, content, insert)
         tx.uploads.complete(sending.id, entry_id, ending.size)

@@ -89,10 +89,10 @@ def _expire_one(kelp: Kelp, session: Session, now_ns: int) -> None:
 @trace.step("seaweed.abort_multipart")
 def clean(kelp: Kelp, session: Session) -> int:
     """Remove the objects of an upload that ended; bytes that went. Raises StoreUnavailable."""
-    parts = Call(lambda: list(kelp.cache.list(session.content_id))).result(_CALL)
+    parts = _objects(kelp, session)
     reclaimed = 0
     for first in range(0, len(parts), _TOGETHER):
-        some = {part.key: part.size for part in parts[first : first + _TOGETHER]}
+        some = dict(parts[first : first + _TOGETHER])
         with kelp.database.read() as tx:
             nobodys = tx.uploads.without_row(list(some))
         for key in nobodys:
@@ -102,6 +102,15 @@ def clean(kelp: Kelp, session: Session) -> int:
             metrics.FREED_BYTES.inc(some[key])
     _note_cleaned(kelp, session)
     return reclaimed
+
+
+def _objects(kelp: Kelp, session: Session) -> list[tuple[str, int]]:
+    """(key, bytes) of what it has in the cache: all that is named after it, and what its rows name (of vaults)."""
+    found = {info.key: info.size for info in Call(lambda: list(kelp.cache.list(session.content_id))).result(_CALL)}
+    with kelp.database.read() as tx:
+        pieces = tx.uploads.pieces(session.id)
+    found.update({piece.key: piece.size for piece in pieces if piece.sealed_key is not None})
+    return list(found.items())
 
 
 @trace.step("db.upload_parts_cleanup")

@@ -7,17 +7,19 @@ when that is committed: then its bytes and its row survive a power cut, and a pa
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from vfs import trace
 from vfs.core import Kelp
+from vfs.crypto.upload_keys import seal_part_key
 from vfs.errors import InvalidRequest, PreconditionFailed, SessionNotFound, UploadIncomplete
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.metadata.upload_sessions import Sending
-from vfs.model import PART_SIZE, Caller, Content, Expected, Part
-from vfs.operations import contents, guard, reserving, sessions
+from vfs.model import PART_SIZE, Caller, Expected, Part
+from vfs.operations import contents, guard, reserving, sealed_contents, sessions, vaults_of
+from vfs.operations.sealed_contents import Vault
 from vfs.operations.sessions import MOST_PARTS, Protocol, SentPart
 
 
@@ -35,7 +37,7 @@ def put(kelp: Kelp, caller: Caller, uuid: str, number: int, chunks: Iterable[byt
     """Part `number` of an upload, instead of one that had the number before.
 
     Raises SessionNotFound, SessionExpired, SessionCompleted, InvalidRequest, NoSpace, UploadIncomplete,
-    StoreUnavailable; then the part is as it was before.
+    StoreUnavailable, KeyMissing; then the part is as it was before.
     """
     sending = sessions.find(kelp, caller, uuid)
     sessions.require_running(sending, kelp.clock.now_ns())
@@ -43,8 +45,8 @@ def put(kelp: Kelp, caller: Caller, uuid: str, number: int, chunks: Iterable[byt
     limit = min(kelp.settings.upload.part_limit, _endless(sending.size))
     _require_short(expected.length or 0, limit)
     recording = _Recording(sending, lambda tx: number)
-    parts = _bring(kelp, recording, _limited(chunks, limit), expected)
-    return SentPart(number, sum(part.size for part in parts), sessions.etag([part.checksum for part in parts]))
+    came = _bring(kelp, recording, _limited(chunks, limit), expected)
+    return SentPart(number, came.size, sessions.etag([part.checksum for part in came.parts]))
 
 
 def require_number(number: int) -> None:
@@ -93,31 +95,51 @@ def _number_at(tx: Tx, sending: Sending, offset: int) -> int:
 def _append(kelp: Kelp, sending: Sending, offset: int, chunks: Iterable[bytes], expected: Expected) -> int:
     """Bytes that are recorded now."""
     recording = _Recording(sending, lambda tx: _number_at(tx, sending, offset))
-    return sum(part.size for part in _bring(kelp, recording, chunks, expected))
+    return _bring(kelp, recording, chunks, expected).size
 
 
-def _bring(kelp: Kelp, recording: _Recording, chunks: Iterable[bytes], expected: Expected) -> Sequence[Part]:
+@dataclass(frozen=True, slots=True)
+class _Came:
+    """What came of a part. `opens`: of each object, its plain size, and the key that opens it, sealed; for a vault."""
+
+    parts: tuple[Part, ...]
+    size: int
+    opens: tuple[tuple[int, str], ...] = ()
+
+
+def _bring(kelp: Kelp, recording: _Recording, chunks: Iterable[bytes], expected: Expected) -> _Came:
     """Store a part and record it; nothing is left when it fails."""
     sending = recording.sending
-    guard.require_space(kelp, expected.length)
-    with reserving.reserve(kelp, expected.length or 0) as room:
-        content = contents.store(kelp, room.counted(chunks), expected, f"{sending.content_id}.{secrets.token_hex(6)}")
+    vault = vaults_of.vault_of(kelp, sending.folder_id)
+    size = None if expected.length is None else sealed_contents.stored_size(expected.length, vault)
+    guard.require_space(kelp, size)
+    with reserving.reserve(kelp, size or 0, sealed=vault is not None) as room:
+        came = _stored(kelp, sending, room.counted(chunks), expected, vault)
         try:
             room.confirm()
-            before = _record(kelp, recording, content)
+            before = _record(kelp, recording, came)
         except BaseException:
             room.stays = recording.committing
-            keys = [part.key for part in content.parts]
+            keys = [part.key for part in came.parts]
             sessions.discard(kelp, sending.uuid, keys, in_doubt=recording.committing)
             raise
         room.stays = True
     contents.remove(kelp, before)
-    return content.parts
+    return came
+
+
+def _stored(kelp: Kelp, sending: Sending, chunks: Iterable[bytes], expected: Expected, vault: Vault | None) -> _Came:
+    if vault is None:
+        content = contents.store(kelp, chunks, expected, f"{sending.content_id}.{secrets.token_hex(6)}")
+        return _Came(content.parts, content.size)
+    sealed = contents.store_parts(kelp, chunks, expected)
+    opens = tuple((piece.length, seal_part_key(vault.key, piece.part)) for piece in sealed.slices)
+    return _Came(sealed.parts, sealed.size, opens)
 
 
 @trace.step("db.upload_part_create")
 @retried
-def _record(kelp: Kelp, recording: _Recording, content: Content) -> list[str]:
+def _record(kelp: Kelp, recording: _Recording, came: _Came) -> list[str]:
     """Keys of the objects that the part had before."""
     recording.committing = False
     with kelp.database.write(quiet=True) as tx:
@@ -127,7 +149,7 @@ def _record(kelp: Kelp, recording: _Recording, content: Content) -> list[str]:
         now = kelp.clock.now_ns()
         sessions.require_running(sending, now)
         recording.number = recording.place(tx)
-        before = tx.uploads.replace_part(sending.id, recording.number, content.parts, now)
+        before = tx.uploads.replace_part(sending.id, recording.number, came.parts, now, came.opens)
         tx.uploads.go_on(sending.id, now + sessions.RESTING_NS)
         recording.committing = True
     return before

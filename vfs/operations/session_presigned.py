@@ -28,12 +28,14 @@ class Presigned:
 def presign(kelp: Kelp, caller: Caller, uuid: str, number: int) -> Presigned:
     """Where to PUT part `number`.
 
-    Raises SessionNotFound, SessionExpired, SessionCompleted, InvalidRequest (also where the cache is a folder).
+    Raises SessionNotFound, SessionExpired, SessionCompleted, InvalidRequest (also in a vault, and where the cache is a
+    folder).
     """
     sending = sessions.find(kelp, caller, uuid)
     now = kelp.clock.now_ns()
     sessions.require_running(sending, now)
     session_parts.require_number(number)
+    _require_plain(kelp, sending)
     presigner = presigner_of(kelp.cache)
     if presigner is None:
         raise InvalidRequest("the cache of this drive takes no parts directly: send them to the server")
@@ -49,6 +51,7 @@ def notify(kelp: Kelp, caller: Caller, uuid: str, number: int, size: int | None)
     sending = sessions.find(kelp, caller, uuid)
     sessions.require_running(sending, kelp.clock.now_ns())
     session_parts.require_number(number)
+    _require_plain(kelp, sending)
     key = _staging(sending, number)
     try:
         come = kelp.cache.stat(key)
@@ -62,6 +65,14 @@ def notify(kelp: Kelp, caller: Caller, uuid: str, number: int, size: int | None)
     )
     contents.remove(kelp, [key])
     return part
+
+
+def _require_plain(kelp: Kelp, sending: Sending) -> None:
+    """What a client puts there is not sealed. Raises InvalidRequest."""
+    with kelp.database.read() as tx:
+        is_plain = tx.seals.sure(sending.folder_id) is None
+    if not is_plain:
+        raise InvalidRequest("the parts of a file in a vault cannot be sent to the cache: send them to the server")
 
 
 def _recorded(kelp: Kelp, sending: Sending, number: int) -> SentPart | None:

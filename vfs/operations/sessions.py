@@ -54,7 +54,8 @@ class Protocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SentPart:
-    """`etag` tells the part's bytes: their BLAKE3, or, of a part in N pieces, the BLAKE3 of theirs, and "-N"."""
+    """`etag` tells the part's bytes: their BLAKE3, or, of a part in N pieces, the BLAKE3 of theirs, and "-N"; in a
+    vault, those of its sealed bytes."""
 
     number: int
     size: int
@@ -215,7 +216,7 @@ def _file_uuid(kelp: Kelp, caller: Caller, sending: Sending) -> str | None:
     if sending.entry_id is None:
         return None
     with kelp.database.read() as tx:
-        entry = tx.entries.get(sending.entry_id)
+        entry = tx.entries.as_stored(sending.entry_id)
     return entry.uuid if entry is not None else None
 
 
@@ -239,7 +240,9 @@ def sent_parts(pieces: Sequence[Piece]) -> tuple[SentPart, ...]:
     found = []
     for number, of_part in groupby(pieces, key=attrgetter("number")):
         some = list(of_part)
-        found.append(SentPart(number, sum(piece.size for piece in some), etag([piece.checksum for piece in some])))
+        found.append(
+            SentPart(number, sum(piece.shown_size for piece in some), etag([piece.checksum for piece in some]))
+        )
     return tuple(found)
 
 

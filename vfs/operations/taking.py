@@ -5,22 +5,26 @@ Shared by who adopts a tree, takes in what somebody else put there, or rebuilds 
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import InvalidName
+from vfs.crypto import vault_files
+from vfs.errors import ContentCorrupt, InvalidName, NasFault, ObjectMissing
 from vfs.metadata import taking
 from vfs.metadata.database import Tx
 from vfs.metadata.taking import Row
 from vfs.model import PART_SIZE, ROOT_ID, Kind, State, StoreStatus
-from vfs.nas_model import note_of
+from vfs.nas_model import MANIFEST, VAULT_FILE, note_of
 from vfs.operations import changes
 from vfs.operations.writing import EMPTY_CHECKSUM
-from vfs.storage.nas_store import NasInfo
+from vfs.storage.nas_store import NasInfo, NasStore
 
+IN_A_VAULT = "it is sealed, in a vault: `kelp vault recover` opens it with a key of that"
+_OF_A_VAULT = re.compile("[a-z2-7]{26}")  # a folder in one
 _OF_DISKS = frozenset({"lost+found", "system volume information", "$recycle.bin"})
 
 
@@ -57,6 +61,8 @@ def is_own(name: str, parent_id: int) -> bool:
 
 def refusal(name: str, info: NasInfo) -> str | None:
     """Why something cannot be on the drive; None when it can."""
+    if info.is_bundle:
+        return IN_A_VAULT
     if info.kind == "other":
         return "a symlink, device, pipe or socket, or not to be read"
     try:
@@ -70,6 +76,31 @@ def refusal(name: str, info: NasInfo) -> str | None:
     if not -(1 << 63) <= info.mtime_ns < 1 << 63:
         return "its time lies after the year 2262"
     return None
+
+
+def vault_there(nas: NasStore, path: str, info: NasInfo) -> str | None:
+    """Why a folder of the NAS cannot be on the drive as it is: it is a vault, or of one; None when it is not."""
+    if info.kind != "folder":
+        return None
+    inside = bool(_OF_A_VAULT.fullmatch(path.rpartition("/")[2])) and _has_file(nas, f"{path}/{MANIFEST}")
+    return IN_A_VAULT if inside or _is_vault(nas, f"{path}/{VAULT_FILE}") else None
+
+
+def _has_file(nas: NasStore, path: str) -> bool:
+    info = nas.stat(path)
+    return info is not None and info.kind == "file"
+
+
+def _is_vault(nas: NasStore, path: str) -> bool:
+    """By what `vault.json` says: others may call a file so."""
+    try:
+        info = nas.stat(path)
+        if info is None or info.kind != "file" or info.size > vault_files.MAX_FILE_SIZE:
+            return False
+        vault_files.decode(b"".join(nas.read(path)))
+    except (ContentCorrupt, ObjectMissing, NasFault):
+        return False
+    return True
 
 
 def keys(kelp: Kelp, found: Found) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from vfs import links, names, trace
 from vfs.core import Kelp
-from vfs.errors import InvalidName, Locked
+from vfs.errors import InvalidName, KeyMissing, Locked
 from vfs.locks import table
 from vfs.metadata import scanning as rows
 from vfs.metadata import taking as taking_rows
@@ -21,7 +21,7 @@ from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Entry, EventType, Kind, State
 from vfs.nas_model import Recorded, Spot
-from vfs.operations import changes, scanning, taking, trashing
+from vfs.operations import changes, scanning, sealing, taking, trashing
 from vfs.operations.guard import Standing
 from vfs.operations.nas_names import unstamp
 from vfs.operations.scanning import Difference, Finding
@@ -105,10 +105,19 @@ class _TakingIn:
                 return Outcome(finding, True)
             if not is_so or not scanning.is_free_to_take(self._kelp, tx, finding):
                 raise _Left("it is changing just now")
+            self._refuse_sealed(tx, finding)
             _TAKE[finding.what](self, tx, finding, made)
-        except (_Left, Locked) as error:
+        except (_Left, Locked, KeyMissing) as error:
             return Outcome(finding, False, str(error))
         return Outcome(finding, True)
+
+    @staticmethod
+    def _refuse_sealed(tx: Tx, finding: Finding) -> None:
+        """Whoever changes a vault on the NAS has not sealed what he brings, nor for that place."""
+        own = tx.seals.of(finding.id) if finding.id else None
+        inside = tx.seals.of(finding.folder_id) is not None or (own is not None and not own.is_root)
+        if inside and finding.what not in (Difference.MISSING, Difference.RENUMBERED):
+            raise _Left("it is in a vault, or was: nothing comes into one from the NAS")
 
     # --- each kind of difference ---
 
@@ -147,7 +156,7 @@ class _TakingIn:
             shown_mtime=changes.shown_mtime(tx, here, info.mtime_ns, self._now, by_client=False),
             nas_verified_ns=None,
         )
-        note = tx.mirror.row(entry.id)[-1]
+        note = tx.mirror.row(entry.id)[-3]
         spot = Spot(finding.folder_id, finding.nas_name)
         seen = Recorded(spot, content_id, info.size, info.mtime_ns, info.inode, note)
         tx.mirror.record(entry.id, seen, self._kelp.nas.properties.folds_case)
@@ -172,13 +181,13 @@ class _TakingIn:
             nas_desired_name=finding.nas_name, nas_desired_key=nas_key,
             mime_type="" if entry.is_folder else changes.mime_type(here.name, entry.mime_type),
         )  # fmt: skip
-        seen = Recorded(Spot(finding.folder_id, finding.nas_name), *row[11:])
+        seen = Recorded(Spot(finding.folder_id, finding.nas_name), *row[11:-1])
         tx.mirror.record(entry.id, seen, self._kelp.nas.properties.folds_case)
         self._tell(tx, entry.id, entry.kind, EventType.MOVE, here.path_of(here.name), "move")
 
     def _missing(self, tx: Tx, finding: Finding, made: dict[str, int]) -> None:
         """With all that was in it."""
-        entry = tx.entries.get(finding.id)
+        entry = tx.entries.as_stored(finding.id)
         if entry is None:
             raise _Left("it is changing just now")
         below = [id for id, _ in tx.mirror.recorded_below(entry.id)] if entry.is_folder else []
@@ -186,6 +195,8 @@ class _TakingIn:
         if lost and not (self._restore and entry.is_folder):
             what = f"the bytes of {lost} files in it are" if entry.is_folder else "its bytes are"
             raise _Left(f"{what} in the cache no more: they are lost, unless somebody puts them back")
+        if finding.sealed and not self._restore:
+            raise _Left("it is sealed: with --restore what the cache has is written again")
         if self._restore or entry.state is not State.ACTIVE:
             self._forget(tx, entry, below)
             self._tell(tx, entry.id, entry.kind, EventType.SYNC, None, "restore")
@@ -196,16 +207,16 @@ class _TakingIn:
         trashing.put_in_trash(self._kelp, tx, self._caller, here, entry, self._now)
 
     def _not_cached(self, tx: Tx, ids: list[int]) -> int:
-        contents = [entry.content_id for id in ids if (entry := tx.entries.get(id)) is not None]
+        contents = [entry.content_id for id in ids if (entry := tx.entries.as_stored(id)) is not None]
         return sum(content is not None and not tx.contents.cached(content) for content in contents)
 
     def _forget(self, tx: Tx, entry: Entry, below: list[int]) -> None:
         """The NAS has none of it: all is due again, wherever it shall be."""
-        note = tx.mirror.row(entry.id)[-1]
+        note = tx.mirror.row(entry.id)[-3]
         tx.mirror.unrecord_below(entry.id)
         tx.mirror.record(entry.id, Recorded(note=note), self._kelp.nas.properties.folds_case)
         for id in below:
-            inner = tx.entries.get(id)
+            inner = tx.entries.as_stored(id)
             if inner is not None:
                 tx.events.add(
                     id, inner.kind, EventType.SYNC, source=None, target=None,
@@ -230,9 +241,8 @@ class _TakingIn:
             raise _Left("it is in the trash")
         chain = tuple(id for id, _, _ in ancestors[1:])
         table.confirm(tx, self._caller, (entry.id, *chain), self._now)
-        path = tuple(name for _, _, name in reversed(ancestors[1:]) if name)
-        key = names.key(entry.name, self._kelp.settings.drive.case_sensitive)
-        return entry, Standing(chain, path, entry.name, key, entry)
+        key = sealing.key_in(self._kelp, tx, chain[0], entry.name)
+        return entry, Standing(chain, tx.entries.path(chain[0]), entry.name, key, entry, tx.seals.of(chain[0]))
 
     def _place(self, tx: Tx, folder_id: int, name: str, *, is_folder: bool) -> Standing:
         """A free name in a folder that is shown."""
@@ -242,7 +252,7 @@ class _TakingIn:
         chain = tuple(id for id, _, _ in ancestors)
         table.confirm(tx, self._caller, chain, self._now)
         path = tuple(each for _, _, each in reversed(ancestors) if each)
-        key = names.key(name, self._kelp.settings.drive.case_sensitive)
+        key = sealing.key_in(self._kelp, tx, folder_id, name)
         here = Standing(chain, path, name, key, None)
         taken = tx.entries.child(folder_id, key)
         return here if taken is None else changes.renamed(here, self._kelp, tx, is_folder)

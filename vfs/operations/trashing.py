@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
+from typing import Any
 
-from vfs import names
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, Forbidden, NotEmpty, NotFound, WrongKind
 from vfs.metadata.database import Tx
@@ -22,7 +23,7 @@ from vfs.model import (
     State,
     TrashItem,
 )
-from vfs.operations import busy, changes, folders, guard
+from vfs.operations import busy, changes, folders, guard, sealing
 from vfs.operations.guard import Standing
 
 _DAY = 86_400 * changes.SECOND
@@ -91,10 +92,11 @@ def _is_worthless(tx: Tx, entry: Entry, now_ns: int) -> bool:
 def put_in_trash(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, now_ns: int) -> None:
     """One row changes; what is below stays as it is and is unreachable because of it."""
     path = here.path_of(entry.name)
+    record = sealing.trash_path(tx, here, entry)
     changes.drop_locks(tx, entry, now_ns)
     tx.entries.update(entry.id, state=State.TRASHED.value)
     expires = now_ns + kelp.settings.trash.keep_days * _DAY
-    tx.entries.put_in_trash(entry.id, path, now_ns, expires, caller.user_id)
+    tx.trash.put(entry.id, record, now_ns, expires, caller.user_id)
     changes.announce(kelp, tx, caller, entry.id, entry.kind, EventType.TRASH, now_ns, source=path)
 
 
@@ -113,7 +115,7 @@ def mark_deleted(
     tx.entries.update(entry.id, state=State.DELETED.value)
     if expire_versions:
         tx.versions.expire_all(entry.id)
-    tx.entries.take_from_trash(entry.id)
+    tx.trash.take(entry.id)
     source = here.path_of(entry.name) if here else None
     changes.announce(kelp, tx, caller, entry.id, entry.kind, EventType.DELETE, now_ns, source=source)
 
@@ -121,7 +123,7 @@ def mark_deleted(
 def list_trash(kelp: Kelp, caller: Caller) -> list[TrashItem]:
     """What the caller trashed, newest first; an admin sees all."""
     with kelp.database.scan() as tx:
-        items = [TrashItem(*row) for row in tx.entries.trash()]
+        items = [_item(tx, *row) for row in tx.trash.every()]
     return [item for item in items if caller.administers or item.user_name == caller.name]
 
 
@@ -129,7 +131,11 @@ def trash_page(kelp: Kelp, caller: Caller, limit: int, before: tuple[int, int] |
     """Like `list_trash`, a part of it: what was trashed before `before` (trashed_ns, entry id)."""
     user_id = None if caller.administers else caller.user_id
     with kelp.database.read() as tx:
-        return [TrashItem(*row) for row in tx.event_log.trash(limit, before, user_id)]
+        return [_item(tx, *row) for row in tx.event_log.trash(limit, before, user_id)]
+
+
+def _item(tx: Tx, entry: Entry, path: str, *more: Any) -> TrashItem:
+    return TrashItem(entry, sealing.shown_trash_path(tx, path), *more)
 
 
 @retried
@@ -142,7 +148,8 @@ def restore(kelp: Kelp, caller: Caller, uuid: str, *, on_conflict: OnConflict = 
         tx.lock_tree(exclusive=True)
         now = kelp.clock.now_ns()
         entry, path = _in_trash(tx, caller, uuid)
-        folder_id = _folder_for(kelp, tx, caller, path[:-1])
+        vault_id, path = sealing.way_back(tx, entry, path)
+        folder_id = _folder_for(kelp, tx, caller, path[:-1], ROOT_ID if vault_id is None else vault_id)
         here = guard.stand(kelp, tx, caller, Place(folder_id, entry.name))
         if here.entry is not None:
             if on_conflict != OnConflict.RENAME:
@@ -150,11 +157,12 @@ def restore(kelp: Kelp, caller: Caller, uuid: str, *, on_conflict: OnConflict = 
             here = changes.renamed(here, kelp, tx, entry.is_folder)
         guard.confirm_write(tx, caller, here, now)
         place = changes.relocated_place(kelp, tx, entry, folder_id, here.name)
-        tx.entries.take_from_trash(entry.id)
+        tx.trash.take(entry.id)
         tx.changed_folders.add(entry.parent_id)
         tx.entries.update(
-            entry.id, state=State.ACTIVE.value, parent_id=folder_id, name=here.name, name_key=here.key, **place
-        )
+            entry.id, state=State.ACTIVE.value, parent_id=folder_id,
+            **sealing.named(tx, here.seal, here.name, here.key), **place,
+        )  # fmt: skip
         changes.place_versions(kelp, tx, entry.id)
         changes.announce(
             kelp, tx, caller, entry.id, entry.kind, EventType.RESTORE, now, target=here.path_of(), litter=here.is_litter
@@ -163,7 +171,7 @@ def restore(kelp: Kelp, caller: Caller, uuid: str, *, on_conflict: OnConflict = 
 
 
 def _in_trash(tx: Tx, caller: Caller, uuid: str) -> tuple[Entry, tuple[str, ...]]:
-    """A trash item, or something ACTIVE below one, with its original path."""
+    """A trash item, or something ACTIVE below one, with its original path: `sealing.way_back` reads it."""
     entry = tx.entries.by_uuid(uuid)
     below: list[str] = []
     ancestors = tx.entries.ancestors(entry.id) if entry else []
@@ -171,12 +179,12 @@ def _in_trash(tx: Tx, caller: Caller, uuid: str) -> tuple[Entry, tuple[str, ...]
         if state == State.DELETED:
             break
         if state == State.TRASHED and entry is not None:
-            record = tx.entries.trash_record(id)
+            record = tx.trash.record(id)
             if record is None:
                 break
             _require_own(tx, caller, id, entry)
-            return entry, (*record[0].strip("/").split("/"), *reversed(below))
-        below.append(name)
+            return entry, (*tx.seals.open_text(record[0]).strip("/").split("/"), *reversed(below))
+        below.append(tx.seals.open_name(name))
     raise NotFound("it is not in the trash")
 
 
@@ -190,12 +198,11 @@ def _require_own(tx: Tx, caller: Caller, id: int, entry: Entry) -> None:
     guard.require(tx, caller, chain if entry.is_folder else chain[1:], Level.WRITE)
 
 
-def _folder_for(kelp: Kelp, tx: Tx, caller: Caller, path: tuple[str, ...]) -> int:
-    """The folder of that path; missing ones are made. A file in the way of a folder: its numbered name."""
-    folder_id = ROOT_ID
+def _folder_for(kelp: Kelp, tx: Tx, caller: Caller, path: Sequence[str], folder_id: int) -> int:
+    """The folder of that path in another; missing ones are made. A file in the way of a folder: its numbered name."""
     now = kelp.clock.now_ns()
     for name in path:
-        there = tx.entries.child(folder_id, names.key(name, kelp.settings.drive.case_sensitive))
+        there = tx.entries.child(folder_id, sealing.key_in(kelp, tx, folder_id, name))
         if there is not None and there.is_folder:
             folder_id = there.id
             continue
@@ -212,13 +219,13 @@ def purge(kelp: Kelp, caller: Caller, uuid: str) -> None:
     """Delete a trash item for good. Raises NotFound, Forbidden."""
     with kelp.database.write() as tx:
         tx.lock_tree(exclusive=True)
-        entry = tx.entries.by_uuid(uuid)
+        entry = tx.entries.by_uuid(uuid, stored=True)  # a batch needs no key
         if entry is None or entry.state != State.TRASHED:
             raise NotFound("it is not in the trash")
         _require_own(tx, caller, entry.id, entry)
         if entry.is_folder:
             guard.require_below(tx, caller, entry.id)
-        tx.entries.settle_names_of(entry.id)  # who deletes for good does not want it as a version of the next one
+        tx.name_memory.settle_of(entry.id)  # who deletes for good does not want it as a version of the next one
         mark_deleted(kelp, tx, caller, None, entry, kelp.clock.now_ns())
 
 

@@ -19,7 +19,7 @@ from vfs.core import Kelp
 from vfs.errors import ContentCorrupt, KelpError, NasDown, NasFault, ObjectMissing, StoreUnavailable
 from vfs.metadata.verifying import Found, Held
 from vfs.model import ByteRange, Part
-from vfs.operations import learning, repairing
+from vfs.operations import learning, nas_copies, repairing, sealed_copies
 from vfs.operations.checks import recorded
 from vfs.storage.object_store import Remembering
 
@@ -95,6 +95,8 @@ def on_nas(kelp: Kelp, held: Held, part: Part | None, offset: int, pace: Pace) -
     place = _place(kelp, held)
     if place is None:
         return Verdict.UNDER_WAY
+    if held.sealed:
+        offset = 0  # each part is a file of its own
     verify = partial(_has_part, kelp, part, offset, pace)
     if recorded.wrong(kelp, held, place, verify) is None:
         return Verdict.RIGHT
@@ -119,9 +121,13 @@ def _place(kelp: Kelp, held: Held) -> str | None:
         return place[0]
 
 
-def _has_part(kelp: Kelp, part: Part | None, offset: int, pace: Pace, _: Held, path: str) -> bool:
+def _has_part(kelp: Kelp, part: Part | None, offset: int, pace: Pace, held: Held, path: str) -> bool:
+    if held.manifest is not None and sealed_copies.manifest_digest(kelp, path) != held.manifest:
+        return False
     if part is None:
         return True
+    if held.sealed:
+        path = nas_copies.part_path(path, part.key)
     try:
         with _Afresh(kelp.nas, path):
             pieces = kelp.nas.read(path, ByteRange(offset, offset + part.size))

@@ -11,7 +11,7 @@ from vfs.locks import table
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Entry, Level, Place, Version
-from vfs.operations import busy, changes, contents, guard, linking, writing
+from vfs.operations import busy, changes, contents, guard, linking, unsealing, writing
 
 
 def list_versions(kelp: Kelp, caller: Caller, entry_id: int) -> list[Version]:
@@ -37,12 +37,13 @@ def as_it_was(kelp: Kelp, caller: Caller, version_uuid: str, file_uuid: str) -> 
     )
 
 
-def open_version(kelp: Kelp, caller: Caller, version_uuid: str) -> contents.Reader:
-    """Raises NotFound, StoreUnavailable."""
+def open_version(kelp: Kelp, caller: Caller, version_uuid: str) -> unsealing.Readable:
+    """Raises NotFound, StoreUnavailable, KeyMissing."""
     with kelp.database.read() as tx:
         version = _of(tx, version_uuid)
         guard.reach(tx, caller, version.entry_id, Level.READ)
-        return contents.Reader(kelp, contents.get(tx, version.content_id))
+        content = contents.get(tx, version.content_id)
+    return unsealing.reader(kelp, content)
 
 
 def restore_version(kelp: Kelp, caller: Caller, version_uuid: str, file_uuid: str | None = None) -> Entry:

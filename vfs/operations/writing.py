@@ -30,7 +30,7 @@ from vfs.model import (
     StoreStatus,
     Written,
 )
-from vfs.operations import appearance, busy, changes, contents, guard, reserving
+from vfs.operations import appearance, busy, changes, contents, guard, reserving, sealed_contents, sealing, vaults_of
 from vfs.operations.guard import Standing
 from vfs.storage.small_contents import SMALL
 
@@ -57,8 +57,8 @@ def put_file(
     `mtime_ns`: the client's own time, shown exactly as given. `seen`: what the caller has just found there, if
     anything; only a hint. Raises ParentNotFound, WrongKind (a folder has the name), InvalidName, InvalidRequest
     (strategy SKIP or MERGE, a time out of range), AlreadyExists (strategy ERROR), StillSyncing, Locked, Forbidden,
-    PreconditionFailed, NoSpace, UploadIncomplete, StoreUnavailable; then nothing has changed and nothing is left in the
-    cache.
+    PreconditionFailed, NoSpace, UploadIncomplete, StoreUnavailable, KeyMissing; then nothing has changed and nothing is
+    left in the cache.
     """
     put = Put(caller, place, mime_type, mtime_ns, on_conflict, condition, kelp.clock.now_ns(), seen)
     return carry_out(kelp, put, chunks, expected)
@@ -92,6 +92,7 @@ class Put:
     with_facts: bool = False  # the answer tells of them
     birth: Birth | None = None  # what the row is to have if there is none yet
     posix: Mapping[str, object] = field(default_factory=dict)  # columns: mode, uid, gid
+    shows: int | None = None  # bytes that the content shows, where its parts are not all that it has
 
 
 def carry_out(kelp: Kelp, put: Put, chunks: Iterable[bytes], expected: Expected) -> Written:
@@ -114,7 +115,7 @@ def is_short(put: Put, expected: Expected) -> bool:
 def refuse_early(kelp: Kelp, put: Put) -> None:
     """Before the body is read. Raises as `check`."""
     with kelp.database.read() as tx:
-        key = names.key(put.place.name, kelp.settings.drive.case_sensitive)
+        key = sealing.key_in(kelp, tx, put.place.folder_id, put.place.name)
         tx.foresee(*guard.looks_at(tx, [(put.place.folder_id, key)]))
         put.seen = check(kelp, tx, put).entry
 
@@ -132,9 +133,11 @@ def bring(
 
     `counted` as in `reserving.reserve`.
     """
-    guard.require_space(kelp, expected.length)
-    with reserving.reserve(kelp, expected.length or 0, counted=counted) as room:
-        content = contents.store(kelp, room.counted(chunks), expected)
+    vault = vaults_of.vault_of(kelp, put.place.folder_id)
+    size = None if expected.length is None else sealed_contents.stored_size(expected.length, vault)
+    guard.require_space(kelp, size)
+    with reserving.reserve(kelp, size or 0, counted=counted, sealed=vault is not None) as room:
+        content = contents.store(kelp, room.counted(chunks), expected, vault=vault)
         try:
             room.confirm()
             written = show(content)
@@ -211,9 +214,9 @@ def commit(
         insert(now)
     times = _Times(tx, here, put.mtime_ns, now, by_client=put.told and put.mtime_ns is not None)
     if here.entry is None:
-        entry_id = create(kelp, tx, put.caller, here, content, put.mime_type, times, put.birth, put.posix)
+        entry_id = create(kelp, tx, put.caller, here, content, put.mime_type, times, put.birth, put.posix, put.shows)
     else:
-        entry_id = switch(kelp, tx, put.caller, here, here.entry, content, put.mime_type, times, put.posix)
+        entry_id = switch(kelp, tx, put.caller, here, here.entry, content, put.mime_type, times, put.posix, put.shows)
     return entry_id, here.entry is None
 
 
@@ -236,21 +239,21 @@ def create(
     times: _Times,
     birth: Birth | None = None,
     posix: Mapping[str, object] = MappingProxyType({}),
+    shows: int | None = None,
 ) -> int:
-    """Insert a file's row. The first content of a file has the file's uuid as id."""
+    """Insert a file's row. The first content of a file has the file's uuid as id. `shows`: see `Put`."""
+    vaults_of.require_same(here.seal, content)
     own = posix if birth is None else {**({"id": birth.id} if birth.id else {}), **birth.posix, **posix}
     entry_id = tx.entries.insert(
         uuid=content.id,
         parent_id=here.folder_id,
-        name=here.name,
-        name_key=here.key,
+        **sealing.born(tx, here.seal, here.name, here.key, mime_type or changes.mime_type(here.name)),
         kind=Kind.FILE.value,
         state=State.ACTIVE.value,
         content_id=content.id,
         content_user_id=caller.user_id,
         content_ns=times.now_ns,
-        size=content.size,
-        mime_type=mime_type or changes.mime_type(here.name),
+        size=sealed_contents.plain_size(content) if shows is None else shows,
         mtime_ns=times.mtime_ns,
         shown_mtime=times.shown,
         created_ns=times.now_ns,
@@ -279,8 +282,10 @@ def switch(
     mime_type: str | None,
     times: _Times,
     posix: Mapping[str, object] = MappingProxyType({}),
+    shows: int | None = None,
 ) -> int:
     """The row shows another content from now on; the one before becomes a version."""
+    vaults_of.require_same(here.seal, content)
     changes.keep_version(kelp, tx, caller, entry, entry.id, times.now_ns, litter=here.is_litter)
     place: dict[str, object] = {}
     if changes.stays_dated(kelp, litter=here.is_litter):
@@ -293,8 +298,8 @@ def switch(
         content_id=content.id,
         content_user_id=caller.user_id,
         content_ns=times.now_ns,
-        size=content.size,
-        mime_type=mime_type or changes.mime_type(entry.name),
+        size=sealed_contents.plain_size(content) if shows is None else shows,
+        mime_type=sealing.typed(tx, entry, mime_type or changes.mime_type(entry.name)),
         mtime_ns=times.mtime_ns,
         shown_mtime=times.shown,
         **place,
@@ -326,7 +331,9 @@ def no_bytes(id: str = "") -> Content:
 
 def make_empty(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, birth: Birth | None = None) -> Empty:
     """As `empty_file`, for who does not look at it at once."""
-    content = no_bytes(birth.uuid if birth else "")
+    id = birth.uuid if birth else ""
+    vault = vaults_of.vault_in(kelp, tx, here.folder_id)
+    content = no_bytes(id) if vault is None else sealed_contents.empty(vault, id)
     now = kelp.clock.now_ns()
     tx.contents.insert(content, now)
     times = _Times(tx, here, birth.mtime_ns if birth else None, now, by_client=False)

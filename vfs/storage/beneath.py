@@ -80,6 +80,11 @@ def identity(info: os.stat_result) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
+def inode_of(info: os.stat_result) -> int:
+    """As a signed number of 64 bits, which is what a row can hold: servers of SMB give any of 64."""
+    return info.st_ino if info.st_ino < 1 << 63 else info.st_ino - (1 << 64)
+
+
 def look(folder: int, name: str) -> os.stat_result | None:
     """lstat, or None when the name is free."""
     try:

@@ -15,9 +15,9 @@ from blake3 import blake3
 
 from vfs.errors import ContentCorrupt, KelpError, NasFault, ObjectMissing
 from vfs.model import ByteRange
-from vfs.storage import beneath, renaming
+from vfs.storage import beneath, bundles, renaming
 from vfs.storage.files import Pieces, forget, no_progress, set_time, span, write_all
-from vfs.storage.nas_listing import Listing, Survey, info_of, inode_of
+from vfs.storage.nas_listing import Listing, Survey, info_of
 from vfs.storage.nas_marker import MarkedRoot, PlainRoot
 from vfs.storage.nas_store import (
     OWN_FOLDERS,
@@ -36,6 +36,8 @@ _OWN = tuple((name,) for name in OWN_FOLDERS)
 # What a file system says that has no hard links (or no more of them), and one that cannot sync a folder.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL)
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
+# What rename(2) says when a folder is to take the place of a file, or of one that holds something; or the other way.
+_NOT_ALIKE = (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST)
 
 
 class FolderNasStore:
@@ -127,7 +129,8 @@ class FolderNasStore:
                 return info_of(os.fstat(self._marked.root().fd))
         try:
             with self._parent(path) as (folder, name), self._faults(path):
-                return info_of(os.stat(name, dir_fd=folder, follow_symlinks=False))
+                info = info_of(os.stat(name, dir_fd=folder, follow_symlinks=False))
+                return (self._bundle(path, folder) if info.kind == "folder" else None) or info
         except ObjectMissing:
             return None
 
@@ -140,7 +143,13 @@ class FolderNasStore:
     def touch(self, path: str, mtime_ns: int) -> NasFile:
         with self._parent(path) as (folder, name):
             with self._faults(path):
-                fd, _ = beneath.open_file(folder, name)
+                try:
+                    fd, _ = beneath.open_file(folder, name)
+                except IsADirectoryError:
+                    bundle = self._bundle(path, folder)
+                    if bundle is None:
+                        raise
+                    return self.touch(f"{path}/{bundles.MANIFEST}", mtime_ns)._replace(size=bundle.size)
             try:
                 return self._flush(fd, path, mtime_ns)
             finally:
@@ -148,8 +157,16 @@ class FolderNasStore:
 
     def move(self, old: str, new: str, *, replace: bool = False, parents: bool = False) -> None:
         with self._pair(old, new, parents) as (source, old_name, target, new_name), self._faults(f"{old} to {new}"):
-            rename = renaming.rename_over if replace else renaming.rename_new
-            rename(source, old_name, target, new_name)
+            if not replace:
+                renaming.rename_new(source, old_name, target, new_name)
+                return
+            try:
+                renaming.rename_over(source, old_name, target, new_name)
+                return
+            except OSError as error:
+                if error.errno not in _NOT_ALIKE or not (self._bundle(old, source) or self._bundle(new, target)):
+                    raise
+            self._replace(old, source, new, target)
 
     def link(self, old: str, new: str, *, parents: bool = False) -> bool:
         with self._pair(old, new, parents) as (source, old_name, target, new_name), self._faults(f"{old} to {new}"):
@@ -165,7 +182,12 @@ class FolderNasStore:
 
     def remove(self, path: str) -> None:
         with suppress(ObjectMissing), self._parent(path) as (folder, name), self._faults(path):
-            os.unlink(name, dir_fd=folder)
+            try:
+                os.unlink(name, dir_fd=folder)
+            except (IsADirectoryError, PermissionError):  # POSIX has EPERM for a folder
+                if not (bundles.is_unfinished(beneath.split(path)[:-1], name) or self._bundle(path, folder)):
+                    raise
+                self._discard(path, folder)
 
     def remove_folder(self, path: str) -> None:
         with suppress(ObjectMissing), self._parent(path) as (folder, name), self._faults(path):
@@ -180,16 +202,18 @@ class FolderNasStore:
                 os.mkdir(name, dir_fd=folder)
             except FileExistsError:
                 info = beneath.look(folder, name)
-                if not exist_ok or info is None or not stat.S_ISDIR(info.st_mode):
+                if not exist_ok or info is None or not stat.S_ISDIR(info.st_mode) or self._bundle(path, folder):
                     raise
 
     def list(self, path: str) -> Iterator[NasListed]:
-        with self._opened(beneath.split(path), path) as folder, self._faults(path):
-            return Listing(folder, partial(self._faults, path), self._progress)
+        segments = beneath.split(path)
+        with self._opened(segments, path) as folder, self._faults(path):
+            return Listing(folder, segments, partial(self._faults, path), self._progress)
 
     def survey(self, path: str) -> Iterator[NasSeen]:
-        with self._opened(beneath.split(path), path) as folder, self._faults(path):
-            return Survey(folder, partial(self._faults, path), self._progress)
+        segments = beneath.split(path)
+        with self._opened(segments, path) as folder, self._faults(path):
+            return Survey(folder, segments, partial(self._faults, path), self._progress)
 
     def sync(self, paths: Iterable[str]) -> None:
         for path in dict.fromkeys(paths):
@@ -213,6 +237,44 @@ class FolderNasStore:
             disk = shutil.disk_usage(self._marked.root().fd)
         self._progress()
         return Usage(disk.total, disk.free)
+
+    # --- bundles ---
+
+    def _bundle(self, path: str, folder: int) -> NasInfo | None:
+        """What is at `path`, in the opened `folder`, when it is one."""
+        above, name = _name_apart(path)
+        return bundles.look(folder, name) if bundles.may_be(above, name) else None
+
+    def _replace(self, old: str, source: int, new: str, target: int) -> None:
+        """`old` takes the place of `new`, one of them being a bundle, and neither a plain folder."""
+        for path, folder in ((old, source), (new, target)):
+            info = beneath.look(folder, _name_apart(path)[1])
+            if info is not None and stat.S_ISDIR(info.st_mode) and not self._bundle(path, folder):
+                raise OSError(errno.ENOTEMPTY, "a folder is in the way")
+        (_, old_name), (_, new_name) = _name_apart(old), _name_apart(new)
+        if renaming.exchange(source, old_name, target, new_name):
+            self._discard(old, source)
+            return
+        aside = f"{bundles.ASIDE}{os.urandom(8).hex()}"
+        with self._target(aside, parents=True) as (folder, name):
+            os.rename(new_name, name, src_dir_fd=target, dst_dir_fd=folder)
+            renaming.rename_new(source, old_name, target, new_name)
+            self._discard(aside, folder)
+
+    def _discard(self, path: str, folder: int) -> None:
+        """Delete a bundle, or what came out of its place. What somebody put into one is kept, put aside."""
+        above, name = _name_apart(path)
+        info = beneath.look(folder, name)
+        if info is not None and not stat.S_ISDIR(info.st_mode):
+            os.unlink(name, dir_fd=folder)
+        elif not bundles.is_unfinished(above, name):
+            aside = f"{bundles.ASIDE}{os.urandom(8).hex()}"
+            with self._target(aside, parents=True) as (temporary, new_name):
+                os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=temporary)
+                self._discard(aside, temporary)
+        elif not bundles.empty(folder, name):
+            with self._target(f".kelp/foreign/{name}-{os.urandom(4).hex()}", parents=True) as (foreign, new_name):
+                os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=foreign)
 
     # --- what the above share ---
 
@@ -291,7 +353,7 @@ class FolderNasStore:
             os.fsync(fd)
             info = os.fstat(fd)
         self._progress()
-        return NasFile(info.st_size, info.st_mtime_ns, inode_of(info))
+        return NasFile(info.st_size, info.st_mtime_ns, beneath.inode_of(info))
 
 
 def _name_apart(path: str) -> tuple[beneath.Segments, str]:

@@ -49,12 +49,13 @@ class NasFile(NamedTuple):
 
 
 class NasInfo(NamedTuple):
-    """What is at a path. A symlink, device or pipe is "other"."""
+    """What is at a path. A symlink, device or pipe is "other"; a bundle, which is sealed, is a file (`bundles`)."""
 
     kind: NasKind
     size: int
     mtime_ns: int
     inode: int
+    is_bundle: bool = False
 
 
 class NasListed(NamedTuple):
@@ -86,6 +87,8 @@ class NasStore(Protocol):
     Durability: only `write` syncs, and only the file's data. Names (of written, moved, linked, removed, made
     entries) survive a power cut after `sync` of the folders concerned, once for a batch, before it is recorded.
     Parents must exist (NasFault); with `parents=True` missing ones are made, durably, within OWN_FOLDERS.
+
+    A bundle counts as a file, but for `write`, `read`, `checksum` and `link`: these are for the files in it.
     """
 
     on_progress: Callable[[], None]  # called, in the thread at work, whenever a system call of a step has returned
@@ -147,6 +150,9 @@ class NasStore(Protocol):
     def move(self, old: str, new: str, *, replace: bool = False, parents: bool = False) -> None:
         """Rename a file or folder in one atomic step; with `replace` a file at `new` gives way.
 
+        Where a bundle is put over something, or gives way, and the NAS cannot exchange two names, there is nothing at
+        `new` for a moment; when it ends there, `old` is still in its place.
+
         Raises ObjectMissing (nothing at `old`), NasTargetExists (without `replace`), NasNotEmpty (a folder over
         one that holds something).
         """
@@ -160,7 +166,10 @@ class NasStore(Protocol):
         ...
 
     def remove(self, path: str) -> None:
-        """Delete a file (or symlink); an absent one is fine. Raises NasFault for a folder."""
+        """Delete a file (or symlink); an absent one is fine. Raises NasFault for a folder.
+
+        Of a bundle, first its name, in one step; also one that was not finished, in the folder for temporary files.
+        """
         ...
 
     def remove_folder(self, path: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from vfs.names import nas_key
 from vfs.storage.beneath import identity, look
 
-_RENAME_NOREPLACE = 1  # linux/fs.h
+_RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2  # linux/fs.h
 _REFUSED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # what a file system says that knows no flags
 
 
@@ -37,6 +37,18 @@ def rename_over(source: int, old: str, target: int, new: str) -> None:
     left = look(source, old)
     if left and _is_file_at(left, target, new) and not _is_one_entry(source, old, target, new):
         os.unlink(old, dir_fd=source)
+
+
+def exchange(source: int, old: str, target: int, new: str) -> bool:
+    """Each gets the other's name, in one step; False where the file system cannot (NFS, for one)."""
+    if _renameat2 is None:
+        return False
+    if _renameat2(source, os.fsencode(old), target, os.fsencode(new), _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _REFUSED:
+        return False
+    raise OSError(number, os.strerror(number))
 
 
 def _is_one_entry(source: int, old: str, target: int, new: str) -> bool:

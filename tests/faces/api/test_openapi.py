@@ -31,7 +31,8 @@ SPEC = {
     503: "CACHE_UNAVAILABLE NAS_UNAVAILABLE",
     507: "INSUFFICIENT_STORAGE",
 }
-FAULTS = {code for status, codes in SPEC.items() if status >= 500 for code in codes.split()}
+VAULTS = {"VAULT_KEY_MISSING"}  # spec §13
+FAULTS = {code for status, codes in SPEC.items() if status >= 500 for code in codes.split()} | VAULTS
 
 
 @pytest.fixture(scope="module")

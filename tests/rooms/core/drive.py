@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,8 @@ from typing import Any
 from sqlalchemy import make_url
 
 from jobs import mirror
-from vfs import names
 from vfs.core import Kelp
-from vfs.model import ROOT_ID, Caller, Entry, OnConflict, Place, Scope, TrashItem
+from vfs.model import Caller, Entry, Found, OnConflict, Place, Scope, TrashItem
 from vfs.operations import (
     checking,
     contents,
@@ -66,14 +65,19 @@ class Drive:
 
     def place(self, path: str) -> Place:
         *above, name = path.split("/")
-        with self.kelp.database.read() as tx:
-            chain = tx.entries.resolve([names.key(part) for part in above])
-        assert len(chain) == len(above) + 1, f"no folder for {path}"
-        return Place(chain[-1], name)
+        folder = self.find("/".join(above))
+        assert folder is not None, f"no folder for {path}"
+        return Place(folder.id, name)
 
     def find(self, path: str, caller: Caller | None = None) -> Entry | None:
-        segments = path.split("/") if path else []
-        return reading.resolve(self.kelp, caller or self.admin, segments).entry
+        return self.resolve(path.split("/") if path else [], caller or self.admin).entry
+
+    def resolve(self, segments: Sequence[str], caller: Caller | None = None) -> Found:
+        return reading.resolve(self.kelp, caller or self.editor, segments)
+
+    @property
+    def root_id(self) -> int:
+        return self.entry("").id
 
     def entry(self, path: str) -> Entry:
         found = self.find(path)
@@ -94,7 +98,7 @@ class Drive:
         return b"".join(reading.open_content(self.kelp, self.admin, entry).chunks())
 
     def names(self, path: str = "", caller: Caller | None = None) -> list[str]:
-        folder_id = self.entry(path).id if path else ROOT_ID
+        folder_id = self.entry(path).id
         return [row.name for row in reading.list_folder(self.kelp, caller or self.admin, folder_id)]
 
     def move(self, source: str, target: str, on: OnConflict = OnConflict.ERROR, caller: Caller | None = None) -> Any:
@@ -135,7 +139,7 @@ class Drive:
         return result.lock.token
 
     def grant(self, path: str, level: int, user: Caller | None = None, group: int | None = None) -> None:
-        folder_id = self.entry(path).id if path else ROOT_ID
+        folder_id = self.entry(path).id
         with self.kelp.database.write() as tx:
             tx.grants.put(folder_id, user.user_id if user else None, group, level, 0)  # type: ignore[arg-type]
 

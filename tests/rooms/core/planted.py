@@ -49,6 +49,11 @@ ROWS: dict[str, str] = {
     "path lease of nobody": "INSERT INTO path_leases VALUES (99999, 99999, FALSE)",
     "alert about a content that is gone": "INSERT INTO alerts (uuid, kind, subject, severity, message, count, trace_id,"
     " opened_ns, last_ns, untold) VALUES ('u', 'CONTENT_LOST', 'nobody', 'error', '', 1, '', 1, 1, '')",
+    "vault that nobody can open": "INSERT INTO vaults (uuid, generation, created_ns) VALUES ('u', 1, 1)",
+    "sealed in a vault that is not there": "UPDATE entries SET vault_id = 99, seal_id = 's' WHERE name = 'b'",
+    "half sealed": "UPDATE contents SET vault_id = 99, wrapped_key = 'w'",
+    "role of recipients that does not exist": "INSERT INTO recipients (key_id, role, label, public_pem, created_ns)"
+    " VALUES ('k', 'guest', '', '', 1)",
     "state of entries that does not exist": "UPDATE entries SET state = 'GONE' WHERE name = 'b'",
     "kind of entries that does not exist": "UPDATE entries SET kind = 'pipe' WHERE name = 'b'",
     "nas_status of entries that does not exist": "UPDATE entries SET nas_status = 'FINE' WHERE name = 'b'",
@@ -85,6 +90,8 @@ DANGLING: dict[str, str] = {
     "aggregate_id of sync_events": "UPDATE sync_events SET aggregate_id = 99999 WHERE status = 'DONE'",
     "entry_id of mirror_leases": "INSERT INTO mirror_leases (entry_id, owner, expires_ns, plan)"
     " VALUES (99999, 'o', 1, '[]')",
+    "vault_id of vault_recipients": "INSERT INTO vault_recipients VALUES (99999, 99999, 1, 'w')",
+    "recipient_id of vault_recipients": "INSERT INTO vault_recipients VALUES (99999, 99999, 1, 'w')",
     "lease_id of path_leases": f"INSERT INTO path_leases VALUES ({_NEW_ENTRY_ROW}, 99999, FALSE)",
 }
 # Damage of the rows that can be set right without losing anything.
@@ -99,7 +106,9 @@ REPAIRABLE = frozenset(
     }
 )
 DANGLING_REPAIRABLE = frozenset(
-    name for name in DANGLING if name.rpartition(" ")[2] not in ("entries", "versions", "file_parts", "upload_sessions")
+    name
+    for name in DANGLING
+    if name.rpartition(" ")[2] not in ("entries", "versions", "file_parts", "upload_sessions", "vault_recipients")
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.rooms.core.drive import Drive, rest
 from vfs.errors import AlreadyExists, CircularMove, NotFound, ParentNotFound, WrongKind
-from vfs.model import ROOT_ID, Level, OnConflict, Place
+from vfs.model import Level, OnConflict, Place
 from vfs.operations import copying, folders, properties, reading
 
 FACES = pytest.mark.parametrize("on_rest", [False, True], ids=["dav", "rest"])
@@ -137,7 +137,7 @@ def test_a_time_of_the_client_is_shown_exactly_even_over_a_file(drive: Drive) ->
 
 
 def test_a_tree_may_be_deeper_than_python_recurses(drive: Drive) -> None:
-    depth, parent = 50, ROOT_ID
+    depth, parent = 50, drive.root_id
     for _ in range(depth):
         parent = folders.make_folder(drive.kelp, drive.editor, Place(parent, "d")).id
     usual = sys.getrecursionlimit()

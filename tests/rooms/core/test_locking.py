@@ -67,7 +67,13 @@ def test_depth(drive: Drive, first: str, deep: bool, second: str, second_deep: b
 
 def test_an_unmapped_name_becomes_an_empty_locked_file(drive: Drive) -> None:
     result = locking.lock(
-        drive.kelp, drive.editor, Place(1, "new"), scope=EXCLUSIVE, infinite=True, owner="<o/>", timeout=None
+        drive.kelp,
+        drive.editor,
+        Place(drive.root_id, "new"),
+        scope=EXCLUSIVE,
+        infinite=True,
+        owner="<o/>",
+        timeout=None,
     )
     assert result.created and result.entry.size == 0 and drive.read("new") == b""
     assert (result.lock.infinite, result.lock.owner, result.lock.timeout) == (False, "<o/>", locking.MAX_TIMEOUT)
@@ -87,7 +93,7 @@ def test_what_cannot_be_locked(drive: Drive) -> None:
     def never(_entry: Entry | None, _tokens: frozenset[str]) -> None:
         raise PreconditionFailed("no")
 
-    for place in (Place(1, "x"), None):
+    for place in (Place(drive.root_id, "x"), None):
         with pytest.raises(PreconditionFailed):
             locking.lock(
                 drive.kelp, drive.editor, place, scope=SHARED, infinite=False, owner="", timeout=5, condition=never

@@ -9,7 +9,7 @@ import pytest
 from tests.rooms.core.drive import Drive, holding, rest
 from vfs.errors import AlreadyExists, CircularMove, Forbidden, Locked, NotFound, ParentNotFound, WrongKind
 from vfs.model import Level, OnConflict, Place
-from vfs.operations import moving, reading
+from vfs.operations import moving
 
 ERROR, RENAME, OVERWRITE, SKIP, MERGE = OnConflict
 KINDS = ("file", "folder")
@@ -129,7 +129,7 @@ def test_a_rename_of_case_or_normal_form_only(drive: Drive, old: str, new: str, 
 def test_a_drive_that_ignores_case(drive_with: object) -> None:
     drive: Drive = drive_with(drive_case_sensitive=False)  # type: ignore[operator]
     drive.put("Name")
-    found = reading.resolve(drive.kelp, drive.editor, ["nAME"]).entry
+    found = drive.find("nAME")
     assert found is not None and found.name == "Name"
     assert drive.move("Name", "NAME").entry.name == "NAME"
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.rooms.core.drive import Drive
 from vfs.errors import Forbidden, InvalidName, InvalidRequest, Locked, NameTooLong, NotFound
-from vfs.model import ROOT_ID, Caller, Content, Entry, Kind, Level
+from vfs.model import Caller, Content, Entry, Kind, Level
 from vfs.operations import access, drafting, grants, posix, properties, reading
 from vfs.operations.posix import Node
 
@@ -17,7 +17,7 @@ from vfs.operations.posix import Node
 def test_by_name_and_by_inode(drive: Drive) -> None:
     folder = drive.folder("Zoë")
     file = drive.put("Zoë/Ä.txt", b"12345", mtime_ns=1_600_000_000_123_456_789)
-    found = posix.child(drive.kelp, drive.editor, ROOT_ID, "Zoe\u0308")  # another normal form is the same name
+    found = posix.child(drive.kelp, drive.editor, drive.root_id, "Zoe\u0308")  # another normal form is the same name
     assert found is not None
     assert (found.id, found.parent_id, found.name, found.kind, found.size) == (folder.id, 1, "Zoë", Kind.FOLDER, 0)
     shown = posix.child(drive.kelp, drive.editor, folder.id, "Ä.txt")
@@ -25,7 +25,7 @@ def test_by_name_and_by_inode(drive: Drive) -> None:
     assert shown is not None
     assert (shown.size, shown.mtime_ns, shown.version) == (5, 1_600_000_000_123_456_789, file.version)
     assert (shown.mode, shown.uid, shown.gid, shown.content_id) == (None, None, None, file.content_id)
-    root = posix.node(drive.kelp, drive.viewer, ROOT_ID)
+    root = posix.node(drive.kelp, drive.viewer, drive.root_id)
     assert (root.is_root, root.parent_id, root.is_folder, root.level) == (True, None, True, Level.READ)
 
 
@@ -33,14 +33,14 @@ def test_what_is_not_there(drive: Drive) -> None:
     folder = drive.folder("f")
     file = drive.put("f/a")
     drive.put("b")
-    assert posix.child(drive.kelp, drive.editor, ROOT_ID, "other") is None
+    assert posix.child(drive.kelp, drive.editor, drive.root_id, "other") is None
     assert posix.child(drive.kelp, drive.editor, file.id, "a") is None
     assert posix.child(drive.kelp, drive.editor, 1 << 40, "a") is None
     for id in (0, -1, 1 << 40):
         with pytest.raises(NotFound):
             posix.node(drive.kelp, drive.editor, id)
     drive.remove("f")
-    assert posix.child(drive.kelp, drive.editor, ROOT_ID, "f") is None
+    assert posix.child(drive.kelp, drive.editor, drive.root_id, "f") is None
     assert posix.child(drive.kelp, drive.editor, folder.id, "a") is None  # below what is in the trash
     for id in (folder.id, file.id):
         with pytest.raises(NotFound):
@@ -52,21 +52,21 @@ def test_what_is_not_there(drive: Drive) -> None:
 def test_names_that_nothing_can_have(drive: Drive) -> None:
     for name in ("", ".", "..", "a/b", "a\0b", "\ud800"):
         with pytest.raises(InvalidName):
-            posix.child(drive.kelp, drive.editor, ROOT_ID, name)
+            posix.child(drive.kelp, drive.editor, drive.root_id, name)
     with pytest.raises(NameTooLong):
-        posix.child(drive.kelp, drive.editor, ROOT_ID, "x" * 256)
+        posix.child(drive.kelp, drive.editor, drive.root_id, "x" * 256)
 
 
 def test_pages_are_stable_whatever_comes_and_goes(drive: Drive) -> None:
     for number in range(10):
         drive.put(f"n{number}")
-    first = posix.pages(drive.kelp, drive.editor, ROOT_ID, 0, 4)
+    first = posix.pages(drive.kelp, drive.editor, drive.root_id, 0, 4)
     drive.move("n0", "zz")  # was shown: not again
     drive.move("n9", "aa")  # is still to come
     drive.remove("n5")
     drive.put("new")
     names, after = [each.name for each in first], first[-1].id
-    while page := posix.pages(drive.kelp, drive.editor, ROOT_ID, after, 4):
+    while page := posix.pages(drive.kelp, drive.editor, drive.root_id, after, 4):
         names += [each.name for each in page]
         after = page[-1].id
     assert names == ["n0", "n1", "n2", "n3", "n4", "n6", "n7", "n8", "aa", "new"]
@@ -74,7 +74,7 @@ def test_pages_are_stable_whatever_comes_and_goes(drive: Drive) -> None:
 
 def _grant(drive: Drive, path: str, caller: Caller, level: Level) -> None:
     with drive.kelp.database.write() as tx:
-        tx.grants.put(drive.entry(path).id if path else ROOT_ID, caller.user_id, None, level, 1)
+        tx.grants.put(drive.entry(path).id if path else drive.root_id, caller.user_id, None, level, 1)
 
 
 def test_rights_are_those_of_other_faces(drive: Drive) -> None:
@@ -84,12 +84,13 @@ def test_rights_are_those_of_other_faces(drive: Drive) -> None:
     _grant(drive, "shut", drive.editor, Level.NONE)
     _grant(drive, "shut/door", drive.editor, Level.WRITE)
     _grant(drive, "read", drive.editor, Level.READ)
-    listed = {each.name: each.level for each in posix.pages(drive.kelp, drive.editor, ROOT_ID, 0, 2)}
+    listed = {each.name: each.level for each in posix.pages(drive.kelp, drive.editor, drive.root_id, 0, 2)}
     listed |= {
-        each.name: each.level for each in posix.pages(drive.kelp, drive.editor, ROOT_ID, drive.entry("shut").id, 2)
+        each.name: each.level
+        for each in posix.pages(drive.kelp, drive.editor, drive.root_id, drive.entry("shut").id, 2)
     }
     assert listed == {"open": Level.WRITE, "read": Level.READ}
-    way = posix.child(drive.kelp, drive.editor, ROOT_ID, "shut")  # to what he may read below it
+    way = posix.child(drive.kelp, drive.editor, drive.root_id, "shut")  # to what he may read below it
     assert way is not None and way.level == Level.NONE
     assert posix.child(drive.kelp, drive.editor, drive.entry("shut").id, "file") is None
     inner = posix.child(drive.kelp, drive.editor, drive.entry("shut/door").id, "file")
@@ -108,15 +109,15 @@ def test_a_root_that_the_caller_may_not_read_shows_what_he_may(drive: Drive) -> 
         drive.folder(path)
     _grant(drive, "", drive.editor, Level.NONE)
     _grant(drive, "mine", drive.editor, Level.READ)
-    assert posix.node(drive.kelp, drive.editor, ROOT_ID).level == Level.NONE
-    assert [each.name for each in posix.pages(drive.kelp, drive.editor, ROOT_ID, 0, 1)] == ["mine"]
-    assert posix.pages(drive.kelp, drive.editor, ROOT_ID, drive.entry("mine").id, 1) == []
+    assert posix.node(drive.kelp, drive.editor, drive.root_id).level == Level.NONE
+    assert [each.name for each in posix.pages(drive.kelp, drive.editor, drive.root_id, 0, 1)] == ["mine"]
+    assert posix.pages(drive.kelp, drive.editor, drive.root_id, drive.entry("mine").id, 1) == []
 
 
 def test_case_counts_unless_the_drive_ignores_it(drive_with: Callable[..., Drive]) -> None:
     for minds, drive in ((True, drive_with()), (False, drive_with(drive_case_sensitive=False))):
         drive.put("a")
-        assert (posix.child(drive.kelp, drive.editor, ROOT_ID, "A") is None) == minds
+        assert (posix.child(drive.kelp, drive.editor, drive.root_id, "A") is None) == minds
 
 
 def test_attributes(drive: Drive) -> None:
@@ -145,7 +146,7 @@ def test_attributes_of_folders(drive: Drive) -> None:
     folder = drive.folder("f")
     node = posix.set_attributes(drive.kelp, drive.editor, folder.id, mode=0o700, mtime_ns=-1)
     assert (node.mode, node.mtime_ns, node.is_folder) == (0o700, -1, True)
-    assert posix.set_attributes(drive.kelp, drive.editor, ROOT_ID, gid=7).gid == 7
+    assert posix.set_attributes(drive.kelp, drive.editor, drive.root_id, gid=7).gid == 7
 
 
 def test_attributes_that_are_refused(drive: Drive) -> None:
@@ -165,7 +166,7 @@ def test_attributes_that_are_refused(drive: Drive) -> None:
 
 def test_the_time_of_a_folder_is_when_a_name_in_it_changed(drive: Drive) -> None:
     def time_of(path: str) -> int:
-        return posix.node(drive.kelp, drive.editor, drive.entry(path).id if path else ROOT_ID).mtime_ns
+        return posix.node(drive.kelp, drive.editor, drive.entry(path).id if path else drive.root_id).mtime_ns
 
     long_ago = drive.folder("f", mtime_ns=10**18)
     drive.folder("g", mtime_ns=10**18)
@@ -190,7 +191,7 @@ def test_the_time_of_a_folder_is_when_a_name_in_it_changed(drive: Drive) -> None
     changes(lambda: posix.set_attributes(drive.kelp, drive.editor, drive.entry("g").id, mode=0o700))
     changes(lambda: drive.remove("g/c"), "g")
     changes(lambda: drive.move("f/inner", "g/inner"), "f", "g")
-    listed = posix.pages(drive.kelp, drive.editor, ROOT_ID, 0, 10)
+    listed = posix.pages(drive.kelp, drive.editor, drive.root_id, 0, 10)
     assert {node.name: node.mtime_ns for node in listed} == {"f": time_of("f"), "g": time_of("g")}
     assert reading.stat(drive.kelp, drive.editor, long_ago.id).mtime_ns == 10**18  # on other faces it is its own
 
@@ -212,7 +213,7 @@ def test_a_folder_that_only_leads_to_one_that_may_be_read(drive: Drive) -> None:
         assert (found.level, found.mtime_ns, found.created_ns, found.mode) == (Level.NONE, 0, 0, None)
         with pytest.raises(NotFound):
             posix.pages(drive.kelp, drive.editor, folder.id, 0, 10)
-    assert [node.name for node in posix.pages(drive.kelp, drive.editor, ROOT_ID, 0, 10)] == []
+    assert [node.name for node in posix.pages(drive.kelp, drive.editor, drive.root_id, 0, 10)] == []
     shown = posix.child(drive.kelp, drive.editor, middle.id, "inner")
     assert shown is not None and shown.level == Level.WRITE
     for name in ("file", "beside"):

@@ -6,16 +6,16 @@ import pytest
 
 from tests.rooms.core.drive import SECOND, Drive
 from vfs.errors import Forbidden, InvalidRequest, NotFound, PreconditionFailed
-from vfs.model import ROOT_ID, Entry, OnConflict
+from vfs.model import Entry, OnConflict
 from vfs.operations import properties, reading
 
 
 def test_set_change_and_remove_on_every_kind(drive: Drive) -> None:
-    for entry_id in (ROOT_ID, drive.folder("f").id, drive.put("a").id):
+    for entry_id in (drive.root_id, drive.folder("f").id, drive.put("a").id):
         properties.patch(drive.kelp, drive.editor, entry_id, [("{n}a", "<a/>"), ("{n}b", "<b>한</b>")])
         properties.patch(drive.kelp, drive.editor, entry_id, [("{n}a", "<a>2</a>"), ("{n}b", None), ("{n}c", None)])
         assert reading.properties_of(drive.kelp, drive.viewer, entry_id) == {"{n}a": "<a>2</a>"}
-    below = reading.properties_below(drive.kelp, drive.viewer, ROOT_ID)
+    below = reading.properties_below(drive.kelp, drive.viewer, drive.root_id)
     assert below == {drive.entry(name).id: {"{n}a": "<a>2</a>"} for name in ("f", "a")}
 
 

@@ -78,7 +78,7 @@ def test_listings_are_sorted_and_streamed(drive: Drive) -> None:
         drive.put(name)
     drive.folder("d")
     assert drive.names() == ["C", "a", "b", "d", "z", "é"]
-    rows = reading.list_folder(drive.kelp, drive.editor, 1)
+    rows = reading.list_folder(drive.kelp, drive.editor, drive.root_id)
     first = next(rows)
     drive.remove("z")  # a listing is one snapshot
     assert [first.name, *(row.name for row in rows)][-2:] == ["z", "é"]
@@ -114,11 +114,11 @@ def test_tokens_and_locks_of_a_path(drive: Drive) -> None:
     drive.put("f/x")
     flat = drive.lock("f")
     for path, expected in ((["f"], {flat}), (["f", "x"], set()), (["f", "new"], set())):
-        found = reading.resolve(drive.kelp, drive.editor, path)
+        found = drive.resolve(path)
         assert reading.entry_tokens(drive.kelp, found) == expected
     drive.damage("DELETE FROM dav_locks")
     deep = drive.lock("f", deep=True)
     for path in (["f"], ["f", "x"], ["f", "new"], ["f", "new", "deeper"]):
-        found = reading.resolve(drive.kelp, drive.editor, path)
+        found = drive.resolve(path)
         assert reading.entry_tokens(drive.kelp, found) == {deep}
-    assert set(reading.locks_below(drive.kelp, 1)) == {drive.entry("f").id}
+    assert set(reading.locks_below(drive.kelp, drive.root_id)) == {drive.entry("f").id}

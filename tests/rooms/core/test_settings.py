@@ -88,3 +88,21 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     for name in ("missing", "latin", "."):
         with pytest.raises(ConfigurationError):
             Settings.load(tmp_path / name, {})
+
+
+def test_secrets_of_vaults_are_never_shown(tmp_path: Path) -> None:
+    environ = {"KELP_VAULT_KEY": "-----BEGIN secret", "KELP_VAULT_PASSPHRASE": "secret words"}
+    settings = Settings.load(None, environ, data=tmp_path)
+    assert (settings.vault.key, settings.vault.passphrase) == ("-----BEGIN secret", "secret words")
+    assert "secret" not in repr(settings.vault) and "secret words" not in repr(settings)
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, "[vault]\npassphrase = 4711\n")
+    assert "vault.passphrase" in str(caught.value) and "4711" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    with pytest.raises(ConfigurationError, match="only one of them"):
+        load(tmp_path, "[vault]\npassphrase = 'x'\npassphrase_file = 'y'\n")
+
+
+def test_files_of_keys_are_absolute_and_an_empty_name_is_none(tmp_path: Path) -> None:
+    settings = Settings.load(None, {"KELP_VAULT_KEY_FILE": "k.pem", "KELP_VAULT_PASSPHRASE_FILE": ""})
+    assert settings.vault.key_file == Path("k.pem").absolute() and settings.vault.passphrase_file is None

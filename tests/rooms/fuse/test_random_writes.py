@@ -81,19 +81,21 @@ def test_a_layout_has_every_byte_once(
         at = piece.stop
     assert at == end
     assert not (len(layout) == 1 and isinstance(layout[0], Shared))
-    assert new_bytes(layout) <= end
+    assert sum(new_bytes(layout)) <= end
     assert all(not (isinstance(a, Fresh) and isinstance(b, Fresh)) for a, b in pairwise(layout))
 
 
 class Model:
     """A file of some parts, written to by up to three descriptors; what was committed, and what is open."""
 
+    path = "f"
+
     def __init__(self, files: Files, seed: int) -> None:
         self.files = files
         self.choice = random.Random(seed)
         self.now = bytearray()
         self.committed = b""
-        self.open: list[OpenFile] = [files.create("f")]
+        self.open: list[OpenFile] = [files.create(self.path)]
 
     def step(self) -> None:
         weights = {self.write: 8, self.cut: 2, self.read: 4, self.flush: 2, self.reopen: 2, self.near_a_part: 3}
@@ -126,23 +128,23 @@ class Model:
         assert self.choice.choice(self.open).read(at, size) == self.now[at : at + size]
 
     def flush(self) -> None:
-        assert self.files.drive.read("f") == self.committed
+        assert self.files.drive.read(self.path) == self.committed
         self.choice.choice(self.open).flush()
         self.committed = bytes(self.now)
-        assert self.files.drive.read("f") == self.committed
+        assert self.files.drive.read(self.path) == self.committed
 
     def reopen(self) -> None:
         if len(self.open) > 1 and self.choice.random() < 0.6:
             close(self.open.pop(self.choice.randrange(len(self.open))))
             self.committed = bytes(self.now)
         elif len(self.open) < 3:
-            self.open.append(self.files.open("f"))
+            self.open.append(self.files.open(self.path))
 
     def end(self) -> None:
         assert all(whole(handle) == self.now for handle in self.open)
         for handle in self.open:
             close(handle)
-        assert self.files.drive.read("f") == self.now
+        assert self.files.drive.read(self.path) == self.now
         assert self.files.open_files.disk.used == 0
 
 

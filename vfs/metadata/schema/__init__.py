@@ -5,8 +5,8 @@ Times `…_ns` are nanoseconds since 1970 (UTC). UUIDs are text, made before the
 """
 
 from vfs.metadata.revision import REVISION
-from vfs.metadata.schema import care, contents, people, tree
+from vfs.metadata.schema import care, contents, people, tree, vaults
 from vfs.metadata.schema.base import metadata
 from vfs.metadata.schema.views import VIEWS
 
-__all__ = ["REVISION", "VIEWS", "care", "contents", "metadata", "people", "tree"]
+__all__ = ["REVISION", "VIEWS", "care", "contents", "metadata", "people", "tree", "vaults"]

@@ -17,6 +17,10 @@ contents = sa.Table(
     sa.Column("parts", sa.Integer, nullable=False),  # 1: the object named as the content; else rows in file_parts
     sa.Column("freeing_ns", sa.BigInteger),  # since when it is being freed (design §3); NULL: in use
     sa.Column("created_ns", sa.BigInteger, nullable=False),
+    # Of a sealed one (docs/vault-format.md); size and checksum are then those of its sealed bytes.
+    sa.Column("vault_id", Id),  # the row of `vaults`; NULL: it is plain
+    sa.Column("wrapped_key", sa.Text),  # its key under the vault's, base64url without padding
+    sa.Column("part_list", sa.LargeBinary),  # ids, keys and plain lengths of its parts in order, sealed under its key
     sa.Index(
         "contents_freeing",
         "freeing_ns",
@@ -101,7 +105,8 @@ cache_pins = sa.Table(
 upload_sessions = numbered(
     "upload_sessions",
     id_column(),
-    # Multipart uploads. Their objects are named by `content_id`, so no orphan batch takes them.
+    # Multipart uploads. Their objects are named by `content_id`, so no orphan batch takes them; those of one into a
+    # vault have names of their own, and rows in upload_parts.
     sa.Column("uuid", sa.Text, nullable=False, unique=True),
     sa.Column("content_id", sa.Text, nullable=False, unique=True),
     sa.Column("folder_id", Id, sa.ForeignKey("entries.id"), nullable=False),
@@ -129,9 +134,22 @@ upload_parts = sa.Table(
     sa.Column("session_id", Id, sa.ForeignKey("upload_sessions.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),  # of the client's, from 1
     sa.Column("piece", sa.Integer, primary_key=True, server_default="0"),  # objects of one part, from 0
-    sa.Column("object_key", sa.Text, nullable=False),
+    sa.Column("object_key", sa.Text, nullable=False, index=True),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("checksum", sa.Text, nullable=False),
     sa.Column("blocks", sa.LargeBinary),
     sa.Column("created_ns", sa.BigInteger, nullable=False),
+    # Of one for a vault, whose size and checksum are those of its sealed bytes, as of every object.
+    sa.Column("plain_size", sa.BigInteger),
+    sa.Column("sealed_key", sa.Text),  # what opens it, sealed under the vault's key
+)
+
+unfinished_objects = sa.Table(
+    "unfinished_objects",
+    metadata,
+    # Of uploads into vaults that have been under way for long: the keys of sealed objects do not say what they belong
+    # to, and the orphan batch shall know that somebody needs them.
+    sa.Column("object_key", sa.Text, primary_key=True),
+    sa.Column("upload", sa.Text, nullable=False, index=True),
+    sa.Column("expires_ns", sa.BigInteger, nullable=False),
 )

@@ -49,9 +49,14 @@ entries = numbered(
     sa.Column("nas_mtime_ns", sa.BigInteger),
     sa.Column("nas_inode", sa.BigInteger),
     sa.Column("nas_noted", sa.Text),  # what `.kelp/names/{id}` says, where the NAS name cannot tell the full name
+    sa.Column("nas_manifest", sa.Text),  # in a vault: SHA-256 (hex) of the manifest that it has there
     sa.Column("nas_verified_ns", sa.BigInteger),  # when the scrub last read its file there and found it right
     sa.Column("nas_status", sa.Text, nullable=False),  # SYNCING, AVAILABLE, ERROR
     sa.Column("active_sync_event_id", Id),  # the newest event that is not DONE
+    # Where it is sealed: the row of `vaults`, whose root folder has it too. NULL: it is plain. Name, key and texts are
+    # then sealed (docs/vault-format.md), bound to `seal_id`: 16 random bytes in 26 characters of base32, never changed.
+    sa.Column("vault_id", Id),
+    sa.Column("seal_id", sa.Text),
     sa.Index(
         "entries_name",
         "parent_id",
@@ -130,6 +135,7 @@ versions = sa.Table(
     sa.Column("nas_size", sa.BigInteger),  # as seen when written or moved there, as for entries
     sa.Column("nas_mtime_ns", sa.BigInteger),
     sa.Column("nas_inode", sa.BigInteger),
+    sa.Column("nas_manifest", sa.Text),
     sa.Column("nas_verified_ns", sa.BigInteger),
     sa.Index("versions_entry", "entry_id", "created_ns"),
     sa.Index("versions_nas_place", "nas_parent_id", "nas_key"),

@@ -134,8 +134,9 @@ class _Unknown:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
+        now = self._look.kelp.clock.now_ns()
         with self._look.kelp.database.read() as tx:
-            unknown = set(tx.contents.unknown([info.key for info in waiting]))
+            unknown = set(tx.contents.unknown([info.key for info in waiting], now))
         if unknown and self._look.repairs and not self._sought:
             self._sought = True
             orphans.seek_orphans(self._look.kelp)

@@ -17,7 +17,7 @@ from vfs.errors import ContentCorrupt, NasDown, NasFault, ObjectMissing
 from vfs.metadata.verifying import Held
 from vfs.model import ROOT_ID
 from vfs.nas_model import PRIVATE, TRASH
-from vfs.operations import repairing
+from vfs.operations import repairing, sealed_copies
 from vfs.operations.checks import recorded
 from vfs.operations.checks.findings import Look
 from vfs.storage.nas_store import NasListed
@@ -62,11 +62,13 @@ class _Walk:
                 path = f"{folder.path}/{held.name}" if folder.path else held.name
                 self._files += held.kind == "file"
                 self._judge(held, path)
+                self._strangers(held, path)
                 if held.kind == "folder":
                     above.append(self._enter(held.entry_id, path))
         for held in self._versions():
             if self._look.mirrored or not held.busy:
                 self._judge(held, None)
+                self._strangers(held, None)
         return self._files
 
     def _enter(self, folder_id: int, path: str) -> _Folder:
@@ -110,16 +112,35 @@ class _Walk:
             repair = partial(repairing.make_folder, self._kelp, path)
         elif wrong.kind in (recorded.MISSING, recorded.CORRUPT):
             repair = partial(repairing.write_again, self._kelp, held, path)
+        elif wrong.kind == recorded.UNDESCRIBED:
+            repair = partial(repairing.describe_again, self._kelp, held)
         if self._look.found(wrong.kind, path, wrong.detail, repair) or held.kind != "file":
             return
         if held.content_id is not None and not repairing.has_other_source(self._kelp, held):
             self._look.found("content that is lost: bad on the NAS and not in the cache", held.content_id, path)
 
     def _has_its_bytes(self, held: Held, path: str) -> bool:
+        kelp = self._kelp
         try:
-            return self._kelp.nas.checksum(path) == held.checksum
+            if not held.sealed:
+                return kelp.nas.checksum(path) == held.checksum
+            with kelp.database.read() as tx:
+                content = tx.contents.get(held.content_id or "")
+            right = held.manifest in (None, sealed_copies.manifest_digest(kelp, path))
+            return right and content is not None and sealed_copies.is_whole(kelp, path, content)
         except (ObjectMissing, ContentCorrupt, NasFault):
             return False
+
+    def _strangers(self, held: Held, path: str | None) -> None:
+        """What is in a bundle and does not belong there."""
+        if not held.sealed or not self._look.mirrored:
+            return
+        with self._kelp.database.read() as tx:
+            content = tx.contents.get(held.content_id or "")
+            place = tx.verifying.place(held.entry_id, held.version) if path is None else (path, False)
+        if content is not None and place is not None:
+            for name in sealed_copies.strangers(self._kelp, place[0], content):
+                self._look.found("foreign on the NAS", f"{place[0]}/{name}", "in a sealed file")
 
     def _foreign(self, folder_id: int, path: str) -> None:
         """What is in a folder on the NAS without being recorded, Kelp's own folder excepted."""
@@ -147,6 +168,8 @@ class _Walk:
         while some := list(islice(items, _PAGE)):
             with self._kelp.database.read() as tx:
                 known = tx.verifying.names_in(folder_id, [prefix + item.name for item in some])
+                if (file := tx.verifying.manifest_file(folder_id)) is not None:
+                    known |= {prefix + file}
             for item in some:
                 if prefix + item.name not in known:
                     self._look.found("foreign on the NAS", f"{path}/{item.name}" if path else item.name, item.kind)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from vfs.core import Kelp
 from vfs.metadata.verifying import Held
+from vfs.nas_model import MANIFEST, VAULT_FILE
+from vfs.operations import sealed_copies
 
 MISSING = "missing on the NAS"
 OTHER_KIND = "something else on the NAS"
@@ -14,6 +16,7 @@ OTHER_SIZE = "of another size on the NAS"
 CORRUPT = "corrupt on the NAS"  # though nobody touched it
 CHANGED = "changed on the NAS"  # by somebody else
 
+_FILES = (MANIFEST, VAULT_FILE)
 _LOOKS = 3  # at what moves meanwhile
 
 
@@ -21,6 +24,8 @@ class Wrong(NamedTuple):
     kind: str
     detail: str
 
+
+UNDESCRIBED = "without its manifest on the NAS"
 
 Verify = Callable[[Held, str], bool]  # reads the file at a path; False when its bytes are not the recorded ones
 
@@ -35,7 +40,7 @@ def wrong(kelp: Kelp, held: Held, path: str, verify: Verify | None) -> Wrong | N
     if info.kind != held.kind:
         return Wrong(OTHER_KIND, f"{info.kind} instead of {held.kind}")
     if held.kind != "file":
-        return None
+        return _wrong_folder(kelp, held, path)
     same_time = held.mtime_ns in (None, info.mtime_ns)
     if info.size != held.size:
         return Wrong(OTHER_SIZE, f"{info.size} instead of {held.size} bytes")
@@ -44,6 +49,13 @@ def wrong(kelp: Kelp, held: Held, path: str, verify: Verify | None) -> Wrong | N
     if verify is not None and held.checksum and not verify(held, path):
         return Wrong(CORRUPT if same_time else CHANGED, f"{held.size} bytes")
     return None
+
+
+def _wrong_folder(kelp: Kelp, held: Held, path: str) -> Wrong | None:
+    """Of a folder in a vault."""
+    if held.manifest is None or held.manifest in (sealed_copies.manifest_digest(kelp, path, file) for file in _FILES):
+        return None
+    return Wrong(UNDESCRIBED, "or it was changed")
 
 
 def certainly_wrong(kelp: Kelp, held: Held, verify: Verify | None) -> tuple[Held, str, Wrong] | None:

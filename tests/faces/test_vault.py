@@ -1,0 +1,102 @@
+"""A vault over HTTP: made by REST, worked in by WebDAV, shown by both, closed for a server without the key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.faces.conftest import ServedDrive, serve
+from vfs.crypto.key_files import Found
+from vfs.crypto.key_ring import KeyRing
+from vfs.operations import sealing, server_keys
+
+_PROPERTY = b'<D:propfind xmlns:D="DAV:" xmlns:K="urn:kelp:dav"><D:prop><K:vault/></D:prop></D:propfind>'
+
+
+@pytest.fixture
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedDrive]:
+    for served in serve(tmp_path_factory.mktemp("drive")):
+        server_keys.init(served.kelp, bits=3072)
+        yield served
+
+
+def rest(drive: ServedDrive, method: str, path: str, user: str | None = None, **body: object) -> tuple[int, Any]:
+    sent = json.dumps(body).encode() if body else None
+    headers = {"Prefer": "respond-async", "Content_Type": "application/json"}
+    reply = drive.ask(method, f"/api{path}", sent, user=user, **headers)
+    return reply.status, json.loads(reply.body)
+
+
+def dav(drive: ServedDrive, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
+    reply = drive.ask(method, f"/dav/{quote(path)}", body, **headers)
+    return reply.status, reply.body.decode()
+
+
+def test_a_vault_on_every_face(drive: ServedDrive) -> None:
+    status, answer = rest(drive, "POST", "/vaults", name="Täler", parentId=None)
+    assert (status, answer["folder"]["vault"], answer["folder"]["path"]) == (201, {"root": True}, "/Täler")
+    vault_id = answer["folder"]["id"]
+    assert rest(drive, "POST", "/vaults", name="Täler")[1]["error"] == "DUPLICATE_FOLDER_EXISTS"
+    assert rest(drive, "POST", "/vaults", name="x", parentId=vault_id)[1]["error"] == "CROSSES_VAULT"
+    assert rest(drive, "POST", "/vaults", user="other", name="mine")[0] == 403
+    status, answer = rest(drive, "GET", f"/folders/{vault_id}/vault")
+    assert (status, answer["vault"]["generation"], answer["vault"]["folderId"]) == (200, 1, vault_id)
+    assert [each["role"] for each in answer["vault"]["recipients"]] == ["server"]
+    assert rest(drive, "GET", "/folders/root/vault")[1]["error"] == "INVALID_REQUEST"
+    _worked_in_by_webdav(drive)
+    _shown_by_rest(drive, vault_id)
+    _nothing_crosses(drive, vault_id)
+    _closed(drive, vault_id)
+
+
+def _worked_in_by_webdav(drive: ServedDrive) -> None:
+    assert dav(drive, "MKCOL", "Täler/Bäche")[0] == 201
+    for path in ("Täler/Bäche/Ahr.txt", "Täler/b.txt", "plain.txt"):
+        assert dav(drive, "PUT", path, path.encode())[0] == 201
+    assert dav(drive, "GET", "Täler/Bäche/Ahr.txt") == (200, "Täler/Bäche/Ahr.txt")
+    assert dav(drive, "MOVE", "Täler/b.txt", Destination=drive.url + quote("Täler/Bäche/ä.txt"))[0] == 201
+    assert dav(drive, "COPY", "Täler/Bäche", Destination=drive.url + quote("Täler/Copy"))[0] == 201
+    listed = dav(drive, "PROPFIND", "Täler/Copy/", Depth="1")[1]
+    assert all(f"<D:displayname>{name}</D:displayname>" in listed for name in ("Copy", "Ahr.txt", "ä.txt"))
+    for path, depth, said in (("", "1", ["root"]), ("Täler/", "1", ["root", "inside", "inside"])):
+        shown = dav(drive, "PROPFIND", path, _PROPERTY, Depth=depth)[1]
+        found = [part.split("</K:vault>")[0] for part in shown.split('<K:vault xmlns:K="urn:kelp:dav">')[1:]]
+        assert sorted(found) == sorted(said), shown
+
+
+def _shown_by_rest(drive: ServedDrive, vault_id: str) -> None:
+    for sort in ("name", "type", "size", "createdAt"):
+        _, page = rest(drive, "GET", f"/folders/{vault_id}/children?sort={sort}&limit=1")
+        _, more = rest(drive, "GET", f"/folders/{vault_id}/children?sort={sort}&limit=1&cursor={page['nextCursor']}")
+        assert {each["name"] for each in (*page["folders"], *more["folders"])} == {"Bäche", "Copy"}
+        assert page["folders"][0]["vault"] == {"root": False}
+
+
+def _nothing_crosses(drive: ServedDrive, vault_id: str) -> None:
+    for method in ("MOVE", "COPY"):
+        assert dav(drive, method, "Täler/Copy/ä.txt", Destination=drive.url + "out.txt")[0] == 409
+        assert dav(drive, method, "plain.txt", Destination=drive.url + quote("Täler/in.txt"))[0] == 409
+    _, made = rest(drive, "POST", "/folders", name="plain", parentId=None)
+    assert made["folder"]["vault"] is None
+    moved = rest(drive, "POST", f"/folders/{made['folder']['id']}/move", targetParentId=vault_id)
+    assert (moved[0], moved[1]["error"]) == (409, "CROSSES_VAULT")
+
+
+def _closed(drive: ServedDrive, vault_id: str) -> None:
+    settings = drive.kelp.settings
+    drive.kelp.database.open_vaults(sealing.VaultCipher(KeyRing(lambda: Found()), settings.drive.case_sensitive))
+    drive.kelp.database.version()
+    assert dav(drive, "PUT", "plain2.txt", b"x")[0] == 201  # nothing is remembered any more
+    assert dav(drive, "GET", "Täler/Bäche/Ahr.txt")[0] == 503
+    assert dav(drive, "PUT", "Täler/new", b"x")[0] == 503
+    assert dav(drive, "PROPFIND", "Täler/", Depth="1")[0] == 503
+    assert dav(drive, "PROPFIND", "", Depth="1")[0] == 207
+    status, answer = rest(drive, "GET", f"/folders/{vault_id}/children")
+    assert (status, answer["error"]) == (503, "VAULT_KEY_MISSING")
+    assert rest(drive, "GET", "/sync-events")[0] == 200
+    assert dav(drive, "MOVE", "Täler", Destination=drive.url + "renamed")[0] == 201
+    assert dav(drive, "DELETE", "renamed")[0] == 204

@@ -1,0 +1,26 @@
+"""A drive that is a vault in a drive: paths are from the vault's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.rooms.core.drive import Drive
+from vfs.core import Kelp
+from vfs.model import ROOT_ID, Caller, Entry, Found, Place
+from vfs.operations import access, reading, vaulting
+
+VAULT = "tresor ü"  # the same key on a drive that ignores case
+
+
+@dataclass
+class VaultDrive(Drive):
+    def resolve(self, segments: Sequence[str], caller: Caller | None = None) -> Found:
+        return reading.resolve(self.kelp, caller or self.editor, [VAULT, *segments])
+
+    def trashed(self) -> list[str]:
+        return sorted(item.original_path.removeprefix(f"/{VAULT}") for item in self.trash())
+
+
+def make_vault(kelp: Kelp, name: str = VAULT, folder_id: int = ROOT_ID) -> Entry:
+    return vaulting.create(kelp, access.system_caller(kelp, "cli"), Place(folder_id, name))

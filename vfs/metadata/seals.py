@@ -1,0 +1,247 @@
+"""What a transaction knows of vaults (docs/vault-format.md): which folders seal their names, and how to open those.
+
+A sealed name is `/{row of vaults}.{seal id of its folder}.{sealed}`: no plain name has a "/", so whoever has one can
+tell, and open it without asking where it lies. A sealed text is `\\x01{row of vaults}.{seal id}.{purpose}.{sealed}`.
+The ciphers are elsewhere: this room has no keys.
+
+A drive without vaults pays a look at one column for each row. Which vault a row is sealed in never changes, so the
+process may remember what was committed by its id; what a transaction has made itself, only that one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from vfs.errors import ContentCorrupt, KeyMissing
+
+if TYPE_CHECKING:
+    from vfs.metadata.tx import Tx
+
+SEALED = "(sealed)"  # in place of what nobody here can open, where a list or a message goes on without it
+TEXT_MARK = "\x01"
+_MOST = 100_000  # folders that a process remembers, some 20 MiB
+_UNKNOWN = object()
+
+
+class Seal(NamedTuple):
+    """Of an entry in a vault: what its texts, and the names below it, are bound to."""
+
+    vault_id: int  # row of `vaults`
+    seal_id: str  # 26 characters of base32
+    is_root: bool = False  # of the vault: its own name is plain, and its path no secret
+
+
+class OpenVault(Protocol):
+    """Seals and opens what is in one vault. To open raises ContentCorrupt."""
+
+    def seal_name(self, folder: str, name: str) -> str: ...
+
+    def seal_key(self, folder: str, comparison: str) -> str:
+        """What is unique in a folder; `comparison` is `names.key` of the name."""
+        ...
+
+    def open_name(self, folder: str, sealed: str) -> str: ...
+
+    def seal_text(self, seal_id: str, purpose: str, text: str) -> str: ...
+
+    def open_text(self, seal_id: str, purpose: str, sealed: str) -> str: ...
+
+
+class Cipher(Protocol):
+    """The keys that this process has."""
+
+    def of(self, tx: Tx, vault_id: int) -> OpenVault:
+        """Raises KeyMissing."""
+        ...
+
+    def comparison(self, name: str) -> str:
+        """`names.key`, as the drive has it."""
+        ...
+
+    def renew(self, tx: Tx, entry_ids: Collection[int]) -> None:
+        """Last in a change of these entries: what the NAS shall say of those in vaults is made anew, where it is
+        another now. Raises KeyMissing, ContentCorrupt."""
+        ...
+
+
+class SealMemory:
+    """Of a process. `any_vaults`: it has seen one; before, no folder is asked about."""
+
+    def __init__(self) -> None:
+        self.cipher: Cipher | None = None
+        self.any_vaults = False
+        self._known: dict[int, Seal | None] = {}
+        self._changing = threading.Lock()
+
+    def find(self, id: int) -> Any:
+        return self._known.get(id, _UNKNOWN)
+
+    def knows_as_plain(self, id: int) -> bool:
+        """A committed folder that is in no vault."""
+        return self._known.get(id, _UNKNOWN) is None
+
+    def put(self, id: int, seal: Seal | None) -> None:
+        """Of a committed row."""
+        if id in self._known:
+            return
+        if seal is not None:
+            self.any_vaults = True
+        with self._changing:
+            self._known[id] = seal
+            if len(self._known) > _MOST:
+                del self._known[next(iter(self._known))]
+
+
+class Seals:
+    """Of one transaction. `active`: the drive has vaults, as far as this process has seen."""
+
+    def __init__(self, tx: Tx, memory: SealMemory) -> None:
+        self._tx = tx
+        self._memory = memory
+        self.active = memory.any_vaults
+        self._seen: dict[int, Seal | None] = {}
+        self._made: set[int] = set()
+        self._vaults: dict[int, OpenVault] = {}
+
+    def of(self, id: int) -> Seal | None:
+        """What an entry's texts and the names in it are sealed with; None: it is in no vault.
+
+        A statement, once for each entry, on a drive that has vaults; on others none.
+        """
+        if not self.active:
+            return None
+        if id in self._seen:
+            return self._seen[id]
+        known = self._memory.find(id)
+        if known is _UNKNOWN:
+            row = self._tx.one("SELECT vault_id, seal_id, name, kind FROM entries WHERE id = :id", id=id)
+            return self.learn(id, *row) if row is not None else None
+        return known  # type: ignore[no-any-return]
+
+    def sure(self, id: int) -> Seal | None:
+        """As `of`, also of a vault that this process has not seen yet: a statement, the first time for a folder."""
+        known: Any = self._seen.get(id, _UNKNOWN)
+        if known is _UNKNOWN:
+            known = self._memory.find(id)
+        if known is _UNKNOWN:
+            row = self._tx.one("SELECT vault_id, seal_id, name, kind FROM entries WHERE id = :id", id=id)
+            known = self.learn(id, *row) if row is not None else None
+            if row is not None and row[3] == "folder" and id not in self._made:
+                self._memory.put(id, known)
+        return known  # type: ignore[no-any-return]
+
+    def made(self, id: int, vault_id: Any, seal_id: Any, name: Any) -> None:
+        """A row that this transaction has just inserted."""
+        self._made.add(id)
+        self.learn(id, vault_id, seal_id, name, "")
+
+    def learn(self, id: int, vault_id: int | None, seal_id: str | None, name: str, kind: str) -> Seal | None:
+        """What a row says, with the name as it is stored. Folders are remembered by the process."""
+        seal = None
+        if vault_id is not None and seal_id is not None:
+            seal, self.active = Seal(vault_id, seal_id, name[:1] != "/"), True
+            self._memory.any_vaults = True  # also of a row that is only being made: who made it has its id
+        if self.active:
+            self._seen[id] = seal
+            if kind == "folder" and id not in self._made:
+                self._memory.put(id, seal)
+        return seal
+
+    def finish(self, changed: Collection[int]) -> None:
+        """Last in every change, with the rows that it touched beside those that it made."""
+        if self.active:
+            mine = [id for id in self._made.union(changed) if self._seen.get(id, _UNKNOWN) is not None]
+            if mine:
+                self._cipher.renew(self._tx, mine)
+
+    # --- names ---
+
+    def key(self, folder: Seal | None, comparison: str) -> str:
+        """The `name_key` of a name whose `names.key` it is. Raises KeyMissing."""
+        if folder is None:
+            return comparison
+        return f"/{folder.vault_id}.{folder.seal_id}.{self._vault(folder).seal_key(folder.seal_id, comparison)}"
+
+    def name(self, folder: Seal | None, name: str) -> str:
+        """A name as it is stored. Raises KeyMissing."""
+        if folder is None:
+            return name
+        return f"/{folder.vault_id}.{folder.seal_id}.{self._vault(folder).seal_name(folder.seal_id, name)}"
+
+    def open_name(self, stored: str) -> str:
+        """Raises KeyMissing, ContentCorrupt."""
+        if stored[:1] != "/":
+            return stored
+        seal, sealed = _parted(stored)
+        return self._vault(seal).open_name(seal.seal_id, sealed)
+
+    def shown_name(self, stored: str) -> str:
+        """As `open_name`; SEALED without the key."""
+        try:
+            return self.open_name(stored)
+        except KeyMissing:
+            return SEALED
+
+    def open_path(self, joined: str) -> str:
+        """A path that a statement has put together of stored names: a sealed one begins with a "/" of its own."""
+        if not joined.startswith("/") and "//" not in joined:
+            return joined
+        parts = iter(joined.split("/"))
+        return "/".join(part or self.open_name(f"/{next(parts)}") for part in parts)
+
+    def comparison(self, name: str) -> str:
+        return self._cipher.comparison(name)
+
+    # --- texts ---
+
+    def text(self, seal: Seal | None, purpose: str, text: str) -> str:
+        """A text as it is stored for an entry. Raises KeyMissing."""
+        if seal is None:
+            return text.lstrip(TEXT_MARK)  # nobody makes others open what he has found somewhere
+        sealed = self._vault(seal).seal_text(seal.seal_id, purpose, text)
+        return f"{TEXT_MARK}{seal.vault_id}.{seal.seal_id}.{purpose}.{sealed}"
+
+    def open_text(self, stored: str) -> str:
+        """Raises KeyMissing, ContentCorrupt."""
+        if stored[:1] != TEXT_MARK:
+            return stored
+        seal, rest = _parted(stored)
+        purpose, _, sealed = rest.partition(".")
+        return self._vault(seal).open_text(seal.seal_id, purpose, sealed)
+
+    def shown_text(self, stored: str) -> str:
+        """As `open_text`; SEALED without the key."""
+        try:
+            return self.open_text(stored)
+        except KeyMissing:
+            return SEALED
+
+    def opened(self, row: Sequence[Any], name: int, mime_type: int, *, shown: bool = False) -> list[Any]:
+        """A row of an entry; `name` and `mime_type`: at which places it has those. `shown` as in `shown_name`."""
+        values = list(row)
+        open_name, open_text = (self.shown_name, self.shown_text) if shown else (self.open_name, self.open_text)
+        values[name], values[mime_type] = open_name(row[name]), open_text(row[mime_type])
+        return values
+
+    def _vault(self, seal: Seal) -> OpenVault:
+        found = self._vaults.get(seal.vault_id)
+        if found is None:
+            found = self._vaults[seal.vault_id] = self._cipher.of(self._tx, seal.vault_id)
+        return found
+
+    @property
+    def _cipher(self) -> Cipher:
+        if self._memory.cipher is None:
+            raise KeyMissing("this process opens no vaults")
+        return self._memory.cipher
+
+
+def _parted(stored: str) -> tuple[Seal, str]:
+    """Raises ContentCorrupt."""
+    try:
+        vault_id, seal_id, sealed = stored[1:].split(".", 2)
+        return Seal(int(vault_id), seal_id), sealed
+    except ValueError as error:
+        raise ContentCorrupt("what is sealed in the database is damaged") from error

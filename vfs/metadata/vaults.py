@@ -1,0 +1,96 @@
+"""SQL of vaults and of their wrapped keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vfs.vault_model import ClosedVault, WrappedKey
+
+if TYPE_CHECKING:
+    from vfs.metadata.tx import Tx
+
+# Vaults whose key, as it is now, is not wrapped for somebody who is active.
+_BEHIND = """FROM vaults v, recipients r WHERE r.retired_ns IS NULL AND NOT EXISTS (
+    SELECT 1 FROM vault_recipients w
+    WHERE w.vault_id = v.id AND w.recipient_id = r.id AND w.generation = v.generation)"""
+
+
+class Vaults:
+    """Whoever changes wrapped keys takes `Tx.lock_keys` first."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    def closed(self, id: int) -> ClosedVault | None:
+        """With the wraps of its key as it is now, those for active recipients first."""
+        row = self._tx.one("SELECT id, uuid, generation, version FROM vaults WHERE id = :id", id=id)
+        if row is None:
+            return None
+        wraps = self._tx.all(
+            """SELECT r.key_id, w.wrapped_key FROM vault_recipients w JOIN recipients r ON r.id = w.recipient_id
+               WHERE w.vault_id = :id AND w.generation = :generation
+               ORDER BY CASE WHEN r.retired_ns IS NULL THEN 0 ELSE 1 END, r.id""",
+            id=id, generation=row[2],
+        )  # fmt: skip
+        return ClosedVault(row[0], row[1], row[2], row[3], tuple(WrappedKey(*each) for each in wraps))
+
+    def facts(self, id: int) -> tuple[str, int, int]:
+        """(uuid, generation, id of its folder)."""
+        row: tuple[str, int, int] = self._tx.one("SELECT uuid, generation, entry_id FROM vaults WHERE id = :id", id=id)
+        return row
+
+    def root(self, id: int) -> int:
+        """The id of its folder."""
+        return int(self._tx.one("SELECT entry_id FROM vaults WHERE id = :id", id=id)[0])
+
+    def count(self) -> int:
+        return int(self._tx.one("SELECT COUNT(*) FROM vaults")[0])
+
+    def insert(self, uuid: str, generation: int, user_id: int | None, now_ns: int, entry_id: int | None = None) -> int:
+        """The row's id."""
+        return self._tx.insert(
+            """INSERT INTO vaults (uuid, entry_id, generation, user_id, created_ns)
+               VALUES (:uuid, :entry, :generation, :user, :now) RETURNING id""",
+            uuid=uuid, entry=entry_id, generation=generation, user=user_id, now=now_ns,
+        )  # fmt: skip
+
+    def set_root(self, id: int, entry_id: int) -> None:
+        """Its folder, for a vault that was made before it."""
+        self._tx.run("UPDATE vaults SET entry_id = :entry WHERE id = :id", id=id, entry=entry_id)
+
+    def wrap(self, id: int, recipient_id: int, generation: int, wrapped_key: str) -> None:
+        self._tx.run(
+            """INSERT INTO vault_recipients (vault_id, recipient_id, generation, wrapped_key)
+               VALUES (:vault, :recipient, :generation, :wrapped)""",
+            vault=id, recipient=recipient_id, generation=generation, wrapped=wrapped_key,
+        )  # fmt: skip
+
+    def changed(self, id: int) -> None:
+        """Who may open it: what is remembered of it anywhere is old now, and so is vault.json."""
+        self._tx.run("UPDATE vaults SET version = version + 1 WHERE id = :id", id=id)
+
+    def mirrored(self, id: int, version: int) -> None:
+        """vault.json says this version."""
+        self._tx.run("UPDATE vaults SET mirrored_version = :version WHERE id = :id", id=id, version=version)
+
+    def of_recipient(self, recipient_id: int) -> list[int]:
+        """Vaults with a key that is wrapped for it."""
+        sql = "SELECT DISTINCT vault_id FROM vault_recipients WHERE recipient_id = :id ORDER BY vault_id"
+        return [row[0] for row in self._tx.all(sql, id=recipient_id)]
+
+    def drop_wraps(self, recipient_id: int) -> None:
+        """Of all vaults, which have another version by that."""
+        self._tx.run(
+            """UPDATE vaults SET version = version + 1
+               WHERE id IN (SELECT vault_id FROM vault_recipients WHERE recipient_id = :id)""",
+            id=recipient_id,
+        )
+        self._tx.run("DELETE FROM vault_recipients WHERE recipient_id = :id", id=recipient_id)
+
+    def behind(self) -> list[int]:
+        """Whose key is not wrapped for all who are active."""
+        return [row[0] for row in self._tx.all(f"SELECT DISTINCT v.id {_BEHIND} ORDER BY v.id")]
+
+    def lacking(self, id: int) -> list[int]:
+        """Active recipients for whom the vault's key is not wrapped."""
+        return [row[0] for row in self._tx.all(f"SELECT r.id {_BEHIND} AND v.id = :id ORDER BY r.id", id=id)]
