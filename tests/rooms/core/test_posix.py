@@ -268,7 +268,7 @@ def test_files_that_are_opened_one_after_the_other_are_as_they_are(drive: Drive)
     del ids[4]
     again = opened()
     assert again == alone()
-    assert again[2][1].size == 5
+    assert again[2][0].size == 5
     with pytest.raises(NotFound):
         drafting.foresee(drive.kelp, drive.editor, folder, drive.folder("gone").id + 1000, lambda: 3)
     drafting.foresee(drive.kelp, drive.editor, others, ids[0], lambda: 3)  # it is in another folder by now
