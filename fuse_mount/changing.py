@@ -103,6 +103,10 @@ def _set(kelp: Kelp, caller: Caller, inode: int, wanted: Wanted) -> Node:
 
 def remove(files: OpenFiles, inodes: Inodes, caller: Caller, place: Place, kind: Kind) -> None:
     """Raises as `trashing.remove`."""
+    if kind == Kind.FILE and not files.any_open:  # so it need not be known before which one it is
+        with files.kelp.database.deferring():
+            inodes.removed(trashing.remove(files.kelp, caller, place, only=kind))
+        return
     inode = _file_at(files.kelp, caller, place) if kind == Kind.FILE else None
     with files.removing(inode), inodes.removing(inode), files.kelp.database.deferring():
         trashing.remove(files.kelp, caller, place, only=kind)

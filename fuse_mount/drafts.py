@@ -137,6 +137,11 @@ class OpenFiles:
             yield
             file.unlinked = True
 
+    @property
+    def any_open(self) -> bool:
+        """Some file is open, or was a moment ago and is being committed."""
+        return bool(self._files)
+
     def knows(self, inode: int) -> bool:
         """It is open, or was a moment ago and is being committed."""
         return inode in self._files

@@ -80,7 +80,7 @@ class Naming(pyfuse3.Operations):
     async def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> EntryAttributes:
         if not stat.S_ISREG(mode):
             refuse(errno.EPERM)  # no other face could show a device, a pipe or a socket
-        node, file = await self._create(parent_inode, name, mode & ~ctx.umask, os.O_WRONLY, ctx)
+        node, file = await self._create(parent_inode, name, mode & ~ctx.umask, os.O_WRONLY | os.O_EXCL, ctx)
         await self._bridge.persist(changing.close, file)
         return self._told(node)
 
