@@ -22,13 +22,15 @@ from vfs.operations import drafting, posix
 
 _ELSEWHERE = {"test_what_was_closed_can_be_read_at_once"}  # in `test_sealed_drafts`, as far as the loop opens frames
 
+_ON_SQLITE = pytest.mark.engine(database="sqlite", reason="elsewhere a file has a row at once")
+
 for _module in (test_coming, test_open_files, test_two_writers):
     for _name, _test in vars(_module).items():
         if _name.startswith("test_") and callable(_test) and _name not in _ELSEWHERE:
-            globals()[f"{_name}__{_module.__name__.rpartition('test_')[2]}"] = _test
+            _marked = _ON_SQLITE(_test) if _module is test_coming else _test
+            globals()[f"{_name}__{_module.__name__.rpartition('test_')[2]}"] = _marked
 
 _SECRET = "geheimnis ü.txt"
-_ON_SQLITE = pytest.mark.engine(database="sqlite", reason="elsewhere a file has a row at once")
 
 
 def _expected(files: Files, path: str) -> OpenFile:
