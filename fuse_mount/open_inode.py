@@ -354,9 +354,9 @@ class OpenInode:
         try:
             done = committing.keep_beside(self._kelp, caller, what, beside)
         except KelpError as other:
-            log.warning("%r is refused (%s), and cannot be kept beside it either: %s", entry.name, error, other)
+            log.warning("%s is refused (%s), and cannot be kept beside it either: %s", entry.logged_name, error, other)
             return
-        log.warning("%r is refused (%s): kept as %r", entry.name, error, done.entry.name)
+        log.warning("%s is refused (%s): kept as %s", entry.logged_name, error, done.entry.logged_name)
         self._committed(done)
         self._came(done.entry.id)
 
@@ -380,14 +380,14 @@ class OpenInode:
                 self.commit(self._caller)
             self.settle()
         except KelpError as error:
-            log.warning("%r could not be committed when it was closed: %s", self._base.entry.name, error)
+            log.warning("%s could not be committed when it was closed: %s", self._base.entry.logged_name, error)
         if not self.files.forget(self, forced=forced):
             return
         draft, self._draft = self._draft, None
         if draft is not None and self.unlinked:
             draft.end()
         elif draft is not None:
-            log.warning("a draft of %r is kept: `kelp mount --recover` brings it back", self._base.entry.name)
+            log.warning("a draft of %s is kept: `kelp mount --recover` brings it back", self._base.entry.logged_name)
             draft.keep()
         with self._lock:
             self._let_go()

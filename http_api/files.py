@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ from http_api.paging import PageQuery
 from http_api.routing import Ask, Reply, Route
 from vfs.errors import InTrash
 from vfs.model import Kind, OnConflict, Outcome
-from vfs.operations import appearance, by_id, sync_log
+from vfs.operations import appearance, by_id, crossing_progress, sync_log
 
 
 class MoveFile(Body):
@@ -44,6 +44,13 @@ class FileTrashed(Model):
     file: TrashedFile
 
 
+class Resealing(Model):
+    """How far a copy or move into a vault, or out of one, is, which takes longer than some seconds."""
+
+    bytes_done: int
+    bytes_total: int
+
+
 class FileSync(Model):
     """`syncEvent`: its newest change, carried to the NAS or not."""
 
@@ -52,6 +59,7 @@ class FileSync(Model):
     storage_status: StorageStatus
     nas_sync_message: Annotated[str | None, Field(description="while there is something to tell")] = None
     sync_event: sync_events.SyncEvent | None
+    resealing: Annotated[Resealing | None, Field(description="while it goes into a vault, or out of one")] = None
 
 
 def get_file(ask: Ask) -> Reply:
@@ -92,14 +100,18 @@ def delete(ask: Ask) -> Reply:
 def sync_status(ask: Ask) -> Reply:
     entry = by_id.find(ask.kelp, ask.caller, ask.ids["id"], Kind.FILE)
     facts = appearance.of(ask.kelp, entry)
+    crossing = crossing_progress.of(ask.kelp, entry.uuid)
     events = sync_log.listing(ask.kelp, ask.caller, sync_log.Wanted(entry_uuid=entry.uuid), 1).events
+    more: dict[str, Any] = {"nas_sync_message": facts.message} if facts.message else {}
+    if crossing is not None:
+        more["resealing"] = Resealing(bytes_done=crossing.done, bytes_total=crossing.size)
     return Reply(
         FileSync(
             success=True,
             file_id=entry.uuid,
             storage_status=StorageStatus(cache=facts.cache, nas=facts.nas),
             sync_event=sync_events.shown(events[0]) if events else None,
-            **({"nas_sync_message": facts.message} if facts.message else {}),
+            **more,
         )
     )
 
@@ -126,7 +138,7 @@ ROUTES = (
         actions=("OVERWRITE", "RENAME", "SKIP"),
     ),
     Route(
-        *("POST", "/files/{id}/copy", copy, "Copy a file; no bytes are copied", "files"),
+        *("POST", "/files/{id}/copy", copy, "Copy a file; no bytes are copied, but to or from a vault", "files"),
         noun="file", target=True, body=moves.Copy, answer=FileMoved, status=201, also={200: FileMoved},
         codes=(*_THERE, *moves.TO), actions=("OVERWRITE", "RENAME", "SKIP"),
     ),

@@ -31,7 +31,7 @@ _ENGLISH: dict[str, str] = {
     "DUPLICATE_FOLDER_EXISTS": "There is a folder of this name already.",
     "IP_LOCKOUT": "After this change you could not come from your own address any more.",
     "CIRCULAR_MOVE": "A folder cannot go into itself, or below itself.",
-    "CROSSES_VAULT": "That is on the other side of a vault's border, which nothing crosses in one step.",
+    "CROSSES_VAULT": "Into a vault, or out of it, files are moved. Folders are copied, but no vault itself.",
     "UPLOAD_SESSION_COMPLETED": "The upload has become a file already.",
     "PRECONDITION_FAILED": "A condition of the request does not hold.",
     "FILE_TOO_LARGE": "No file can be so large.",
@@ -80,7 +80,7 @@ _KOREAN: dict[str, str] = {
     "DUPLICATE_FOLDER_EXISTS": "같은 이름의 폴더가 이미 있습니다.",
     "IP_LOCKOUT": "이 변경을 적용하면 현재 주소에서 접속할 수 없게 됩니다.",
     "CIRCULAR_MOVE": "폴더를 자기 자신이나 그 하위로 옮길 수 없습니다.",
-    "CROSSES_VAULT": "볼트의 경계를 넘어 한 번에 옮기거나 복사할 수 없습니다.",
+    "CROSSES_VAULT": "볼트 안팎으로는 파일만 옮길 수 있습니다. 폴더는 복사해 주세요. 볼트 자체는 복사할 수 없습니다.",
     "UPLOAD_SESSION_COMPLETED": "이미 완료된 업로드입니다.",
     "PRECONDITION_FAILED": "요청의 조건이 맞지 않습니다.",
     "FILE_TOO_LARGE": "파일이 너무 큽니다.",
@@ -102,7 +102,10 @@ _KOREAN: dict[str, str] = {
 
 MESSAGES = {"en": _ENGLISH, "ko": _KOREAN}
 _CORE_SAYS = frozenset(
-    ("INVALID_REQUEST", "INVALID_NAME", "CONFLICT", "FORBIDDEN", "UPLOAD_INCOMPLETE", "IP_DENIED", "IP_LOCKOUT")
+    (
+        *("INVALID_REQUEST", "INVALID_NAME", "CONFLICT", "CROSSES_VAULT", "FORBIDDEN", "UPLOAD_INCOMPLETE"),
+        *("IP_DENIED", "IP_LOCKOUT"),
+    )
 )
 
 

@@ -30,11 +30,11 @@ Gone = (OSError, http.client.HTTPException)
 
 
 class Client:
-    """Works in `/dav/{name}/` alone. `tree` is what was acknowledged, `pending` what was not answered."""
+    """Works in `/dav/{above}/{name}/` alone. `tree` is what was acknowledged, `pending` what was not answered."""
 
-    def __init__(self, server: ServerProcess, name: str, seed: int) -> None:
+    def __init__(self, server: ServerProcess, name: str, seed: int, above: Path = ()) -> None:
         self._server = server
-        home = (name,)
+        home = (*above, name)
         self._home = home
         self._chooser = Chooser(seed, home)
         self._connection: http.client.HTTPConnection | None = None

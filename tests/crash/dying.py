@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.crash.scripts import SCRIPTS
+from tests.crash.vault_drive import drive_of
 from tests.mirror_drive import MirrorDrive, TestClock
 from vfs.metadata.database import Database, Tx
 
@@ -125,7 +126,7 @@ def _steps(drive: MirrorDrive, script: str, acks: Path) -> None:
 
 def _die_at(folder: Path, start: int, wanted: int, work: Callable[[MirrorDrive], None]) -> None:
     countdown = Countdown(wanted, folder / "instant")
-    drive = MirrorDrive(folder, clock=TestClock(start))
+    drive = drive_of(folder, TestClock(start))
     drive.kelp = dataclasses.replace(
         drive.kelp,
         cache=Store(drive.kelp.cache, countdown),  # type: ignore[arg-type]

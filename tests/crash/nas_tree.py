@@ -1,4 +1,5 @@
-"""What people see who read the NAS without Kelp: the drive's names and bytes, the stamps taken off."""
+"""What people see who read the NAS without Kelp: the drive's names and bytes, the stamps taken off; in a vault with its
+key."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from tests import vaults
 from tests.crash.ledger import Body, Node, Tree
 
 _STAMP = re.compile(r"\d{14}__")
@@ -24,6 +26,13 @@ def nas_tree(root: Path) -> Tree:
         for name in files:
             assert _STAMP.match(name), f"{place / name} has no stamp"
             nodes[_drive_path(root, place / name)] = Node(Body.of((place / name).read_bytes()))
+    return Tree(nodes)
+
+
+def vault_tree(root: Path) -> Tree:
+    """Everything in the vault at the top, which is not itself in it."""
+    found = vaults.on_nas(root).items()
+    nodes = {(vaults.FOLDER, *path.split("/")): Node(None if data is None else Body.of(data)) for path, data in found}
     return Tree(nodes)
 
 

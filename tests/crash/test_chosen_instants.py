@@ -21,9 +21,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import engines
+from tests import engines, vaults
 from tests.crash import dying
 from tests.crash.scripts import SCRIPTS
+from tests.crash.vault_drive import VaultMirrorDrive, drive_of, new_drive
 from tests.mirror_drive import MirrorDrive, TestClock, Tree
 from vfs.operations import trashing
 
@@ -31,6 +32,7 @@ PAIRS = int(os.environ.get("KELP_CRASH_ROUNDS", "10"))
 SEED = int(os.environ.get("KELP_CRASH_SEED", "0")) or random.randrange(1, 1_000_000)
 # Every so many-th instant, beginning elsewhere in each script; on other engines than the embedded ones each takes some
 # times as long. `make crash` takes every one.
+IN_VAULT = 2  # … and of so many times as many, once more in a vault
 STRIDE = int(os.environ.get("KELP_CRASH_STRIDE", "6" if engines.CHOSEN == engines.EMBEDDED else "16"))
 
 # Seconds at which the drive's clock begins in each part. What was there before is old for the script; none is later
@@ -68,15 +70,15 @@ class Rehearsal:
     states: list[Shown]
 
 
-def rehearse(script: str, folder: Path) -> Rehearsal:
-    drive = MirrorDrive(folder / "before", clock=TestClock(BEFORE))
+def rehearse(script: str, folder: Path, *, in_vault: bool = vaults.ALL) -> Rehearsal:
+    drive = new_drive(folder / "before", TestClock(BEFORE), in_vault=in_vault)
     for step in SCRIPTS[script].before:
         step(drive)
         drive.pass_time(10)
     drive.check_mirrored()
     drive.close()
     engines.copy_drive(folder / "before", folder / "rehearsal")
-    drive = MirrorDrive(folder / "rehearsal", clock=TestClock(STARTED))
+    drive = drive_of(folder / "rehearsal", TestClock(STARTED))
     states = [Shown.on(drive)]
     for step in SCRIPTS[script].steps:
         step(drive)
@@ -98,7 +100,7 @@ def killed(target: object, *arguments: object) -> bool:
 def verify(folder: Path, rehearsal: Rehearsal) -> None:
     """The drive shows one of two states; nothing is damaged; the mirror brings the NAS there too."""
     acks = (folder / "acks").stat().st_size if (folder / "acks").exists() else 0
-    drive = MirrorDrive(folder, clock=TestClock(RECOVERED))
+    drive = drive_of(folder, TestClock(RECOVERED))
     try:
         drive.check(mirrored=False)
         shown = Shown.on(drive)
@@ -111,7 +113,7 @@ def verify(folder: Path, rehearsal: Rehearsal) -> None:
 
 
 def check_mirrored(drive: MirrorDrive, script: str) -> None:
-    if not SCRIPTS[script].cut:
+    if not SCRIPTS[script].cut or isinstance(drive, VaultMirrorDrive):
         drive.check_mirrored()
         return
     drive.settle_down()
@@ -127,8 +129,18 @@ def instant(folder: Path) -> str:
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_killed_at_instants(script: str, tmp_path: Path) -> None:
-    rehearsal = rehearse(script, tmp_path)
-    for number in count(1 + list(SCRIPTS).index(script) % STRIDE, STRIDE):
+    kill_at_instants(rehearse(script, tmp_path), tmp_path, STRIDE)
+
+
+@pytest.mark.skipif(vaults.ALL, reason="all of them are in a vault")
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_killed_at_instants_in_a_vault(script: str, tmp_path: Path) -> None:
+    kill_at_instants(rehearse(script, tmp_path, in_vault=True), tmp_path, STRIDE * IN_VAULT)
+
+
+def kill_at_instants(rehearsal: Rehearsal, tmp_path: Path, stride: int) -> None:
+    script = rehearsal.script
+    for number in count(1 + list(SCRIPTS).index(script) % stride, stride):
         folder = tmp_path / str(number)
         engines.copy_drive(rehearsal.drive, folder)
         if not killed(dying.play, folder, STARTED, number, script):

@@ -2,7 +2,7 @@
 
 After each kill it is mounted again at once: every step that a program had an answer to is there byte for byte, the one
 that it had none to is done whole or not at all, and what was written and not closed comes back by `--recover`. At the
-end nothing else is left, and the NAS shows the same. KELP_MOUNT_KILLS sets the rounds, KELP_CRASH_SEED repeats a run
+end nothing else is left, and the NAS shows the same. The same in a vault. KELP_MOUNT_KILLS sets the rounds, KELP_CRASH_SEED repeats a run
 (the steps are then the same; the moments of the kills depend on the machine).
 """
 
@@ -23,15 +23,17 @@ from pathlib import Path
 import pytest
 
 from cli import mount_points
+from tests import vaults
 from tests.crash.ledger import Body, Node, Tree, difference
 from tests.crash.mount_ledger import Expected
-from tests.crash.nas_tree import nas_tree
+from tests.crash.nas_tree import nas_tree, vault_tree
 from tests.faces.fuse.conftest import MountedDrive, why_not
 from vfs.operations import checking, orphans
 from vfs.storage.object_store import ObjectInfo, ObjectStore
 
 ROUNDS = int(os.environ.get("KELP_MOUNT_KILLS", "2"))
 SEED = int(os.environ.get("KELP_CRASH_SEED", "0")) or random.randrange(1, 100_000)
+IN_VAULT = 2  # every so many-th round is in a vault once more
 PER_DRIVE = 25  # rounds on one drive, with its trash and versions
 WRITERS = 4
 CHECKED_EVERY = 5  # rounds between two looks at the whole of database and cache
@@ -44,12 +46,15 @@ pytestmark = [
 ]
 
 
+@pytest.mark.parametrize("in_vault", [True] if vaults.ALL else [False, True], ids="in a vault: {}".format)
 @pytest.mark.parametrize("first", range(0, ROUNDS, PER_DRIVE))
-def test_kills_of_a_mount(tmp_path: Path, first: int) -> None:
+def test_kills_of_a_mount(tmp_path: Path, first: int, in_vault: bool) -> None:
     sys.stdout.write(f"KELP_CRASH_SEED={SEED}\n")  # pytest shows it when the test fails
     seed, rounds = SEED + first, min(PER_DRIVE, ROUNDS - first)
     chance = random.Random(seed)
-    drive = MountedDrive(tmp_path, "--log-level", "warning", mirror_delay=0)
+    if in_vault and not vaults.ALL:
+        rounds = -(-rounds // IN_VAULT)
+    drive = MountedDrive(tmp_path, "--log-level", "warning", in_vault=in_vault, mirror_delay=0)
     try:
         drive.start()
         shown: list[dict[str, bytes]] = [{} for _ in range(WRITERS)]
@@ -86,7 +91,7 @@ def test_an_empty_file_that_is_emptied_again_needs_no_draft(tmp_path: Path, size
 
 
 def _folder(drive: MountedDrive, writer: int) -> Path:
-    return drive.path / f"writer {writer}"
+    return drive.top / f"writer {writer}"
 
 
 def _killed_under_load(drive: MountedDrive, chance: random.Random, seed: int) -> list[Path]:
@@ -163,12 +168,13 @@ def _compare_with_nas(drive: MountedDrive, shown: list[dict[str, bytes]]) -> Non
     assert waited.returncode == 0, waited
     drive.unmount()
     drive.end()
+    above = (vaults.FOLDER,) if drive.in_vault else ()
     expected = {
-        (f"writer {number}", name): Node(Body.of(data))
+        (*above, f"writer {number}", name): Node(Body.of(data))
         for number, files in enumerate(shown)
         for name, data in files.items()
-    } | {(f"writer {number}",): Node() for number in range(WRITERS)}
-    actual = nas_tree(drive.nas)
+    } | {(*above, f"writer {number}"): Node() for number in range(WRITERS)}
+    actual = vault_tree(drive.nas) if drive.in_vault else nas_tree(drive.nas)
     assert actual == Tree(expected), "the NAS differs:\n" + difference(Tree(expected), actual)
     assert list((drive.data / "drafts").iterdir()) == [], "a draft is left that nobody offers"
     _look_for_garbage(drive)

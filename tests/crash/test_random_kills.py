@@ -1,12 +1,13 @@
 """Clients write, move, copy, delete and lock while the server is killed at random moments.
 
 After each restart every acknowledged change is there byte for byte, and each request without an answer is done whole
-or not at all; at the end the NAS shows the same tree. KELP_CRASH_ROUNDS sets the rounds, KELP_CRASH_SEED repeats a run
+or not at all; at the end the NAS shows the same tree. The same in a vault. KELP_CRASH_ROUNDS sets the rounds, KELP_CRASH_SEED repeats a run
 (the requests are then the same; the moments of the kills depend on the machine).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -18,9 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import vaults
 from tests.crash.client import Client
 from tests.crash.ledger import Tree, difference
-from tests.crash.nas_tree import nas_tree, plain
+from tests.crash.nas_tree import nas_tree, plain, vault_tree
 from tests.server_process import ServerProcess, server_process
 from vfs.bootstrap import build
 from vfs.operations import backlog, checking
@@ -28,21 +30,28 @@ from vfs.operations.backlog import Waited
 
 ROUNDS = int(os.environ.get("KELP_CRASH_ROUNDS", "10"))
 SEED = int(os.environ.get("KELP_CRASH_SEED", "0")) or random.randrange(1, 1_000_000)
+IN_VAULT = 4  # every so many-th round is in a vault once more
 PER_DRIVE = 50  # rounds on one drive, with its trash and versions: 500 would fill a disk
 CLIENTS = 4
+PLACES = ((vaults.FOLDER,),) if vaults.ALL else ((), (vaults.FOLDER,))
 CHECKED_EVERY = 10  # rounds between two looks at the whole of database, cache and NAS
 
 pytestmark = pytest.mark.crash
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("above", PLACES, ids="/".join)
 @pytest.mark.parametrize("first", range(0, ROUNDS, PER_DRIVE))
-def test_random_kills(tmp_path: Path, first: int) -> None:
+def test_random_kills(tmp_path: Path, first: int, above: tuple[str, ...]) -> None:
     sys.stdout.write(f"KELP_CRASH_SEED={SEED}\n")  # pytest shows it when the test fails
     seed, rounds = SEED + first, min(PER_DRIVE, ROUNDS - first)
     kills = random.Random(seed)
+    if above and not vaults.ALL:
+        rounds = -(-rounds // IN_VAULT)
     with server_process(tmp_path) as server:
-        clients = [Client(server, f"client {number}", seed + number) for number in range(CLIENTS)]
+        if above:
+            _make_vault(server)
+        clients = [Client(server, f"client {number}", seed + number, above) for number in range(CLIENTS)]
         for number in range(1, rounds + 1):
             with _Running(client.work for client in clients):
                 time.sleep(kills.uniform(0.02, 1.2))
@@ -58,7 +67,7 @@ def test_random_kills(tmp_path: Path, first: int) -> None:
             with _Running(client.verify for client in clients):
                 pass
         assert all(client.acknowledged > rounds for client in clients), [client.acknowledged for client in clients]
-        _compare_with_nas(server, clients)
+        _compare_with_nas(server, clients, vault_tree if above else nas_tree)
         assert "Traceback" not in server.log_text() and " ERROR " not in server.log_text(), server.log
     shutil.rmtree(tmp_path)
 
@@ -87,7 +96,12 @@ class _Running:
             raise self._errors[0]
 
 
-def _compare_with_nas(server: ServerProcess, clients: list[Client]) -> None:
+def _make_vault(server: ServerProcess) -> None:
+    with contextlib.closing(build(server.settings)) as kelp:
+        vaults.make(kelp)
+
+
+def _compare_with_nas(server: ServerProcess, clients: list[Client], seen: Callable[[Path], Tree]) -> None:
     kelp = build(server.settings)
     try:
         waited = backlog.wait_until_mirrored(kelp, timeout=60 + PER_DRIVE)
@@ -96,7 +110,7 @@ def _compare_with_nas(server: ServerProcess, clients: list[Client]) -> None:
         kelp.close()
     server.stop()
     expected = plain(Tree({path: node for client in clients for path, node in client.tree.nodes.items()}))
-    actual = nas_tree(server.nas)
+    actual = seen(server.nas)
     assert actual == expected, "the NAS differs:\n" + difference(expected, actual)
     _check(server, mirrored=True)
 

@@ -1,4 +1,5 @@
-"""What real clients send, played back: with the mirror at work and stopped, with one server process and with four.
+"""What real clients send, played back: with the mirror at work and stopped, with one server process and with four, and
+in a vault.
 
 The files in `replay/` are the scenarios of the compatibility specification, and recordings (`kelp serve --record`).
 """
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import new_drive
+from tests import new_drive, vaults
 from tests.faces.replay_player import Stage, Transcript, play
 from tests.server_process import ServerProcess
 from vfs.bootstrap import build
@@ -38,6 +39,7 @@ class Variant:
     )
     mirrored: bool = True
     worker: bool = True
+    in_vault: bool = vaults.ALL
 
 
 @contextlib.contextmanager
@@ -64,6 +66,8 @@ VARIANTS = [
     Variant("4 processes", 4),
     Variant("1 process, no jobs", 1, _nobody_runs_the_jobs, mirrored=False, worker=False),
     Variant("4 processes, no NAS", 4, _the_nas_is_away, mirrored=False),
+    Variant("1 process, in a vault", 1, in_vault=True),
+    Variant("4 processes, in a vault", 4, in_vault=True),
 ]
 
 
@@ -75,6 +79,8 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     server = ServerProcess(folder, worker=variant.worker, server_processes=variant.processes)
     with contextlib.closing(build(server.settings)) as kelp:
         new_drive.invite(kelp, "other", Role.EDITOR)
+        if variant.in_vault:
+            vaults.make(kelp)
         with variant.stop_mirror(server.data, server.nas):
             server.start()
             try:
@@ -105,7 +111,7 @@ def _wait(kelp: Kelp) -> None:
 @pytest.mark.parametrize("replay", REPLAYS, ids=lambda file: file.stem)
 def test_replay(stage: tuple[Variant, Stage], replay: Path) -> None:
     variant, bare = stage
-    drive = f"/dav/{replay.stem}"
+    drive = f"/dav/{vaults.FOLDER}/{replay.stem}" if variant.in_vault else f"/dav/{replay.stem}"
     here = Stage(bare.port, drive, bare.users, bare.keep_connections, bare.mirror, bare.restart)
     transcript = play(replay, here)
     first, expected = _transcripts.setdefault(replay.name, (variant.name, transcript))

@@ -10,9 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.faces.conftest import ServedDrive, serve
-from vfs.crypto.key_files import Found
-from vfs.crypto.key_ring import KeyRing
-from vfs.operations import sealing, server_keys
+from tests.rooms.vault.drive import close
+from vfs.operations import server_keys
 
 _PROPERTY = b'<D:propfind xmlns:D="DAV:" xmlns:K="urn:kelp:dav"><D:prop><K:vault/></D:prop></D:propfind>'
 
@@ -87,9 +86,7 @@ def _nothing_crosses(drive: ServedDrive, vault_id: str) -> None:
 
 
 def _closed(drive: ServedDrive, vault_id: str) -> None:
-    settings = drive.kelp.settings
-    drive.kelp.database.open_vaults(sealing.VaultCipher(KeyRing(lambda: Found()), settings.drive.case_sensitive))
-    drive.kelp.database.version()
+    close(drive.kelp)
     assert dav(drive, "PUT", "plain2.txt", b"x")[0] == 201  # nothing is remembered any more
     assert dav(drive, "GET", "Täler/Bäche/Ahr.txt")[0] == 503
     assert dav(drive, "PUT", "Täler/new", b"x")[0] == 503

@@ -360,6 +360,20 @@ def test_trash_and_versions(tmp_path: Path) -> None:
         )
 
 
+def test_versions_beside_their_file(tmp_path: Path) -> None:
+    """On a drive where every registration stays one file."""
+    vault = VaultFolder(tmp_path / "nas", RSA)
+    vault.file(vault.root, "f.txt", [b"older"], kind=ManifestKind.VERSION)
+    vault.digests.clear()
+    vault.file(vault.root, "f.txt", [b"now"])
+    result = run(vault.top, tmp_path / "out")
+    assert (result.files, result.faults, result.told.tally.older) == ({"f.txt": b"now"}, [], 1)
+    assert result.vaults[0].head == vault.head
+    every = run(vault.top, tmp_path / "every", wishes=Wishes(versions=True))
+    assert (every.files, every.faults + every.notes) == ({"f.txt": b"now", "f (1).txt": b"older"}, [])
+    assert every.vaults[0].head == vault.head
+
+
 INTERRUPTED = """
 import os, signal, sys
 from pathlib import Path

@@ -70,7 +70,8 @@ class Contents:
         if not rows:
             return None
         id, size, checksum, digests, vault, wrapped, part_list = rows[0][:7]
-        seal = None if vault is None else ContentSeal(vault, wrapped, bytes(part_list))
+        # Of a row that was damaged nothing opens; whoever cares for its bytes goes on.
+        seal = None if vault is None else ContentSeal(vault, wrapped or "", bytes(part_list or b""))
         return Content(id, size, checksum, digests, parts, seal)
 
     def blocks(self, key: str) -> bytes | None:

@@ -62,7 +62,7 @@ class Properties:
     def copy(self, source_id: int, target_id: int) -> None:
         """The target has the source's properties afterwards, and no other."""
         self._tx.run("DELETE FROM dav_properties WHERE entry_id = :id", id=target_id)
-        if self._tx.seals.of(target_id) is not None:
+        if self._tx.seals.of(target_id) is not None or self._tx.seals.of(source_id) is not None:
             for name, value in self.of(source_id).items():
                 self.put(target_id, name, value)
             return

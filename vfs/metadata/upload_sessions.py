@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vfs.metadata.lists import listed
+from vfs.metadata.seals import SEALED, TEXT_MARK
 from vfs.model import Content, Part
 
 if TYPE_CHECKING:
@@ -76,6 +77,12 @@ _SELECT = f"""SELECT s.id, s.uuid, s.content_id, s.name, COALESCE(u.name, ''), s
 _RUNNING = "status IN ('INIT', 'UPLOADING')"
 
 
+def _session(row: Sequence[Any]) -> Session:
+    """For reminders and logs, in which nothing of a vault is named."""
+    found = Session(*row)
+    return replace(found, name=SEALED) if found.name.startswith(TEXT_MARK) else found
+
+
 class UploadSessions:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
@@ -83,7 +90,8 @@ class UploadSessions:
     # --- sessions ---
 
     def begin(self, sending: Sending, trace_id: str) -> None:
-        """`sending.id` is not looked at."""
+        """`sending.id` is not looked at. Of one into a vault the texts are sealed, bound to the folder."""
+        folder, seal = self._tx.seals.of(sending.folder_id), self._tx.seals.text
         self._tx.run(
             """INSERT INTO upload_sessions (uuid, content_id, folder_id, name, size, mime_type, on_conflict, user_id,
                                             status, trace_id, created_ns, expires_ns, protocol, part_size, metadata)
@@ -92,9 +100,9 @@ class UploadSessions:
             uuid=sending.uuid,
             content=sending.content_id,
             folder=sending.folder_id,
-            name=sending.name,
+            name=seal(folder, "upload-name", sending.name),
             size=sending.size,
-            mime=sending.mime_type,
+            mime=seal(folder, "type", sending.mime_type) if sending.mime_type else "",
             conflict=sending.on_conflict,
             user=sending.user_id,
             status=sending.status,
@@ -103,12 +111,20 @@ class UploadSessions:
             expires=sending.expires_ns,
             protocol=sending.protocol,
             part=sending.part_size,
-            metadata=sending.metadata,
+            metadata=sending.metadata and seal(folder, "upload-metadata", sending.metadata),
         )
 
     def get(self, uuid: str) -> Sending | None:
         row = self._tx.one(f"{_SENDING} WHERE uuid = :uuid", uuid=uuid)
-        return Sending(*row) if row else None
+        if row is None:
+            return None
+        found, opened = Sending(*row), self._tx.seals.open_text
+        return replace(
+            found,
+            name=opened(found.name),
+            mime_type=opened(found.mime_type),
+            metadata=found.metadata and opened(found.metadata),
+        )
 
     def hold(self, uuid: str) -> Sending | None:
         """The session, which nobody else changes until this transaction ends, nor its parts."""
@@ -134,7 +150,7 @@ class UploadSessions:
         row = self._tx.one(
             f"{_SELECT} WHERE s.uuid = :uuid AND s.status IN ('EXPIRED', 'ABORTED') AND s.cleaned_ns IS NULL", uuid=uuid
         )
-        return Session(*row) if row else None
+        return _session(row) if row else None
 
     def running_of(self, user_id: int) -> int:
         sql = f"SELECT COUNT(*) FROM upload_sessions WHERE user_id = :user AND {_RUNNING}"
@@ -230,7 +246,7 @@ class UploadSessions:
     def expired(self, now_ns: int, limit: int) -> list[Session]:
         """Running ones past their time, the longest first."""
         sql = f"{_SELECT} WHERE s.{_RUNNING} AND s.expires_ns <= :now ORDER BY s.expires_ns LIMIT :limit"
-        return [Session(*row) for row in self._tx.all(sql, now=now_ns, limit=limit)]
+        return [_session(row) for row in self._tx.all(sql, now=now_ns, limit=limit)]
 
     def expire(self, session: Session, now_ns: int) -> bool:
         """False when somebody sent a part, completed or aborted it meanwhile."""
@@ -241,7 +257,7 @@ class UploadSessions:
         """Ended ones whose parts have still to go."""
         sql = f"""{_SELECT} WHERE s.status IN ('EXPIRED', 'ABORTED') AND s.cleaned_ns IS NULL
                   ORDER BY s.id DESC LIMIT :limit"""
-        return [Session(*row) for row in self._tx.all(sql, limit=limit)]
+        return [_session(row) for row in self._tx.all(sql, limit=limit)]
 
     def cleaned(self, session: Session, now_ns: int) -> None:
         self._tx.run("DELETE FROM upload_parts WHERE session_id = :id", id=session.id)
@@ -252,7 +268,7 @@ class UploadSessions:
         """Running ones that will end before then, and whose reminder was not sent."""
         sql = f"""{_SELECT} WHERE s.{_RUNNING} AND s.expires_ns > :now AND s.expires_ns <= :before
                   AND s.reminded_ns IS NULL ORDER BY s.expires_ns LIMIT :limit"""
-        return [Session(*row) for row in self._tx.all(sql, now=now_ns, before=before_ns, limit=limit)]
+        return [_session(row) for row in self._tx.all(sql, now=now_ns, before=before_ns, limit=limit)]
 
     def remind(self, session: Session, now_ns: int) -> bool:
         """False when somebody else did."""

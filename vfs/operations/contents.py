@@ -57,10 +57,15 @@ class _Fresh(Content):
 
 
 def store(
-    kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str | None = None, vault: Vault | None = None
+    kelp: Kelp,
+    chunks: Iterable[bytes],
+    expected: Expected,
+    id: str | None = None,
+    vault: Vault | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Content:
     """Put a body into the cache, durably. Nothing is left when it fails. `id`: how the keys of its objects begin.
-    `vault`: it is sealed for that one, and its keys begin in no common way.
+    `vault`: it is sealed for that one, and its keys begin in no common way; `unfinished` as in `store_parts`.
 
     Raises UploadIncomplete, NoSpace, StoreUnavailable, and what `chunks` raises.
     """
@@ -68,7 +73,7 @@ def store(
     if vault is None:
         made = _store_plain(kelp, chunks, expected, id or str(uuid.uuid4()))
     else:
-        made = _store_sealed(kelp, chunks, expected, id, vault)
+        made = _store_sealed(kelp, chunks, expected, id, vault, unfinished)
     return _Fresh(made.id, made.size, made.checksum, made.digests, made.parts, made.seal, begun_ns)
 
 
@@ -79,8 +84,10 @@ def _store_plain(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: st
         return body.content(parts)
 
 
-def _store_sealed(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str | None, vault: Vault) -> Content:
-    sealed = store_parts(kelp, chunks, expected)
+def _store_sealed(
+    kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str | None, vault: Vault, unfinished: Unfinished | None
+) -> Content:
+    sealed = store_parts(kelp, chunks, expected, unfinished)
     try:
         content = sealed_contents.content_of(vault, sealed, id)
         kelp.opened_lists.keep(content.id, OpenedList(PartList(sealed.slices)))  # somebody may read it at once

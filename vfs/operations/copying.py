@@ -1,14 +1,15 @@
-"""Copy: new rows that share the contents of the old ones; no bytes are copied."""
+"""Copy: new rows that share the contents of the old ones; no bytes are copied, but across the border of a vault."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import AlreadyExists, CircularMove, StoreUnavailable, WrongKind
+from vfs.errors import AlreadyExists, CircularMove, CrossesVault, StoreUnavailable, WrongKind
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import (
@@ -25,11 +26,11 @@ from vfs.model import (
     State,
     StoreStatus,
 )
-from vfs.operations import busy, changes, contents, folders, guard, moving, sealing, writing
+from vfs.operations import busy, changes, contents, folders, guard, moving, resealing, sealing, vaults_of, writing
 from vfs.operations.guard import Standing
+from vfs.operations.resealing import Border
 
 
-@retried
 def copy(
     kelp: Kelp,
     caller: Caller,
@@ -45,18 +46,36 @@ def copy(
 
     A copy over a file keeps the row that is there, with its locks, and makes a version; over anything else
     with OVERWRITE, what is there goes to the trash. Times and dead properties travel. Folders the caller may
-    not read are left out. Raises NotFound, ParentNotFound, InvalidName, AlreadyExists, CircularMove, WrongKind,
-    Locked, Forbidden, PreconditionFailed, and what `busy` does of what gives way.
+    not read are left out. Across the border of a vault all contents are sealed anew first. Raises NotFound,
+    ParentNotFound, InvalidName, AlreadyExists, CircularMove, WrongKind, CrossesVault (a vault itself, or one in the
+    folder), Locked, Forbidden, PreconditionFailed, what `busy` does of what gives way, and `resealing.across`.
     """
     names.check_segment(target.name)
     guard.check_time(mtime_ns)
+    change = partial(_copy, kelp, caller, source, target, on_conflict, deep, condition, mtime_ns)
+    return resealing.across(kelp, change)
+
+
+@retried
+def _copy(
+    kelp: Kelp,
+    caller: Caller,
+    source: Place,
+    target: Place,
+    on_conflict: OnConflict,
+    deep: bool,
+    condition: Condition | None,
+    mtime_ns: int | None,
+    border: Border,
+) -> Outcome:
+    border.begin()
     with kelp.database.write() as tx:
         guard.lock(kelp, tx, source, target)
         now = kelp.clock.now_ns()
         here, entry = guard.stand_on(kelp, tx, caller, source, Level.READ)
         guard.check_condition(tx, here, condition, now)
         there = guard.stand(kelp, tx, caller, target)
-        sealing.refuse_crossing(sealing.seal_of(entry), there.seal)
+        sealing.refuse_vault(entry)
         if there.entry is not None and there.entry.is_folder:
             tx.require_tree()
         if on_conflict == OnConflict.MERGE:
@@ -74,22 +93,35 @@ def copy(
             there = changes.renamed(there, kelp, tx, entry.is_folder)
         replaced = there.entry is not None
         if there.entry is not None and there.entry.kind == entry.kind == Kind.FILE:
-            return Outcome(_over(kelp, tx, caller, entry, there, there.entry, mtime_ns), replaced=True)
+            outcome = Outcome(_over(kelp, tx, caller, entry, there, there.entry, mtime_ns, border), replaced=True)
+            border.committing = True
+            return outcome
         if there.entry is not None:
             busy.refuse_trashing(tx, caller, there.entry, now)
             moving.give_way(kelp, tx, caller, there, there.entry, successor=entry.kind == Kind.FILE)
             there = replace(there, entry=None)
         guard.confirm_write(tx, caller, there, now)
-        copied = _tree(kelp, tx, caller, entry, there, deep, mtime_ns)
-        return Outcome(guard.reach(tx, caller, copied, Level.READ)[0], replaced=replaced)
+        _require_sealed(tx, caller, entry, there, border, deep)
+        copied = _tree(kelp, tx, caller, entry, there, deep, mtime_ns, border)
+        outcome = Outcome(guard.reach(tx, caller, copied, Level.READ)[0], replaced=replaced)
+        border.committing = True
+    return outcome
 
 
 def _over(
-    kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, taken: Entry, mtime_ns: int | None
+    kelp: Kelp,
+    tx: Tx,
+    caller: Caller,
+    entry: Entry,
+    there: Standing,
+    taken: Entry,
+    mtime_ns: int | None,
+    border: Border,
 ) -> Entry:
     busy.refuse_change(tx, caller, taken)
     guard.confirm_write(tx, caller, there, kelp.clock.now_ns())
-    content = _shared(tx, entry)
+    _require_sealed(tx, caller, entry, there, border)
+    content = _content(tx, entry, there, border)
     by_client = mtime_ns is not None
     mtime = entry.mtime_ns if mtime_ns is None else mtime_ns
     mime_type = changes.mime_type(taken.name, entry.mime_type)
@@ -98,33 +130,71 @@ def _over(
     return copied
 
 
-def _shared(tx: Tx, entry: Entry) -> Content:
-    """The content of a file, certain not to be freed while the copy is made (design §3)."""
+def _content(tx: Tx, entry: Entry, there: Standing, border: Border) -> Content:
+    """The content of a file, certain not to be freed while the copy is made (design §3); or what was sealed of it for
+    the vault that the copy is in."""
     if entry.content_id is None:
         raise WrongKind(f"{entry.name!r} is not a file")
+    if sealing.crosses(sealing.seal_of(entry), there.seal):
+        return border.content(tx, entry.content_id, there.seal and there.seal.vault_id)
     if not tx.contents.in_use(entry.content_id):
         raise StoreUnavailable("the content is just being freed", retry_after=1)
     return contents.get(tx, entry.content_id)
 
 
-def _tree(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, deep: bool, mtime_ns: int | None) -> int:
+def _require_sealed(tx: Tx, caller: Caller, entry: Entry, there: Standing, border: Border, deep: bool = False) -> None:
+    """All contents that a copy across the border of a vault needs are there. Raises `Unsealed`, CrossesVault."""
+    if not sealing.crosses(sealing.seal_of(entry), there.seal):
+        return
+    wanted = [] if entry.content_id is None else [(entry.content_id, entry.size)]
+    waiting = [entry.id] if entry.is_folder and deep else []
+    while waiting:
+        folder_id = waiting.pop()
+        hidden = guard.hidden_in(tx, caller, folder_id)
+        for row in tx.entries.children(folder_id):
+            if row.id in hidden:
+                continue
+            if row.vault_id != entry.vault_id:
+                _refuse_inner_vault(row.name)
+            if row.content_id is not None:
+                wanted.append((row.content_id, row.size))
+            else:
+                waiting.append(row.id)
+    border.require(wanted, there.seal and there.seal.vault_id, entry.uuid)
+
+
+def _refuse_inner_vault(name: str) -> None:
+    raise CrossesVault(f"{name!r} in it is a vault: copy what is in that by itself, to where it shall be")
+
+
+def _tree(
+    kelp: Kelp,
+    tx: Tx,
+    caller: Caller,
+    entry: Entry,
+    there: Standing,
+    deep: bool,
+    mtime_ns: int | None,
+    border: Border,
+) -> int:
     """Copy one entry to a free name, then (`deep`) what is in it; the new id. No recursion: trees have any depth."""
-    copied, inner = _one(kelp, tx, caller, entry, there, mtime_ns)
+    copied, inner = _one(kelp, tx, caller, entry, there, mtime_ns, border)
     waiting = list(inner) if deep else []
     while waiting:
-        _, inner = _one(kelp, tx, caller, *waiting.pop(), None)
+        _, inner = _one(kelp, tx, caller, *waiting.pop(), None, border)
         waiting += inner
     return copied
 
 
 def _one(
-    kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, mtime_ns: int | None
+    kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, mtime_ns: int | None, border: Border
 ) -> tuple[int, Iterator[tuple[Entry, Standing]]]:
-    """Copy an entry without what is in it; the new id, and what is in it with its place there. Raises CrossesVault,
-    also for a vault in a folder that is none."""
-    sealing.refuse_crossing(sealing.seal_of(entry), there.seal)
+    """Copy an entry without what is in it; the new id, and what is in it with its place there. Raises CrossesVault: a
+    vault in a folder that is none."""
+    if entry.is_vault:
+        _refuse_inner_vault(entry.name)
     if entry.kind == Kind.FILE:
-        return _file(kelp, tx, caller, entry, there, mtime_ns), iter(())
+        return _file(kelp, tx, caller, entry, there, mtime_ns, border), iter(())
     mtime = entry.mtime_ns if mtime_ns is None else mtime_ns
     folder_id = folders.insert(kelp, tx, caller, there, kelp.clock.now_ns(), mtime)
     tx.properties.copy(entry.id, folder_id)
@@ -143,8 +213,11 @@ def _inner(
             yield child, Standing(chain, path, child.name, key, None, tx.seals.of(chain[0]))
 
 
-def _file(kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, mtime_ns: int | None) -> int:
-    content = _shared(tx, entry)
+def _file(
+    kelp: Kelp, tx: Tx, caller: Caller, entry: Entry, there: Standing, mtime_ns: int | None, border: Border
+) -> int:
+    content = _content(tx, entry, there, border)
+    vaults_of.require_same(there.seal, content)
     copy_uuid = str(uuid.uuid4())
     now = kelp.clock.now_ns()
     mtime = entry.mtime_ns if mtime_ns is None else mtime_ns

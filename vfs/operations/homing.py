@@ -48,16 +48,11 @@ def bring_home(kelp: Kelp, entry_id: int) -> None:
 
 
 def _fail(kelp: Kelp, tx: Tx, entry: Entry, now_ns: int) -> None:
-    message = f"{TARGET_DELETED}: the folder that {_logged_name(tx, entry)} was moved to does not exist any more"
+    message = f"{TARGET_DELETED}: the folder that {entry.logged_name} was moved to does not exist any more"
     newest = tx.events.newest(entry.id)
     if newest is not None:
         tx.events.fail(entry.id, newest, message, now_ns)
     alerts.open_in(kelp, tx, AlertKind.TARGET_FOLDER_DELETED, f"{message}; it is back where it was", entry.uuid)
-
-
-def _logged_name(tx: Tx, entry: Entry) -> str:
-    seal = tx.seals.of(entry.id)
-    return repr(entry.name) if seal is None or seal.is_root else tx.entries.logged_path(entry.id)
 
 
 def _forget_place(kelp: Kelp, tx: Tx, entry: Entry, now_ns: int) -> None:

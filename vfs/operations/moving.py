@@ -1,4 +1,7 @@
-"""Rename and move: one row changes, whatever hangs below it; no bytes move."""
+"""Rename and move: one row changes, whatever hangs below it; no bytes move.
+
+Across the border of a vault only a file is moved, whose bytes are sealed anew before: see `crossing`.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from vfs.errors import AlreadyExists, CircularMove, WrongKind
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Condition, Entry, EventType, Kind, Level, OnConflict, Outcome, Place
-from vfs.operations import busy, changes, guard, sealing, trashing
+from vfs.operations import busy, changes, crossing, guard, resealing, sealing, trashing
 from vfs.operations.guard import Standing
+from vfs.operations.resealing import Border
 
 
-@retried
 def move(
     kelp: Kelp,
     caller: Caller,
@@ -39,16 +42,42 @@ def move(
     `may_stay`: to where it is already means that nothing is to be done; else it is a CircularMove.
     `alike`: only a file gives way to a file, and only an empty folder to a folder (POSIX, rename).
     Raises NotFound, ParentNotFound, InvalidName, AlreadyExists, CircularMove, WrongKind (MERGE of a file; not `alike`),
-    NotEmpty, Locked, Forbidden, PreconditionFailed, and what `busy` does for callers who do not wait.
+    NotEmpty, Locked, Forbidden, PreconditionFailed, and what `busy` does for callers who do not wait. Across the border
+    of a vault CrossesVault (of a folder, or `alike`), and what `resealing.across` does.
     """
     names.check_segment(target.name)
     guard.check_time(mtime_ns)
+    change = partial(
+        _move, kelp, caller, source, target, on_conflict, condition, mtime_ns, seen=seen, may_stay=may_stay, alike=alike
+    )
+    return resealing.across(kelp, change)
+
+
+@retried
+def _move(
+    kelp: Kelp,
+    caller: Caller,
+    source: Place,
+    target: Place,
+    on_conflict: OnConflict,
+    condition: Condition | None,
+    mtime_ns: int | None,
+    border: Border,
+    *,
+    seen: Entry | None,
+    may_stay: bool,
+    alike: bool,
+) -> Outcome:
+    border.begin()
     with kelp.database.write() as tx:
         guard.lock(kelp, tx, source, target, seen=seen)
         now = kelp.clock.now_ns()
         here, entry = guard.stand_on(kelp, tx, caller, source)
         guard.check_condition(tx, here, condition, now)
-        there = _target(kelp, tx, caller, here, entry, target, on_conflict)
+        there = guard.stand(kelp, tx, caller, target)
+        if sealing.crosses(here.seal, there.seal):
+            sealing.refuse_move(entry, by_rename=alike)
+        refuse_circle(here, entry, there, on_conflict)
         busy.refuse_change(tx, caller, entry)
         if _is_same(entry, there):
             if not may_stay:
@@ -65,20 +94,14 @@ def move(
         if there.entry is not None and there.entry.id != entry.id:
             if alike:
                 _require_alike(tx, entry, there.entry)
-            return _into_taken(kelp, tx, caller, here, entry, there, on_conflict, mtime_ns)
+            outcome = _into_taken(kelp, tx, caller, here, entry, there, on_conflict, border, mtime_ns)
+            border.committing = True
+            return outcome
         guard.confirm_write(tx, caller, replace(there, entry=None), now)
-        relocate(kelp, tx, caller, here, entry, there, now, mtime_ns)
-        moved = tx.last(lambda: guard.again(tx, entry.id))
+        moved_id = relocate(kelp, tx, caller, here, entry, there, now, border, mtime_ns)
+        moved = tx.last(lambda: guard.again(tx, moved_id))
+        border.committing = True
     return Outcome(moved.value)
-
-
-def _target(
-    kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, target: Place, on_conflict: OnConflict
-) -> Standing:
-    there = guard.stand(kelp, tx, caller, target)
-    sealing.refuse_crossing(here.seal, there.seal)
-    refuse_circle(here, entry, there, on_conflict)
-    return there
 
 
 def _require_alike(tx: Tx, entry: Entry, taken: Entry) -> None:
@@ -109,6 +132,7 @@ def _into_taken(
     entry: Entry,
     there: Standing,
     on_conflict: OnConflict,
+    border: Border,
     mtime_ns: int | None,
 ) -> Outcome:
     """The target name is taken by another entry: what the strategy says."""
@@ -119,13 +143,13 @@ def _into_taken(
     if on_conflict == OnConflict.RENAME:
         there = changes.renamed(there, kelp, tx, entry.is_folder)
         guard.confirm_write(tx, caller, there, now)
-        relocate(kelp, tx, caller, here, entry, there, now, mtime_ns)
-        return Outcome(guard.again(tx, entry.id))
+        moved_id = relocate(kelp, tx, caller, here, entry, there, now, border, mtime_ns)
+        return Outcome(guard.again(tx, moved_id))
     if on_conflict == OnConflict.MERGE:
         if not (entry.is_folder and taken.is_folder):
             raise WrongKind("only a folder can be merged, and only into a folder")
         busy.refuse_below(tx, caller, entry)
-        _merge(kelp, tx, caller, here, entry, there)
+        _merge(kelp, tx, caller, here, entry, there, border)
         return Outcome(guard.reach(tx, caller, taken.id, Level.READ)[0], replaced=False)
     if on_conflict != OnConflict.OVERWRITE:
         raise AlreadyExists(f"there is a {there.name!r} already", taken, there.path_of(taken.name))
@@ -134,10 +158,10 @@ def _into_taken(
     # using its token, and put the user's next save into lost+found when it was gone. The moved file's own locks die.
     held = tx.locks.on([taken.id], now) if entry.kind == taken.kind == Kind.FILE else []
     give_way(kelp, tx, caller, there, taken, successor=entry.kind == Kind.FILE)
-    relocate(kelp, tx, caller, here, entry, there, now, mtime_ns)
+    moved_id = relocate(kelp, tx, caller, here, entry, there, now, border, mtime_ns)
     for lock in held:
-        tx.locks.insert(replace(lock, entry_id=entry.id))
-    return Outcome(guard.again(tx, entry.id), replaced=True)
+        tx.locks.insert(replace(lock, entry_id=moved_id))
+    return Outcome(guard.again(tx, moved_id), replaced=True)
 
 
 def give_way(kelp: Kelp, tx: Tx, caller: Caller, there: Standing, taken: Entry, *, successor: bool) -> None:
@@ -163,22 +187,45 @@ def relocate(
     entry: Entry,
     there: Standing,
     now_ns: int,
+    border: Border,
     mtime_ns: int | None = None,
+) -> int:
+    """The one row changes: its name, its folder, its NAS name; locks on it and below it die. Its id, which is another
+    one across the border of a vault."""
+    times: dict[str, object] = {}
+    if mtime_ns is not None:
+        times = {"mtime_ns": mtime_ns, "shown_mtime": mtime_ns // changes.SECOND}
+    elif entry.kind == Kind.FILE:
+        times = {"mtime_ns": entry.mtime_ns, "shown_mtime": _shown_after_move(tx, entry, there, now_ns)}
+    if sealing.crosses(here.seal, there.seal):
+        return crossing.relocate(kelp, tx, caller, here, entry, there, now_ns, times, border)
+    _relocate_row(kelp, tx, caller, here, entry, there, now_ns, times)
+    event = EventType.RENAME if here.folder_id == there.folder_id else EventType.MOVE
+    changes.announce(
+        kelp, tx, caller, entry.id, entry.kind, event, now_ns,
+        source=here.path_of(entry.name), target=there.path_of(), litter=there.is_litter,
+    )  # fmt: skip
+    return entry.id
+
+
+def _relocate_row(
+    kelp: Kelp,
+    tx: Tx,
+    caller: Caller,
+    here: Standing,
+    entry: Entry,
+    there: Standing,
+    now_ns: int,
+    times: dict[str, object],
 ) -> None:
-    """The one row changes: its name, its folder, its NAS name; locks on it and below it die."""
-    sealing.refuse_crossing(here.seal, there.seal)
     place = changes.relocated_place(kelp, tx, entry, there.folder_id, there.name)
     changes.drop_locks(tx, entry, now_ns)
     naming = sealing.named(tx, there.seal, there.name, there.key)
-    columns: dict[str, object] = {"parent_id": there.folder_id, **naming, **place}
+    columns: dict[str, object] = {"parent_id": there.folder_id, **naming, **place, **times}
     if not there.is_litter:
         columns["born_litter"] = False  # a temporary file that gets a document's name is the document from now on
     if entry.kind == Kind.FILE and there.name != entry.name:
         columns["mime_type"] = sealing.typed(tx, entry, changes.mime_type(there.name, entry.mime_type))
-    if mtime_ns is not None:
-        columns |= {"mtime_ns": mtime_ns, "shown_mtime": mtime_ns // changes.SECOND}
-    elif entry.kind == Kind.FILE:
-        columns["shown_mtime"] = _shown_after_move(tx, entry, there, now_ns)
     tx.changed_folders.add(here.folder_id)
     tx.entries.update(entry.id, **columns)
     if entry.kind == Kind.FILE:
@@ -195,11 +242,6 @@ def relocate(
             tx.events.expedite(child.id, now_ns)
             if not names.is_litter(child.name):
                 tx.entries.update(child.id, born_litter=False)
-    event = EventType.RENAME if here.folder_id == there.folder_id else EventType.MOVE
-    changes.announce(
-        kelp, tx, caller, entry.id, entry.kind, event, now_ns,
-        source=here.path_of(entry.name), target=there.path_of(), litter=there.is_litter,
-    )  # fmt: skip
 
 
 def _shown_after_move(tx: Tx, entry: Entry, there: Standing, now_ns: int) -> int:
@@ -215,7 +257,7 @@ def _shown_after_move(tx: Tx, entry: Entry, there: Standing, now_ns: int) -> int
     return changes.shown_mtime(tx, there, entry.shown_mtime * changes.SECOND, now_ns, by_client=False)
 
 
-def _merge(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, there: Standing) -> None:
+def _merge(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, there: Standing, border: Border) -> None:
     """Move what is in folder `entry` into the folder at `there`, then what is left, which is folders without files, to
     the trash. No recursion: trees have any depth."""
     now = kelp.clock.now_ns()
@@ -228,9 +270,10 @@ def _merge(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, the
             inner, child = guard.stand_on(kelp, tx, caller, Place(source.id, row.name))
             goal = guard.stand(kelp, tx, caller, Place(target.taken.id, row.name))
             if goal.entry is None:
-                relocate(kelp, tx, caller, inner, child, goal, now)
+                relocate(kelp, tx, caller, inner, child, goal, now, border)
             elif child.is_folder and goal.entry.is_folder:
                 waiting.append((child, goal))
             else:
-                relocate(kelp, tx, caller, inner, child, changes.renamed(goal, kelp, tx, child.is_folder), now)
+                goal = changes.renamed(goal, kelp, tx, child.is_folder)
+                relocate(kelp, tx, caller, inner, child, goal, now, border)
     trashing.put_in_trash(kelp, tx, caller, here, entry, now)

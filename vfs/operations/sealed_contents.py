@@ -8,6 +8,7 @@ on nobody needs a key to carry, verify or repair the content: all that the datab
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -125,8 +126,8 @@ class SealedBody:
 class _SealedHeld:
     """A part in memory, which the thread that stores it seals."""
 
-    def __init__(self, pieces: list[bytes]) -> None:
-        self._new, self._pieces = NewPart(), pieces
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._new, self._pieces = NewPart(), deque(pieces)
         self.length = sum(map(len, pieces))
 
     @property
@@ -140,11 +141,15 @@ class _SealedHeld:
     def ready(self) -> tuple[list[bytes], bytes | None]:
         sums = BlockSums()
         sealed = list[bytes]()
-        for piece in self._new.seal(self._pieces):
+        for piece in self._new.seal(self._taken()):
             sums.update(piece)
             sealed.append(piece)  # type: ignore[arg-type]
-        self._pieces.clear()
         return sealed, sums.finish()
+
+    def _taken(self) -> Iterator[bytes]:
+        """What was sealed is not kept beside its sealed form."""
+        while self._pieces:
+            yield self._pieces.popleft()
 
 
 @dataclass(frozen=True, slots=True)

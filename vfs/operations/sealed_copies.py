@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from vfs.core import Kelp
 from vfs.errors import ContentCorrupt, NasFault, ObjectMissing
 from vfs.metadata.manifests import Kept
+from vfs.metadata.verifying import Held
 from vfs.model import Content, Part
 from vfs.nas_model import MANIFEST
 from vfs.operations.nas_copies import part_file
@@ -84,10 +85,24 @@ def is_whole(kelp: Kelp, path: str, content: Content) -> bool:
         return False
 
 
-def _is_whole_bundle(kelp: Kelp, path: str, content: Content) -> bool:
+def is_described(kelp: Kelp, held: Held, path: str) -> bool:
+    """The manifest of a bundle, and the list of its parts, are what they should be."""
+    if held.manifest not in (None, manifest_digest(kelp, path)):
+        return False
+    try:
+        return _has_list(kelp, path, held.content_id or "")
+    except (ContentCorrupt, ObjectMissing, NasFault):
+        return False
+
+
+def _has_list(kelp: Kelp, path: str, content_id: str) -> bool:
     with kelp.database.read() as tx:
-        part_list = tx.manifests.part_list(content.id)
-    if part_list is None or b"".join(kelp.nas.read(f"{path}/{bundles.PART_LIST}")) != part_list:
+        part_list = tx.manifests.part_list(content_id)
+    return part_list is not None and b"".join(kelp.nas.read(f"{path}/{bundles.PART_LIST}")) == part_list
+
+
+def _is_whole_bundle(kelp: Kelp, path: str, content: Content) -> bool:
+    if not _has_list(kelp, path, content.id):
         return False
     parts = {part_file(part.key): part for _, part in _each(content)}
     there = {item.name for item in kelp.nas.list(path) if bundles.is_part(item.name)}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Seal", "Text"]
 
 _TRUSTED = 5.0  # seconds
+_REMEMBERED = 16_384  # names, and as many texts, of each vault: some 15 MiB
+_LONGEST_REMEMBERED = 200  # characters of a sealed text: a media type is shorter, XML and paths may be long
 _BORDER = "//"  # in the path of something in the trash: where its vault begins
 
 
@@ -48,14 +49,19 @@ class VaultCipher:
         found = self._opened.get(vault_id)
         if found is not None and time.monotonic() < found[0] + _TRUSTED:
             return found[1]
-        opened = OpenVault(keyring.vault_key_in(tx, self._keys, vault_id))
+        key = keyring.vault_key_in(tx, self._keys, vault_id)
+        opened = found[1] if found is not None and found[1].key is key else OpenVault(key)
         self._opened[vault_id] = time.monotonic(), opened
         return opened
 
 
-@dataclass(frozen=True, slots=True)
 class OpenVault:
-    key: VaultKey
+    """What was opened is remembered: a folder is listed page by page, and its names are on the way to all below it."""
+
+    def __init__(self, key: VaultKey) -> None:
+        self.key = key
+        self._name = lru_cache(_REMEMBERED)(partial(_open_name, key))
+        self._text = lru_cache(_REMEMBERED)(partial(_open_text, key))
 
     def seal_name(self, folder: str, name: str) -> str:
         return sealed_names.seal_name(self.key, _bytes_of(folder), name)
@@ -64,14 +70,24 @@ class OpenVault:
         return sealed_names.seal_key(self.key, _bytes_of(folder), comparison)
 
     def open_name(self, folder: str, sealed: str) -> str:
-        return sealed_names.open_name(self.key, _bytes_of(folder), sealed)
+        return self._name(folder, sealed)
 
     def seal_text(self, seal_id: str, purpose: str, text: str) -> str:
         fixed = purpose == Text.PROPERTY_NAME  # the name is the property's key
         return sealed_texts.seal_text(self.key, Text(purpose), _bytes_of(seal_id), text, fixed=fixed)
 
     def open_text(self, seal_id: str, purpose: str, sealed: str) -> str:
-        return sealed_texts.open_text(self.key, Text(purpose), _bytes_of(seal_id), sealed)
+        if len(sealed) > _LONGEST_REMEMBERED:
+            return _open_text(self.key, seal_id, purpose, sealed)
+        return self._text(seal_id, purpose, sealed)
+
+
+def _open_name(key: VaultKey, folder: str, sealed: str) -> str:
+    return sealed_names.open_name(key, _bytes_of(folder), sealed)
+
+
+def _open_text(key: VaultKey, seal_id: str, purpose: str, sealed: str) -> str:
+    return sealed_texts.open_text(key, Text(purpose), _bytes_of(seal_id), sealed)
 
 
 @lru_cache(maxsize=4096)
@@ -190,9 +206,26 @@ def way_back(tx: Tx, entry: Entry, path: tuple[str, ...]) -> tuple[int | None, t
 # --- where a vault begins and ends ---
 
 
-def refuse_crossing(source: Seal | None, target: Seal | None) -> None:
-    """Of two folders between which something is to go. Raises CrossesVault."""
-    if (source and source.vault_id) != (target and target.vault_id):
+def crosses(source: Seal | None, target: Seal | None) -> bool:
+    """Between these two there is the border of a vault: of what goes from one to the other, all is sealed anew."""
+    return (source and source.vault_id) != (target and target.vault_id)
+
+
+def refuse_vault(entry: Entry) -> None:
+    """Before a copy is made. Raises CrossesVault for a vault itself: its copy would be plain, and nobody would know."""
+    if entry.is_vault:
         raise CrossesVault(
-            "it lies on the other side of a vault's border, which nothing crosses in one step: upload it there anew"
+            f"{entry.name!r} is a vault, and no folder that is copied is one: copy what is in it to where it shall be"
         )
+
+
+def refuse_move(entry: Entry, *, by_rename: bool) -> None:
+    """Before something is moved across a border. Raises CrossesVault for all but a file, and for rename(2)."""
+    if entry.is_vault:
+        raise CrossesVault("a vault cannot lie in a vault")
+    if entry.is_folder:
+        raise CrossesVault(
+            "only single files are moved into or out of a vault: copy the folder, and delete it when all has arrived"
+        )
+    if by_rename:
+        raise CrossesVault("what goes into or out of a vault is copied")

@@ -95,8 +95,6 @@ def on_nas(kelp: Kelp, held: Held, part: Part | None, offset: int, pace: Pace) -
     place = _place(kelp, held)
     if place is None:
         return Verdict.UNDER_WAY
-    if held.sealed:
-        offset = 0  # each part is a file of its own
     verify = partial(_has_part, kelp, part, offset, pace)
     if recorded.wrong(kelp, held, place, verify) is None:
         return Verdict.RIGHT
@@ -122,12 +120,12 @@ def _place(kelp: Kelp, held: Held) -> str | None:
 
 
 def _has_part(kelp: Kelp, part: Part | None, offset: int, pace: Pace, held: Held, path: str) -> bool:
-    if held.manifest is not None and sealed_copies.manifest_digest(kelp, path) != held.manifest:
+    if held.sealed and offset == 0 and not sealed_copies.is_described(kelp, held, path):
         return False
     if part is None:
         return True
-    if held.sealed:
-        path = nas_copies.part_path(path, part.key)
+    if held.sealed:  # each part is a file of its own
+        path, offset = nas_copies.part_path(path, part.key), 0
     try:
         with _Afresh(kelp.nas, path):
             pieces = kelp.nas.read(path, ByteRange(offset, offset + part.size))

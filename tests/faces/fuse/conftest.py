@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from cli import mount_points
-from tests import engines, mount_names
+from tests import engines, mount_names, vaults
 from tests.server_process import PROGRAM
 from vfs.bootstrap import build
 from vfs.core import Kelp
@@ -68,12 +68,14 @@ def _invite(kelp: Kelp) -> None:
 
 
 class MountedDrive:
-    """`path` is the mount point, `kelp` the same drive opened by the test itself, as another node would."""
+    """`path` is the mount point, `kelp` the same drive opened by the test itself, as another node would. `top`, and
+    `above` on the drive: where to work, which is in a vault if `in_vault`."""
 
-    def __init__(self, folder: Path, *arguments: str, **settings: object) -> None:
+    def __init__(self, folder: Path, *arguments: str, in_vault: bool = vaults.ALL, **settings: object) -> None:
         """`arguments` go to `kelp mount`; `settings` as in the environment: `mirror_delay=0` is KELP_MIRROR_DELAY."""
         self.data, self.nas, self.path = folder / "data", folder / "nas", folder / mount_names.name()
         self.log = folder / "mount.log"
+        self.in_vault, self.above = in_vault, [vaults.FOLDER] if in_vault else []
         self._arguments, self._settings = arguments, settings
         self.path.mkdir()
         environ = {name: value for name, value in os.environ.items() if not name.startswith("KELP_")}
@@ -102,7 +104,13 @@ class MountedDrive:
         kelp = build(engines.load(self.data, **{"nas_root": self.nas, **self._settings}))
         if special:
             _invite(kelp)
+        if self.in_vault and not vaults.is_in(self.data):
+            vaults.make(kelp)
         return kelp
+
+    @property
+    def top(self) -> Path:
+        return self.path.joinpath(*self.above)
 
     def caller(self, name: str = "admin", face: str = "dav") -> Caller:
         return access.caller_named(self.kelp, name, face)
@@ -180,9 +188,14 @@ class MountedDrive:
 
 @contextlib.contextmanager
 def mounted_drive(
-    folder: Path, *arguments: str, longest: float = _LONGEST, mirrors: bool = True, **settings: object
+    folder: Path,
+    *arguments: str,
+    longest: float = _LONGEST,
+    mirrors: bool = True,
+    in_vault: bool = vaults.ALL,
+    **settings: object,
 ) -> Iterator[MountedDrive]:
-    drive = MountedDrive(folder, *arguments, **settings)
+    drive = MountedDrive(folder, *arguments, in_vault=in_vault, **settings)
     try:
         drive.mirror(on=mirrors)
         drive.watch(longest)
@@ -231,6 +244,6 @@ def place(shared_mount: MountedDrive, request: pytest.FixtureRequest) -> Path:
     """An empty folder in the shared mount."""
     assert shared_mount.process.poll() is None, f"it ended before:\n{shared_mount.log_text()[-3000:]}"
     shared_mount.watch(_LONGEST)
-    folder = shared_mount.path / f"{request.node.name[:60].replace('/', '_')}-{time.monotonic_ns()}"
+    folder = shared_mount.top / f"{request.node.name[:60].replace('/', '_')}-{time.monotonic_ns()}"
     folder.mkdir()
     return folder

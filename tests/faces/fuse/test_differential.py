@@ -1,4 +1,4 @@
-"""The same random calls on a mount and on a local folder: answers, errors and what is there at the end are the same,
+"""The same random calls on a mount, in a vault too, and on a local folder: answers, errors and what is there at the end are the same,
 but for what docs/fuse.md names.
 
 KELP_FUSE_STEPS, KELP_FUSE_PROCESSES and KELP_FUSE_SEED make it longer, wider, or repeat it. With several processes each
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import vaults
 from tests.faces.fuse import divergences
 from tests.faces.fuse.conftest import MountedDrive, mounted_drive, new_processes
 from tests.faces.fuse.random_calls import TARGETS, Steps
@@ -30,9 +31,9 @@ _SHARED = "shared"
 _LONGEST = 200 + STEPS / 10  # seconds that so many steps may take
 
 
-@pytest.fixture(scope="module")
-def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedDrive]:
-    with mounted_drive(tmp_path_factory.mktemp("mounted"), longest=_LONGEST) as drive:
+@pytest.fixture(scope="module", params=[True] if vaults.ALL else [False, True], ids="in a vault: {}".format)
+def mounted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedDrive]:
+    with mounted_drive(tmp_path_factory.mktemp("mounted"), longest=_LONGEST, in_vault=request.param) as drive:
         yield drive
 
 
@@ -40,7 +41,7 @@ def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedDrive]:
 @pytest.mark.parametrize("processes", PROCESSES)
 def test_a_mount_and_a_local_folder_do_the_same(mounted: MountedDrive, tmp_path: Path, processes: int) -> None:
     mounted.watch(_LONGEST)
-    local, mount = tmp_path / "local", mounted.path / f"{processes}"
+    local, mount = tmp_path / "local", mounted.top / f"{processes}"
     for root in (local, mount):
         for name in (*map(str, range(processes)), _SHARED):
             (root / name).mkdir(parents=True)

@@ -110,7 +110,7 @@ def test_a_public_suite_fails_only_where_the_page_says_so(tmp_path: Path) -> Non
     root = Path(os.environ["KELP_PJDFSTEST"], "tests")
     with mounted_drive(tmp_path, "-o", "allow_other", longest=3600.0) as drive:
         tests = sorted(root.rglob("*.t"))
-        failed = {str(test.relative_to(root).with_suffix("")) for test in tests if _failed(test, drive.path)}
+        failed = {str(test.relative_to(root).with_suffix("")) for test in tests if _failed(test, drive.top)}
     rows = divergences.of_suite()
     assert set(rows) <= divergences.named()
     patterns = [pattern for of_row in rows.values() for pattern in of_row]

@@ -82,15 +82,15 @@ def save_soon(path: Path, data: bytes) -> None:
 
 
 def test_no_room_for_what_is_written(tight: MountedDrive) -> None:
-    (tight.path / "before").write_bytes(b"before")
-    fd = write_until_full(tight.path / "too big", 2 * _DRAFTS)
-    (tight.path / "before").read_bytes()
+    (tight.top / "before").write_bytes(b"before")
+    fd = write_until_full(tight.top / "too big", 2 * _DRAFTS)
+    (tight.top / "before").read_bytes()
     os.ftruncate(fd, 0)
     os.close(fd)
-    os.unlink(tight.path / "too big")
-    (tight.path / "after").write_bytes(content(7, _DRAFTS // 2))
-    assert (tight.path / "after").read_bytes() == content(7, _DRAFTS // 2)
-    assert (tight.path / "before").read_bytes() == b"before"
+    os.unlink(tight.top / "too big")
+    (tight.top / "after").write_bytes(content(7, _DRAFTS // 2))
+    assert (tight.top / "after").read_bytes() == content(7, _DRAFTS // 2)
+    assert (tight.top / "before").read_bytes() == b"before"
 
 
 def test_no_room_in_the_cache(tight: MountedDrive) -> None:
@@ -98,23 +98,23 @@ def test_no_room_in_the_cache(tight: MountedDrive) -> None:
     with without_nas(tight):
         with pytest.raises(OSError) as told:
             for number in range(2 * _CACHE // (4 * _MIB)):
-                path = tight.path / f"waits {number}"
+                path = tight.top / f"waits {number}"
                 path.write_bytes(content(number, 4 * _MIB))
                 closed.append(path)
         assert told.value.errno == errno.ENOSPC
         assert closed
     assert backlog.wait_until_mirrored(tight.kelp, timeout=_ENOUGH) is Waited.MIRRORED
-    save_soon(tight.path / "again", content(9, 4 * _MIB))
-    assert (tight.path / "again").read_bytes() == content(9, 4 * _MIB)
+    save_soon(tight.top / "again", content(9, 4 * _MIB))
+    assert (tight.top / "again").read_bytes() == content(9, 4 * _MIB)
     for number, path in enumerate(closed):
         assert path.read_bytes() == content(number, 4 * _MIB)
 
 
 def test_bytes_that_are_only_on_a_nas_that_hangs(tight: MountedDrive, disk: HangingDisk) -> None:
-    path = tight.path / "evicted"
+    path = tight.top / "evicted"
     path.write_bytes(content(3, _MIB))
     assert backlog.wait_until_mirrored(tight.kelp, timeout=_ENOUGH) is Waited.MIRRORED
-    entry = reading.resolve(tight.kelp, tight.caller(), ["evicted"]).entry
+    entry = reading.resolve(tight.kelp, tight.caller(), [*tight.above, "evicted"]).entry
     assert entry is not None and entry.content_id is not None
     tight.kelp.cache.delete(entry.content_id)
     fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
@@ -123,7 +123,7 @@ def test_bytes_that_are_only_on_a_nas_that_hangs(tight: MountedDrive, disk: Hang
         with pytest.raises(OSError) as told:
             from_mount(fd, 4096, 0)
         assert told.value.errno == errno.EIO
-        assert os.listdir(tight.path) and os.fstat(fd).st_size == _MIB
+        assert os.listdir(tight.top) and os.fstat(fd).st_size == _MIB
     finally:
         disk.answer()
     end = time.monotonic() + _ENOUGH

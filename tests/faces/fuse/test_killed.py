@@ -28,12 +28,12 @@ def test_nobody_waits_for_a_dead_mount(mounted: MountedDrive) -> None:
     kelp, caller = mounted.kelp, mounted.caller()
     folder = folders.make_folder(kelp, caller, Place(ROOT_ID, "folder"))
     for name in ("a", "known"):
-        (mounted.path / "folder" / name).write_bytes(b"1")
-    words = [sys.executable, "-c", _RENAME, mounted.path / "folder/a", mounted.path / "folder/b"]
+        (mounted.top / "folder" / name).write_bytes(b"1")
+    words = [sys.executable, "-c", _RENAME, mounted.top / "folder/a", mounted.top / "folder/b"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as program:
         assert program.stdin is not None
         time.sleep(1)  # it has started
-        (mounted.path / "folder" / "known").stat()
+        (mounted.top / "folder" / "known").stat()
         writing.put_file(kelp, caller, Place(folder.id, "known"), [b"2"])
         with kelp.database.write() as tx:  # so the rename waits
             tx.accounts.set_value("test", "1")
@@ -46,7 +46,7 @@ def test_nobody_waits_for_a_dead_mount(mounted: MountedDrive) -> None:
         mounted.process.wait(timeout=_ENOUGH)
         program.communicate(timeout=_ENOUGH)
     mounted.start()
-    assert (mounted.path / "folder" / "known").read_bytes() == b"2"
+    assert (mounted.top / "folder" / "known").read_bytes() == b"2"
 
 
 def test_the_guardian_of_a_dead_mount_leaves_the_next_one_alone(mounted: MountedDrive) -> None:
@@ -63,7 +63,7 @@ def test_the_guardian_of_a_dead_mount_leaves_the_next_one_alone(mounted: Mounted
     finally:
         os.kill(guardian, signal.SIGCONT)
     until(lambda: not Path(f"/proc/{guardian}").exists() or parent(Path(f"/proc/{guardian}/stat")) == 0)
-    (mounted.path / "file").write_bytes(b"it answers")
+    (mounted.top / "file").write_bytes(b"it answers")
     assert mounted.process.poll() is None, f"the same device: {is_the_same}"
 
 

@@ -29,11 +29,11 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedDrive]:
 
 def opened(drive: MountedDrive, name: str) -> tuple[int, list[str]]:
     """A file that is on the NAS too and has been read from: its descriptor, and the keys of its objects."""
-    (drive.path / name).write_bytes(content(1, _SIZE))
+    (drive.top / name).write_bytes(content(1, _SIZE))
     assert backlog.wait_until_mirrored(drive.kelp, timeout=_ENOUGH) is Waited.MIRRORED
-    fd = os.open(drive.path / name, os.O_RDONLY | os.O_DIRECT)
+    fd = os.open(drive.top / name, os.O_RDONLY | os.O_DIRECT)
     assert from_mount(fd, 4096, 0) == content(1, 4096)
-    entry = reading.resolve(drive.kelp, drive.caller(), [name]).entry
+    entry = reading.resolve(drive.kelp, drive.caller(), [*drive.above, name]).entry
     assert entry is not None and entry.content_id is not None
     with drive.kelp.database.read() as tx:
         found = tx.contents.get(entry.content_id)
@@ -67,7 +67,7 @@ def test_it_is_not_evicted(drive: MountedDrive) -> None:
         assert time.monotonic() < end
         evicting.evict(drive.kelp, 1 << 40)
         time.sleep(0.2)
-    assert (drive.path / "evicted").read_bytes() == content(1, _SIZE)
+    assert (drive.top / "evicted").read_bytes() == content(1, _SIZE)
 
 
 def test_it_is_not_freed(drive: MountedDrive) -> None:

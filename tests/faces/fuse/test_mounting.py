@@ -56,7 +56,7 @@ def test_into_the_background_and_out_by_command(mounted: MountedDrive) -> None:
     mounted.unmount()
     done = told(mounted, "mount", str(mounted.path), "-o", "defaults,noauto,_netdev,x-systemd.automount")
     assert (done.returncode, done.stdout) == (0, "")
-    (mounted.path / "out").write_bytes(b"x")
+    (mounted.top / "out").write_bytes(b"x")
     done = unmounted(mounted)
     assert (done.stderr, done.returncode, done.stdout) == ("", 0, f"{mounted.path} is not mounted any more\n")
     assert os.listdir(mounted.path) == []
@@ -64,7 +64,7 @@ def test_into_the_background_and_out_by_command(mounted: MountedDrive) -> None:
         mount_points.unmount(mounted.path)
     wait_for_log(mounted)
     mounted.start()
-    assert (mounted.path / "out").read_bytes() == b"x"
+    assert (mounted.top / "out").read_bytes() == b"x"
 
 
 def wait_for_log(drive: MountedDrive) -> None:
@@ -76,35 +76,35 @@ def wait_for_log(drive: MountedDrive) -> None:
 
 
 def test_a_mount_in_use_is_not_let_go_but_lazily(mounted: MountedDrive) -> None:
-    with open(mounted.path / "used", "wb") as file:
+    with open(mounted.top / "used", "wb") as file:
         with pytest.raises(ConfigurationError, match="is in use"):
             mount_points.unmount(mounted.path)
         file.write(b"x")
-    with open(mounted.path / "used", "rb") as file:
+    with open(mounted.top / "used", "rb") as file:
         assert unmounted(mounted, "--lazy").returncode == 0
-        assert os.listdir(mounted.path) == []
+        assert os.listdir(mounted.top) == []
         assert file.read() == b"x"  # who has it open goes on
     assert mounted.process.wait(timeout=100) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_unmounts(mounted: MountedDrive, number: int) -> None:
-    (mounted.path / f"signal {number}").write_bytes(b"x")
+    (mounted.top / f"signal {number}").write_bytes(b"x")
     mounted.process.send_signal(number)
     assert mounted.process.wait(timeout=100) == 0
     assert mount_points.kind_at(mounted.path) is None
-    entry = reading.resolve(mounted.kelp, mounted.caller(), [f"signal {number}"]).entry
+    entry = reading.resolve(mounted.kelp, mounted.caller(), [*mounted.above, f"signal {number}"]).entry
     assert entry is not None and entry.size == 1
 
 
 def test_what_a_killed_mount_left_is_freed_and_what_was_not_closed_recovered(mounted: MountedDrive) -> None:
-    (mounted.path / "closed").write_bytes(b"closed")
-    (mounted.path / "text").write_bytes(b"as it was, and long enough")
-    synced, text = (os.open(mounted.path / name, os.O_CREAT | os.O_WRONLY) for name in ("synced", "text"))
+    (mounted.top / "closed").write_bytes(b"closed")
+    (mounted.top / "text").write_bytes(b"as it was, and long enough")
+    synced, text = (os.open(mounted.top / name, os.O_CREAT | os.O_WRONLY) for name in ("synced", "text"))
     os.write(synced, b"synced")
     os.fsync(synced)
     os.write(text, b"AS IT WAS")
-    names = {*os.listdir(mounted.path)}
+    names = {*os.listdir(mounted.top)}
     mounted.kill()
     refused(errno.ENOTCONN, os.statvfs, mounted.path)
     refused(errno.ENOTCONN, os.fsync, synced)
@@ -113,17 +113,17 @@ def test_what_a_killed_mount_left_is_freed_and_what_was_not_closed_recovered(mou
     mounted.start()
     assert "was left by a mount whose process died" in mounted.log_text()
     assert "--recover" in mounted.log_text()
-    assert {*os.listdir(mounted.path)} == names
-    assert (mounted.path / "closed").read_bytes() == b"closed"
-    assert (mounted.path / "synced").read_bytes() == b"synced"
+    assert {*os.listdir(mounted.top)} == names
+    assert (mounted.top / "closed").read_bytes() == b"closed"
+    assert (mounted.top / "synced").read_bytes() == b"synced"
     mounted.kill()
     mount_points.unmount(mounted.path)
     assert os.listdir(mounted.path) == []
     mounted.start("--recover")
-    [beside] = set(os.listdir(mounted.path)) - names
+    [beside] = set(os.listdir(mounted.top)) - names
     assert beside.startswith("text (recovered admin ")
-    assert (mounted.path / beside).read_bytes() == b"AS IT WAS, and long enough"
-    assert (mounted.path / "text").read_bytes() == b"as it was, and long enough"
+    assert (mounted.top / beside).read_bytes() == b"AS IT WAS, and long enough"
+    assert (mounted.top / "text").read_bytes() == b"as it was, and long enough"
     assert recovering.found(mounted.kelp) == []
 
 

@@ -128,18 +128,18 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
         hard = drive.beside("hard", "-o", "hard")
         undo.callback(hard.end)
         hard.start()
-        (drive.path / "big").write_bytes(content(0, _BIG))
+        (drive.top / "big").write_bytes(content(0, _BIG))
         yield Elsewhere(drive, hard, database, proxy)
 
 
 @contextmanager
 def programs(mount: MountedDrive, name: str) -> Iterator[tuple[Program, Program]]:
     """A writer and a reader that are at work."""
-    folder = mount.path / f"{name}, {mount.path.name}"
+    folder = mount.top / f"{name}, {mount.path.name}"
     folder.mkdir()
     ledgers = [mount.data.parent / f"{folder.name} {what}" for what in ("write", "read")]
     writer = Program("write", folder, ledgers[0])
-    reader = Program("read", mount.path / "big", ledgers[1])
+    reader = Program("read", mount.top / "big", ledgers[1])
     try:
         for program in (writer, reader):
             program.wait_until(works, 0.0)
@@ -176,8 +176,8 @@ def test_a_call_ends_and_all_works_again(elsewhere: Elsewhere, fault: str) -> No
 @pytest.mark.parametrize("fault", ["S3 hangs", "PostgreSQL is stopped"])
 def test_on_a_hard_mount_programs_wait_and_can_be_killed(elsewhere: Elsewhere, fault: str) -> None:
     other = f"killed, {fault}"
-    (elsewhere.hard.path / other).mkdir()
-    killed = Program("write", elsewhere.hard.path / other, elsewhere.drive.data.parent / other)
+    (elsewhere.hard.top / other).mkdir()
+    killed = Program("write", elsewhere.hard.top / other, elsewhere.drive.data.parent / other)
     killed.wait_until(works, 0.0)
     with programs(elsewhere.hard, fault) as (writer, reader), _FAULTS[fault](elsewhere):
         gone = time.time()
@@ -200,9 +200,9 @@ def test_a_mount_ends_though_the_store_hangs(elsewhere: Elsewhere, how: str, opt
     before = {left.header.name for left in recovering.found(elsewhere.drive.kelp)}
     try:
         mount.start()
-        reader = Program("read", mount.path / "big", mount.log.with_suffix(".ledger"))
+        reader = Program("read", mount.top / "big", mount.log.with_suffix(".ledger"))
         reader.wait_until(works, 0.0)
-        fd = os.open(mount.path / name, os.O_WRONLY | os.O_CREAT)  # now: a new process closes what it inherits
+        fd = os.open(mount.top / name, os.O_WRONLY | os.O_CREAT)  # now: a new process closes what it inherits
         os.write(fd, b"not closed")
         with elsewhere.store(Silent()):
             time.sleep(1)
@@ -231,7 +231,7 @@ def test_what_could_not_be_committed_at_close_is_told_and_kept(elsewhere: Elsewh
     mount = elsewhere.drive.beside("kept")
     try:
         mount.start()
-        fd = os.open(mount.path / "kept.txt", os.O_WRONLY | os.O_CREAT)
+        fd = os.open(mount.top / "kept.txt", os.O_WRONLY | os.O_CREAT)
         os.write(fd, b"all of it")
         with elsewhere.store(Refuse()):
             with pytest.raises(OSError) as told:
@@ -241,13 +241,13 @@ def test_what_could_not_be_committed_at_close_is_told_and_kept(elsewhere: Elsewh
             while "'kept.txt' is kept" not in mount.log_text():  # it is tried once more
                 assert time.monotonic() < end
                 time.sleep(0.1)
-        assert (mount.path / "kept.txt").read_bytes() in (b"", b"all of it")
+        assert (mount.top / "kept.txt").read_bytes() in (b"", b"all of it")
         mount.unmount()
     finally:
         mount.end()
     (left,) = recovering.found(elsewhere.drive.kelp)
     entry = recovering.recover(elsewhere.drive.kelp, elsewhere.drive.caller(), left)
-    assert (elsewhere.drive.path / entry.name).read_bytes() == b"all of it"
+    assert (elsewhere.drive.top / entry.name).read_bytes() == b"all of it"
 
 
 def test_nothing_was_unexpected(elsewhere: Elsewhere) -> None:

@@ -179,7 +179,7 @@ def test_what_was_made_is_on_the_other_faces(place: Path, shared_mount: MountedD
     rows = {row.name for row in reading.list_folder(kelp, caller, place.stat().st_ino)}
     assert rows == {"library"}
     for path in library.rglob("*"):
-        segments = [place.name, "library", *path.relative_to(library).parts]
+        segments = [*shared_mount.above, place.name, "library", *path.relative_to(library).parts]
         found = reading.resolve(kelp, caller, segments).entry
         assert found is not None
         if path.is_file():

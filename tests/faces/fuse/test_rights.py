@@ -19,16 +19,16 @@ from vfs.operations import access, writing
 
 def test_an_account_that_is_removed_or_changed_is_so_in_the_mount(mounted_with: Callable[..., MountedDrive]) -> None:
     mounted = mounted_with("--user", "editor")
-    (mounted.path / "file").write_bytes(b"x")
+    (mounted.top / "file").write_bytes(b"x")
     user = access.find_user(mounted.kelp, "editor")
     access.change_user(mounted.kelp, user.uuid, role=Role.VIEWER)
-    until(lambda: not stat.S_IMODE((mounted.path / "file").stat().st_mode) & 0o222)
-    refused(errno.EACCES, (mounted.path / "file").write_bytes, b"y")
+    until(lambda: not stat.S_IMODE((mounted.top / "file").stat().st_mode) & 0o222)
+    refused(errno.EACCES, (mounted.top / "file").write_bytes, b"y")
     access.remove_user(mounted.kelp, "editor")
 
     def is_shut() -> bool:
         try:
-            os.stat(mounted.path / "file")
+            os.stat(mounted.top / "file")
         except OSError as error:
             return error.errno == errno.EACCES
         return False
@@ -40,13 +40,13 @@ def test_an_account_that_is_removed_or_changed_is_so_in_the_mount(mounted_with: 
 def test_mode_and_owner_hold_for_other_users_of_the_machine(mounted_with: Callable[..., MountedDrive]) -> None:
     mounted = mounted_with("-o", "allow_other,uid=1234,gid=1234,umask=027")
     writing.put_file(mounted.kelp, mounted.caller(), Place(ROOT_ID, "file"), [b"x"])
-    info = (mounted.path / "file").stat()
+    info = (mounted.top / "file").stat()
     assert (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (1234, 1234, 0o640)
     for parent in [mounted.path, *mounted.path.parents]:
         if parent.stat().st_uid == 0 and parent != mounted.path and parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o011)
-    assert as_user(1234, mounted.path / "file") == 0
-    assert as_user(4321, mounted.path / "file") == errno.EACCES
+    assert as_user(1234, mounted.top / "file") == 0
+    assert as_user(4321, mounted.top / "file") == errno.EACCES
 
 
 def as_user(uid: int, file: Path) -> int:

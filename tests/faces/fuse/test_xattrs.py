@@ -23,7 +23,7 @@ def refused(number: int, call: Callable[..., object], *arguments: object) -> Non
 def test_set_get_list_and_remove(mounted_with: Callable[..., MountedDrive]) -> None:
     drive = mounted_with("-o", "xattr", mirror_delay=0)
     for name in ("a", "d"):
-        path = drive.path / name
+        path = drive.top / name
         path.write_bytes(b"x") if name == "a" else path.mkdir()
         refused(errno.ENOTSUP, os.listxattr, path)
         refused(errno.ENODATA, os.getxattr, path, "user.a")
@@ -43,22 +43,22 @@ def test_set_get_list_and_remove(mounted_with: Callable[..., MountedDrive]) -> N
             refused(errno.ENOTSUP, os.setxattr, path, other, b"x")
             refused(errno.ENOTSUP, os.getxattr, path, other)
         refused(errno.ENOTSUP, os.getxattr, path, "system.posix_acl_access")
-    refused(errno.E2BIG, os.setxattr, drive.path / "a", "user.b", bytes(65537))
+    refused(errno.E2BIG, os.setxattr, drive.top / "a", "user.b", bytes(65537))
     for number in range(16):  # in XML bytes are a third more
         try:
-            os.setxattr(drive.path / "a", f"user.n{number}", os.urandom(65536))
+            os.setxattr(drive.top / "a", f"user.n{number}", os.urandom(65536))
         except OSError as error:
             assert error.errno == errno.ENOSPC and number > 8
             break
     else:
         raise AssertionError("an entry takes any number of them")
-    assert (drive.path / "a").read_bytes() == b"x"
+    assert (drive.top / "a").read_bytes() == b"x"
     _how_far_it_is(drive)
     _locked(drive)
 
 
 def _how_far_it_is(drive: MountedDrive) -> None:
-    path = drive.path / "far"
+    path = drive.top / "far"
     path.write_bytes(b"x")
     assert os.getxattr(path, "user.kelp.sync") in (b"pending", b"synced")
     until = time.monotonic() + 60
@@ -70,11 +70,11 @@ def _how_far_it_is(drive: MountedDrive) -> None:
 
 
 def _locked(drive: MountedDrive) -> None:
-    (drive.path / "locked").write_bytes(b"x")
+    (drive.top / "locked").write_bytes(b"x")
     place = Place(ROOT_ID, "locked")
     editor = drive.caller("editor")
     locking.lock(drive.kelp, editor, place, scope=Scope.EXCLUSIVE, infinite=False, owner="", timeout=60)
-    refused(errno.EBUSY, os.setxattr, drive.path / "locked", "user.a", b"x")
+    refused(errno.EBUSY, os.setxattr, drive.top / "locked", "user.a", b"x")
 
 
 def test_a_viewer_may_look(mounted_with: Callable[..., MountedDrive]) -> None:

@@ -71,7 +71,7 @@ DANGLING: dict[str, str] = {
     "folder_id of folder_versions": "INSERT INTO folder_versions VALUES (99999, 1, NULL)",
     "entry_id of trash_metadata": "INSERT INTO trash_metadata VALUES (99999, 'x', 1, 9e18, NULL)",
     "entry_id of cache_pins": "INSERT INTO cache_pins VALUES (99999, NULL, 1)",
-    "session_id of upload_parts": "INSERT INTO upload_parts VALUES (99999, 1, 0, 'k', 1, 'x', NULL, 1)",
+    "session_id of upload_parts": "INSERT INTO upload_parts VALUES (99999, 1, 0, 'k', 1, 'x', NULL, 1, NULL, NULL)",
     "folder_id of upload_sessions": "INSERT INTO upload_sessions (uuid, content_id, folder_id, name, mime_type,"
     " on_conflict, status, trace_id, created_ns, expires_ns)"
     " VALUES ('u', 'c', 99999, 'n', '', 'ERROR', 'INIT', '', 1, 1)",

@@ -24,7 +24,7 @@ import pytest
 from tests import engines
 from tests.rooms.core.drive import Drive
 from tests.rooms.core.test_sealed_contents import aged
-from tests.rooms.core.vault_of_drive import cached, content_of, make_vault, object_file
+from tests.rooms.core.vault_of_drive import cached, content_of, make_vault, store_others, stored_bytes
 from tests.rooms.test_put_rollback import _BREAK, _MEND
 from vfs.crypto import frames, part_lists, sealed_names
 from vfs.crypto.opened_lists import OpenedLists
@@ -116,28 +116,11 @@ def put(drive: Drive, name: str, data: bytes = BIG, **more: Any) -> Entry:
 Break = Callable[[pytest.MonkeyPatch, FailingObjectStore], None]
 
 
-def _seal_name(patch: pytest.MonkeyPatch, cache: FailingObjectStore) -> None:
-    patch.setattr(sealed_names, "seal_name", nth(sealed_names.seal_name, 1, Broken()))
+def _broken(owner: Any, function: str, call: int) -> Break:
+    def plan(patch: pytest.MonkeyPatch, cache: FailingObjectStore) -> None:
+        patch.setattr(owner, function, nth(getattr(owner, function), call, Broken()))
 
-
-def _seal_second_megabyte(patch: pytest.MonkeyPatch, cache: FailingObjectStore) -> None:
-    patch.setattr(frames, "seal_run", nth(frames.seal_run, 2, Broken()))
-
-
-def _seal_third_part(patch: pytest.MonkeyPatch, cache: FailingObjectStore) -> None:
-    patch.setattr(frames, "seal_run", nth(frames.seal_run, 18, Broken()))
-
-
-def _split(patch: pytest.MonkeyPatch, cache: FailingObjectStore) -> None:
-    patch.setattr(incoming.Body, "cut", nth(incoming.Body.cut, 2, Broken()))
-
-
-def _name_a_part(patch: pytest.MonkeyPatch, cache: FailingObjectStore) -> None:
-    patch.setattr(sealed_contents, "NewPart", nth(sealed_contents.NewPart, 2, Broken()))
-
-
-def _make_the_list(patch: pytest.MonkeyPatch, cache: FailingObjectStore) -> None:
-    patch.setattr(part_lists, "seal_parts", nth(part_lists.seal_parts, 1, Broken()))
+    return plan
 
 
 def _upload(when: When) -> Break:
@@ -149,12 +132,12 @@ def _upload(when: When) -> Break:
 
 # What is done is a put of three parts; step 2 fails after all of them are stored.
 STEPS: dict[str, tuple[Break, type[BaseException]]] = {
-    "2 seal the name": (_seal_name, Broken),
-    "3 seal the content, first part": (_seal_second_megabyte, Broken),
-    "3 seal the content, third part": (_seal_third_part, Broken),
-    "4 split": (_split, Broken),
-    "5 name a part": (_name_a_part, Broken),
-    "5 make the list": (_make_the_list, Broken),
+    "2 seal the name": (_broken(sealed_names, "seal_name", 1), Broken),
+    "3 seal the content, first part": (_broken(frames, "seal_run", 2), Broken),
+    "3 seal the content, third part": (_broken(frames, "seal_run", 18), Broken),
+    "4 split": (_broken(incoming.Body, "cut", 2), Broken),
+    "5 name a part": (_broken(sealed_contents, "NewPart", 2), Broken),
+    "5 make the list": (_broken(part_lists, "seal_parts", 1), Broken),
     "6 upload a part, before": (_upload(When.BEFORE), StoreUnavailable),
     "6 upload a part, midstream": (_upload(When.MIDSTREAM), StoreUnavailable),
     "6 upload a part, after": (_upload(When.AFTER), StoreUnavailable),
@@ -224,9 +207,8 @@ def test_another_body_than_announced(vault: Drive, name: str, expected: Expected
 
 
 def test_a_body_that_is_cut_and_stays(vault: Drive, cache: FailingObjectStore) -> None:
-    for call in range(1, PARTS + 1):
-        cache.failures.plan(Failure("delete", AWAY, call))
-    with fails(vault, UploadIncomplete, stays=True):
+    with fails(vault, UploadIncomplete, stays=True), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "delete", refuse)
         put_chunks(vault, "vault/new", cut(UploadIncomplete("lost"), len(BIG)))
 
 
@@ -281,9 +263,8 @@ def test_the_list_cannot_be_stored(vault: Drive, name: str, table: str, caplog: 
 def test_the_list_cannot_be_stored_nor_the_parts_removed(
     vault: Drive, cache: FailingObjectStore, table: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for call in range(1, PARTS + 1):
-        cache.failures.plan(Failure("delete", AWAY, call))
-    with fails(vault, *BROKEN, stays=True), broken_table(vault, table):
+    with fails(vault, *BROKEN, stays=True), broken_table(vault, table), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "delete", refuse)
         put(vault, "vault/new")
     assert "is left to the orphan batch" in caplog.text
 
@@ -300,12 +281,12 @@ def stored(vault: Drive) -> Entry:
 
 
 @contextmanager
-def not_shown(drive: Drive, entry: Entry, *errors: type[BaseException]) -> Iterator[None]:
+def not_shown(drive: Drive, entry: Entry, *errors: type[BaseException]) -> Iterator[pytest.MonkeyPatch]:
     """Of `entry` a beginning may be shown, no wrong byte; afterwards all of it, and nothing has changed."""
     before, objects = rows(drive), cached(drive)
     shown = bytearray()
     with pytest.raises(errors), pytest.MonkeyPatch.context() as patch:
-        yield patch  # type: ignore[misc]
+        yield patch
         for piece in reading.open_content(drive.kelp, drive.admin, entry).chunks():
             shown += piece
     assert BIG.startswith(shown)
@@ -319,7 +300,7 @@ def whole_again(drive: Drive) -> None:
 
 def test_the_list_cannot_be_read(vault: Drive, stored: Entry, caplog: pytest.LogCaptureFixture) -> None:
     with not_shown(vault, stored, ContentCorrupt) as patch:
-        patch.setattr(part_lists, "open_parts", nth(part_lists.open_parts, 1, ContentCorrupt("part list: changed")))  # type: ignore[union-attr, attr-defined]
+        patch.setattr(part_lists, "open_parts", nth(part_lists.open_parts, 1, ContentCorrupt("part list: changed")))
     assert "part list: changed" in caplog.text
     whole_again(vault)
 
@@ -339,10 +320,15 @@ def test_a_list_that_was_changed(vault: Drive, stored: Entry, caplog: pytest.Log
 @pytest.mark.parametrize("part", range(1, PARTS + 1))
 def test_a_part_cannot_be_downloaded(vault: Drive, cache: FailingObjectStore, stored: Entry, part: int) -> None:
     """Neither from the cache nor, since it is not there yet, from the NAS."""
-    for when in (part, part + 1):  # asked once more after the NAS
-        cache.failures.plan(Failure("get", AWAY, when))
-    with not_shown(vault, stored, StoreUnavailable, ContentLost):
-        pass
+    key, get = content_of(vault.kelp, stored).parts[part - 1].key, cache.get
+
+    def refuse_one(wanted: str, *more: Any) -> Iterator[bytes]:
+        if wanted == key:
+            raise AWAY
+        return get(wanted, *more)
+
+    with not_shown(vault, stored, StoreUnavailable, ContentLost) as patch:
+        patch.setattr(cache, "get", refuse_one)
     whole_again(vault)
 
 
@@ -387,7 +373,7 @@ def spoilt_name(drive: Drive, entry: Entry) -> str:
 @pytest.mark.parametrize("run", [1, 9, 17])
 def test_a_frame_does_not_open(vault: Drive, stored: Entry, run: int, caplog: pytest.LogCaptureFixture) -> None:
     with not_shown(vault, stored, ContentCorrupt) as patch:
-        patch.setattr(frames, "open_run", nth(frames.open_run, run, ContentCorrupt("frame 7 was changed")))  # type: ignore[union-attr, attr-defined]
+        patch.setattr(frames, "open_run", nth(frames.open_run, run, ContentCorrupt("frame 7 was changed")))
     assert "frame 7 was changed" in caplog.text
     whole_again(vault)
 
@@ -395,14 +381,14 @@ def test_a_frame_does_not_open(vault: Drive, stored: Entry, run: int, caplog: py
 def test_bytes_that_were_changed_are_not_shown(vault: Drive, stored: Entry, caplog: pytest.LogCaptureFixture) -> None:
     """In the cache: nobody has them, since the NAS has nothing yet. The part is put back, and all is there."""
     vault.damaged = True
-    file = object_file(vault, content_of(vault.kelp, stored).parts[1].key)
-    good = file.read_bytes()
-    file.write_bytes(good[:5000] + bytes([good[5000] ^ 1]) + good[5001:])
+    key = content_of(vault.kelp, stored).parts[1].key
+    good = stored_bytes(vault, key)
+    store_others(vault, key, good[:5000] + bytes([good[5000] ^ 1]) + good[5001:])
     shown = bytearray()
     with pytest.raises(KelpError):
         for piece in reading.open_content(vault.kelp, vault.admin, stored).chunks():
             shown += piece
     assert BIG.startswith(shown)
     assert "other bytes than were stored" in caplog.text
-    file.write_bytes(good)
+    store_others(vault, key, good)
     whole_again(vault)

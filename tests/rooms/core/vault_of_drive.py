@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from tests.rooms.core.drive import Drive
 from tests.rooms.core.key_pairs_made import plain_pem
@@ -37,9 +36,14 @@ def content_of(kelp: Kelp, entry: Entry) -> Content:
     return content
 
 
-def object_file(drive: Drive, key: str) -> Path:
-    (found,) = (drive.nas.parent / "cache").rglob(key)
-    return found
+def stored_bytes(drive: Drive, key: str) -> bytes:
+    """Of an object of the cache, whichever that is."""
+    return b"".join(drive.kelp.cache.get(key))
+
+
+def store_others(drive: Drive, key: str, data: bytes) -> None:
+    """Something else in its place."""
+    drive.kelp.cache.put(key, [data], replace=True)
 
 
 def cached(drive: Drive) -> dict[str, int]:

@@ -131,7 +131,7 @@ def test_damage_is_found_and_repaired_from_the_cache(rows: Rows, number: int, wh
         rows.check()
 
 
-@pytest.mark.parametrize("what", ["part flipped", "manifest flipped"])
+@pytest.mark.parametrize("what", ["part flipped", "list flipped", "manifest flipped"])
 def test_the_scrub_finds_it_too(rows: Rows, what: str) -> None:
     for bundle in bundles(rows):
         DAMAGE[what][0](bundle)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from tests.rooms.core.drive import Drive
 from vfs.core import Kelp
+from vfs.crypto.key_files import Found as FoundKeys
+from vfs.crypto.key_ring import KeyRing
 from vfs.model import ROOT_ID, Caller, Entry, Found, Place
-from vfs.operations import access, reading, vaulting
+from vfs.operations import access, reading, sealing, vaulting
 
 VAULT = "tresor ü"  # the same key on a drive that ignores case
 
@@ -24,3 +26,14 @@ class VaultDrive(Drive):
 
 def make_vault(kelp: Kelp, name: str = VAULT, folder_id: int = ROOT_ID) -> Entry:
     return vaulting.create(kelp, access.system_caller(kelp, "cli"), Place(folder_id, name))
+
+
+def close(kelp: Kelp) -> None:
+    """From now on this process has no private key."""
+    with_keys(kelp, KeyRing(FoundKeys))
+
+
+def with_keys(kelp: Kelp, keys: KeyRing) -> None:
+    before = kelp.database._seals.cipher
+    assert before is not None
+    kelp.database.open_vaults(sealing.VaultCipher(keys, kelp.settings.drive.case_sensitive, before.renew))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
 from tests.rooms.core.drive import Drive, rest
 from tests.rooms.mirror.test_second_defences import without_row
-from tests.rooms.vault.drive import VAULT, VaultDrive, make_vault
+from tests.rooms.vault.drive import VAULT, VaultDrive, close, make_vault, with_keys
 from tests.rooms.vault.leaks import leaked
 from vfs.bootstrap import build
-from vfs.core import Kelp
 from vfs.crypto.key_files import Found as NoKeys
 from vfs.crypto.key_ring import KeyRing
 from vfs.errors import AlreadyExists, CrossesVault, Forbidden, InTrash, InvalidRequest, KeyMissing, NotFound
@@ -26,12 +25,11 @@ from vfs.operations import (
     copying,
     folders,
     locking,
-    manifesting,
     moving,
     posix,
     properties,
     reading,
-    sealing,
+    sessions,
     trashing,
     vaulting,
     writing,
@@ -49,20 +47,6 @@ def plain(drive: Drive, *path: str) -> Entry:
 
 def vault_of(drive: Drive) -> Entry:
     return plain(drive, VAULT)
-
-
-def close(drive: Drive, kelp: Kelp | None = None) -> None:
-    """From now on this process has no private key."""
-    open_with(kelp or drive.kelp, KeyRing(lambda: NoKeys((), ())))
-
-
-def reopen(drive: Drive) -> None:
-    open_with(drive.kelp, drive.kelp.keys)
-
-
-def open_with(kelp: Kelp, keys: KeyRing) -> None:
-    renew = partial(manifesting.renew, keys)
-    kelp.database.open_vaults(sealing.VaultCipher(keys, kelp.settings.drive.case_sensitive, renew))
 
 
 # --- made ---
@@ -96,10 +80,8 @@ def test_what_cannot_be_made_a_vault(drive: VaultDrive) -> None:
 
 
 def test_without_a_key_of_its_own_a_server_makes_none(plain_drive_with: Callable[..., Drive]) -> None:
-    closed = build(plain_drive_with().kelp.settings)
-    closed.close()
     drive = plain_drive_with()
-    kelp = replace(drive.kelp, keys=KeyRing(lambda: NoKeys((), ())))
+    kelp = replace(drive.kelp, keys=KeyRing(NoKeys))
     with pytest.raises(KeyMissing):
         vaulting.create(kelp, drive.admin, Place(ROOT_ID, "v"))
     assert reading.resolve(kelp, drive.admin, ["v"]).entry is None
@@ -237,7 +219,7 @@ def test_what_lost_its_folder_stays_in_its_vault(drive: VaultDrive, case: str) -
     expected = {"free": (VAULT, "a", "f"), "name taken": (VAULT, "a", "f (1)"), "folder gone": ("renamed", "f")}[case]
     assert plain(drive, *expected).id == file.id
     (alert,) = alerts.listing(drive.kelp)
-    assert f"the folder that /(sealed) (entry {file.id}) was" in alert.message
+    assert f"the folder that (sealed) (entry {file.id}) was" in alert.message
     backlog.retry_failed(drive.kelp)
 
 
@@ -252,7 +234,7 @@ def test_without_its_key_a_vault_is_there_but_closed(drive: VaultDrive) -> None:
     gone = drive.put("gone", b"y")
     drive.remove("gone", rest(drive.editor))
     root = vault_of(drive)
-    close(drive)
+    close(drive.kelp)
     admin = drive.admin
     assert VAULT in names_in(drive, ROOT_ID) and vault_of(drive) == root
     assert [node.name for node in posix.pages(drive.kelp, admin, ROOT_ID, 0, 10)] == [VAULT]
@@ -279,7 +261,7 @@ def test_without_its_key_a_vault_is_there_but_closed(drive: VaultDrive) -> None:
     drive.mirror()
     _move_trash_and_restore(drive, root)
     trashing.purge(drive.kelp, admin, gone.uuid)
-    reopen(drive)
+    with_keys(drive.kelp, drive.kelp.keys)
     assert drive.read("folder/file") == b"x" and drive.entry("folder").uuid == folder.uuid
 
 
@@ -351,8 +333,9 @@ def paged(drive: Drive, folder: Entry, sort: str, descending: bool, size: int) -
 # --- nothing is left in plain ---
 
 
-def test_no_name_of_a_vault_is_found_anywhere(drive: VaultDrive) -> None:
-    """After everything that can be done with names and texts, in the database, the cache, and on the NAS."""
+def test_no_name_of_a_vault_is_found_anywhere(drive: VaultDrive, caplog: pytest.LogCaptureFixture) -> None:
+    """After everything that can be done with names and texts, in the database, the cache, on the NAS, in the log."""
+    caplog.set_level(logging.DEBUG)
     first, second = f"{OUT} Ünterlagen", f"{OUT} 2.pdf"
     drive.folder(first)
     drive.put(f"{first}/{second}", b"one", mime_type="x-secretary/type")
@@ -377,9 +360,15 @@ def test_no_name_of_a_vault_is_found_anywhere(drive: VaultDrive) -> None:
     drive.remove(f"{OUT} third", rest(drive.editor))
     trashing.restore(drive.kelp, drive.editor, uuid)
     drive.remove(f"{OUT} third")
+    begun = sessions.begin(drive.kelp, drive.editor, vault_of(drive).uuid, f"{OUT}.iso", 5, metadata=f"name {OUT}")
+    with drive.kelp.database.read() as tx:
+        (due,) = tx.uploads.unreminded(0, 1 << 62, 10)
+    assert due.name == "(sealed)"  # in a reminder, which stands in the database and goes out by mail
+    assert sessions.progress(drive.kelp, drive.editor, begun.uuid).name == f"{OUT}.iso"
     drive.mirror()
     assert reading.properties_of(drive.kelp, drive.editor, file.id) == dict(changed)
     assert leaked(drive.kelp, [OUT, "secretary", "Ünterlagen", "moved.docx"]) == []
+    assert OUT not in caplog.text and "secretary" not in caplog.text
     assert leaked(drive.kelp, [VAULT]) != [], "the test would find it"
 
 

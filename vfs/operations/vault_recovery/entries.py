@@ -52,8 +52,13 @@ class Entry:
         return self.opened is None or self.opened.manifest.kind is ManifestKind.FOLDER
 
     @property
-    def sequence(self) -> int:
-        return self.opened.manifest.sequence if self.opened else -1
+    def is_version(self) -> bool:
+        return self.opened is not None and self.opened.manifest.kind is ManifestKind.VERSION
+
+    @property
+    def rank(self) -> tuple[str, bool, int]:
+        """By name; of equal ones what is current first, then the newest."""
+        return self.name, self.is_version, -(self.opened.manifest.sequence if self.opened else -1)
 
 
 class _Seen(NamedTuple):
@@ -88,8 +93,9 @@ class Known:
 
 
 def read_folder(vault: Vault, folder: int, where: str, parent: bytes | None, known: Known, told: Told) -> list[Entry]:
-    """Entries by name, of equal ones the newest first. What cannot be given out is told. `parent`: the folder's seal
-    id, None where that is not known. Raises ContentCorrupt."""
+    """Entries by name, of equal ones the newest first, older versions behind: a drive that keeps all registrations has
+    them beside their file. What cannot be given out is told. `parent`: the folder's seal id, None where that is not
+    known. Raises ContentCorrupt."""
     found: list[Entry] = []
     for name in reading.names(folder):
         if name in (MANIFEST, VAULT_FILE) or name.startswith("."):  # Kelp's own, or on its way
@@ -107,11 +113,8 @@ def read_folder(vault: Vault, folder: int, where: str, parent: bytes | None, kno
             else:
                 found.append(Entry(name, None, (f"{MANIFEST}: {error}; so its name is lost",)))
             continue
-        if opened.manifest.kind is ManifestKind.VERSION:
-            told.tally.older += 1
-        else:
-            found.append(Entry(name, opened))
-    found.sort(key=lambda entry: (entry.name, -entry.sequence))
+        found.append(Entry(name, opened))
+    found.sort(key=lambda entry: entry.rank)
     return [_judged(entry, where, parent, known) for entry in found]
 
 
@@ -128,7 +131,7 @@ def read_beside(vault: Vault, folder: int, where: str, told: Told) -> list[Entry
                 found.append(Entry(name, _open_entry(vault, folder, name)))
         except ContentCorrupt as error:
             told.fault(f"{where}/{name}", f"{MANIFEST}: {error}")
-    return sorted(found, key=lambda entry: (entry.name, -entry.sequence))
+    return sorted(found, key=lambda entry: entry.rank)
 
 
 def holds_entries(folder: int, name: str) -> bool:
@@ -149,7 +152,7 @@ def _open_entry(vault: Vault, folder: int, name: str) -> Opened:
 
 
 def _judged(entry: Entry, where: str, parent: bytes | None, known: Known) -> Entry:
-    if entry.opened is None:
+    if entry.opened is None or entry.is_version:
         return entry
     faults = []
     other = known.add(entry.opened, where, entry.nas_name)

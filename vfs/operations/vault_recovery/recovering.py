@@ -165,8 +165,11 @@ class _Recovery:
                 found = entries.read_folder(self._vault, opened, where, folder.seal_id, self._known, self._told)
             with closing(Place(self._target, folder.to)) as place:
                 for entry in found:
+                    if entry.is_version and not self._wishes.versions:
+                        self._told.tally.older += 1
+                        continue
                     other = names.setdefault(entry.name, entry.nas_name)
-                    is_double = other != entry.nas_name and not folder.is_beside
+                    is_double = other != entry.nas_name and not folder.is_beside and not entry.is_version
                     double = (f"{other} has the same name",) if is_double else ()
                     if entry.is_folder:
                         waiting.append(self._make_folder(folder, entry, place, double))
@@ -249,7 +252,7 @@ class _Recovery:
         where, path = "/".join((*parent.at, entry.nas_name)), "/".join((*parent.to, name))
         for doubt in (*entry.faults, *doubts):
             self._told.fault(where, doubt, path, is_there=True)
-        if name != entry.name and not doubts and not parent.is_beside:
+        if name != entry.name and not doubts and not parent.is_beside and not entry.is_version:
             self._told.note(where, f"it is called {entry.name!r}; that name was taken there, or cannot be", path)
 
     def _set_time(self, folder: _Folder) -> None:

@@ -118,9 +118,8 @@ class SealedFile:
             work()
         else:
             with ThreadPoolExecutor(_THREADS) as pool:
-                working = [pool.submit(work) for _ in range(_THREADS)]
                 try:
-                    for done in working:
+                    for done in [pool.submit(work) for _ in range(_THREADS)]:
                         done.result()
                 finally:
                     stop.set()  # else whoever presses Ctrl-C waits for the whole file

@@ -1,0 +1,54 @@
+"""A process that copies or moves a file and kills itself at a chosen instant: `DATA what source target number note`.
+
+An instant is any system call that changes a file, the end of each call of the cache, and both sides of each commit.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tests.crash.dying import Commits, Countdown, Store
+from vfs.bootstrap import build
+from vfs.model import OnConflict, Place
+from vfs.operations import access, copying, moving, reading
+from vfs.settings import Settings
+
+WHAT = {"copy": copying.copy, "move": moving.move}
+
+
+class Calls(Store):
+    """Pieces of a stream are all alike."""
+
+    def _pieces(self, name: str, chunks: Any) -> Any:
+        return chunks
+
+
+def main() -> None:
+    data, what, source, target, number, note = sys.argv[1:]
+    countdown = Countdown(int(number), Path(note))
+    with closing(build(Settings.load(None, os.environ, data=Path(data)))) as kelp:
+        caller = access.system_caller(kelp, "dav")
+
+        def place(path: str) -> Place:
+            found = reading.resolve(kelp, caller, path.split("/")).place
+            assert found is not None
+            return found
+
+        places = place(source), place(target)
+        dying = replace(
+            kelp,
+            cache=Calls(kelp.cache, countdown),  # type: ignore[arg-type]
+            database=Commits(kelp.database, countdown),  # type: ignore[arg-type]
+        )
+        countdown.arm()
+        WHAT[what](dying, caller, *places, on_conflict=OnConflict.OVERWRITE)
+        countdown.disarm()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""SIGKILL while a file goes into a vault or out of it: it is here or there, whole, and what was stored is cleared."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import engines
+from tests.rooms.core.drive import Drive
+from tests.rooms.vault.drive import VAULT
+from tests.rooms.vault.test_crossing import BIG, content_of, require_sealed
+from tests.services.child import bound_to_parent
+from vfs.operations import orphans
+
+pytestmark = pytest.mark.slow
+
+_MOST = 60  # instants that one has at most
+
+
+def _dies(drive: Drive, what: str, source: str, target: str, number: int) -> str:
+    """Where it died; "" when it came to its end."""
+    data, root = drive.kelp.settings.data, Path(__file__).parents[3]
+    note = data.parent / "instant"
+    note.write_text("")
+    module = "tests.rooms.vault.dying_in_crossing"
+    command = [sys.executable, "-m", module, str(data), what, source, target, str(number), str(note)]
+    done = subprocess.run(
+        bound_to_parent(command, signal.SIGKILL),
+        cwd=root,
+        env={**os.environ, **engines.environ_of(data), "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    died = note.read_text()
+    assert done.returncode == (-signal.SIGKILL if died else 0), done.stderr
+    return died
+
+
+@pytest.mark.parametrize(
+    ("what", "source", "target"),
+    [
+        *(("move", "a.txt", f"{VAULT}/b.bin"), ("move", f"{VAULT}/a.txt", "b.bin")),
+        ("copy", "a.txt", f"{VAULT}/b.bin"),
+    ],
+    ids=["move in", "move out", "copy"],
+)
+def test_killed_at_every_instant(
+    plain_drive_with: Callable[..., Drive], what: str, source: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orphans, "_ORPHAN_NS", -(10**12))
+    drive = plain_drive_with()
+    drive.put(source, BIG)
+    drive.put(target, b"old")
+    seen: set[str] = set()
+    for number in range(1, _MOST):
+        died = _dies(drive, what, source, target, number)
+        seen.add(died.partition(" ")[0])
+        orphans.seek_orphans(drive.kelp)
+        known = {row[0] for row in drive.sql("SELECT key FROM objects")}
+        assert set(drive.objects()) == known
+        if not died:
+            break
+        _require_either(drive, what, source, target)
+    assert {"", "before", "after"} < seen
+    assert drive.find(source) is None if what == "move" else drive.read(source) == BIG
+    require_sealed(drive, target, BIG)
+
+
+def _require_either(drive: Drive, what: str, source: str, target: str) -> None:
+    there = drive.read(target)
+    assert there in (b"old", BIG)
+    assert (content_of(drive, target).seal is not None) == (drive.entry(target).vault_id is not None)
+    if what == "copy" or there == b"old":
+        require_sealed(drive, source, BIG)
+    else:
+        assert drive.find(source) is None
+        drive.put(source, BIG)
+        drive.put(target, b"old")
