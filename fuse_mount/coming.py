@@ -104,5 +104,5 @@ class Coming:
                 except StoreUnavailable:
                     raise
                 except KelpError as error:
-                    log.debug("inode %s has no row until it is closed: %s", inode, error)
+                    log.debug("inode %s has no row until it is closed: %s", inode, type(error).__name__)
                 self.drop(inode)

@@ -168,11 +168,12 @@ def expect(kelp: Kelp, caller: Caller, place: Place, id: int, posix: Mapping[str
     names.check_segment(place.name)
     now = kelp.clock.now_ns()
     with kelp.database.read() as tx:
-        _require_free(tx, kelp, caller, place, now)
+        here = _require_free(tx, kelp, caller, place, now)
     content = writing.no_bytes()
     entry = Entry(
         *(id, content.id, place.folder_id, place.name, Kind.FILE, State.ACTIVE, content.id, 0),
         *("", now, now // changes.SECOND, now, caller.user_id, 1, StoreStatus.SYNCING),
+        vault_id=here.seal and here.seal.vault_id,
     )
     return Expected(Opened(entry, content, kelp.holds.hold(content.id)), Birth(id, posix, content.id, now))
 

@@ -12,10 +12,9 @@ from fuse_mount.drafts import OpenFile
 from tests.rooms.core.vault_of_drive import content_of
 from tests.rooms.fuse import test_coming, test_open_files, test_two_writers
 from tests.rooms.fuse.files import Files, close, whole
-from tests.rooms.vault.drive import VaultDrive
+from tests.rooms.vault.drive import VaultDrive, with_keys
+from tests.rooms.vault.drive import close as without_keys
 from tests.rooms.vault.leaks import leaked
-from tests.rooms.vault.test_vaults import close as without_keys
-from tests.rooms.vault.test_vaults import reopen as with_keys
 from vfs.errors import KeyMissing
 from vfs.model import PIECE_SIZE
 from vfs.operations import drafting, posix
@@ -90,12 +89,12 @@ def test_without_a_key_nothing_is_expected_or_looked_at_ahead(drive: VaultDrive,
     drive.put("a", b"1")
     entry, place = drive.entry("a"), drive.place("b")
     files.open_files.coming.prepare()
-    without_keys(drive)
+    without_keys(drive.kelp)
     with pytest.raises(KeyMissing):
         files.open_files.expect(place, None, files.caller)
     with pytest.raises(KeyMissing):
         drafting.foresee(drive.kelp, drive.editor, place.folder_id, entry.id, lambda: 3)
-    with_keys(drive)
+    with_keys(drive.kelp, drive.kelp.keys)
     close(_expected(files, "b"))
     assert drive.names() == ["a", "b"]
 
