@@ -35,13 +35,14 @@ from dav_provider.request import (
     hosts_of,
     peer_of,
     send,
+    tell_by,
     text_answer,
 )
 from vfs import trace
 from vfs.core import Kelp
 from vfs.counts import Counting
 from vfs.errors import KelpError
-from vfs.operations import reading
+from vfs.operations import logged, reading
 from vfs.operations.onlookers import Onlookers
 from vfs.settings import Settings
 from vfs.web.contents import close
@@ -69,9 +70,10 @@ def make_app(kelp: Kelp, counting: Counting | None = None, api: WsgiApp | None =
     in_front = Front.of(kelp.settings.server)
     drive, front = KelpProvider(kelp), FrontProvider(kelp)
     about_us = _about_us(kelp, counting or Counting(), in_front)
-    others = _wsgidav(drive, front)
+    others, told = _wsgidav(drive, front), partial(logged.target, kelp)
 
     def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        tell_by(environ, told)
         method: str = environ["REQUEST_METHOD"]
         path = origin_form(environ.get("REQUEST_URI") or environ["PATH_INFO"]).partition("?")[0]
         tells = about_us.get(path)
@@ -162,7 +164,7 @@ def _for_wsgidav(environ: Environ, request: Request, start_response: StartRespon
 
 def _failed(request: Request) -> Answer:
     """For what nobody foresaw: inside its `except` block, with the traceback in the log and none in the answer."""
-    _log.exception("%s %s failed", request.method, request.target)
+    _log.exception("%s %s failed", request.method, request.logged)
     return text_answer(500, f"Something went wrong here. It was logged under {request.trace_id}.")
 
 
@@ -192,7 +194,7 @@ class _Guarded(Iterator[bytes]):
                 text = f"{self._request.method} is not supported here"
                 return self._instead(text_answer(error.value, text, ("Allow", ALLOW)), error)
             except KelpError as error:  # foreseen: a store that fails in the middle, a content that is lost
-                _log.warning("%s %s ended early: %s", self._request.method, self._request.target, error)
+                _log.warning("%s %s ended early: %s", self._request.method, self._request.logged, error)
                 return self._instead(answer_for(error, self._request), error)
             except Exception as error:
                 return self._instead(_failed(self._request), error)

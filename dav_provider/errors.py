@@ -106,7 +106,7 @@ def answer_for(error: KelpError, request: Request, is_folder: Callable[[int], bo
         case errors.UploadIncomplete():
             return text_answer(status, str(error), ("Connection", "close"))
     if status == 503:
-        _log.warning("%s %s: %s: %s", request.method, request.target, type(error).__name__, error)
+        _log.warning("%s %s: %s: %s", request.method, request.logged, type(error).__name__, error)
         wait = getattr(error, "retry_after", 5)
         return text_answer(status, f"{error} (trace {request.trace_id})", ("Retry-After", str(wait)))
     return text_answer(status, str(error))

@@ -19,7 +19,7 @@ from dav_provider.http_body import Body, ChunkedBody, SizedBody
 from dav_provider.http_fields import Head
 from dav_provider.http_streams import BodyStream, LostError, Wire
 from dav_provider.paths import origin_form
-from dav_provider.request import Environ, Headers, WsgiApp
+from dav_provider.request import Environ, Headers, WsgiApp, logged
 
 _log = logging.getLogger(__name__)
 
@@ -80,13 +80,13 @@ class Exchange:
         try:
             self._send_all(app(environ, self._start_response))
         except LostError as error:
-            _log.debug("%s %s: %s", head.method, head.target, error)
+            _log.debug("%s %s: %s", head.method, logged(environ, head.target), error)
             return False
         except ConnectionAbortedError as error:  # the application cannot complete what it began
-            _log.info("%s %s: %s", head.method, head.target, error)
+            _log.info("%s %s: %s", head.method, logged(environ, head.target), error)
             return False
         except Exception:
-            _log.exception("%s %s failed", head.method, head.target)
+            _log.exception("%s %s failed", head.method, logged(environ, head.target))
             if not self._sent:
                 self._wire.send(plain_answer(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here."))
             return False

@@ -25,6 +25,20 @@ Headers: TypeAlias = list[tuple[str, str]]
 _log = logging.getLogger(__name__)
 
 
+_LOGGED = "kelp.logged"
+
+
+def logged(environ: Mapping[str, Any], target: str) -> str:
+    """The target of a request as the log may tell it: see `tell_by`."""
+    tell: Callable[[str], str] = environ.get(_LOGGED, str)
+    return tell(target)
+
+
+def tell_by(environ: Environ, tell: Callable[[str], str]) -> None:
+    """From here on the log has what `tell` makes of the target."""
+    environ[_LOGGED] = tell
+
+
 class Request:
     """What the client asks. `caller` is set by the authentication; nothing before it may need one."""
 
@@ -66,6 +80,11 @@ class Request:
     @property
     def peer(self) -> Peer:
         return Peer(self.remote_address, self.secure, self.local, self.client_address is not None)
+
+    @property
+    def logged(self) -> str:
+        """The target as the log may tell it."""
+        return logged(self._environ, self.target)
 
     def header(self, name: str) -> str | None:
         """A header's value, one character per byte as WSGI gives it; None when it was not sent."""

@@ -38,7 +38,8 @@ _CLOSED = -1  # in the place of a descriptor
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Whose draft it is. `content_id`: what the file showed when it was first written to; `size` of that."""
+    """Whose draft it is. `content_id`: what the file showed when it was first written to; `size` of that. `vault_id`:
+    in which vault it lies."""
 
     entry_id: int
     folder_id: int
@@ -47,6 +48,12 @@ class Header:
     size: int
     user_name: str
     began_ns: int
+    vault_id: int | None = None
+
+    @property
+    def logged(self) -> str:
+        """What the log calls it."""
+        return repr(self.name) if self.vault_id is None else f"entry {self.entry_id} in a vault"
 
 
 _HEADER = tuple(field.name for field in fields(Header))  # `asdict` copies each value, for 10 µs a file

@@ -32,6 +32,7 @@ from fuse_mount.notices import Notices
 from fuse_mount.requests import Requests
 from vfs.core import Kelp
 from vfs.errors import ConfigurationError, KelpError, NotFound
+from vfs.operations import logged
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def _look_after_drafts(kelp: Kelp, account: Account, *, recover: bool) -> None:
     """What mounts that are gone have left of files that nobody had closed."""
     left = recovering.found(kelp)
     if left and not recover:
-        names = ", ".join(sorted({repr(draft.header.name) for draft in left})[:5])
+        names = ", ".join(sorted({draft.header.logged for draft in left})[:5])
         _log.warning("a mount left %d drafts (%s): `kelp mount --recover` makes files of them", len(left), names)
     for draft in left if recover else ():
         try:
@@ -102,9 +103,10 @@ def _look_after_drafts(kelp: Kelp, account: Account, *, recover: bool) -> None:
             except NotFound:
                 entry = recovering.without_content(kelp, account.caller, draft)
         except KelpError as error:
-            _log.error("what was written to %r stays a draft: %s", draft.header.name, error)
+            why = error if draft.header.vault_id is None else type(error).__name__
+            _log.error("what was written to %s stays a draft: %s", draft.header.logged, why)
         else:
-            _log.warning("what was written to %r and not closed is in %r now", draft.header.name, entry.name)
+            _log.warning("what was written to %s and not closed is in %s now", draft.header.logged, logged.name(entry))
     if recover:
         recovering.found(kelp)  # folders that hold no draft any more go
 

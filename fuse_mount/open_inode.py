@@ -12,7 +12,7 @@ from fuse_mount.owner import Owner
 from fuse_mount.spans import gap
 from vfs.errors import AlreadyExists, Forbidden, KelpError, Locked, NotFound, PreconditionFailed, TooLarge
 from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Entry, Place
-from vfs.operations import at_hand, committing, drafting, posix, reading, unsealing
+from vfs.operations import at_hand, committing, drafting, logged, posix, reading, unsealing
 from vfs.operations.at_hand import AtHand, SealedAtHand
 from vfs.operations.drafting import Expected, Opened
 from vfs.operations.writing import Birth
@@ -295,7 +295,7 @@ class OpenInode:
             self.opened(caller, write=True)
         entry, content = self._base.entry, self._base.content
         folder_id, now = entry.parent_id or 0, self._kelp.clock.now_ns()
-        header = Header(self.inode, folder_id, entry.name, content.id, entry.size, caller.name, now)
+        header = Header(self.inode, folder_id, entry.name, content.id, entry.size, caller.name, now, entry.vault_id)
         draft = self.files.disk.new(header)
         with self._lock:
             self._draft, self._own = draft, set()
@@ -354,9 +354,11 @@ class OpenInode:
         try:
             done = committing.keep_beside(self._kelp, caller, what, beside)
         except KelpError as other:
-            log.warning("%s is refused (%s), and cannot be kept beside it either: %s", entry.logged_name, error, other)
+            why, either = logged.fault(error, entry), logged.fault(other, entry)
+            log.warning("%s is refused (%s), and cannot be kept beside it either: %s", logged.name(entry), why, either)
             return
-        log.warning("%s is refused (%s): kept as %s", entry.logged_name, error, done.entry.logged_name)
+        copy, why = logged.name(done.entry), logged.fault(error, entry)
+        log.warning("%s is refused (%s): kept as %s", logged.name(entry), why, copy)
         self._committed(done)
         self._came(done.entry.id)
 
@@ -380,14 +382,18 @@ class OpenInode:
                 self.commit(self._caller)
             self.settle()
         except KelpError as error:
-            log.warning("%s could not be committed when it was closed: %s", self._base.entry.logged_name, error)
+            entry = self._base.entry
+            log.warning(
+                "%s could not be committed when it was closed: %s", logged.name(entry), logged.fault(error, entry)
+            )
         if not self.files.forget(self, forced=forced):
             return
         draft, self._draft = self._draft, None
         if draft is not None and self.unlinked:
             draft.end()
         elif draft is not None:
-            log.warning("a draft of %s is kept: `kelp mount --recover` brings it back", self._base.entry.logged_name)
+            entry = self._base.entry
+            log.warning("a draft of %s is kept: `kelp mount --recover` brings it back", logged.name(entry))
             draft.keep()
         with self._lock:
             self._let_go()

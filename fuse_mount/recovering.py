@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fuse_mount.draft_disk import Header
 from fuse_mount.leftovers import Leftover, leftovers
 from vfs.core import Kelp
 from vfs.errors import NotFound
@@ -19,8 +20,8 @@ def found(kelp: Kelp) -> list[Leftover]:
 
 
 def recover(kelp: Kelp, caller: Caller, leftover: Leftover) -> Entry:
-    """Make it a file beside the one it was of, "name (recovered USER TIME).ext", or in the root when its folder is
-    gone: whoever wrote was interrupted, so it may be half of something. Then the draft goes.
+    """Make it a file beside the one it was of, "name (recovered USER TIME).ext", or in the root, its vault's, when
+    its folder is gone: whoever wrote was interrupted, so it may be half of something. Then the draft goes.
 
     Raises NotFound when what the file showed then is gone: see `without_content`; else as `committing.keep_beside`.
     """
@@ -49,9 +50,17 @@ def _kept(kelp: Kelp, caller: Caller, leftover: Leftover, content: Content | Non
     try:
         entry = committing.keep_beside(kelp, caller, draft, place, WHY).entry
     except NotFound:
-        entry = committing.keep_beside(kelp, caller, draft, Place(ROOT_ID, header.name), WHY).entry
+        entry = committing.keep_beside(kelp, caller, draft, Place(_top(kelp, header), header.name), WHY).entry
     leftover.remove()
     return entry
+
+
+def _top(kelp: Kelp, header: Header) -> int:
+    """The folder that a file goes to whose own is gone: the root, or its vault's, never out of that."""
+    if header.vault_id is None:
+        return ROOT_ID
+    with kelp.database.read() as tx:
+        return tx.vaults.root(header.vault_id)
 
 
 class _Source:

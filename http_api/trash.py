@@ -103,7 +103,7 @@ ROUTES = (
     Route(
         *("POST", "/trash/{id}/restore", restore, "Put it back where it was, or alone what lies below it", "trash"),
         noun="file", body=RestoreBody, answer=Restored,
-        codes=("FILE_NOT_FOUND", "PARENT_FOLDER_NOT_FOUND", "LOCKED", "INVALID_NAME", *_TAKEN),
+        codes=("FILE_NOT_FOUND", "PARENT_FOLDER_NOT_FOUND", "LOCKED", "INVALID_NAME", "CROSSES_VAULT", *_TAKEN),
     ),
     Route(
         *("DELETE", "/trash/{id}", purge, "Delete it for good", "trash"),

@@ -1,14 +1,13 @@
 """A ZIP archive that is written while it is read (APPNOTE.TXT 6.3.10), for clients that take hours over it.
 
 Python's own `zipfile` keeps each entry's description in memory to the end: half a kilobyte of a hundred thousand files
-that the archive of a drive may have. Here they go to a file without a name, as the bytes they will be.
+that the archive of a drive may have. Here they are put aside as the bytes they will be, sealed where that is a file.
 """
 
 from __future__ import annotations
 
 import itertools
 import struct
-import tempfile
 import time
 import zlib
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 
 from vfs.model import BLOCK_SIZE, PIECE_SIZE
 from vfs.operations.archiving import Member
+from vfs.operations.set_aside import Spool
 
 _IN_MEMORY = 1024 * 1024  # bytes of the directory, of some 8,000 entries; more of it is in a file
 _AT_ONCE = 4 * BLOCK_SIZE  # bytes that are sent together: a thousand small files are not three thousand pieces
@@ -101,20 +101,21 @@ def archive(members: Iterable[Member]) -> Iterator[bytes]:
 
 def bytes_of(members: Iterable[Member], at: int = 0) -> Iterator[bytes]:
     """The same, each as it is made. `at`: bytes that stand before it."""
-    count, left_out = 0, _LeftOut()
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as directory:
+    count, left_out, listed = 0, _LeftOut(), bytearray()
+    with Spool(_IN_MEMORY) as directory:
         for item, pieces in itertools.chain(_items(members, left_out), left_out.note()):
             item.at = at
             for piece in _packed(item, pieces):
                 at += len(piece)
                 yield piece
-            directory.write(item.listed())
+            listed += item.listed()
             count += 1
-        length = directory.tell()
-        directory.seek(0)
-        while piece := directory.read(PIECE_SIZE):
-            yield piece
-        yield _end(count, length, at)
+            if len(listed) >= PIECE_SIZE:
+                directory.add(bytes(listed))
+                listed.clear()
+        directory.add(bytes(listed))
+        yield from directory
+        yield _end(count, directory.size, at)
 
 
 class _LeftOut:

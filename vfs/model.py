@@ -128,11 +128,6 @@ class Entry:
         return self.id == ROOT_ID
 
     @property
-    def logged_name(self) -> str:
-        """For logs and alerts, in which nothing of a vault is named."""
-        return repr(self.name) if self.vault_id is None or self.is_vault else f"(sealed) (entry {self.id})"
-
-    @property
     def place(self) -> Place:
         if self.parent_id is None:
             raise ValueError("the root has no place")

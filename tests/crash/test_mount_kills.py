@@ -2,7 +2,9 @@
 
 After each kill it is mounted again at once: every step that a program had an answer to is there byte for byte, the one
 that it had none to is done whole or not at all, and what was written and not closed comes back by `--recover`. At the
-end nothing else is left, and the NAS shows the same. The same in a vault. KELP_MOUNT_KILLS sets the rounds, KELP_CRASH_SEED repeats a run
+end nothing else is left, and the NAS shows the same. All that in a vault too.
+
+KELP_MOUNT_KILLS sets the rounds, KELP_CRASH_SEED repeats a run
 (the steps are then the same; the moments of the kills depend on the machine).
 """
 

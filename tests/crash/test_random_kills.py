@@ -1,7 +1,9 @@
 """Clients write, move, copy, delete and lock while the server is killed at random moments.
 
 After each restart every acknowledged change is there byte for byte, and each request without an answer is done whole
-or not at all; at the end the NAS shows the same tree. The same in a vault. KELP_CRASH_ROUNDS sets the rounds, KELP_CRASH_SEED repeats a run
+or not at all; at the end the NAS shows the same tree. All that in a vault too.
+
+KELP_CRASH_ROUNDS sets the rounds, KELP_CRASH_SEED repeats a run
 (the requests are then the same; the moments of the kills depend on the machine).
 """
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from tests import vaults
 from tests.mirror_drive import MirrorDrive, TestClock, Tree
 from vfs.model import Entry, Place
-from vfs.operations import reading
 
 
 class VaultMirrorDrive(MirrorDrive):

@@ -1,4 +1,4 @@
-"""Words and bytes that are put into a vault, and a search for them in files, in all forms in which they might appear."""
+"""Words and bytes that are put into a vault, and a search for them in files, in all forms that they might have."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from blake3 import blake3
 STEMS = ("Quxzwillop", "Jänkßpüñdé", "鱷魚醃薑")  # of every word
 PLAIN = "Snarkelbix"  # of what lies beside the vault, and is to be found
 _BLOCK = 64  # bytes that appear at every 4096th of a content
+_LARGE = 1024 * 1024  # bytes
 _AROUND = 100  # bytes that are shown beside what was found
 
 
@@ -32,9 +33,11 @@ class Needles:
 
     def __init__(self) -> None:
         self._known: dict[bytes, str] = {}
+        self._bytes: dict[bytes, str] = {}  # those that are looked for in what is large, and no text
         for stem in (*STEMS, PLAIN):
             for form in _forms(stem):
                 self._known.setdefault(form, stem)
+            self._bytes[stem.encode()] = stem
 
     def content(self, name: str, size: int) -> bytes:
         """`size` bytes that no compression makes shorter, and that are looked for from here on."""
@@ -44,6 +47,7 @@ class Needles:
         data = b"".join(pieces)[:size]
         for form in (mark[:24], *_in_base64(mark[:24]), mark[:24].hex().encode()):
             self._known[form] = f"content {name}"
+        self._bytes[mark[:24]] = f"content {name}"
         for digest in (hashlib.sha256, hashlib.sha1, hashlib.md5, blake3):
             found = digest(data).digest()
             for form in (found[:16], found.hex()[:32].encode(), *_in_base64(found[:16])):
@@ -59,7 +63,8 @@ class Needles:
                     yield from self._found(where, data)
 
     def _found(self, where: str, data: bytes) -> Iterator[tuple[str, str, bytes]]:
-        for form, what in self._known.items():
+        is_object = len(data) > _LARGE and ("/cache/" in where or "/nas/" in where)
+        for form, what in (self._bytes if is_object else self._known).items():
             at = data.find(form)
             if at >= 0:
                 yield where, what, data[max(0, at - _AROUND) : at + _AROUND]

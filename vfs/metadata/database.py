@@ -84,6 +84,11 @@ class Database:
         """The folder is in no vault, as far as this process remembers; that never changes."""
         return self._seals.knows_as_plain(folder_id)
 
+    @property
+    def has_vaults(self) -> bool:
+        """The drive has some, as far as this process has seen; without a statement."""
+        return self._seals.any_vaults
+
     def open_vaults(self, cipher: Cipher) -> None:
         """What is sealed is opened by it from now on, for those who show names to people or take them."""
         self._seals.cipher = cipher

@@ -5,8 +5,11 @@ Of an entry in a vault both are sealed: equal names look equal there, values do 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+from vfs.errors import KeyMissing
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
@@ -23,7 +26,15 @@ class Properties:
         rows = self._tx.all("SELECT name, value FROM dav_properties WHERE entry_id = :id ORDER BY name", id=entry_id)
         return self._opened(rows)
 
+    def shown(self, entry_id: int) -> dict[str, str]:
+        """As `of`; none without the key: a closed vault is listed where it lies, by clients that want all."""
+        try:
+            return self.of(entry_id)
+        except KeyMissing:
+            return {}
+
     def of_children(self, folder_id: int) -> dict[int, dict[str, str]]:
+        """As `shown`, of each that has some."""
         rows = self._tx.all(
             """SELECT p.entry_id, p.name, p.value FROM dav_properties p JOIN entries e ON e.id = p.entry_id
                WHERE e.parent_id = :folder AND e.state = 'ACTIVE' ORDER BY p.entry_id, p.name""",
@@ -32,7 +43,11 @@ class Properties:
         found: dict[int, list[tuple[str, str]]] = {}
         for entry_id, name, value in rows:
             found.setdefault(entry_id, []).append((name, value))
-        return {entry_id: self._opened(own) for entry_id, own in found.items()}
+        shown: dict[int, dict[str, str]] = {}
+        for entry_id, own in found.items():
+            with contextlib.suppress(KeyMissing):
+                shown[entry_id] = self._opened(own)
+        return shown
 
     def _opened(self, rows: Iterable[tuple[str, str]]) -> dict[str, str]:
         open_text = self._tx.seals.open_text

@@ -103,7 +103,23 @@ class Seals:
         self.active = memory.any_vaults
         self._seen: dict[int, Seal | None] = {}
         self._made: set[int] = set()
+        self._found: dict[int, Seal | None] | None = None  # folders, to be remembered when this is committed
         self._vaults: dict[int, OpenVault] = {}
+
+    def share_commit(self) -> None:
+        """What this transaction sees may have been made by another one, and be rolled back together with it; then the
+        next row would get its id."""
+        self._found = {}
+
+    def committed(self) -> None:
+        for id, seal in (self._found or {}).items():
+            self._memory.put(id, seal)
+
+    def _remember(self, id: int, seal: Seal | None) -> None:
+        if self._found is None:
+            self._memory.put(id, seal)
+        else:
+            self._found[id] = seal
 
     def of(self, id: int) -> Seal | None:
         """What an entry's texts and the names in it are sealed with; None: it is in no vault.
@@ -129,7 +145,7 @@ class Seals:
             row = self._tx.one("SELECT vault_id, seal_id, name, kind FROM entries WHERE id = :id", id=id)
             known = self.learn(id, *row) if row is not None else None
             if row is not None and row[3] == "folder" and id not in self._made:
-                self._memory.put(id, known)
+                self._remember(id, known)
         return known  # type: ignore[no-any-return]
 
     def made(self, id: int, vault_id: Any, seal_id: Any, name: Any) -> None:
@@ -146,7 +162,7 @@ class Seals:
         if self.active:
             self._seen[id] = seal
             if kind == "folder" and id not in self._made:
-                self._memory.put(id, seal)
+                self._remember(id, seal)
         return seal
 
     def finish(self, changed: Collection[int]) -> None:

@@ -150,6 +150,7 @@ class SqliteEngine:
     def write(self, quiet: bool = False, synced: bool = True) -> Iterator[Tx]:
         with turns.hold(), _translated(), self._writing.change(quiet, synced) as connection:
             tx = SqliteTx(connection, self.seal_memory)
+            tx.seals.share_commit()
             yield tx
             tx.finish()
             tx.settle()

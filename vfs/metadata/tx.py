@@ -194,6 +194,7 @@ class Tx(abc.ABC):
             later.settle()
 
     def committed(self) -> None:
+        self.seals.committed()
         for action in self._after_commit:
             action()
 

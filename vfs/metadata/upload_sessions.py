@@ -1,4 +1,7 @@
-"""SQL of uploads that come in parts: their sessions, their parts, and those that nobody ended."""
+"""SQL of uploads that come in parts: their sessions, their parts, and those that nobody ended.
+
+Of one into a vault the name, the type and what the client says of it are sealed, bound to the folder.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """`sent`: bytes of its parts so far; `size`: as announced."""
+    """`sent`: bytes of its parts so far; `size`: as announced. `name`: SEALED in a vault, since alerts have it."""
 
     id: int
     uuid: str
@@ -78,9 +81,8 @@ _RUNNING = "status IN ('INIT', 'UPLOADING')"
 
 
 def _session(row: Sequence[Any]) -> Session:
-    """For reminders and logs, in which nothing of a vault is named."""
-    found = Session(*row)
-    return replace(found, name=SEALED) if found.name.startswith(TEXT_MARK) else found
+    session = Session(*row)
+    return replace(session, name=SEALED) if session.name.startswith(TEXT_MARK) else session
 
 
 class UploadSessions:
@@ -90,8 +92,10 @@ class UploadSessions:
     # --- sessions ---
 
     def begin(self, sending: Sending, trace_id: str) -> None:
-        """`sending.id` is not looked at. Of one into a vault the texts are sealed, bound to the folder."""
-        folder, seal = self._tx.seals.of(sending.folder_id), self._tx.seals.text
+        """`sending.id` is not looked at. Raises KeyMissing."""
+        seals = self._tx.seals
+        seal = seals.sure(sending.folder_id)
+        told = sending.metadata and seals.text(seal, "upload-metadata", sending.metadata)
         self._tx.run(
             """INSERT INTO upload_sessions (uuid, content_id, folder_id, name, size, mime_type, on_conflict, user_id,
                                             status, trace_id, created_ns, expires_ns, protocol, part_size, metadata)
@@ -100,9 +104,9 @@ class UploadSessions:
             uuid=sending.uuid,
             content=sending.content_id,
             folder=sending.folder_id,
-            name=seal(folder, "upload-name", sending.name),
+            name=seals.text(seal, "upload-name", sending.name),
             size=sending.size,
-            mime=seal(folder, "type", sending.mime_type) if sending.mime_type else "",
+            mime=seals.text(seal, "type", sending.mime_type),
             conflict=sending.on_conflict,
             user=sending.user_id,
             status=sending.status,
@@ -111,25 +115,29 @@ class UploadSessions:
             expires=sending.expires_ns,
             protocol=sending.protocol,
             part=sending.part_size,
-            metadata=sending.metadata and seal(folder, "upload-metadata", sending.metadata),
+            metadata=told,
         )
 
-    def get(self, uuid: str) -> Sending | None:
+    def get(self, uuid: str, *, shown: bool = False) -> Sending | None:
+        """`shown`: SEALED in place of what cannot be opened here. Raises KeyMissing, ContentCorrupt."""
         row = self._tx.one(f"{_SENDING} WHERE uuid = :uuid", uuid=uuid)
         if row is None:
             return None
-        found, opened = Sending(*row), self._tx.seals.open_text
+        sending = Sending(*row)
+        if not sending.name.startswith(TEXT_MARK):
+            return sending
+        open_text = self._tx.seals.shown_text if shown else self._tx.seals.open_text
         return replace(
-            found,
-            name=opened(found.name),
-            mime_type=opened(found.mime_type),
-            metadata=found.metadata and opened(found.metadata),
+            sending,
+            name=open_text(sending.name),
+            mime_type=open_text(sending.mime_type),
+            metadata=sending.metadata and open_text(sending.metadata),
         )
 
-    def hold(self, uuid: str) -> Sending | None:
-        """The session, which nobody else changes until this transaction ends, nor its parts."""
+    def hold(self, uuid: str, *, shown: bool = False) -> Sending | None:
+        """As `get`: the session, which nobody else changes until this transaction ends, nor its parts."""
         self._tx.run("UPDATE upload_sessions SET status = status WHERE uuid = :uuid", uuid=uuid)
-        return self.get(uuid)
+        return self.get(uuid, shown=shown)
 
     def go_on(self, id: int, expires_ns: int) -> None:
         """A part came."""

@@ -12,7 +12,7 @@ from vfs.metadata.events import TARGET_DELETED
 from vfs.metadata.retrying import retried
 from vfs.model import ROOT_ID, Caller, Entry, EventType, Kind, State
 from vfs.nas_model import Recorded
-from vfs.operations import access, alerts, changes, sealing
+from vfs.operations import access, alerts, changes, logged, sealing
 from vfs.operations.alerts import AlertKind
 from vfs.operations.mirroring import make_due
 
@@ -48,7 +48,7 @@ def bring_home(kelp: Kelp, entry_id: int) -> None:
 
 
 def _fail(kelp: Kelp, tx: Tx, entry: Entry, now_ns: int) -> None:
-    message = f"{TARGET_DELETED}: the folder that {entry.logged_name} was moved to does not exist any more"
+    message = f"{TARGET_DELETED}: the folder that {logged.name(entry)} was moved to does not exist any more"
     newest = tx.events.newest(entry.id)
     if newest is not None:
         tx.events.fail(entry.id, newest, message, now_ns)

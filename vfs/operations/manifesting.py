@@ -41,19 +41,22 @@ def renew(keys: KeyRing, tx: Tx, entry_ids: Collection[int]) -> None:
     Raises KeyMissing, ContentCorrupt (what is stored was changed by somebody).
     """
     subjects = list(tx.manifests.subjects(entry_ids))
+    opened: dict[int, VaultKey] = {}  # of a copy with thousands of entries, looked up once
     for each in subjects:
         if each.version or is_sealed(each.name):
-            _renew(keys, tx, each)
+            _renew(keys, tx, each, opened)
         else:
             _renew_vault_file(keys, tx, each)
     tx.manifests.drop_purged({each.entry_id for each in subjects if each.version})
 
 
-def _renew(keys: KeyRing, tx: Tx, of: Subject) -> None:
+def _renew(keys: KeyRing, tx: Tx, of: Subject, opened: dict[int, VaultKey]) -> None:
     basis = _basis(of)
     if basis == of.basis:
         return
-    key = keyring.vault_key_in(tx, keys, of.vault_id)
+    key = opened.get(of.vault_id)
+    if key is None:
+        key = opened[of.vault_id] = keyring.vault_key_in(tx, keys, of.vault_id)
     list_digest = _list_digest(tx, of)
     sealed = seal_manifest(key, _manifest(tx, key, of, list_digest))
     digest = digest_of(sealed)
@@ -118,7 +121,12 @@ def _renew_vault_file(keys: KeyRing, tx: Tx, root: Subject) -> None:
     closed = tx.vaults.closed(root.vault_id)
     if closed is None or root.basis == str(closed.version):
         return
-    key = keys.open(closed)
+    try:
+        key = keys.open(closed)
+    except (KeyMissing, ContentCorrupt):
+        if root.basis is None:
+            raise
+        return  # moving or deleting a vault takes no key: what others changed of its recipients is the batch's work
     recipients = tuple(
         vault_files.Recipient(key_id, role, label, base64url.decode(wrapped, f"vault {closed.uuid}: a wrapped key"))
         for key_id, role, label, wrapped in tx.manifests.recipients(root.vault_id, closed.generation)

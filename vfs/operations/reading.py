@@ -186,7 +186,7 @@ def properties_of(kelp: Kelp, caller: Caller, entry_id: int) -> dict[str, str]:
     """Dead properties: Clark name → whole XML element. Raises NotFound."""
     with kelp.database.read() as tx:
         guard.reach(tx, caller, entry_id, Level.READ)
-        return tx.properties.of(entry_id)
+        return tx.properties.shown(entry_id)
 
 
 def properties_below(kelp: Kelp, caller: Caller, folder_id: int) -> dict[int, dict[str, str]]:

@@ -203,6 +203,16 @@ def way_back(tx: Tx, entry: Entry, path: tuple[str, ...]) -> tuple[int | None, t
     return above[depth][0], path[path.index("") + 1 :]
 
 
+def refuse_return(entry: Entry, folder: Seal | None) -> None:
+    """Before something goes from the trash into a folder: its path may lead into a vault that was made since.
+
+    Raises CrossesVault.
+    """
+    own = None if entry.is_vault or entry.vault_id is None else entry.vault_id
+    if own != (folder and folder.vault_id):
+        raise CrossesVault("where it was there is a vault by now: give that another name for as long as this takes")
+
+
 # --- where a vault begins and ends ---
 
 

@@ -172,7 +172,7 @@ def _part_size(kelp: Kelp, size: int | None, wanted: int | None) -> int:
 
 @trace.step("db.session_lookup")
 def find(kelp: Kelp, caller: Caller, uuid: str, protocol: Protocol = Protocol.PARTS) -> Sending:
-    """An upload of the caller's own; an admin sees all. Raises SessionNotFound."""
+    """An upload of the caller's own; an admin sees all. Raises SessionNotFound, KeyMissing."""
     with kelp.database.read() as tx:
         sending = tx.uploads.get(uuid)
     return require_own(sending, caller, protocol)
@@ -269,7 +269,7 @@ def abort(kelp: Kelp, caller: Caller, uuid: str, protocol: Protocol = Protocol.P
 @retried
 def _abort(kelp: Kelp, caller: Caller, uuid: str, protocol: Protocol) -> tuple[Status, int]:
     with kelp.database.write(quiet=True) as tx:
-        sending = require_own(tx.uploads.hold(uuid), caller, protocol)
+        sending = require_own(tx.uploads.hold(uuid, shown=True), caller, protocol)
         status = status_of(sending, kelp.clock.now_ns())
         if status is Status.COMPLETED:
             raise SessionCompleted("the upload is complete")
@@ -311,7 +311,7 @@ def discard(kelp: Kelp, uuid: str, keys: Sequence[str], *, in_doubt: bool) -> No
 
 def _is_kept(tx: Tx, uuid: str, key: str, *, in_doubt: bool) -> bool:
     if in_doubt:
-        tx.uploads.hold(uuid)
+        tx.uploads.hold(uuid, shown=True)
     if tx.uploads.has_object(key):
         return True
     if in_doubt:

@@ -143,7 +143,8 @@ def _item(tx: Tx, entry: Entry, path: str, *more: Any) -> TrashItem:
 def restore(kelp: Kelp, caller: Caller, uuid: str, *, on_conflict: OnConflict = OnConflict.ERROR) -> Entry:
     """Put a trashed entry back where it was; missing folders on the way are made anew (spec §6, trash).
 
-    Something below a trashed folder can be restored alone. Raises NotFound, AlreadyExists, Forbidden, Locked.
+    Something below a trashed folder can be restored alone. Raises NotFound, AlreadyExists, Forbidden, Locked,
+    CrossesVault (it would come into a vault that it was not in), InTrash (the vault that it was in is).
     """
     with kelp.database.write() as tx:
         tx.lock_tree(exclusive=True)
@@ -152,6 +153,7 @@ def restore(kelp: Kelp, caller: Caller, uuid: str, *, on_conflict: OnConflict = 
         vault_id, path = sealing.way_back(tx, entry, path)
         folder_id = _folder_for(kelp, tx, caller, path[:-1], ROOT_ID if vault_id is None else vault_id)
         here = guard.stand(kelp, tx, caller, Place(folder_id, entry.name))
+        sealing.refuse_return(entry, here.seal)
         if here.entry is not None:
             if on_conflict != OnConflict.RENAME:
                 raise AlreadyExists(f"there is a {entry.name!r} already", here.entry)

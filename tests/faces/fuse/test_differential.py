@@ -1,5 +1,5 @@
-"""The same random calls on a mount, in a vault too, and on a local folder: answers, errors and what is there at the end are the same,
-but for what docs/fuse.md names.
+"""The same random calls on a mount and on a local folder: answers, errors and what is there at the end are the same,
+but for what docs/fuse.md names. In a vault too.
 
 KELP_FUSE_STEPS, KELP_FUSE_PROCESSES and KELP_FUSE_SEED make it longer, wider, or repeat it. With several processes each
 has a folder of its own, and files in one that all share.

@@ -15,7 +15,7 @@ from fuse_mount import guardian as guardian_program
 from tests.faces.fuse.conftest import MountedDrive
 from tests.services.child import children, parent
 from tests.waiting import until
-from vfs.model import ROOT_ID, Place
+from vfs.model import Place
 from vfs.operations import folders, writing
 
 _RENAME = "import os, sys; sys.stdin.readline(); os.rename(sys.argv[1], sys.argv[2])"
@@ -26,7 +26,7 @@ _ENOUGH = 90.0  # seconds
 @pytest.mark.engine(database="sqlite", reason="a writer that waits keeps all others waiting")
 def test_nobody_waits_for_a_dead_mount(mounted: MountedDrive) -> None:
     kelp, caller = mounted.kelp, mounted.caller()
-    folder = folders.make_folder(kelp, caller, Place(ROOT_ID, "folder"))
+    folder = folders.make_folder(kelp, caller, Place(mounted.top.stat().st_ino, "folder"))
     for name in ("a", "known"):
         (mounted.top / "folder" / name).write_bytes(b"1")
     words = [sys.executable, "-c", _RENAME, mounted.top / "folder/a", mounted.top / "folder/b"]

@@ -82,7 +82,7 @@ def test_a_mount_in_use_is_not_let_go_but_lazily(mounted: MountedDrive) -> None:
         file.write(b"x")
     with open(mounted.top / "used", "rb") as file:
         assert unmounted(mounted, "--lazy").returncode == 0
-        assert os.listdir(mounted.top) == []
+        assert os.listdir(mounted.path) == []
         assert file.read() == b"x"  # who has it open goes on
     assert mounted.process.wait(timeout=100) == 0
 

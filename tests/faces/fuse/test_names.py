@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import vaults
 from tests.faces.fuse.conftest import MountedDrive
 from tests.nasty_names import NASTY_NAMES
 from vfs.errors import InvalidName
@@ -127,6 +128,7 @@ def test_thousands_of_names_come_once_each(shared_mount: MountedDrive, place: Pa
     assert len(done.stdout.splitlines()) == count + 1
 
 
+@pytest.mark.skipif(vaults.ALL, reason="its rows are written as plain ones")
 def test_a_listing_goes_on_while_names_come_and_go(shared_mount: MountedDrive, place: Path) -> None:
     add_rows(shared_mount, place.stat().st_ino, 900)
     seen = []
@@ -162,7 +164,8 @@ def test_what_stays_in_the_trash_was_removed(shared_mount: MountedDrive, place: 
         tx.entries.update(old.id, registered_ns=1)
     (place / "old").unlink()
     refused(errno.ENOENT, os.stat, place / "old")
-    assert f"/{place.name}/old" in [item.original_path for item in trashing.list_trash(kelp, caller)]
+    path = "/".join(("", *shared_mount.above, place.name, "old"))
+    assert path in [item.original_path for item in trashing.list_trash(kelp, caller)]
 
 
 def test_rename_replaces_what_is_alike(place: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.faces.fuse.conftest import MountedDrive
 from tests.faces.fuse.test_names import refused
 from tests.waiting import until
-from vfs.model import ROOT_ID, Place, Role
+from vfs.model import Place, Role
 from vfs.operations import access, writing
 
 
@@ -39,7 +39,7 @@ def test_an_account_that_is_removed_or_changed_is_so_in_the_mount(mounted_with: 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes other users")
 def test_mode_and_owner_hold_for_other_users_of_the_machine(mounted_with: Callable[..., MountedDrive]) -> None:
     mounted = mounted_with("-o", "allow_other,uid=1234,gid=1234,umask=027")
-    writing.put_file(mounted.kelp, mounted.caller(), Place(ROOT_ID, "file"), [b"x"])
+    writing.put_file(mounted.kelp, mounted.caller(), Place(mounted.top.stat().st_ino, "file"), [b"x"])
     info = (mounted.top / "file").stat()
     assert (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (1234, 1234, 0o640)
     for parent in [mounted.path, *mounted.path.parents]:

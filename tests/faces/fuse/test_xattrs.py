@@ -71,7 +71,7 @@ def _how_far_it_is(drive: MountedDrive) -> None:
 
 def _locked(drive: MountedDrive) -> None:
     (drive.top / "locked").write_bytes(b"x")
-    place = Place(ROOT_ID, "locked")
+    place = Place(drive.top.stat().st_ino, "locked")
     editor = drive.caller("editor")
     locking.lock(drive.kelp, editor, place, scope=Scope.EXCLUSIVE, infinite=False, owner="", timeout=60)
     refused(errno.EBUSY, os.setxattr, drive.top / "locked", "user.a", b"x")

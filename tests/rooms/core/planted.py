@@ -51,6 +51,8 @@ ROWS: dict[str, str] = {
     " opened_ns, last_ns, untold) VALUES ('u', 'CONTENT_LOST', 'nobody', 'error', '', 1, '', 1, 1, '')",
     "vault that nobody can open": "INSERT INTO vaults (uuid, generation, created_ns) VALUES ('u', 1, 1)",
     "sealed in a vault that is not there": "UPDATE entries SET vault_id = 99, seal_id = 's' WHERE name = 'b'",
+    "in a vault, and nothing says what the NAS shall say of it": "UPDATE entries SET vault_id = 99, seal_id = 's'"
+    " WHERE name = 'b'",
     "half sealed": "UPDATE contents SET vault_id = 99, wrapped_key = 'w'",
     "role of recipients that does not exist": "INSERT INTO recipients (key_id, role, label, public_pem, created_ns)"
     " VALUES ('k', 'guest', '', '', 1)",
@@ -71,7 +73,9 @@ DANGLING: dict[str, str] = {
     "folder_id of folder_versions": "INSERT INTO folder_versions VALUES (99999, 1, NULL)",
     "entry_id of trash_metadata": "INSERT INTO trash_metadata VALUES (99999, 'x', 1, 9e18, NULL)",
     "entry_id of cache_pins": "INSERT INTO cache_pins VALUES (99999, NULL, 1)",
-    "session_id of upload_parts": "INSERT INTO upload_parts VALUES (99999, 1, 0, 'k', 1, 'x', NULL, 1, NULL, NULL)",
+    "session_id of upload_parts": "INSERT INTO upload_parts"
+    " (session_id, number, piece, object_key, size, checksum, blocks, created_ns)"
+    " VALUES (99999, 1, 0, 'k', 1, 'x', NULL, 1)",
     "folder_id of upload_sessions": "INSERT INTO upload_sessions (uuid, content_id, folder_id, name, mime_type,"
     " on_conflict, status, trace_id, created_ns, expires_ns)"
     " VALUES ('u', 'c', 99999, 'n', '', 'ERROR', 'INIT', '', 1, 1)",
