@@ -382,10 +382,8 @@ class OpenInode:
                 self.commit(self._caller)
             self.settle()
         except KelpError as error:
-            entry = self._base.entry
-            log.warning(
-                "%s could not be committed when it was closed: %s", logged.name(entry), logged.fault(error, entry)
-            )
+            name, why = logged.name(self._base.entry), logged.fault(error, self._base.entry)
+            log.warning("%s could not be committed when it was closed: %s", name, why)
         if not self.files.forget(self, forced=forced):
             return
         draft, self._draft = self._draft, None

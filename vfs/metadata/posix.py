@@ -148,6 +148,6 @@ def _content(row: Sequence[Any]) -> Content | None:
     size, checksum, digests, vault, wrapped, part_list, *part = row[-10:]
     if checksum is None:
         return None
-    seal = None if vault is None else ContentSeal(vault, wrapped, bytes(part_list))
+    seal = None if vault is None else ContentSeal(vault, wrapped or "", bytes(part_list or b""))
     parts = () if part[0] is None else (Part(*part),)
     return Content(row[_CONTENT], size, checksum, digests, parts, seal)

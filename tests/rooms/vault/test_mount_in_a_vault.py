@@ -10,7 +10,7 @@ import pytest
 
 from fuse_mount.drafts import OpenFile
 from tests.rooms.core.vault_of_drive import content_of
-from tests.rooms.fuse import test_coming, test_open_files, test_two_writers
+from tests.rooms.fuse import test_coming, test_open_files, test_recovering, test_two_writers
 from tests.rooms.fuse.files import Files, close, whole
 from tests.rooms.vault.drive import VaultDrive, with_keys
 from tests.rooms.vault.drive import close as without_keys
@@ -19,11 +19,13 @@ from vfs.errors import KeyMissing
 from vfs.model import PIECE_SIZE
 from vfs.operations import drafting, posix
 
-_ELSEWHERE = {"test_what_was_closed_can_be_read_at_once"}  # in `test_sealed_drafts`, as far as the loop opens frames
-
+_ELSEWHERE = {
+    "test_what_was_closed_can_be_read_at_once",  # in `test_sealed_drafts`, as far as the loop opens frames
+    "test_a_kill_leaves_the_old_version_or_the_new_one",  # in tests/crash/test_mount_kills.py
+}
 _ON_SQLITE = pytest.mark.engine(database="sqlite", reason="elsewhere a file has a row at once")
 
-for _module in (test_coming, test_open_files, test_two_writers):
+for _module in (test_coming, test_open_files, test_recovering, test_two_writers):
     for _name, _test in vars(_module).items():
         if _name.startswith("test_") and callable(_test) and _name not in _ELSEWHERE:
             _marked = _ON_SQLITE(_test) if _module is test_coming else _test
@@ -45,6 +47,7 @@ def _expected(files: Files, path: str) -> OpenFile:
 def test_what_comes_later_is_sealed(drive: VaultDrive, files: Files, size: int, settled: bool) -> None:
     data, handle = os.urandom(size), _expected(files, _SECRET)
     handle.write(0, data) if data else None
+    assert handle.entry.vault_id == drive.entry("").vault_id, "so no log names it, and its draft stays in there"
     if settled:
         files.open_files.coming.settle()
         assert content_of(drive.kelp, drive.entry(_SECRET)).seal is not None
