@@ -11,7 +11,7 @@ import pytest
 
 from tests.faces.fuse.conftest import MountedDrive
 from tests.waiting import until
-from vfs.model import ROOT_ID, Row
+from vfs.model import Row
 from vfs.operations import reading
 
 
@@ -20,12 +20,17 @@ def _make(path: Path) -> int:
 
 
 def _found(drive: MountedDrive, name: str) -> Row | None:
-    rows = reading.list_folder(drive.kelp, drive.caller(), ROOT_ID)
-    return next((row for row in rows if row.name == name), None)
+    return next((row for row in _rows(drive) if row.name == name), None)
+
+
+def _rows(drive: MountedDrive) -> list[Row]:
+    folder = reading.resolve(drive.kelp, drive.caller(), drive.above).entry
+    assert folder is not None
+    return list(reading.list_folder(drive.kelp, drive.caller(), folder.id))
 
 
 def test_others_see_it_though_nobody_closes_it(mounted: MountedDrive) -> None:
-    fd = _make(mounted.path / "a")
+    fd = _make(mounted.top / "a")
     number = os.fstat(fd).st_ino
     until(lambda: _found(mounted, "a"))
     found = _found(mounted, "a")
@@ -37,7 +42,7 @@ def test_others_see_it_though_nobody_closes_it(mounted: MountedDrive) -> None:
 
 
 def test_this_mount_knows_it_at_once(mounted: MountedDrive) -> None:
-    path = mounted.path / "folder"
+    path = mounted.top / "folder"
     path.mkdir()
     before = path.stat().st_mtime_ns
     fd = _make(path / "a")
@@ -65,7 +70,7 @@ def test_this_mount_knows_it_at_once(mounted: MountedDrive) -> None:
 
 
 def test_mode_and_size_are_kept(mounted: MountedDrive) -> None:
-    empty, full = mounted.path / "empty", mounted.path / "full"
+    empty, full = mounted.top / "empty", mounted.top / "full"
     for path, data in ((empty, b""), (full, b"1" * 5000)):
         fd = _make(path)
         os.write(fd, data)
@@ -80,53 +85,53 @@ def test_mode_and_size_are_kept(mounted: MountedDrive) -> None:
 @pytest.mark.parametrize("synced", [False, True])
 def test_what_is_closed_or_synced_outlives_the_mount(mounted: MountedDrive, synced: bool) -> None:
     for number in range(30):
-        fd = _make(mounted.path / f"{number}")
+        fd = _make(mounted.top / f"{number}")
         os.write(fd, b"%d" % number)
         os.fsync(fd) if synced else os.close(fd)
-    fd = _make(mounted.path / "empty")
+    fd = _make(mounted.top / "empty")
     os.fsync(fd)
     mounted.kill()
     mounted.start()
-    assert {int(path.name): path.read_bytes() for path in mounted.path.glob("[0-9]*")} == {
+    assert {int(path.name): path.read_bytes() for path in mounted.top.glob("[0-9]*")} == {
         number: b"%d" % number for number in range(30)
     }
-    assert (mounted.path / "empty").read_bytes() == b""
+    assert (mounted.top / "empty").read_bytes() == b""
 
 
 def test_what_was_written_and_not_closed_is_recovered(mounted: MountedDrive) -> None:
-    fd = _make(mounted.path / "a")
+    fd = _make(mounted.top / "a")
     os.write(fd, b"open")
     mounted.kill()
     mounted.start("--recover")
-    names = os.listdir(mounted.path)
-    assert [(mounted.path / name).read_bytes() for name in names if "recovered" in name] == [b"open"]
+    names = os.listdir(mounted.top)
+    assert [(mounted.top / name).read_bytes() for name in names if "recovered" in name] == [b"open"]
 
 
 def test_only_one_makes_a_file_that_must_be_new(mounted: MountedDrive) -> None:
-    fd = os.open(mounted.path / "lock", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    fd = os.open(mounted.top / "lock", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     assert _found(mounted, "lock") is not None
     os.close(fd)
-    fd = _make(mounted.path / "a")
+    fd = _make(mounted.top / "a")
     with pytest.raises(FileExistsError):
-        os.open(mounted.path / "a", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        os.open(mounted.top / "a", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     os.close(fd)
 
 
 def test_what_is_open_when_the_mount_ends_is_there(mounted: MountedDrive) -> None:
-    program = subprocess.Popen(["sh", "-c", f"exec 3>'{mounted.path}/a' 4>'{mounted.path}/b'; printf 1 >&3; read x"],
+    program = subprocess.Popen(["sh", "-c", f"exec 3>'{mounted.top}/a' 4>'{mounted.top}/b'; printf 1 >&3; read x"],
                                stdin=subprocess.PIPE)  # fmt: skip
     with program:
         until(lambda: _found(mounted, "b"))
         mounted.process.terminate()
         assert mounted.process.wait(60) == 0
         program.kill()
-    sizes = {row.name: row.size for row in reading.list_folder(mounted.kelp, mounted.caller(), ROOT_ID)}
+    sizes = {row.name: row.size for row in _rows(mounted)}
     assert sizes == {"a": 1, "b": 0}
 
 
 def test_attributes_that_are_set_while_it_is_written(mounted: MountedDrive) -> None:
     """As tar does."""
-    path = mounted.path / "a"
+    path = mounted.top / "a"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     os.write(fd, b"1")
     for _ in range(2):
