@@ -32,7 +32,7 @@ PAIRS = int(os.environ.get("KELP_CRASH_ROUNDS", "10"))
 SEED = int(os.environ.get("KELP_CRASH_SEED", "0")) or random.randrange(1, 1_000_000)
 # Every so many-th instant, beginning elsewhere in each script; on other engines than the embedded ones each takes some
 # times as long. `make crash` takes every one.
-IN_VAULT = 2  # … and of so many times as many, once more in a vault
+IN_VAULT = 6  # … and of so many times as many, once more in a vault
 STRIDE = int(os.environ.get("KELP_CRASH_STRIDE", "6" if engines.CHOSEN == engines.EMBEDDED else "16"))
 
 # Seconds at which the drive's clock begins in each part. What was there before is old for the script; none is later

@@ -20,6 +20,7 @@ STEMS = ("Quxzwillop", "Jänkßpüñdé", "鱷魚醃薑")  # of every word
 PLAIN = "Snarkelbix"  # of what lies beside the vault, and is to be found
 _BLOCK = 64  # bytes that appear at every 4096th of a content
 _LARGE = 1024 * 1024  # bytes
+_TEXTS = (".log", ".db", "-wal", ".jsonl")
 _AROUND = 100  # bytes that are shown beside what was found
 
 
@@ -63,7 +64,7 @@ class Needles:
                     yield from self._found(where, data)
 
     def _found(self, where: str, data: bytes) -> Iterator[tuple[str, str, bytes]]:
-        is_object = len(data) > _LARGE and ("/cache/" in where or "/nas/" in where)
+        is_object = len(data) > _LARGE and not where.endswith(_TEXTS)
         for form, what in (self._bytes if is_object else self._known).items():
             at = data.find(form)
             if at >= 0:
@@ -71,7 +72,8 @@ class Needles:
 
 
 def _opened(where: str, data: bytes) -> Iterator[tuple[str, bytes]]:
-    yield where, data
+    if data[257:262] != b"ustar":
+        yield where, data
     if data[:2] == b"\x1f\x8b":
         yield from _opened(f"{where} (unpacked)", zlib.decompress(data, 31))
     elif data[257:262] == b"ustar":

@@ -48,7 +48,7 @@ def test_a_vault_on_every_face(drive: ServedDrive) -> None:
     assert rest(drive, "GET", "/folders/root/vault")[1]["error"] == "INVALID_REQUEST"
     _worked_in_by_webdav(drive)
     _shown_by_rest(drive, vault_id)
-    _nothing_crosses(drive, vault_id)
+    _no_folder_crosses(drive, vault_id)
     _closed(drive, vault_id)
 
 
@@ -75,10 +75,8 @@ def _shown_by_rest(drive: ServedDrive, vault_id: str) -> None:
         assert page["folders"][0]["vault"] == {"root": False}
 
 
-def _nothing_crosses(drive: ServedDrive, vault_id: str) -> None:
-    for method in ("MOVE", "COPY"):
-        assert dav(drive, method, "Täler/Copy/ä.txt", Destination=drive.url + "out.txt")[0] == 409
-        assert dav(drive, method, "plain.txt", Destination=drive.url + quote("Täler/in.txt"))[0] == 409
+def _no_folder_crosses(drive: ServedDrive, vault_id: str) -> None:
+    assert dav(drive, "MOVE", "Täler/Copy", Destination=drive.url + "out")[0] == 409
     _, made = rest(drive, "POST", "/folders", name="plain", parentId=None)
     assert made["folder"]["vault"] is None
     moved = rest(drive, "POST", f"/folders/{made['folder']['id']}/move", targetParentId=vault_id)

@@ -357,6 +357,7 @@ def log_of_this_process(tmp_path: Path) -> Iterator[Path]:
     handler.close()
 
 
+@pytest.mark.engine(database="sqlite", cache="folder", reason="looks into their files")
 def test_nothing_of_a_vault_is_found_outside(tmp_path: Path, log_of_this_process: Path) -> None:
     drive, needles = tmp_path / "drive", Needles()
     (drive / "tmp").mkdir(parents=True)

@@ -58,7 +58,10 @@ def _renew(keys: KeyRing, tx: Tx, of: Subject, opened: dict[int, VaultKey]) -> N
     if key is None:
         key = opened[of.vault_id] = keyring.vault_key_in(tx, keys, of.vault_id)
     list_digest = _list_digest(tx, of)
-    sealed = seal_manifest(key, _manifest(tx, key, of, list_digest))
+    try:
+        sealed = seal_manifest(key, _manifest(tx, key, of, list_digest))
+    except ValueError as error:
+        raise ContentCorrupt(f"entry {of.entry_id}: what seals it in the database is damaged: {error}") from error
     digest = digest_of(sealed)
     tx.manifests.put(of, sealed, digest, basis=basis, generation=key.generation, list_digest=list_digest)
 

@@ -12,7 +12,7 @@ from tests.crash.ledger import content
 from tests.faces.fuse.conftest import MountedDrive, mounted_drive
 from tests.faces.fuse.outage_program import from_mount
 from vfs.errors import ObjectMissing
-from vfs.model import ROOT_ID, Place
+from vfs.model import Place
 from vfs.operations import backlog, evicting, freeing, reading, trashing, writing
 from vfs.operations.backlog import Waited
 
@@ -71,7 +71,7 @@ def test_it_is_not_evicted(drive: MountedDrive) -> None:
 
 
 def test_it_is_not_freed(drive: MountedDrive) -> None:
-    kelp, caller, place = drive.kelp, drive.caller(), Place(ROOT_ID, "freed")
+    kelp, caller, place = drive.kelp, drive.caller(), Place(drive.top.stat().st_ino, "freed")
     fd, keys = opened(drive, "freed")
     writing.put_file(kelp, caller, place, [b"another"])
     trashing.remove(kelp, caller, place)

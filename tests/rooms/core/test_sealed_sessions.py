@@ -140,6 +140,20 @@ def test_neither_key_nor_plain_byte_is_stored(vault: Drive) -> None:
     assert vault.read("vault/a.bin") == b"a secret of somebody" * 2000
 
 
+def test_what_it_is_called_is_sealed(vault: Drive) -> None:
+    folder = vault.entry("vault").uuid
+    told = sessions.begin(vault.kelp, vault.editor, folder, "Ü.odt", 5, mime_type="text/odd", metadata="note Zm9v")
+    with vault.kelp.database.read() as tx:
+        stored = tx.one("SELECT name, mime_type, metadata FROM upload_sessions")
+        (session,) = tx.uploads.unreminded(0, told.expires_ns, 10)
+    assert all(text.startswith("\x01") for text in stored) and "odt" not in str(stored)
+    assert session.name == "(sealed)", "what alerts have"
+    again = sessions.progress(vault.kelp, vault.editor, told.uuid)
+    assert (again.name, again.mime_type, again.metadata) == ("Ü.odt", "text/odd", "note Zm9v")
+    keyless = forget_keys(vault.kelp)
+    assert sessions.abort(keyless, vault.editor, told.uuid) is Status.ABORTED
+
+
 def test_a_key_of_another_part_does_not_open(vault: Drive) -> None:
     upload = Upload(vault)
     upload.put(1, b"one")

@@ -6,11 +6,13 @@ import random
 
 import pytest
 
+from fuse_mount import recovering
 from fuse_mount.drafts import OpenFile
 from tests.rooms.core.drive import Drive
 from tests.rooms.core.vault_of_drive import content_of, forget_keys, make_vault
 from tests.rooms.fuse.files import Files, close, whole
 from tests.rooms.fuse.test_random_writes import STEPS, Model
+from tests.rooms.fuse.test_recovering import fail_to_commit
 from vfs.model import PART_SIZE, PIECE_SIZE
 from vfs.operations import sealed_contents
 
@@ -115,6 +117,22 @@ def test_a_file_that_was_moved_stays_sealed(mount: Files) -> None:
     mount.drive.move(PATH, "vault/inner/g")
     close(handle)
     assert mount.drive.read("vault/inner/g") == b"x" + data[1:]
+
+
+def test_what_is_recovered_stays_in_the_vault(mount: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    drive = mount.drive
+    drive.folder("vault/inner")
+    handle = mount.create("vault/inner/f")
+    handle.write(0, b"secret")
+    fail_to_commit(mount, handle, monkeypatch)
+    mount.open_files.close()
+    for path in ("vault/inner/f", "vault/inner"):
+        drive.remove(path)
+    (left,) = recovering.found(drive.kelp)
+    assert "f" not in left.header.logged.split()
+    entry = recovering.recover(drive.kelp, mount.caller, left)
+    assert (entry.parent_id, entry.vault_id) == (drive.entry("vault").id, drive.entry("vault").vault_id)
+    assert drive.read_entry(entry) == b"secret"
 
 
 def test_without_a_key_nothing_is_committed(mount: Files, files_of: object) -> None:

@@ -1,6 +1,6 @@
 """A process that copies or moves a file and kills itself at a chosen instant: `DATA what source target number note`.
 
-An instant is any system call that changes a file, the end of each call of the cache, and both sides of each commit.
+An instant is within and after each call of the cache, and both sides of each commit.
 """
 
 from __future__ import annotations
@@ -21,16 +21,24 @@ from vfs.settings import Settings
 WHAT = {"copy": copying.copy, "move": moving.move}
 
 
+class Ends(Countdown):
+    def arm(self) -> None:
+        self._armed = True
+
+
 class Calls(Store):
-    """Pieces of a stream are all alike."""
+    """Pieces of a stream are all alike: the first of each object is an instant."""
 
     def _pieces(self, name: str, chunks: Any) -> Any:
-        return chunks
+        for number, chunk in enumerate(chunks):
+            yield chunk
+            if not number:
+                self._countdown.point(f"{name}, a piece")
 
 
 def main() -> None:
     data, what, source, target, number, note = sys.argv[1:]
-    countdown = Countdown(int(number), Path(note))
+    countdown = Ends(int(number), Path(note))
     with closing(build(Settings.load(None, os.environ, data=Path(data)))) as kelp:
         caller = access.system_caller(kelp, "dav")
 

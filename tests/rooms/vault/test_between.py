@@ -14,7 +14,7 @@ from tests.rooms.core.drive import rest
 from tests.rooms.vault.drive import VAULT, VaultDrive, make_vault
 from tests.rooms.vault.test_vaults import close, names_in, plain, reopen
 from tests.waiting import until
-from vfs.errors import CrossesVault, KeyMissing
+from vfs.errors import ContentCorrupt, CrossesVault, KeyMissing
 from vfs.metadata.sqlite import SqliteEngine
 from vfs.model import ROOT_ID, OnConflict, Place
 from vfs.operations import archiving, folders, guard, moving, properties, reading, trashing, writing
@@ -83,6 +83,31 @@ def test_an_archive_with_a_closed_vault_in_it_is_refused(drive: VaultDrive) -> N
     with pytest.raises(KeyMissing):
         list(archiving.members(drive.kelp, drive.admin, plain(drive)))
     reopen(drive)
+
+
+# --- damaged ---
+
+
+def test_a_key_that_was_damaged_in_the_database_stops_its_own_change_only(drive: VaultDrive) -> None:
+    """Manifests are made last in a change, which may share its commit with others."""
+    damaged = drive.put("damaged", b"x")
+    drive.put("whole", b"x")
+    drive.damage("UPDATE contents SET wrapped_key = 'AAAA' WHERE id = :id", id=damaged.content_id)
+    faults: list[Exception] = []
+
+    def move(name: str) -> None:
+        try:
+            drive.move(name, f"{name} and moved")
+        except ContentCorrupt as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=move, args=(name,)) for name in ("damaged", "whole")]
+    with drive.kelp.database.write():
+        for thread in threads:
+            thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(faults) == 1 and drive.names() == ["damaged", "whole and moved"]
 
 
 # --- what is put aside ---
