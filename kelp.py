@@ -25,6 +25,7 @@ from cli import (
     banner,
     cache,
     check,
+    companion,
     doctor,
     dump,
     gc,
@@ -237,13 +238,14 @@ def _work(settings: Settings, stop: threading.Event, ready: Callable[[], None]) 
 
 
 @contextlib.contextmanager
-def _drive(settings: Settings, kind: str) -> Iterator[Kelp]:
-    """The drive with the queue that the settings name, for a process that stays."""
-    from jobs.queue import InProcessQueue
+def _drive(settings: Settings, kind: str, tell: Callable[[], object] | None = None) -> Iterator[Kelp]:
+    """The drive with the queue that the settings name, for a process that stays. `tell`: has the jobs run by another,
+    where there is no such queue."""
+    from jobs.queue import FarQueue, InProcessQueue
 
     with contextlib.ExitStack() as undo:
         undo.enter_context(telemetry.following(settings, kind))
-        queue: JobQueue = InProcessQueue()
+        queue: JobQueue = InProcessQueue() if tell is None else FarQueue(tell)
         if settings.queue.url:
             from jobs.redis_queue import RedisQueue
 
@@ -274,16 +276,32 @@ def _mount(settings: Settings, mountpoint: Path, options: mount.MountOptions, re
     from jobs import runner
 
     with contextlib.ExitStack() as undo:
-        kelp = undo.enter_context(_drive(settings, "mount"))
-        undo.enter_context(counts.shared(settings.data / "metrics", "mount"))
+        beside = None
         if not settings.queue.url:  # as beside any process of the drive: whoever is first runs its jobs
-            undo.callback(runner.start(kelp).stop)
+            beside = undo.enter_context(companion.beside(lambda hear: _run_jobs(settings, hear), options.log))
+        kelp = undo.enter_context(_drive(settings, "mount", beside.ring if beside else None))
+        undo.enter_context(counts.shared(settings.data / "metrics", "mount"))
+        if beside is not None:
+            undo.enter_context(beside.replaced(lambda: runner.start(kelp).stop))
         how = mounting.Options(
             *(options.account, options.uid, options.gid, options.umask, options.hard, options.recover),
             xattr=options.xattr,
             kernel=options.kernel,
         )
         mounting.run(kelp, mountpoint, how, ready)
+
+
+def _run_jobs(settings: Settings, hear: companion.Hear) -> None:
+    """The process beside a mount, until `hear` has heard the end."""
+    from jobs import runner
+    from jobs.queue import InProcessQueue
+
+    with contextlib.ExitStack() as undo:
+        kelp = undo.enter_context(_drive(settings, "jobs"))
+        undo.enter_context(counts.shared(settings.data / "metrics", "jobs"))
+        undo.callback(runner.start(kelp).stop)
+        assert isinstance(kelp.queue, InProcessQueue)
+        hear(kelp.queue.ring)
 
 
 commands.add_command(mount.make_command(_mount))

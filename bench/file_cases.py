@@ -37,6 +37,7 @@ CASES = {
 }
 BIG = ("write", "write-stored", "read", "read-4k", "write-4k", "write-4k-stored")
 STORED = {key: f"{key}-stored" for key in ("write", "write-4k", "create")}
+CHANGING = (*STORED, *STORED.values(), "unlink")
 
 
 class Sizes(NamedTuple):
@@ -49,7 +50,7 @@ class Sizes(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """`rate` in the case's unit, `cpu`: seconds of the mount's process for each operation (for a MiB of a big file)."""
+    """`rate` in the case's unit, `cpu`: seconds of the mount's processes for an operation (for a MiB of a big file)."""
 
     rate: float
     cpu: float
@@ -60,11 +61,11 @@ Readings = dict[str, Reading]
 
 
 class Pass:
-    """One after the other, in a folder of its own; `found` is filled."""
+    """One after the other, in a folder of its own; `found` is filled. `reads`: with the cases that only read."""
 
-    def __init__(self, mounted: Mounted, number: int, sizes: Sizes) -> None:
+    def __init__(self, mounted: Mounted, number: int, sizes: Sizes, *, reads: bool = True) -> None:
         self.found: Readings = {}
-        self._mounted, self._sizes = mounted, sizes
+        self._mounted, self._sizes, self._reads = mounted, sizes, reads
         self._folder = mounted.path / f"pass-{number}"
         self._big = self._folder / "big"
         self._chance = random.Random(number)  # the same for all
@@ -74,12 +75,13 @@ class Pass:
         size, count = self._sizes.big, self._sizes.random
         with self._timed("write", size, size * MIB / 1e6):
             self._write_big()
-        self._forget_bytes()  # what follows finds every folder at rest
-        with self._timed("read", size, size * MIB / 1e6):
-            self._read_big()
-        self._forget_bytes()
-        with self._timed("read-4k", count):
-            self._anywhere(os.O_RDONLY, lambda fd, at: len(os.pread(fd, SMALL, at)))
+        if self._reads:
+            self._forget_bytes()  # what follows finds every folder at rest
+            with self._timed("read", size, size * MIB / 1e6):
+                self._read_big()
+            self._forget_bytes()
+            with self._timed("read-4k", count):
+                self._anywhere(os.O_RDONLY, lambda fd, at: len(os.pread(fd, SMALL, at)))
         with self._timed("write-4k", count):
             self._anywhere(os.O_RDWR, lambda fd, at: os.pwrite(fd, bytes(SMALL), at))
         self._big.unlink()
@@ -89,13 +91,14 @@ class Pass:
         for folder in dict.fromkeys(path.parent for path in paths):
             folder.mkdir()
         body = os.urandom(SMALL)
-        self._each("create", paths, lambda path: _create(path, body, synced=self._mounted.syncs))
-        forget_names()
-        self._each("stat", paths, _look)
-        forget_names()
-        with self._timed("list", len(paths)):
-            subprocess.run(["ls", "-lR", str(self._folder)], stdout=subprocess.DEVNULL, check=True)
-        self._each("read-small", paths, lambda path: _compare(path, body))
+        self._each("create", paths, lambda path: _create(path, body, self._mounted.sync))
+        if self._reads:
+            forget_names()
+            self._each("stat", paths, _look)
+            forget_names()
+            with self._timed("list", len(paths)):
+                subprocess.run(["ls", "-lR", str(self._folder)], stdout=subprocess.DEVNULL, check=True)
+            self._each("read-small", paths, lambda path: _compare(path, body))
         self._each("unlink", paths, Path.unlink)
 
     def _each(self, key: str, paths: list[Path], action: Callable[[Path], None]) -> None:
@@ -122,6 +125,11 @@ class Pass:
             for _ in range(self._sizes.big):
                 file.write(piece)
             os.fsync(file)
+            self._sync_big()
+
+    def _sync_big(self) -> None:
+        if self._mounted.sync is not None:
+            self._mounted.sync(self._big)
 
     def _read_big(self) -> None:
         with self._big.open("rb", buffering=0) as file:
@@ -141,6 +149,7 @@ class Pass:
                     raise Failed(f"{self._mounted.label}: not all of 4 KiB")
             if flags != os.O_RDONLY:
                 os.fsync(fd)
+                self._sync_big()
         finally:
             os.close(fd)
 
@@ -162,12 +171,12 @@ def forget_names() -> None:
         _DROP.write_text("2")
 
 
-def _create(path: Path, body: bytes, *, synced: bool) -> None:
+def _create(path: Path, body: bytes, sync: Callable[[Path], None] | None) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         os.write(fd, body)
-        if synced:
-            os.fsync(fd)
+        if sync is not None:
+            sync(path)
     finally:
         os.close(fd)
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -24,7 +25,7 @@ from vfs.core import Kelp
 from vfs.operations.backlog import Waited, wait_until_mirrored
 from vfs.settings import Settings
 
-KELP, RCLONE, DISK, SYNCED = "Kelp", "rclone", "disk", "disk, synced"
+KELP, RCLONE, RCLONE_SYNCED, DISK, SYNCED = "Kelp", "rclone", "rclone, synced", "disk", "disk, synced"
 _PATIENCE = 30.0  # seconds to be mounted, or unmounted
 _EVERY = 0.05  # seconds between two looks whether all is stored
 _SETTLED = 0.5  # seconds without any work, after which none comes
@@ -34,19 +35,19 @@ _WRITE_BACK = "100ms"  # after which rclone begins to carry what was closed to t
 
 @dataclass(frozen=True)
 class Mounted:
-    """`path` is where programs work, `pid` the process that answers them; 0: the kernel alone does. `syncs`: programs
-    sync each file there, since nobody does it for them. `rest` waits for what goes on behind it, and tells when it was
-    over (time.perf_counter)."""
+    """`path` is where programs work, `pid` the process that answers them; 0: the kernel alone does. `sync`: programs
+    call it for each file there that they have written, before they close it, since nobody else makes it durable; None:
+    that is not asked for. `rest` waits for what goes on behind it, and tells when it was over (time.perf_counter)."""
 
     label: str
     path: Path
     pid: int
     rest: Callable[[], float]
-    syncs: bool = False
+    sync: Callable[[Path], None] | None = None
 
     def cpu(self) -> float:
-        """Seconds that its process has been on a CPU."""
-        return processes.cpu([self.pid]) if self.pid else 0.0
+        """Seconds that its process has been on a CPU, and those that it has started for what goes on behind it."""
+        return processes.cpu(processes.tree(self.pid)) if self.pid else 0.0
 
 
 def missing() -> str:
@@ -76,7 +77,7 @@ def _until_mirrored(core: Kelp) -> float:
 
 
 @contextmanager
-def rclone(below: Path) -> Iterator[Mounted]:
+def rclone(below: Path, *, synced: bool = False) -> Iterator[Mounted]:
     """Names and attributes are remembered for a second by the kernel, as rclone has it by itself."""
     served, cache, path = below / "served", below / "cache", below / "mnt"
     for folder in (served, cache, path):
@@ -86,7 +87,30 @@ def rclone(below: Path) -> Iterator[Mounted]:
     command += ["--vfs-write-back", _WRITE_BACK, "--config", "/dev/null"]
     command += ["--rc", "--rc-no-auth", "--rc-addr", f"127.0.0.1:{port}"]
     with _running(command, path, below / "log") as pid:
-        yield Mounted(RCLONE, path, pid, lambda: _until_carried(port))
+        rest = partial(_until_carried, port)
+        if not synced:
+            yield Mounted(RCLONE, path, pid, rest)
+        else:
+            kept = [cache / kind / "local" / str(served.resolve())[1:] for kind in ("vfs", "vfsMeta")]
+            yield Mounted(RCLONE_SYNCED, path, pid, rest, lambda file: _sync(file.relative_to(path), kept))
+
+
+def _sync(file: Path, kept: Sequence[Path]) -> None:
+    """What rclone has in its cache of a file that is open: its bytes, and what it notes about them, each with the
+    folder that has the name. With that it goes on after a power cut. It does not do it by itself: its fsync does
+    nothing, its close neither, and what it does at the release, which the kernel tells it of later, is a copy without a
+    sync, also with --vfs-write-back 0 (rclone 1.60.1: cmd/mount/file.go, vfs/read_write.go, vfs/vfscache/item.go)."""
+    for folder in kept:
+        _fsync(folder / file)
+        _fsync((folder / file).parent)
+
+
+def _fsync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _until_carried(port: int) -> float:
@@ -112,7 +136,7 @@ def _synced() -> float:
 @contextmanager
 def disk(below: Path, *, synced: bool) -> Iterator[Mounted]:
     below.mkdir()
-    yield Mounted(SYNCED if synced else DISK, below, 0, _synced, syncs=synced)
+    yield Mounted(SYNCED if synced else DISK, below, 0, _synced, _fsync if synced else None)
 
 
 @contextmanager

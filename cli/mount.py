@@ -35,7 +35,7 @@ NOBODY = -1  # a user or a group that was not said
 
 @dataclass(frozen=True, slots=True)
 class MountOptions:
-    """What -o says (docs/fuse.md); `account` is --user or `account=`."""
+    """What -o says (docs/fuse.md); `account` is --user or `account=`, `log` follows from --foreground."""
 
     account: str | None = None
     uid: int = NOBODY
@@ -47,6 +47,7 @@ class MountOptions:
     xattr: bool = False
     config: Path | None = None
     kernel: tuple[str, ...] = ()
+    log: Path | None = None  # where it tells what happens; None: on standard error
 
     @classmethod
     def parse(cls, text: str) -> MountOptions:
@@ -146,9 +147,10 @@ def mount_drive(mount: Mount, settings: Settings, mountpoint: Path, options: Mou
     mountpoint = Path(os.path.abspath(mountpoint))
     _become_owner(settings.data)
     make_private(settings.data)
-    ready = _in_foreground if foreground else _into_background(settings.data / "mount.log")
+    log = None if foreground else settings.data / "mount.log"
+    ready = _in_foreground if log is None else _into_background(log)
     if ready is not None:
-        mount(settings, mountpoint, options.completed(), ready)
+        mount(settings, mountpoint, replace(options.completed(), log=log), ready)
 
 
 def _refuse_circles(settings: Settings, mountpoint: Path) -> None:

@@ -33,7 +33,7 @@ _LOOK = 1.0  # seconds that a call waits before somebody looks who waits for it,
 _BRIEFLY = 2.0  # seconds
 
 # Calls that change nothing, and are many: only what they hand to a thread is told of under a trace id.
-_LIGHT = frozenset({"lookup", "getattr", "read", "write", "readdir", "release"})
+_LIGHT = frozenset({"lookup", "getattr", "open", "read", "write", "readdir", "flush", "release"})
 
 F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
 
@@ -150,6 +150,11 @@ class Bridge:
         self._waiting: set[_Waiting] = set()
         self._end = math.inf  # by the loop's clock: then nobody waits any longer
 
+    @property
+    def looks_at_once(self) -> bool:
+        """Looking at the database is not worth a thread."""
+        return self._inline
+
     async def look(self, action: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """What only reads the database."""
         if self._inline:
@@ -225,24 +230,21 @@ def answering(handler: F) -> F:
     name = handler.__name__
     is_light = name in _LIGHT
 
-    async def answered(*arguments: Any) -> Any:
+    @functools.wraps(handler)
+    async def run(*arguments: Any) -> Any:
         begun = time.monotonic()
         last = arguments[-1]
-        asking.set(last.pid if isinstance(last, pyfuse3.RequestContext) else 0)
+        asking.set(last.pid if type(last) is pyfuse3.RequestContext else 0)
         try:
-            return await handler(*arguments)
+            if is_light and not trace.is_followed():
+                return await handler(*arguments)
+            with _work(name):
+                return await handler(*arguments)
         except pyfuse3.FUSEError:
             raise
         except Exception as error:
             with _work(name):
                 raise pyfuse3.FUSEError(_told(error, name, time.monotonic() - begun)) from None
-
-    @functools.wraps(handler)
-    async def run(*arguments: Any) -> Any:
-        if is_light and not trace.is_followed():
-            return await answered(*arguments)
-        with _work(name):
-            return await answered(*arguments)
 
     return cast(F, run)
 

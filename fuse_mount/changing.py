@@ -8,6 +8,7 @@ that of a new small file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -28,6 +29,12 @@ class Wanted(NamedTuple):
     uid: int | None = None
     gid: int | None = None
     mtime_ns: int | None = None
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """Those that a row has, but for the time."""
+        found = (("mode", self.mode), ("uid", self.uid), ("gid", self.gid))
+        return {name: value for name, value in found if value is not None}
 
 
 def make_folder(kelp: Kelp, caller: Caller, place: Place, wanted: Wanted) -> Node:
@@ -60,6 +67,16 @@ def make_file(files: OpenFiles, caller: Caller, place: Place, wanted: Wanted, fl
     return _made(entry)._replace(mode=wanted.mode, uid=wanted.uid, gid=wanted.gid), file
 
 
+def expect_file(
+    files: OpenFiles, caller: Caller, place: Place, wanted: Wanted, flags: int
+) -> tuple[Node, OpenFile] | None:
+    """As `make_file`, where nothing has to be waited for (`OpenFiles.expect`)."""
+    made = files.expect(place, wanted.mode, caller, uid=wanted.uid, gid=wanted.gid, flags=flags)
+    if made is None:
+        return None
+    return _made(made[0])._replace(mode=wanted.mode, uid=wanted.uid, gid=wanted.gid), made[1]
+
+
 def _made(entry: Entry) -> Node:
     """Who could make it may write to it."""
     return Node(
@@ -86,9 +103,19 @@ def _set(kelp: Kelp, caller: Caller, inode: int, wanted: Wanted) -> Node:
 
 def remove(files: OpenFiles, inodes: Inodes, caller: Caller, place: Place, kind: Kind) -> None:
     """Raises as `trashing.remove`."""
+    if kind == Kind.FILE and not files.any_open:  # so it need not be known before which one it is
+        with files.kelp.database.deferring():
+            inodes.removed(trashing.remove(files.kelp, caller, place, only=kind))
+        return
     inode = _file_at(files.kelp, caller, place) if kind == Kind.FILE else None
     with files.removing(inode), inodes.removing(inode), files.kelp.database.deferring():
         trashing.remove(files.kelp, caller, place, only=kind)
+
+
+def with_columns(node: Node, said: Mapping[str, int]) -> Node:
+    """As it will be once `said`, as `Wanted.columns` gives it, has come to its row."""
+    mode, uid, gid = (said.get("mode", node.mode), said.get("uid", node.uid), said.get("gid", node.gid))
+    return node._replace(mode=mode, uid=uid, gid=gid)
 
 
 def rename(files: OpenFiles, caller: Caller, source: Place, target: Place, on_conflict: OnConflict) -> Outcome:

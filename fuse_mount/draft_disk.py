@@ -18,17 +18,20 @@ import secrets
 import shutil
 import struct
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from fuse_mount.spans import Spans
 from vfs.errors import NoSpace, StoreUnavailable
+from vfs.operations import at_hand
 
 RECORD = struct.Struct("<Bqq")
 WRITTEN, CUT = 1, 2  # what a record tells
 _MOST_IDLE = 16  # pairs of files that wait to be used again: making and removing them costs more than a small write
+_MOST_ROOMS = 2  # that are kept
+_FEW = 64 * 1024  # bytes
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _CLOSED = -1  # in the place of a descriptor
 
@@ -137,6 +140,25 @@ class DraftFile:
         with _disk_faults():
             return os.pread(self._data, stop - start, start)
 
+    @contextmanager
+    def pieces(self, size: int) -> Iterator[Callable[[int, int], bytes]]:
+        """As `read`, for who takes each piece before he asks for the next: into memory that is used again. New memory
+        for each cost as much as storing it, when `size` bytes are many."""
+        if size <= _FEW:
+            yield self.read
+            return
+        room = self._disk.take_room()
+
+        def read(start: int, stop: int) -> bytes:
+            piece = room[: stop - start]
+            with _disk_faults():
+                return piece[: os.preadv(self._data, (piece,), start)]  # type: ignore[return-value]  # serves as bytes
+
+        try:
+            yield read
+        finally:
+            self._disk.give_room(room)
+
     def end(self) -> None:
         """It was committed, or nobody wants it."""
         self._disk.give(self.written.spans.total)
@@ -168,6 +190,7 @@ class DraftDisk:
         self._used = 0
         self._guard = threading.Lock()
         self._idle: list[DraftFile] = []
+        self._rooms: list[memoryview] = []
         self._next = 0
         name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self.folder = folder / name
@@ -224,6 +247,16 @@ class DraftDisk:
     def give(self, size: int) -> None:
         with self._guard:
             self._used -= size
+
+    def take_room(self) -> memoryview:
+        """For a piece."""
+        with self._guard:
+            return self._rooms.pop() if self._rooms else at_hand.room()
+
+    def give_room(self, room: memoryview) -> None:
+        with self._guard:
+            if len(self._rooms) < _MOST_ROOMS:
+                self._rooms.append(room)
 
     def put_back(self, draft: DraftFile) -> None:
         try:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from fuse_mount.coming import Coming
 from fuse_mount.draft_disk import DraftDisk
 from fuse_mount.open_inode import OpenInode
 from vfs.core import Kelp
-from vfs.model import BLOCK_SIZE, PIECE_SIZE, Caller, Entry, Place
-from vfs.operations import drafting
+from vfs.model import Caller, Entry, Place
+from vfs.operations import at_hand, drafting
 from vfs.operations.posix import Node
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ class OpenFiles:
         drafts = settings.data / "drafts"
         twice = _on_one_disk(drafts, settings.cache.url)
         self.disk = DraftDisk(drafts, settings.fuse.draft_limit, settings.cache.reserve, twice=twice)
-        self.buffer = memoryview(bytearray(PIECE_SIZE + 2 * BLOCK_SIZE))  # for `OpenFile.read_at_once`
+        self.buffer = at_hand.room()  # for `OpenFile.read_at_once`
+        self.coming = Coming(kelp)
         self._guard = threading.Lock()
         self._files: dict[int, OpenInode] = {}
 
@@ -58,7 +60,8 @@ class OpenFiles:
         flags: int = os.O_RDWR,
     ) -> tuple[Entry, OpenFile]:  # fmt: skip
         """Make an empty file and open it. Raises AlreadyExists, ParentNotFound, InvalidName, Locked, Forbidden."""
-        made = drafting.create(self.kelp, caller, place, mode=mode, uid=uid, gid=gid)
+        self.coming.settle()
+        made = drafting.create(self.kelp, caller, place, _said(mode, uid, gid))
         entry = made.entry
         file = self._attach(entry.id)
         try:
@@ -68,6 +71,23 @@ class OpenFiles:
             file.end()
             raise
         return entry, OpenFile(self, file, caller, flags)
+
+    def expect(
+        self, place: Place, mode: int | None, caller: Caller, *, uid: int | None = None, gid: int | None = None,
+        flags: int = os.O_RDWR,
+    ) -> tuple[Entry, OpenFile] | None:  # fmt: skip
+        """As `create`, of a file whose row comes later, so nothing has to be waited for; None: then `create` has to be
+        asked."""
+        if flags & os.O_EXCL or self.coming.has(place.folder_id, place.name):
+            return None
+        id = self.coming.take_id()
+        if id is None:
+            return None
+        made = drafting.expect(self.kelp, caller, place, id, _said(mode, uid, gid))
+        file = self._attach(id)
+        file.expected(caller, made)
+        self.coming.add(place.folder_id, place.name, file)
+        return made.opened.entry, OpenFile(self, file, caller, flags)
 
     def truncate(self, entry: Entry | Node, size: int, caller: Caller) -> None:
         """Of a file that may be open or not; durable on return unless it is open for writing. Raises as `open`, and
@@ -95,6 +115,16 @@ class OpenFiles:
         file = self._files.get(inode)
         return file is not None and file.set_mtime(mtime_ns)
 
+    def say(self, inode: int, said: Mapping[str, int], mtime_ns: int | None) -> bool:
+        """Attributes that come with what is being written to a file: as `OpenInode.say`."""
+        file = self._files.get(inode)
+        return file is not None and file.say(said, mtime_ns)
+
+    def said(self, inode: int) -> Mapping[str, int] | None:
+        """Of the file; nothing: it has those of its row."""
+        file = self._files.get(inode)
+        return file.said if file is not None else None
+
     @contextmanager
     def removing(self, inode: int | None) -> Iterator[None]:
         """Around what takes a file's name away (unlink, rename over it): afterwards it has no name here, and is there
@@ -106,6 +136,11 @@ class OpenFiles:
         with file.writing:
             yield
             file.unlinked = True
+
+    @property
+    def any_open(self) -> bool:
+        """Some file is open, or was a moment ago and is being committed."""
+        return bool(self._files)
 
     def knows(self, inode: int) -> bool:
         """It is open, or was a moment ago and is being committed."""
@@ -130,6 +165,10 @@ class OpenFiles:
     def changed(self, inode: int) -> None:
         self._changed(inode)
 
+    def came(self, inode: int) -> None:
+        """It has a row now."""
+        self.coming.drop(inode)
+
     def _attach(self, inode: int) -> OpenInode:
         with self._guard:
             file = self._files.get(inode)
@@ -148,6 +187,7 @@ class OpenFiles:
             if file.users and not forced:
                 return False
             file.ended = True
+            self.coming.drop(file.inode)
             if self._files.get(file.inode) is file:
                 del self._files[file.inode]
             return True
@@ -159,6 +199,10 @@ class OpenFiles:
                 del self._files[file.inode]
             file.inode = inode
             self._files.setdefault(inode, file)
+
+
+def _said(mode: int | None, uid: int | None, gid: int | None) -> dict[str, object]:
+    return {name: value for name, value in (("mode", mode), ("uid", uid), ("gid", gid)) if value is not None}
 
 
 def _on_one_disk(drafts: Path, cache: str) -> bool:
@@ -189,6 +233,11 @@ class OpenFile:
     def unsynced(self) -> bool:
         """It was made here, and nobody has closed or synced it yet."""
         return self._file.unsynced
+
+    @property
+    def has_row(self) -> bool:
+        """Else nobody finds it but who has it open (`coming`)."""
+        return self._file.has_row
 
     @property
     def entry(self) -> Entry:

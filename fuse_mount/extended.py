@@ -28,6 +28,7 @@ class ExtendedHandlers(Handlers):
     @answering
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
         known = _known(name)
+        await self._settled()
         if known == _SYNC:
             state = await self._bridge.look(sync_states.of_entry, self._kelp, self._account.caller, inode)
             return _WORDS.get(state.status, state.status).encode()
@@ -42,6 +43,7 @@ class ExtendedHandlers(Handlers):
     @answering
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
         """What the drive says is not listed: programs that copy attributes could not set it elsewhere."""
+        await self._settled()
         names = [_USER + name.encode() for name in await self._attributes(inode) if not name.startswith(_OURS)]
         # The library would answer one empty name, which the kernel takes for an error of the disk.
         return names or refuse(errno.ENOTSUP)
@@ -49,11 +51,13 @@ class ExtendedHandlers(Handlers):
     @answering
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
         known = _changeable(name)
+        await self._settled()
         await self._bridge.work(extended_attributes.put, self._kelp, self._account.caller, inode, known, value)
 
     @answering
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
         known = _changeable(name)
+        await self._settled()
         if not await self._bridge.work(extended_attributes.remove, self._kelp, self._account.caller, inode, known):
             refuse(pyfuse3.ENOATTR)
 

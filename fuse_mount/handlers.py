@@ -21,24 +21,22 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext, Setatt
 from fuse_mount import attributes, changing
 from fuse_mount.account import Account
 from fuse_mount.attributes import Looks
-from fuse_mount.bridge import Bridge, answering, decoded, refuse
+from fuse_mount.bridge import Bridge, answering, refuse
 from fuse_mount.drafts import OpenFile, OpenFiles
+from fuse_mount.following import Following
 from fuse_mount.handles import Handles
 from fuse_mount.inodes import Inodes, Known
 from fuse_mount.links import Links
 from fuse_mount.listing import Listing, position_after
+from fuse_mount.naming import Naming
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, InvalidName, KelpError, NameTooLong, NotFound, StoreUnavailable
-from vfs.model import ROOT_ID, Kind, Level, OnConflict, Place
-from vfs.operations import posix, reading
+from vfs.model import ROOT_ID, Level
+from vfs.operations import drafting, posix, reading
 from vfs.operations.posix import Node
 
-_AHEAD = 200  # files that are remembered when somebody looks at one after another
-_NEAR = 1000  # ids; so far apart are those of files that were made one after another, beside others
-_RENAME_FLAGS = pyfuse3.RENAME_NOREPLACE  # of an exchange, which no other face knows, the core has no notion
 
-
-class Handlers(pyfuse3.Operations):
+class Handlers(Naming):
     supports_dot_lookup = True
     enable_writeback_cache = False  # it would mix what two have written (docs/fuse.md)
 
@@ -51,7 +49,7 @@ class Handlers(pyfuse3.Operations):
         self._folders: dict[int, Listing] = {}
         self._handles = Handles()
         self._links = Links(kelp)
-        self._last_found = (0, 0)  # (folder, entry)
+        self._finding, self._opening = Following(), Following()
 
     # --- looking ---
 
@@ -68,17 +66,17 @@ class Handlers(pyfuse3.Operations):
 
     async def _child(self, folder_id: int, name: bytes) -> Node | None:
         try:
-            caller, ahead = self._account.caller, _AHEAD if folder_id == self._last_found[0] else 0
-            find = partial(posix.child, self._kelp, caller, folder_id, name.decode(), ahead=ahead)
+            if self._open_files.coming and self._open_files.coming.has(folder_id, name.decode()):
+                await self._settled()
+            ahead = partial(self._finding.ahead, folder_id)
+            find = partial(posix.child, self._kelp, self._account.caller, folder_id, name.decode(), ahead=ahead)
             found = await self._bridge.look(find)
         except NameTooLong:
             raise
         except (InvalidName, UnicodeDecodeError):
             return None  # what cannot be there is not there
         if found is not None:
-            before, self._last_found = self._last_found, (folder_id, found.id)
-            if before[0] == folder_id and not 0 < found.id - before[1] < _NEAR:
-                self._last_found = (0, 0)  # not one after the other
+            self._finding.found(folder_id, found.id)
             if found.is_link:
                 await self._read_links((found,))
         return found
@@ -98,6 +96,9 @@ class Handlers(pyfuse3.Operations):
 
     async def _node(self, inode: int) -> Node:
         """Raises NotFound, also for an open file that was deleted: see `_shown_by_id`."""
+        coming = self._open_files.coming
+        if coming and (inode in coming or coming.is_in(inode)):
+            await self._settled()
         node = await self._bridge.look(posix.node, self._kelp, self._account.caller, inode)
         if node.is_link:
             await self._read_links((node,))
@@ -109,6 +110,8 @@ class Handlers(pyfuse3.Operations):
 
     async def _shown_by_id(self, inode: int) -> EntryAttributes:
         opened, draft = self._handles.of(inode), self._open_files.attributes(inode)
+        if inode in self._open_files.coming and opened is not None:
+            return self._shown(opened.node, draft)
         try:
             node = await self._node(inode)
         except NotFound:
@@ -123,6 +126,8 @@ class Handlers(pyfuse3.Operations):
     def _shown(self, node: Node, draft: tuple[int, int] | None = None, links: int = 1) -> EntryAttributes:
         """`draft`: what an open file was before the row was read: it may have been committed in between."""
         size, mtime_ns = self._open_files.attributes(node.id) or draft or (None, None)
+        if said := self._open_files.said(node.id):
+            node = changing.with_columns(node, said)
         shown = self._looks.of(node, size=size, mtime_ns=mtime_ns, links=links, target=self._links.length(node))
         if node.is_folder:
             self._inodes.note_group(node.id, shown.st_gid if shown.st_mode & stat.S_ISGID else None)
@@ -157,6 +162,7 @@ class Handlers(pyfuse3.Operations):
     @answering
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         listing, position = self._folders[fh], start_id
+        await self._settled(listing.folder_id)
         if position < 2 and not await self._dots(listing.folder_id, position, token):
             return
         position = max(position, 2)
@@ -180,77 +186,6 @@ class Handlers(pyfuse3.Operations):
     async def releasedir(self, fh: int) -> None:
         self._folders.pop(fh, None)
 
-    @answering
-    async def fsyncdir(self, fh: int, datasync: bool) -> None:
-        await self._bridge.persist(self._kelp.database.sync)
-
-    # --- names ---
-
-    @answering
-    async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
-        place = Place(parent_inode, decoded(name))
-        wanted = self._wanted(parent_inode, mode & ~ctx.umask, ctx, folder=True)
-        self._inodes.note_change()
-        caller = self._account.caller
-        return self._told(await self._bridge.work(changing.make_folder, self._kelp, caller, place, wanted))
-
-    @answering
-    async def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> EntryAttributes:
-        if not stat.S_ISREG(mode):
-            refuse(errno.EPERM)  # no other face could show a device, a pipe or a socket
-        node, file = await self._create(parent_inode, name, mode & ~ctx.umask, os.O_WRONLY, ctx)
-        await self._bridge.persist(changing.close, file)
-        return self._told(node)
-
-    @answering
-    async def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
-        place, wanted = Place(parent_inode, decoded(name)), self._wanted(parent_inode, 0, ctx, folder=False)
-        self._inodes.note_change()
-        caller, uid, gid = self._account.caller, wanted.uid, wanted.gid
-        make = partial(changing.make_link, self._kelp, self._links, caller, place, target, uid, gid)
-        return self._told(await self._bridge.work(make))
-
-    @answering
-    async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
-        target = await self._bridge.work(self._links.target, await self._node(inode))
-        return refuse(errno.EINVAL) if target is None else target
-
-    @answering
-    async def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext) -> EntryAttributes:
-        refuse(errno.EPERM)
-
-    @answering
-    async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._remove(Place(parent_inode, decoded(name)), Kind.FILE)
-
-    @answering
-    async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._remove(Place(parent_inode, decoded(name)), Kind.FOLDER)
-
-    async def _remove(self, place: Place, kind: Kind) -> None:
-        self._inodes.note_change()
-        caller = self._account.caller
-        await self._bridge.work(changing.remove, self._open_files, self._inodes, caller, place, kind)
-
-    @answering
-    async def rename(
-        self,
-        parent_inode_old: int,
-        name_old: bytes,
-        parent_inode_new: int,
-        name_new: bytes,
-        flags: int,
-        ctx: RequestContext,
-    ) -> None:
-        if flags & ~_RENAME_FLAGS:
-            refuse(errno.EINVAL)
-        how = OnConflict.ERROR if flags & pyfuse3.RENAME_NOREPLACE else OnConflict.OVERWRITE
-        source, target = Place(parent_inode_old, decoded(name_old)), Place(parent_inode_new, decoded(name_new))
-        self._inodes.note_change()
-        caller = self._account.caller
-        entry = (await self._bridge.work(changing.rename, self._open_files, caller, source, target, how)).entry
-        self._inodes.changed(entry.id, Known(target.folder_id, entry.name, entry.version, entry.content_id))
-
     # --- attributes ---
 
     @answering
@@ -270,6 +205,9 @@ class Handlers(pyfuse3.Operations):
         return await self._shown_by_id(inode)
 
     async def _set(self, inode: int, wanted: changing.Wanted) -> None:
+        if self._open_files.say(inode, wanted.columns, wanted.mtime_ns):
+            return
+        await self._settled()
         try:
             await self._bridge.work(changing.set_attributes, self._open_files, self._account.caller, inode, wanted)
         except NotFound:
@@ -286,25 +224,17 @@ class Handlers(pyfuse3.Operations):
             node, caller = await self._node(inode), self._account.caller
             await self._bridge.persist(self._open_files.truncate, node, size, caller)
 
-    def _wanted(self, folder_id: int, mode: int, ctx: RequestContext, *, folder: bool) -> changing.Wanted:
-        """What of a new entry is not as it would be shown anyway: only that is stored. In a set-group-ID folder it has
-        that one's group, and a folder the bit too (inode(7)): the kernel leaves it to us."""
-        looks, mode, group = self._looks, stat.S_IMODE(mode), self._inodes.group_kept(folder_id)
-        if group is not None and folder:
-            mode |= stat.S_ISGID
-        gid = ctx.gid if group is None else group
-        return changing.Wanted(
-            None if mode == looks.mode_of(folder=folder) else mode,
-            None if ctx.uid == looks.uid else ctx.uid,
-            None if gid == looks.gid else gid,
-            None,
-        )
-
     # --- files ---
 
     @answering
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         known = self._inodes.known(inode)
+        if known is not None and flags & os.O_ACCMODE == os.O_RDONLY and self._kelp.database.is_near:
+            folder_id = known.parent_id
+            with suppress(KelpError):  # whatever it is, the next look tells it
+                ahead = partial(self._opening.ahead, folder_id)
+                drafting.foresee(self._kelp, self._account.caller, folder_id, inode, ahead)
+            self._opening.found(folder_id, inode)
         node = await self._node(inode)
         # Who opens a file that is open may have to wait for its commit.
         run = self._bridge.work if self._open_files.knows(inode) else self._bridge.look
@@ -324,14 +254,6 @@ class Handlers(pyfuse3.Operations):
                 raise
             node, file = await self._open_instead(parent_inode, name, flags)
         return FileInfo(fh=self._handles.add(node, file), keep_cache=False), self._told(node)
-
-    async def _create(
-        self, folder_id: int, name: bytes, mode: int, flags: int, ctx: RequestContext
-    ) -> tuple[Node, OpenFile]:
-        place, wanted = Place(folder_id, decoded(name)), self._wanted(folder_id, mode, ctx, folder=False)
-        self._inodes.note_change()
-        caller = self._account.caller
-        return await self._bridge.work(changing.make_file, self._open_files, caller, place, wanted, flags)
 
     async def _open_instead(self, folder_id: int, name: bytes, flags: int) -> tuple[Node, OpenFile]:
         """Somebody else made it in this moment."""
@@ -365,7 +287,7 @@ class Handlers(pyfuse3.Operations):
     @answering
     async def fsync(self, fh: int, datasync: bool) -> None:
         inode, file = self._handles[fh]
-        if self._has_draft(file):
+        if self._has_draft(file) or not file.has_row:
             await self._bridge.persist(file.fsync)
             self._committed(inode, file)
         else:
@@ -383,7 +305,7 @@ class Handlers(pyfuse3.Operations):
     @answering
     async def release(self, fh: int) -> None:
         file = self._handles.pop(fh).file
-        if self._has_draft(file) or not file.release(wait=False):
+        if self._has_draft(file) or not file.has_row or not file.release(wait=False):
             await self._bridge.persist(file.release)
 
     # --- what the kernel gives back ---

@@ -102,6 +102,10 @@ class Inodes:
             self._removed.discard(inode or 0)
             raise
 
+    def removed(self, inode: int) -> None:
+        """As `removing`, of what was removed just now."""
+        self._removed.add(inode)
+
     def take_removed(self, inode: int) -> bool:
         """This mount has removed it, as the kernel asked; said once."""
         if inode not in self._removed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ from fuse_mount.account import Account
 from fuse_mount.attributes import Looks
 from fuse_mount.bridge import Bridge
 from fuse_mount.coherence import Coherence
+from fuse_mount.coming import Coming
 from fuse_mount.drafts import OpenFiles
 from fuse_mount.extended import ExtendedHandlers
 from fuse_mount.guardian import Guardian
@@ -36,6 +38,7 @@ _log = logging.getLogger(__name__)
 
 _READ_AHEAD = 1024  # KiB; with the kernel's 128 a sequential read was 834 MB/s, with this 2,083
 
+_OFTEN = 0.1  # seconds between two looks for files that were made a moment ago and have no row
 _LATEST = 1.0  # seconds after which a name that was made or removed is durable, whoever syncs
 
 
@@ -83,7 +86,7 @@ def run(kelp: Kelp, mountpoint: Path, options: Options, ready: Callable[[], None
         for teller in (notices, coherence):
             teller.start()
             undo.callback(teller.stop)
-        trio.run(_serve, kelp, account, coherence, bridge, partial(_begin, mountpoint, guardian, ready))
+        trio.run(_serve, kelp, account, coherence, bridge, files.coming, partial(_begin, mountpoint, guardian, ready))
         _log.info("%s is not mounted any more", mountpoint)
 
 
@@ -123,13 +126,19 @@ def _mount(handlers: Handlers, mountpoint: Path, options: Options) -> None:
 
 
 async def _serve(
-    kelp: Kelp, account: Account, coherence: Coherence, bridge: Bridge, begin: Callable[[], Awaitable[None]]
+    kelp: Kelp,
+    account: Account,
+    coherence: Coherence,
+    bridge: Bridge,
+    coming: Coming,
+    begin: Callable[[], Awaitable[None]],
 ) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signals, bridge)
         nursery.start_soon(bridge.watch)
         nursery.start_soon(_look_at_account, account, coherence)
         nursery.start_soon(_sync, kelp)
+        nursery.start_soon(_settle, coming)
         nursery.start_soon(begin)
         await pyfuse3.main()
         nursery.cancel_scope.cancel()
@@ -144,6 +153,8 @@ async def _begin(mountpoint: Path, guardian: Guardian, ready: Callable[[], None]
         about.write_text(str(_READ_AHEAD))
     except OSError as error:
         _log.info("long files are read ahead less than they could be, %s: %s", about, error.strerror)
+    gc.collect()
+    gc.freeze()  # what is there now stays: nothing of it need be looked at again and again
     _log.info("the drive is at %s", mountpoint)
     ready()
 
@@ -172,3 +183,14 @@ async def _sync(kelp: Kelp) -> None:
             await trio.to_thread.run_sync(kelp.database.sync, abandon_on_cancel=True)
         except KelpError as error:
             _log.debug("later: %s", error)
+
+
+async def _settle(coming: Coming) -> None:
+    """Others see what is made here, though nobody closes it."""
+    while True:
+        if coming.needs_care:
+            try:
+                await trio.to_thread.run_sync(coming.look_after, abandon_on_cancel=True)
+            except KelpError as error:
+                _log.debug("later: %s", error)
+        await trio.sleep(_OFTEN)

@@ -4,43 +4,24 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 
-from fuse_mount.draft_disk import DraftDisk, DraftFile, Header
-from vfs.core import Kelp
-from vfs.errors import Forbidden, KelpError, Locked, NotFound, PreconditionFailed, TooLarge
+from fuse_mount.draft_disk import DraftFile, Header
+from fuse_mount.owner import Owner
+from fuse_mount.spans import gap
+from vfs.errors import AlreadyExists, Forbidden, KelpError, Locked, NotFound, PreconditionFailed, TooLarge
 from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Entry, Place
 from vfs.operations import at_hand, committing, drafting, logged, posix, reading, unsealing
 from vfs.operations.at_hand import AtHand, SealedAtHand
-from vfs.operations.drafting import Opened
+from vfs.operations.drafting import Expected, Opened
+from vfs.operations.writing import Birth
 
 log = logging.getLogger(__name__)
 
 _REFUSED = (Locked, Forbidden, NotFound, PreconditionFailed)  # it can never be committed to its file
-_ZEROS = bytes(PIECE_SIZE)
 _LEAP = 1 << 30  # bytes; a file that grows by more at once is looked at: the NAS has no holes
 _FARTHEST = 4 << 40  # bytes of a leap, where nobody knows how much the NAS has room for
-
-
-class Owner(Protocol):
-    """What an open inode wants of who has them all."""
-
-    @property
-    def kelp(self) -> Kelp: ...
-
-    @property
-    def disk(self) -> DraftDisk: ...
-
-    def changed(self, inode: int) -> None:
-        """The kernel believes what is not so."""
-
-    def renumber(self, file: OpenInode, inode: int) -> None:
-        """Its descriptors go on with another inode."""
-
-    def forget(self, file: OpenInode, *, forced: bool) -> bool:
-        """Nobody finds it any more; False when somebody has it open."""
 
 
 class OpenInode:
@@ -68,7 +49,9 @@ class OpenInode:
         self._told = False  # `mtime_ns` is what somebody set
         self._kernel_end = -1  # where the kernel believes that the last write ended, if it was elsewhere
         self._own: set[str] = set()
+        self.said: Mapping[str, int] = {}  # mode, uid, gid that come with the draft
         self._caller: Caller | None = None  # who wrote last
+        self._coming: tuple[Caller, Birth] | None = None  # who made it, and what its row shall have that is missing yet
 
     # --- what it is ---
 
@@ -104,6 +87,21 @@ class OpenInode:
             self.mtime_ns, self._told = mtime_ns, True
             return True
 
+    def say(self, said: Mapping[str, int], mtime_ns: int | None) -> bool:
+        """The attributes of what is being written; they come with it. Never waits. False: nothing is, or it is just
+        being committed."""
+        if not self.writing.acquire(blocking=False):
+            return False
+        try:
+            if self._draft is None:
+                return False
+            self.said = {**self.said, **said}
+            if mtime_ns is not None:
+                self.mtime_ns, self._told = mtime_ns, True
+            return True
+        finally:
+            self.writing.release()
+
     def opened(self, caller: Caller, *, write: bool, made: Opened | None = None) -> None:
         """Look at what the drive shows now; `made`: the caller has just made it. Raises as `drafting.open_file`."""
         if self.unlinked:
@@ -116,6 +114,50 @@ class OpenInode:
                 self._show(found)
                 return
         found.hold.release()
+
+    # --- without a row (`coming`) ---
+
+    def expected(self, caller: Caller, made: Expected) -> None:
+        """The caller makes it, and has it open; a row it gets later."""
+        self._coming = caller, made.birth
+        self.opened(caller, write=True, made=made.opened)
+
+    @property
+    def has_row(self) -> bool:
+        return self._coming is None
+
+    def settle(self) -> None:
+        """It has a row. When somebody else has made one of its name by now, it is as if that had been opened. Raises as
+        `drafting.create`, but for that."""
+        with self.writing:
+            if self._coming is None or self.unlinked:
+                return
+            caller, birth = self._coming
+            try:
+                with self._kelp.database.deferring():
+                    made = drafting.create(self._kelp, caller, self.entry.place, birth=birth)
+            except AlreadyExists as error:
+                if error.existing is None or error.existing.is_folder:
+                    raise
+                self._came(error.existing.id)
+                if self._draft is None:
+                    self.opened(caller, write=True)
+                return
+            self._came(self.inode)
+            with self._lock:
+                if self._draft is None:
+                    self._show(made)
+                else:
+                    self._shown, before = made, self._base
+                    before.hold.release()
+
+    def _came(self, inode: int) -> None:
+        """It has that row."""
+        before, self._coming = self.inode, None
+        self.files.came(before)
+        if inode != before:
+            self.files.renumber(self, inode)
+            self.files.changed(before)
 
     def _show(self, opened: Opened) -> None:
         before, self._shown = self._shown, opened
@@ -156,16 +198,18 @@ class OpenInode:
             found = list(self._looked_up(offset, min(offset + size, self.size)))
         return b"".join(piece if isinstance(piece, bytes) else b"".join(self._of(content, *piece)) for piece in found)
 
-    def _looked_up(self, start: int, stop: int) -> Iterator[bytes | tuple[int, int]]:
-        """Bytes of the draft, and ranges of the content below it."""
+    def _looked_up(
+        self, start: int, stop: int, read: Callable[[int, int], bytes] | None = None
+    ) -> Iterator[bytes | tuple[int, int]]:
+        """Bytes of the draft, and ranges of the content below it. `read` [the draft's]: of a span."""
         at, limit, draft = start, self.limit, self._draft
         for first, last in () if draft is None else draft.written.spans.within(start, stop):
-            yield from _gap(at, first, limit)
+            yield from gap(at, first, limit)
             for piece in range(first, last, PIECE_SIZE):
                 assert draft is not None
-                yield draft.read(piece, min(piece + PIECE_SIZE, last))
+                yield (read or draft.read)(piece, min(piece + PIECE_SIZE, last))
             at = last
-        yield from _gap(at, stop, limit)
+        yield from gap(at, stop, limit)
 
     def _of(self, content: Content, start: int, stop: int) -> Iterator[bytes]:
         return unsealing.reader(self._kelp, content).chunks(ByteRange(start, stop))
@@ -216,6 +260,7 @@ class OpenInode:
                 with self._lock:
                     self._touched(caller)
             elif not self.unlinked:
+                self.settle()
                 posix.set_attributes(self._kelp, caller, self.inode, mtime_ns=self._kelp.clock.now_ns())
 
     def _require_room(self, size: int) -> None:
@@ -262,33 +307,42 @@ class OpenInode:
         return self._draft is not None and self._draft.written.spans.touch(start, stop)
 
     def pieces(self, start: int, stop: int) -> Iterator[bytes]:
-        for piece in self._looked_up(start, stop):
-            if isinstance(piece, bytes):
-                yield piece
-            else:
-                yield from self._of(self._base.content, *piece)
+        draft = self._draft
+        with nullcontext() if draft is None else draft.pieces(stop - start) as read:
+            for piece in self._looked_up(start, stop, read):
+                if isinstance(piece, tuple):
+                    yield from self._of(self._base.content, *piece)
+                else:
+                    yield piece
 
     def commit(self, caller: Caller) -> None:
         with self.writing:
             if self._draft is None or self.unlinked:
+                self.settle()
                 if self.unsynced and not self.unlinked:
                     self._kelp.database.sync()
                     self.unsynced = False
                 return
             entry, content = self._base.entry, self._base.content
-            what = drafting.Draft(self.inode, entry.place, content, self, self.mtime_ns, self._told, self._own)
+            birth = self._coming[1] if self._coming else None
+            what = drafting.Draft(
+                *(self.inode, entry.place, content, self, self.mtime_ns, self._told, self._own, birth, self.said)
+            )
             try:
                 done = committing.commit(self._kelp, caller, what)
             except _REFUSED as error:
                 self._keep_beside(caller, what, error)
                 raise
             self._committed(done)
+            if birth is not None:
+                self._came(done.entry.id)
 
     def _committed(self, done: drafting.Committed) -> None:
         hold = self._kelp.holds.hold(done.content.id)
         with self._lock:
             draft, self._draft = self._draft, None
             self._just_made = self.unsynced = False
+            self.said = {}
             self._show(Opened(done.entry, done.content, hold))
         if draft is not None:
             draft.end()
@@ -306,8 +360,7 @@ class OpenInode:
         copy, why = logged.name(done.entry), logged.fault(error, entry)
         log.warning("%s is refused (%s): kept as %s", logged.name(entry), why, copy)
         self._committed(done)
-        self.files.renumber(self, done.entry.id)
-        self.files.changed(inode)
+        self._came(done.entry.id)
 
     def end(self, *, forced: bool = False, wait: bool = True) -> bool:
         """Commit it, and let go of everything when nobody has it open. False, only without `wait`: somebody is at work
@@ -327,11 +380,10 @@ class OpenInode:
         try:
             if self._caller is not None:
                 self.commit(self._caller)
+            self.settle()
         except KelpError as error:
-            entry = self._base.entry
-            log.warning(
-                "%s could not be committed when it was closed: %s", logged.name(entry), logged.fault(error, entry)
-            )
+            name, why = logged.name(self._base.entry), logged.fault(error, self._base.entry)
+            log.warning("%s could not be committed when it was closed: %s", name, why)
         if not self.files.forget(self, forced=forced):
             return
         draft, self._draft = self._draft, None
@@ -345,12 +397,3 @@ class OpenInode:
             self._let_go()
             if self._shown is not None:
                 self._shown.hold.release()
-
-
-def _gap(start: int, stop: int, limit: int) -> Iterator[bytes | tuple[int, int]]:
-    """Nobody wrote there: as in the content below `limit`, zero beyond."""
-    shown = min(stop, limit)
-    if start < shown:
-        yield start, shown
-    for at in range(max(start, shown), stop, PIECE_SIZE):
-        yield _ZEROS[: stop - at]

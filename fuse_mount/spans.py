@@ -5,7 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
+from vfs.model import PIECE_SIZE
+
 Span = tuple[int, int]  # start, stop (half open)
+
+_ZEROS = bytes(PIECE_SIZE)
 
 
 class Spans:
@@ -65,3 +69,12 @@ class Spans:
     def touch(self, start: int, stop: int) -> bool:
         """Any byte between the two is in a span."""
         return next(self.within(start, stop), None) is not None
+
+
+def gap(start: int, stop: int, limit: int) -> Iterator[bytes | tuple[int, int]]:
+    """Nobody wrote there: as in the content below `limit`, zero beyond."""
+    shown = min(stop, limit)
+    if start < shown:
+        yield start, shown
+    for at in range(max(start, shown), stop, PIECE_SIZE):
+        yield _ZEROS[: stop - at]

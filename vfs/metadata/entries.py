@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vfs import trace
 from vfs.metadata.lists import MOST, listed, portions
@@ -262,9 +262,9 @@ class Entries:
     def insert(self, **values: object) -> int:
         """The id of the new row."""
         self._tx.changed_folders.add(values["parent_id"])
-        id = self._tx.new_id("entries")
-        if id is not None:
-            values["id"] = id
+        if "id" not in values and (number := self._tx.new_id("entries")) is not None:
+            values["id"] = number
+        id = cast("int | None", values.get("id"))
         names = ", ".join(values)
         marks = ", ".join(f":{name}" for name in values)
         if id is not None:

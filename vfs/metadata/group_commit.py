@@ -74,7 +74,8 @@ class GroupCommit:
             refusal: BaseException | None = None
             try:
                 yield group.connection
-                group.connection.execute("RELEASE change")
+                if group.size:
+                    group.connection.execute("RELEASE change")
                 group.size += 1
             except BaseException as error:
                 _undo_change(group)
@@ -94,7 +95,7 @@ class GroupCommit:
             raise refusal
 
     def _begin(self, quiet: bool, synced: bool) -> _Group:
-        """The open group, or a new one, with a savepoint for this change."""
+        """The open group, or a new one; with a savepoint for this change, when it is not the first."""
         if self._open is None:
             self._open = _Group(self._connect(), synced=synced)
         group = self._open
@@ -106,7 +107,8 @@ class GroupCommit:
                     group.connection.execute("BEGIN IMMEDIATE")
             if not quiet and group.number is None:
                 group.number = self._changes.begin()
-            group.connection.execute("SAVEPOINT change")
+            if group.size:  # the first may take all back
+                group.connection.execute("SAVEPOINT change")
         except BaseException:
             self._pass_on(group)
             raise
@@ -148,6 +150,9 @@ def _undo_change(group: _Group) -> None:
     SQLite may also have rolled back everything by itself (a full disk in the middle of a statement).
     """
     try:
+        if not group.size:
+            group.connection.execute("ROLLBACK")
+            return
         group.connection.execute("ROLLBACK TO change")
         group.connection.execute("RELEASE change")
     except sqlite3.Error:

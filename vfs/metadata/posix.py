@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vfs import links
+from vfs.metadata.entries import COLUMNS, entry_of
 from vfs.metadata.grants import level_of, of_user
-from vfs.model import ROOT_ID, Kind, Level, State
+from vfs.model import ROOT_ID, Content, ContentSeal, Entry, Kind, Level, Part, State
 
 if TYPE_CHECKING:
     from vfs.metadata.seals import Seals
@@ -54,6 +55,7 @@ _COLUMNS = """e.id, e.parent_id, e.name, e.kind, e.size, e.mtime_ns, e.created_n
                    THEN (SELECT v.changed_ns FROM folder_versions v WHERE v.folder_id = e.id) END,
               e.vault_id, e.seal_id"""
 _WIDTH = _COLUMNS.count(",") + 1
+_CONTENT = 12  # where in it
 _BY_ID = "e.id = :id"
 _BY_NAME = "e.parent_id = :folder AND e.name_key = :key AND e.state = 'ACTIVE'"
 
@@ -110,8 +112,11 @@ class Posix:
         row = self._tx.one(f"SELECT {_COLUMNS}, {granted} FROM entries e WHERE {where} AND {_REACHABLE}", **values)
         return (_node(row, Level.NONE, self._tx.seals), row[-1]) if row else None
 
-    def page(self, folder_id: int, after: int, limit: int) -> list[Node]:
-        """ACTIVE entries of a folder with ids above `after`, by id: whoever is renamed meanwhile keeps its turn."""
+    def page(self, folder_id: int, after: int, limit: int, level: Level = Level.NONE) -> list[Node]:
+        """ACTIVE entries of a folder with ids above `after`, by id: whoever is renamed meanwhile keeps its turn.
+
+        `level`: what the nodes say of the caller's right.
+        """
         rows = self._tx.all(
             f"""SELECT {_COLUMNS} FROM entries e WHERE e.parent_id = :folder AND e.state = 'ACTIVE' AND e.id > :after
                 ORDER BY e.id LIMIT :limit""",
@@ -119,4 +124,30 @@ class Posix:
             after=after,
             limit=limit,
         )
-        return [_node(row, Level.NONE, self._tx.seals) for row in rows]
+        return [_node(row, level, self._tx.seals) for row in rows]
+
+    def files(self, folder_id: int, first: int, limit: int, level: Level) -> list[tuple[Node, Entry, Content | None]]:
+        """ACTIVE files of a folder with ids from `first` on, by id, with the contents of at most one part: None for
+        others, and for those that nobody has read yet."""
+        rows = self._tx.all(
+            f"""SELECT {_COLUMNS}, {COLUMNS}, c.size, c.checksum, c.digests, c.vault_id, c.wrapped_key, c.part_list,
+                       o.key, o.size, o.checksum, o.blocks
+                FROM entries e LEFT JOIN contents c ON c.id = e.content_id AND c.parts <= 1 AND c.checksum <> ''
+                LEFT JOIN objects o ON o.key = c.id AND c.parts = 1
+                WHERE e.parent_id = :folder AND e.state = 'ACTIVE' AND e.kind = 'file' AND e.id >= :first
+                ORDER BY e.id LIMIT :limit""",
+            folder=folder_id,
+            first=first,
+            limit=limit,
+        )
+        seals = self._tx.seals
+        return [(_node(row, level, seals), entry_of(row[_WIDTH:], seals), _content(row)) for row in rows]
+
+
+def _content(row: Sequence[Any]) -> Content | None:
+    size, checksum, digests, vault, wrapped, part_list, *part = row[-10:]
+    if checksum is None:
+        return None
+    seal = None if vault is None else ContentSeal(vault, wrapped or "", bytes(part_list or b""))
+    parts = () if part[0] is None else (Part(*part),)
+    return Content(row[_CONTENT], size, checksum, digests, parts, seal)

@@ -22,11 +22,12 @@ from typing import TypeVar
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.crypto.part_lists import Slice
-from vfs.errors import Conflict, Forbidden, NoSpace, NotFound, PreconditionFailed
+from vfs.crypto.opened_lists import OpenedList
+from vfs.crypto.part_lists import PartList, Slice
+from vfs.errors import Conflict, Forbidden, NoSpace, NotFound, PreconditionFailed, WrongKind
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
-from vfs.model import Caller, Content, Entry, Expected, Level, OnConflict, Part, Place
+from vfs.model import Caller, Condition, Content, Entry, Expected, Level, OnConflict, Part, Place
 from vfs.operations import contents, guard, layouts, reserving, sealed_contents, unsealing, vaults_of, writing
 from vfs.operations.drafting import Committed, Draft
 from vfs.operations.layouts import Fresh, Layout, Shared, Zeros
@@ -48,14 +49,12 @@ def commit(kelp: Kelp, caller: Caller, draft: Draft) -> Committed:
     Raises NotFound (it is gone), Locked, Forbidden, PreconditionFailed (it shows what another has written, and the
     draft is made of what was there before), NoSpace, StoreUnavailable, ContentLost; then nothing has changed.
     """
+    if draft.birth is not None:
+        return _first(kelp, caller, draft)
     place = draft.place
     for _ in range(_TRIES):
         same = _SameFile(draft)
-        put = writing.Put(
-            *(caller, place, None, draft.mtime_ns, OnConflict.OVERWRITE, same, kelp.clock.now_ns()),
-            told=draft.told,
-            shows=draft.source.size,
-        )
+        put = _put(caller, draft, place, OnConflict.OVERWRITE, same, kelp.clock.now_ns())
         try:
             return _brought(kelp, put, draft)
         except (NotFound, PreconditionFailed, Forbidden):
@@ -65,6 +64,28 @@ def commit(kelp: Kelp, caller: Caller, draft: Draft) -> Committed:
     raise Conflict("it is moved all the time")
 
 
+def _first(kelp: Kelp, caller: Caller, draft: Draft) -> Committed:
+    """The row of a file comes with what was written to it. When somebody has made one of that name since it was opened,
+    it is as if he had before: all is replaced, as any save does."""
+    put = _put(caller, draft, draft.place, OnConflict.OVERWRITE, None, kelp.clock.now_ns())
+    put.birth = draft.birth
+    try:
+        return _brought(kelp, put, draft)
+    except WrongKind as error:
+        raise PreconditionFailed("a folder has the name by now") from error
+
+
+def _put(
+    caller: Caller, draft: Draft, place: Place, how: OnConflict, condition: Condition | None, now_ns: int
+) -> writing.Put:
+    return writing.Put(
+        *(caller, place, None, draft.mtime_ns, how, condition, now_ns),
+        told=draft.told,
+        posix=draft.posix,
+        shows=draft.source.size,
+    )
+
+
 def keep_beside(kelp: Kelp, caller: Caller, draft: Draft, beside: Place, why: str = "conflict") -> Committed:
     """What cannot be committed to its file becomes a file beside it: "name (conflict USER TIME).ext".
 
@@ -72,11 +93,7 @@ def keep_beside(kelp: Kelp, caller: Caller, draft: Draft, beside: Place, why: st
     """
     name = copy_name(beside.name, why, caller.name, kelp.clock.now_ns())
     place = Place(beside.folder_id, name)
-    put = writing.Put(
-        *(caller, place, None, draft.mtime_ns, OnConflict.RENAME, None, kelp.clock.now_ns()),
-        told=draft.told,
-        shows=draft.source.size,
-    )
+    put = _put(caller, draft, place, OnConflict.RENAME, None, kelp.clock.now_ns())
     return _brought(kelp, put, draft)
 
 
@@ -236,7 +253,9 @@ def _store_sealed(
             parts += _repeated(stored.parts, piece)
             slices += _repeated(stored.slices, piece)
         sealed = SealedParts(tuple(parts), tuple(slices), draft.source.size)
-        return sealed_contents.content_of(vault, sealed), tuple(fresh)
+        content = sealed_contents.content_of(vault, sealed)
+        kelp.opened_lists.keep(content.id, OpenedList(PartList(sealed.slices)))  # somebody may read it at once
+        return content, tuple(fresh)
 
 
 def _new(draft: Draft, piece: Fresh | Zeros) -> tuple[Iterator[bytes], Expected]:

@@ -7,7 +7,7 @@ and are one statement each, such a folder's two.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from vfs import names
 from vfs.core import Kelp
@@ -25,12 +25,14 @@ _MODES = 0o7777
 _USERS = 0xFFFF_FFFE  # the last number stands for nobody in chown(2)
 
 
-def child(kelp: Kelp, caller: Caller, folder_id: int, name: str, *, ahead: int = 0) -> Node | None:
+def child(
+    kelp: Kelp, caller: Caller, folder_id: int, name: str, *, ahead: Callable[[], int] = lambda: 0
+) -> Node | None:
     """What has that name in a folder; None when nothing has, or the caller may not see it.
 
-    `ahead`: where a look is cheap, so many files that were made after it are remembered for the next calls: who looks
-    at all of a folder asks for each, most likely in this order. One statement for 100 of them takes the time of six for
-    one. Raises InvalidName (NameTooLong) for a name that no entry can have, StoreUnavailable.
+    `ahead`: asked where a look is cheap and has to be taken; so many files that were made after it are remembered for
+    the next calls: who looks at all of a folder asks for each, most likely in this order. Raises InvalidName
+    (NameTooLong) for a name that no entry can have, StoreUnavailable.
     """
     names.check_segment(name)
     minds_case, rights = kelp.settings.drive.case_sensitive, caller.rights
@@ -41,12 +43,11 @@ def child(kelp: Kelp, caller: Caller, folder_id: int, name: str, *, ahead: int =
         if found is None or not kelp.database.is_near:
             return found
         more.append((("posix node", rights, found.id), found))  # who has found it opens it
-        if ahead and not found.is_folder:
-            for other in Posix(tx).page(folder_id, found.id, ahead):
+        if not found.is_folder and (count := ahead()):
+            for other in Posix(tx).page(folder_id, found.id, count, found.level):
                 if not other.is_folder:  # which may have grants of its own; files of one folder have the same
-                    shown = other._replace(level=found.level)
-                    more.append((("posix child", rights, folder_id, names.key(other.name, minds_case)), shown))
-                    more.append((("posix node", rights, other.id), shown))
+                    more.append((("posix child", rights, folder_id, names.key(other.name, minds_case)), other))
+                    more.append((("posix node", rights, other.id), other))
         return found
 
     return kelp.database.ahead(("posix child", rights, folder_id, key), look)

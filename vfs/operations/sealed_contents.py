@@ -182,9 +182,9 @@ def content_of(vault: Vault, sealed: SealedParts, id: str | None = None) -> Cont
     )
 
 
-def empty(vault: Vault) -> Content:
-    """A content of no bytes: it has a list all the same."""
-    return content_of(vault, SealedParts((), (), 0))
+def empty(vault: Vault, id: str = "") -> Content:
+    """A content of no bytes: it has a list all the same. `id` [a new one]."""
+    return content_of(vault, SealedParts((), (), 0), id)
 
 
 def opened_digests(vault: Vault, content_id: str, stored: str) -> str:

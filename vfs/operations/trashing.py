@@ -39,8 +39,8 @@ def remove(
     condition: Condition | None = None,
     seen: Entry | None = None,
     only: Kind | None = None,
-) -> None:
-    """Delete an entry from the drive: to the trash, or at once where the litter rule says so (spec §5).
+) -> int:
+    """Delete an entry from the drive: to the trash, or at once where the litter rule says so (spec §5). Its id.
 
     `seen`: what the caller has just found there, if anything; only a hint. `only`: nothing but an empty folder, nothing
     but a file (POSIX: rmdir, unlink).
@@ -65,6 +65,7 @@ def remove(
             mark_deleted(kelp, tx, caller, here, entry, now)
         else:
             put_in_trash(kelp, tx, caller, here, entry, now)
+    return entry.id
 
 
 def require_empty(tx: Tx, folder: Entry) -> None:

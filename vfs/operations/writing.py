@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 from vfs import names
@@ -63,6 +64,16 @@ def put_file(
     return carry_out(kelp, put, chunks, expected)
 
 
+class Birth(NamedTuple):
+    """Of a file whose id was told before it had a row. `posix`: columns that somebody has set; `uuid` of its first
+    content."""
+
+    id: int
+    posix: Mapping[str, object]
+    uuid: str = ""
+    mtime_ns: int | None = None
+
+
 @dataclass(slots=True)
 class Put:
     """What was asked for, and how far it is."""
@@ -79,6 +90,8 @@ class Put:
     committing: bool = False  # a commit was begun whose outcome is not known
     folders: tuple[str, ...] = ()  # the names that lead to where it was committed
     with_facts: bool = False  # the answer tells of them
+    birth: Birth | None = None  # what the row is to have if there is none yet
+    posix: Mapping[str, object] = field(default_factory=dict)  # columns: mode, uid, gid
     shows: int | None = None  # bytes that the content shows, where its parts are not all that it has
 
 
@@ -201,9 +214,9 @@ def commit(
         insert(now)
     times = _Times(tx, here, put.mtime_ns, now, by_client=put.told and put.mtime_ns is not None)
     if here.entry is None:
-        entry_id = create(kelp, tx, put.caller, here, content, put.mime_type, times, put.shows)
+        entry_id = create(kelp, tx, put.caller, here, content, put.mime_type, times, put.birth, put.posix, put.shows)
     else:
-        entry_id = switch(kelp, tx, put.caller, here, here.entry, content, put.mime_type, times, put.shows)
+        entry_id = switch(kelp, tx, put.caller, here, here.entry, content, put.mime_type, times, put.posix, put.shows)
     return entry_id, here.entry is None
 
 
@@ -224,10 +237,13 @@ def create(
     content: Content,
     mime_type: str | None,
     times: _Times,
+    birth: Birth | None = None,
+    posix: Mapping[str, object] = MappingProxyType({}),
     shows: int | None = None,
 ) -> int:
     """Insert a file's row. The first content of a file has the file's uuid as id. `shows`: see `Put`."""
     vaults_of.require_same(here.seal, content)
+    own = posix if birth is None else {**({"id": birth.id} if birth.id else {}), **birth.posix, **posix}
     entry_id = tx.entries.insert(
         uuid=content.id,
         parent_id=here.folder_id,
@@ -246,6 +262,7 @@ def create(
         owner_id=caller.user_id,
         nas_status=StoreStatus.SYNCING.value,
         **changes.nas_place(kelp, tx, here.folder_id, here.name, Kind.FILE, (0, content.id), times.now_ns),
+        **own,
     )
     changes.succeed(kelp, tx, caller, here, entry_id, content.id, times.now_ns)
     changes.announce(
@@ -264,6 +281,7 @@ def switch(
     content: Content,
     mime_type: str | None,
     times: _Times,
+    posix: Mapping[str, object] = MappingProxyType({}),
     shows: int | None = None,
 ) -> int:
     """The row shows another content from now on; the one before becomes a version."""
@@ -285,6 +303,7 @@ def switch(
         mtime_ns=times.mtime_ns,
         shown_mtime=times.shown,
         **place,
+        **posix,
     )
     changes.announce(
         kelp, tx, caller, entry.id, Kind.FILE, EventType.SYNC, times.now_ns,
@@ -305,14 +324,20 @@ class Empty(NamedTuple):
     content: Content
 
 
-def make_empty(kelp: Kelp, tx: Tx, caller: Caller, here: Standing) -> Empty:
+def no_bytes(id: str = "") -> Content:
+    """The content of a file that was just made; `id` [a new one]."""
+    return Content(id or str(uuid.uuid4()), 0, EMPTY_CHECKSUM, None, ())
+
+
+def make_empty(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, birth: Birth | None = None) -> Empty:
     """As `empty_file`, for who does not look at it at once."""
+    id = birth.uuid if birth else ""
     vault = vaults_of.vault_in(kelp, tx, here.folder_id)
-    content = Content(str(uuid.uuid4()), 0, EMPTY_CHECKSUM, None, ()) if vault is None else sealed_contents.empty(vault)
+    content = no_bytes(id) if vault is None else sealed_contents.empty(vault, id)
     now = kelp.clock.now_ns()
     tx.contents.insert(content, now)
-    times = _Times(tx, here, None, now, by_client=False)
-    return Empty(create(kelp, tx, caller, here, content, None, times), content)
+    times = _Times(tx, here, birth.mtime_ns if birth else None, now, by_client=False)
+    return Empty(create(kelp, tx, caller, here, content, None, times, birth), content)
 
 
 def show(

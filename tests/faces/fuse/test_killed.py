@@ -80,7 +80,7 @@ def test_a_guardian_that_starts_after_the_end_of_its_mount_ends_too(tmp_path: Pa
 
 
 def _guardians(pid: int) -> list[int]:
-    return [each for each in children(pid) if b"guardian" in Path(f"/proc/{each}/cmdline").read_bytes()]
+    return [each for each in children(pid) if b"guardian.py" in Path(f"/proc/{each}/cmdline").read_bytes()]
 
 
 def _waits(pid: int) -> bool:

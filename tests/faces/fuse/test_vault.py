@@ -5,13 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable
 
 import pytest
 
 from tests.faces.fuse.conftest import MountedDrive
 from tests.rooms.vault.drive import make_vault
-from vfs.operations import server_keys
+from tests.rooms.vault.leaks import leaked
+from tests.waiting import until
+from vfs.model import Entry, Row
+from vfs.operations import reading, server_keys
+
+_SECRET = "geheimnis ü.txt"
 
 
 def test_work_in_a_vault_and_across_its_border(mounted_with: Callable[..., MountedDrive]) -> None:
@@ -44,3 +50,37 @@ def test_work_in_a_vault_and_across_its_border(mounted_with: Callable[..., Mount
     assert os.getxattr(deep, "user.a") == b"one" and os.listxattr(deep) == ["user.a"]
     vault.rename(drive.path / "renamed")
     assert (drive.path / "renamed" / "file.txt").read_bytes() == b"sealed"
+
+
+def test_many_small_files_one_after_the_other(mounted: MountedDrive) -> None:
+    """What a mount does to be quick with them: rows that come with the bytes, attributes too, looks ahead."""
+    server_keys.init(mounted.kelp, bits=3072)
+    root = make_vault(mounted.kelp, "vault")
+    vault = mounted.path / "vault"
+    bodies = {f"{number} {_SECRET}": os.urandom(size) for number, size in enumerate((0, 1, 4096, 70_000, 300_000) * 6)}
+    for number, (name, data) in enumerate(bodies.items()):
+        fd = os.open(vault / name, os.O_WRONLY | os.O_CREAT, 0o640)
+        os.write(fd, data)
+        if number % 2:  # as tar does
+            os.fchmod(fd, 0o600)
+            os.utime(fd, ns=(5, 1_000_000_007))
+        os.close(fd)
+    mounted.kill()
+    mounted.start()
+    for _ in range(2):
+        for number, (name, data) in enumerate(bodies.items()):
+            assert (vault / name).read_bytes() == data
+            found = (vault / name).stat()
+            assert (found.st_size, stat.S_IMODE(found.st_mode)) == (len(data), 0o600 if number % 2 else 0o640)
+            assert (found.st_mtime_ns == 1_000_000_007) == bool(number % 2)
+    fd = os.open(vault / f"open {_SECRET}", os.O_WRONLY | os.O_CREAT, 0o640)
+    until(lambda: f"open {_SECRET}" in [row.name for row in _rows(mounted, root)])
+    os.close(fd)
+    rows = {row.name: row for row in _rows(mounted, root)}
+    assert {name: rows[name].size for name in bodies} == {name: len(data) for name, data in bodies.items()}
+    assert all(row.vault_id == root.vault_id for row in rows.values())
+    assert leaked(mounted.kelp, [_SECRET]) == []
+
+
+def _rows(drive: MountedDrive, folder: Entry) -> list[Row]:
+    return list(reading.list_folder(drive.kelp, drive.caller(), folder.id))

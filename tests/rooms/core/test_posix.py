@@ -9,8 +9,9 @@ import pytest
 
 from tests.rooms.core.drive import Drive
 from vfs.errors import Forbidden, InvalidName, InvalidRequest, Locked, NameTooLong, NotFound
-from vfs.model import Caller, Kind, Level
-from vfs.operations import access, grants, posix, properties, reading
+from vfs.model import Caller, Content, Entry, Kind, Level
+from vfs.operations import access, drafting, grants, posix, properties, reading
+from vfs.operations.posix import Node
 
 
 def test_by_name_and_by_inode(drive: Drive) -> None:
@@ -229,10 +230,46 @@ def test_files_that_were_looked_up_ahead_are_as_they_are(drive: Drive) -> None:
     drive.folder("a/folder")
     for number in range(5):
         drive.put(f"a/f{number}", b"x" * number)
-    looked = [posix.child(drive.kelp, drive.editor, folder, f"f{n}", ahead=3) for n in range(5)]
+    looked = [posix.child(drive.kelp, drive.editor, folder, f"f{n}", ahead=lambda: 3) for n in range(5)]
     assert looked == [posix.node(drive.kelp, drive.editor, drive.entry(f"a/f{n}").id) for n in range(5)]
     drive.put("a/f3", b"other")
     drive.remove("a/f4")
-    changed = posix.child(drive.kelp, drive.editor, folder, "f3", ahead=3)
+    changed = posix.child(drive.kelp, drive.editor, folder, "f3", ahead=lambda: 3)
     assert changed is not None and changed.size == 5
-    assert posix.child(drive.kelp, drive.editor, folder, "f4", ahead=3) is None
+    assert posix.child(drive.kelp, drive.editor, folder, "f4", ahead=lambda: 3) is None
+
+
+def test_files_that_are_opened_one_after_the_other_are_as_they_are(drive: Drive) -> None:
+    folder, others = drive.folder("a").id, drive.folder("b").id
+    for number, size in enumerate((0, 5, 70_000, 9 << 20, 6)):
+        drive.put(f"a/f{number}", b"x" * size)
+        drive.folder(f"a/folder {number}")
+    ids = [drive.entry(f"a/f{number}").id for number in range(5)]
+
+    def opened() -> list[tuple[Entry, Content, Node]]:
+        found = []
+        for id in ids:
+            drafting.foresee(drive.kelp, drive.editor, folder, id, lambda: 3)
+            with (one := drafting.open_file(drive.kelp, drive.editor, id, write=False)).hold:
+                found.append((one.entry, one.content, posix.node(drive.kelp, drive.editor, id)))
+        return found
+
+    def alone() -> list[tuple[Entry, Content, Node]]:
+        found = []
+        for id in ids:
+            drive.put("b/other", b"")  # nothing is remembered beyond it
+            with (one := drafting.open_file(drive.kelp, drive.editor, id, write=False)).hold:
+                found.append((one.entry, one.content, posix.node(drive.kelp, drive.editor, id)))
+        return found
+
+    assert opened() == alone()
+    drive.put("a/f2", b"other")
+    drive.remove("a/f4")
+    del ids[4]
+    again = opened()
+    assert again == alone()
+    assert again[2][0].size == 5
+    with pytest.raises(NotFound):
+        drafting.foresee(drive.kelp, drive.editor, folder, drive.folder("gone").id + 1000, lambda: 3)
+    drafting.foresee(drive.kelp, drive.editor, others, ids[0], lambda: 3)  # it is in another folder by now
+    assert drafting.open_file(drive.kelp, drive.editor, ids[0], write=False).entry.id == ids[0]

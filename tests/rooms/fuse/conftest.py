@@ -21,7 +21,9 @@ def files_of() -> Iterator[Callable[..., Files]]:
     opened: list[Files] = []
 
     def mount(drive: Drive) -> Files:
-        opened.append(Files(drive, OpenFiles(drive.kelp), replace(drive.editor, face="fuse")))
+        changed: list[int] = []
+        open_files = OpenFiles(drive.kelp, changed=changed.append)
+        opened.append(Files(drive, open_files, replace(drive.editor, face="fuse"), changed))
         return opened[-1]
 
     yield mount

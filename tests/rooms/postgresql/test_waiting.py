@@ -206,7 +206,7 @@ def test_a_lock_below_a_folder_that_has_gone(nodes: Nodes) -> None:
             locking.lock, nodes.b.kelp, nodes.b.other, place, scope=Scope.EXCLUSIVE, infinite=False, owner=""
         )
         held.release()
-        assert outcome(going) is None
+        assert isinstance(outcome(going), int)
         assert isinstance(outcome(lock), ParentNotFound)
     assert nodes.a.sql("SELECT * FROM dav_locks") == []
 

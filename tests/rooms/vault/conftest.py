@@ -13,11 +13,12 @@ from tests import engines
 from tests.rooms.core.conftest import drive_with as plain_drive_with
 from tests.rooms.core.conftest import finished as finished_plain
 from tests.rooms.core.drive import Drive
+from tests.rooms.fuse.conftest import files, files_of
 from tests.rooms.vault.drive import VaultDrive, make_vault
 from vfs.bootstrap import build
 from vfs.operations import server_keys
 
-__all__ = ["finished_plain", "plain_drive_with"]
+__all__ = ["files", "files_of", "finished_plain", "plain_drive_with"]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,151 @@
+"""The calls by which names come and go; `handlers` has all the others."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from functools import partial
+
+import pyfuse3
+from pyfuse3 import EntryAttributes, RequestContext
+
+from fuse_mount import changing
+from fuse_mount.account import Account
+from fuse_mount.attributes import Looks
+from fuse_mount.bridge import Bridge, answering, decoded, refuse
+from fuse_mount.drafts import OpenFile, OpenFiles
+from fuse_mount.inodes import Inodes, Known
+from fuse_mount.links import Links
+from vfs.core import Kelp
+from vfs.errors import StoreUnavailable
+from vfs.model import Kind, OnConflict, Place
+from vfs.operations.posix import Node
+
+_RENAME_FLAGS = pyfuse3.RENAME_NOREPLACE  # of an exchange, which no other face knows, the core has no notion
+
+
+class Naming(pyfuse3.Operations):
+    """Each begins with `_settled`: of the names that it is about a row has to tell."""
+
+    _kelp: Kelp
+    _account: Account
+    _looks: Looks
+    _bridge: Bridge
+    _inodes: Inodes
+    _open_files: OpenFiles
+    _links: Links
+
+    async def _node(self, inode: int) -> Node:
+        raise NotImplementedError
+
+    def _told(self, node: Node, name: bytes | None = None) -> EntryAttributes:
+        raise NotImplementedError
+
+    async def _create(
+        self, folder_id: int, name: bytes, mode: int, flags: int, ctx: RequestContext
+    ) -> tuple[Node, OpenFile]:
+        place, wanted = Place(folder_id, decoded(name)), self._wanted(folder_id, mode, ctx, folder=False)
+        self._inodes.note_change()
+        caller = self._account.caller
+        if self._bridge.looks_at_once:
+            with suppress(StoreUnavailable):  # it may be waited for
+                made = changing.expect_file(self._open_files, caller, place, wanted, flags)
+                if made is not None:
+                    return made
+        return await self._bridge.work(changing.make_file, self._open_files, caller, place, wanted, flags)
+
+    async def _settled(self, folder_id: int | None = None) -> None:
+        """Files that were just made, in that folder or anywhere, have their rows (`coming`)."""
+        coming = self._open_files.coming
+        if coming and (folder_id is None or coming.is_in(folder_id)):
+            await self._bridge.work(coming.settle)
+
+    @answering
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        await self._settled()
+        await self._bridge.persist(self._kelp.database.sync)
+
+    @answering
+    async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
+        place = Place(parent_inode, decoded(name))
+        wanted = self._wanted(parent_inode, mode & ~ctx.umask, ctx, folder=True)
+        await self._settled(parent_inode)
+        self._inodes.note_change()
+        caller = self._account.caller
+        return self._told(await self._bridge.work(changing.make_folder, self._kelp, caller, place, wanted))
+
+    @answering
+    async def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> EntryAttributes:
+        if not stat.S_ISREG(mode):
+            refuse(errno.EPERM)  # no other face could show a device, a pipe or a socket
+        node, file = await self._create(parent_inode, name, mode & ~ctx.umask, os.O_WRONLY | os.O_EXCL, ctx)
+        await self._bridge.persist(changing.close, file)
+        return self._told(node)
+
+    @answering
+    async def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
+        place, wanted = Place(parent_inode, decoded(name)), self._wanted(parent_inode, 0, ctx, folder=False)
+        await self._settled(parent_inode)
+        self._inodes.note_change()
+        caller, uid, gid = self._account.caller, wanted.uid, wanted.gid
+        make = partial(changing.make_link, self._kelp, self._links, caller, place, target, uid, gid)
+        return self._told(await self._bridge.work(make))
+
+    @answering
+    async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
+        target = await self._bridge.work(self._links.target, await self._node(inode))
+        return refuse(errno.EINVAL) if target is None else target
+
+    @answering
+    async def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext) -> EntryAttributes:
+        refuse(errno.EPERM)
+
+    @answering
+    async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        await self._remove(Place(parent_inode, decoded(name)), Kind.FILE)
+
+    @answering
+    async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        await self._remove(Place(parent_inode, decoded(name)), Kind.FOLDER)
+
+    async def _remove(self, place: Place, kind: Kind) -> None:
+        await self._settled()
+        self._inodes.note_change()
+        caller = self._account.caller
+        await self._bridge.work(changing.remove, self._open_files, self._inodes, caller, place, kind)
+
+    @answering
+    async def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: RequestContext,
+    ) -> None:
+        if flags & ~_RENAME_FLAGS:
+            refuse(errno.EINVAL)
+        await self._settled()
+        how = OnConflict.ERROR if flags & pyfuse3.RENAME_NOREPLACE else OnConflict.OVERWRITE
+        source, target = Place(parent_inode_old, decoded(name_old)), Place(parent_inode_new, decoded(name_new))
+        self._inodes.note_change()
+        caller = self._account.caller
+        entry = (await self._bridge.work(changing.rename, self._open_files, caller, source, target, how)).entry
+        self._inodes.changed(entry.id, Known(target.folder_id, entry.name, entry.version, entry.content_id))
+
+    def _wanted(self, folder_id: int, mode: int, ctx: RequestContext, *, folder: bool) -> changing.Wanted:
+        """What of a new entry is not as it would be shown anyway: only that is stored. In a set-group-ID folder it has
+        that one's group, and a folder the bit too (inode(7)): the kernel leaves it to us."""
+        looks, mode, group = self._looks, stat.S_IMODE(mode), self._inodes.group_kept(folder_id)
+        if group is not None and folder:
+            mode |= stat.S_ISGID
+        gid = ctx.gid if group is None else group
+        return changing.Wanted(
+            None if mode == looks.mode_of(folder=folder) else mode,
+            None if ctx.uid == looks.uid else ctx.uid,
+            None if gid == looks.gid else gid,
+            None,
+        )

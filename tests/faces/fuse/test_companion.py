@@ -1,0 +1,66 @@
+"""The process beside a mount that runs the jobs of an embedded drive: it ends with the mount, and is replaced."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.faces.fuse.conftest import MountedDrive
+from tests.services.child import children
+from tests.waiting import until
+
+pytestmark = pytest.mark.engine(queue="in-process", reason="`kelp worker` runs the jobs")
+
+
+def _beside(drive: MountedDrive) -> int:
+    """The process with the mount's command, which it was forked with: the guardian has one of its own."""
+    pid = drive.process.pid
+    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    (found,) = [child for child in children(pid) if Path(f"/proc/{child}/cmdline").read_bytes() == command]
+    return found
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _mirrored(drive: MountedDrive) -> None:
+    words = drive.command("sync", "wait", "--timeout", "60")
+    assert subprocess.run(words, env=drive.environ, check=False).returncode == 0
+
+
+def test_it_carries_what_the_mount_commits_and_ends_with_it(mounted: MountedDrive) -> None:
+    other = _beside(mounted)
+    (mounted.path / "a").write_bytes(b"1")
+    _mirrored(mounted)
+    assert [path.read_bytes() for path in mounted.nas.iterdir() if path.is_file() and path.name[0] != "."] == [b"1"]
+    mounted.unmount()
+    assert not _is_alive(other)
+
+
+def test_it_dies_with_a_mount_that_is_killed(mounted: MountedDrive) -> None:
+    other = _beside(mounted)
+    mounted.kill()
+    until(lambda: not _is_alive(other))
+
+
+def test_the_mount_does_its_work_when_it_dies(mounted: MountedDrive) -> None:
+    os.kill(_beside(mounted), signal.SIGKILL)
+    (mounted.path / "a").write_bytes(b"1")
+    _mirrored(mounted)
+    mounted.unmount()
+
+
+def test_signals_to_both_end_the_mount_first(mounted: MountedDrive) -> None:
+    other = _beside(mounted)
+    os.kill(other, signal.SIGTERM)
+    os.kill(mounted.process.pid, signal.SIGTERM)
+    assert mounted.process.wait(60) == 0
+    assert not _is_alive(other)
