@@ -53,7 +53,8 @@ PYTEST := $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder 
 # Twice: embedded, then on PostgreSQL, S3 and Redis (tests/engines.py), which the tests start themselves. The second
 # run is what could tell the engines apart: all that changes a drive, by any way in, and all that kills one. Outages and
 # the short soak run embedded; on the others by KELP_TEST_ENGINES=production make outages, … make soak.
-ON_PRODUCTION := tests/contracts tests/rooms/core tests/rooms/mirror tests/rooms/test_put_rollback.py tests/stateful \
+ON_PRODUCTION := tests/contracts tests/rooms/core tests/rooms/mirror tests/rooms/test_put_rollback.py \
+	tests/rooms/vault/test_vaults.py tests/stateful \
 	$(addprefix tests/rooms/fuse/test_,sharing.py two_writers.py) tests/crash tests/faces
 # The faces without what is about HTTP before it reaches a drive, memory, the machine's own disks, or tools, and without
 # what brings its own engines; what clients send is replayed embedded only.
