@@ -66,7 +66,7 @@ def put_file(
 
 class Birth(NamedTuple):
     """Of a file whose id was told before it had a row. `posix`: columns that somebody has set; `uuid` of its first
-    content."""
+    content; `mtime_ns`: when it was made."""
 
     id: int
     posix: Mapping[str, object]
@@ -244,6 +244,7 @@ def create(
     """Insert a file's row. The first content of a file has the file's uuid as id. `shows`: see `Put`."""
     vaults_of.require_same(here.seal, content)
     own = posix if birth is None else {**({"id": birth.id} if birth.id else {}), **birth.posix, **posix}
+    made_ns = birth.mtime_ns if birth is not None else None
     entry_id = tx.entries.insert(
         uuid=content.id,
         parent_id=here.folder_id,
@@ -256,7 +257,7 @@ def create(
         size=sealed_contents.plain_size(content) if shows is None else shows,
         mtime_ns=times.mtime_ns,
         shown_mtime=times.shown,
-        created_ns=times.now_ns,
+        created_ns=times.now_ns if made_ns is None else made_ns,
         registered_ns=times.now_ns,
         born_litter=here.makes_litter,
         owner_id=caller.user_id,

@@ -32,8 +32,10 @@ def _names(drive: Drive) -> list[str]:
 def test_its_row_comes_with_what_is_written(drive: Drive, files: Files) -> None:
     handle = _expect(files, "a", b"12345")
     assert _names(drive) == []
+    made_ns = handle.entry.created_ns
     close(handle)
     entry = drive.entry("a")
+    assert entry.created_ns == made_ns
     assert (entry.id, entry.version, drive.read("a")) == (handle.inode, 1, b"12345")
     assert not files.open_files.coming
 
