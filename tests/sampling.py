@@ -32,6 +32,7 @@ _COSTLY = tuple(
         *("rooms/test_dump", "rooms/test_memory_of_reads", "rooms/test_part_uploads", "rooms/test_processes"),
         *("rooms/test_put_rollback", "rooms/test_s3_faults", "rooms/test_serve", "rooms/test_services"),
         *("rooms/vault/test_core_in_a_vault", "rooms/core/test_vault_rollbacks", "rooms/vault/test_crossing"),
+        "rooms/vault/test_crossing_killed",
     )
 )
 

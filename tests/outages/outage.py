@@ -173,7 +173,7 @@ def verify(drive: Drive) -> None:
 
     AssertionError: it is not.
     """
-    assert drive.failures() == []
+    assert not (failed := drive.failures()), failed
     assert [client.doubts for client in drive.clients] == [[] for _ in drive.clients]
     for client in drive.clients:
         client.close()  # the server may be another one by now
