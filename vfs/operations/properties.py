@@ -66,7 +66,8 @@ def put_columns(
     tx.entries.update(entry.id, mtime_ns=mtime_ns, shown_mtime=shown, **columns)
     if entry.is_folder:
         tx.dated_folders.add(entry.id)
-    if entry.kind == Kind.FILE and entry.content_id is not None:
+    in_manifest = entry.vault_id is not None and not entry.is_vault  # a folder's time too, which no plain NAS is told
+    if in_manifest or (entry.kind == Kind.FILE and entry.content_id is not None):
         path = tx.entries.path(entry.id)
         changes.announce(
             kelp, tx, caller, entry.id, entry.kind, EventType.SYNC, now_ns,

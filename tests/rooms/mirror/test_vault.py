@@ -33,6 +33,7 @@ from vfs.operations import (
     linking,
     manifesting,
     nas_outage,
+    posix,
     properties,
     recipients,
     recovering,
@@ -182,6 +183,15 @@ def test_links_and_safe_saves(drive: MirrorDrive) -> None:
     assert drive.versions("Secret/document") == [b"first"]
     found = read_vault(private_key(drive), drive.root / "Secret")
     assert found.types["link"] == "inode/symlink"
+
+
+def test_the_times_of_files_and_folders_are_carried(drive: MirrorDrive) -> None:
+    drive.mkdir("Secret/folder")
+    drive.put("Secret/folder/file", b"x")
+    drive.settle_down()
+    for path in ("Secret/folder/file", "Secret/folder", "Secret"):
+        posix.set_attributes(drive.kelp, drive.caller, drive.entry(path).id, mtime_ns=1_000_000_007)
+    check(drive)
 
 
 def test_where_registrations_stay_files(open_vault: Opened) -> None:
