@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,17 @@ def _nothing_left_elsewhere(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if folder is not None:
         engines.drop_below(folder)
+
+
+@pytest.fixture(autouse=True)
+def _log_of_nobody_else() -> Iterator[None]:
+    """A command that runs in this process sends the log to its own standard error, which is closed after its test."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    for handler in [each for each in root.handlers if type(each) is logging.StreamHandler]:
+        root.removeHandler(handler)
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import logging
 import os
 import shutil
 import signal
@@ -61,15 +60,11 @@ def command(drive: ServedDrive, *arguments: str) -> tuple[list[str], dict[str, s
 
 def run(words: list[str], environ: dict[str, str]) -> Answer:
     """Run it in this process: all that it asks, it asks over connections. How it ends is in rooms/test_doctor."""
-    root, out, err = logging.getLogger(), io.StringIO(), io.StringIO()
-    handlers, level = root.handlers[:], root.level
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "environ", environ)
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                code = command_line.run(words)
-    finally:
-        root.handlers[:], root.level = handlers, level
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "environ", environ)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = command_line.run(words)
     return Answer(code, out.getvalue(), err.getvalue())
 
 

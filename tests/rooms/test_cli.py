@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -43,18 +42,15 @@ Run = Callable[..., Answer]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Run one command in this process, with `stdin` as its input; it works on `tmp_path/data`."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
 
     def run(*arguments: str, stdin: str = "") -> Answer:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"))
         code = command_line.run([*arguments, "--data", str(tmp_path / "data")])
         return Answer(code, *capsys.readouterr())
 
-    yield run
-    root.handlers[:], root.level = handlers, level
+    return run
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import sqlite3
 import threading
@@ -64,10 +63,8 @@ Run = Callable[..., Answer]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Run the command in this process; settings are given as for `Settings.load`. No server runs at its port."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
 
     def run(*arguments: str, **settings: object) -> Answer:
         with monkeypatch.context() as context:
@@ -78,8 +75,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
             code = command_line.run(["doctor", *(arguments or ("--json",))])
         return Answer(code, *capsys.readouterr())
 
-    yield run
-    root.handlers[:], root.level = handlers, level
+    return run
 
 
 def make_drive(tmp_path: Path, **settings: object) -> None:

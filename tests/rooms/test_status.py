@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,12 +31,8 @@ def drive(tmp_path: Path) -> Iterator[MirrorDrive]:
 
 
 @pytest.fixture
-def run(
-    drive: MirrorDrive, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Run]:
+def run(drive: MirrorDrive, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """What `kelp status` says, on the drive's data folder."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     for name, value in engines.environ_of(tmp_path / "data").items():
         monkeypatch.setenv(name, value)
 
@@ -46,8 +41,7 @@ def run(
         assert command_line.run(["status", *arguments, *place]) == 0
         return capsys.readouterr().out
 
-    yield run
-    root.handlers[:], root.level = handlers, level
+    return run
 
 
 def told(run: Run, *arguments: str) -> dict[str, Any]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import io
 import itertools
-import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,10 +35,8 @@ Command = Callable[..., Answer]
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Command]:
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
     """`kelp vault recover --key KEY …`, without a terminal."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     (tmp_path / "key.pem").write_bytes(key_pairs.write_private(KEY))
 
     def run(*arguments: object, key: Path = tmp_path / "key.pem") -> Answer:
@@ -47,8 +44,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
         code = command_line.run(["vault", "recover", "--key", str(key), *map(str, arguments)])
         return Answer(code, *capsys.readouterr())
 
-    yield run
-    root.handlers[:], root.level = handlers, level
+    return run
 
 
 @pytest.fixture

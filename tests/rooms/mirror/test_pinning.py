@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -150,11 +149,9 @@ def test_warm_without_the_nas(drive: MirrorDrive) -> None:
 
 
 @pytest.fixture
-def run(drive: MirrorDrive, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[
-    Callable[..., tuple[int, str, str]]
-]:  # fmt: skip
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+def run(
+    drive: MirrorDrive, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
     monkeypatch.setattr("time.time_ns", drive.clock.now_ns)
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -162,8 +159,7 @@ def run(drive: MirrorDrive, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         code = command_line.run([*arguments, *places])
         return (code, *capsys.readouterr())
 
-    yield run
-    root.handlers[:], root.level = handlers, level
+    return run
 
 
 EMBEDDED = pytest.mark.skipif(engines.CHOSEN != engines.EMBEDDED, reason="the commands read no settings of tests")

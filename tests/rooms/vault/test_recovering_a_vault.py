@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,11 +26,8 @@ Run = Callable[..., Answer]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield lambda *arguments: Answer(command_line.run(arguments), *capsys.readouterr())
-    root.handlers[:], root.level = handlers, level
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return lambda *arguments: Answer(command_line.run(arguments), *capsys.readouterr())
 
 
 @pytest.fixture
