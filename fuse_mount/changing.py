@@ -39,7 +39,7 @@ class Wanted(NamedTuple):
 
 def make_folder(kelp: Kelp, caller: Caller, place: Place, wanted: Wanted) -> Node:
     """Raises as `folders.make_folder`."""
-    with kelp.database.deferring():
+    with kelp.database.deferring(makes=True):
         node = _made(folders.make_folder(kelp, caller, place))
     if wanted == Wanted():
         return node
@@ -50,7 +50,7 @@ def make_link(
     kelp: Kelp, known: Links, caller: Caller, place: Place, target: bytes, uid: int | None, gid: int | None
 ) -> Node:
     """Raises as `linking.make_link`."""
-    with kelp.database.deferring():
+    with kelp.database.deferring(makes=True):
         entry = linking.make_link(kelp, caller, place, target)
     if entry.content_id is not None:
         known.learned(entry.content_id, target)
@@ -62,7 +62,7 @@ def make_link(
 
 def make_file(files: OpenFiles, caller: Caller, place: Place, wanted: Wanted, flags: int) -> tuple[Node, OpenFile]:
     """Raises as `OpenFiles.create`."""
-    with files.kelp.database.deferring():
+    with files.kelp.database.deferring(makes=True):
         entry, file = files.create(place, wanted.mode, caller, uid=wanted.uid, gid=wanted.gid, flags=flags)
     return _made(entry)._replace(mode=wanted.mode, uid=wanted.uid, gid=wanted.gid), file
 

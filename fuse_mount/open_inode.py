@@ -134,7 +134,7 @@ class OpenInode:
                 return
             caller, birth = self._coming
             try:
-                with self._kelp.database.deferring():
+                with self._kelp.database.deferring(makes=True):
                     made = drafting.create(self._kelp, caller, self.entry.place, birth=birth)
             except AlreadyExists as error:
                 if error.existing is None or error.existing.is_folder:

@@ -119,13 +119,17 @@ class Database:
         return trace.around("db.transaction", self._engine.write(quiet, not self._moment.deferring))
 
     @contextmanager
-    def deferring(self) -> Iterator[None]:
+    def deferring(self, *, makes: bool = False) -> Iterator[None]:
         """Inside, this thread's changes need not be durable by themselves: everybody sees them, in their order, and the
-        end of a process does them no harm; but only the next change made outside, or `sync`, brings them to the disk.
+        end of Kelp's processes does them no harm; but only the next change made outside, or `sync`, brings them to the
+        disk.
 
         It saves each of them a sync of the disk, which is most of what a small change takes.
+
+        `makes`: they make rows. A database that is a server of its own can die without those who use it, and would
+        forget rows that programs have open, and give their ids again: there each of them is durable all the same.
         """
-        before, self._moment.deferring = self._moment.deferring, True
+        before, self._moment.deferring = self._moment.deferring, self.is_near or not makes
         try:
             yield
         finally:

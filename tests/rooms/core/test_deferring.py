@@ -36,6 +36,14 @@ def test_only_what_is_made_inside_is_not_synced(drive: Drive) -> None:
         assert _changed(drive)
 
 
+def test_a_server_that_can_die_alone_keeps_what_is_made(drive: Drive) -> None:
+    with drive.kelp.database.deferring():
+        with drive.kelp.database.deferring(makes=True):
+            assert _changed(drive) != _SQLITE
+        assert not _changed(drive)
+    assert _changed(drive)
+
+
 def test_everybody_sees_it_at_once(drive: Drive) -> None:
     with drive.kelp.database.deferring():
         folders.make_folder(drive.kelp, drive.editor, Place(ROOT_ID, "early"))
