@@ -147,6 +147,22 @@ def open_buffer(key: PartKey, plain_length: int, sealed: bytes | bytearray | mem
     return _opened(key, AESGCM(key.secret), 0, pieces, ends=True)
 
 
+class Opener:
+    """Frames of one part, opened where the caller has room for them. For several threads."""
+
+    def __init__(self, key: PartKey, plain_length: int) -> None:
+        self._key = key
+        self._cipher = AESGCM(key.secret)
+        self._stop = frames.frame_count(plain_length)
+
+    def open(self, first: int, sealed: memoryview, plain: memoryview) -> None:
+        """Whole frames from `first` on, `plain` being 16 bytes shorter for each. Raises ContentCorrupt: then what is in
+        `plain` is not to be looked at."""
+        pieces = frames.cut(sealed, SEALED_FRAME_SIZE)
+        ends = first + len(pieces) == self._stop
+        frames.open_into(self._cipher, self._key.id, first, pieces, plain, ends=ends)
+
+
 def _open(
     key: PartKey, plain_length: int, start: int, end: int, wanted: SealedRange, sealed: Iterable[bytes | memoryview]
 ) -> Iterator[_Work]:
