@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
+from itertools import chain, islice
 from typing import TypeAlias
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -38,6 +39,7 @@ def part_name(part_id: bytes) -> str:
     return base64.b32encode(part_id).decode("ascii").rstrip("=").lower()
 
 
+@lru_cache(maxsize=4096)  # the id of a folder is asked for with each of its names
 def part_id(name: str) -> bytes:
     """The inverse. Raises ValueError: not the name of a part."""
     if len(name) == _NAME_LENGTH and name.isascii():
@@ -106,13 +108,14 @@ class NewPart:
 
 
 def _in_order(work: Iterator[_Work], threads: Executor | None) -> Iterator[memoryview]:
-    """What each of them gives; with `threads` some are done ahead."""
-    if threads is None:
-        for each in work:
+    """What each of them gives; with `threads` some are done ahead, where there is more than one."""
+    begun = list(islice(work, 2 if threads is not None else 0))
+    if threads is None or len(begun) < 2:
+        for each in chain(begun, work):
             yield each()
         return
     running: deque[Future[memoryview]] = deque()
-    for each in work:
+    for each in chain(begun, work):
         running.append(threads.submit(each))
         if len(running) > _AHEAD:
             yield running.popleft().result()

@@ -33,6 +33,7 @@ __all__ = ["Seal", "Text"]
 
 _TRUSTED = 5.0  # seconds
 _REMEMBERED = 16_384  # names, and as many texts, of each vault: some 15 MiB
+_KEYS = 1024  # that were sealed lately: a change looks for its name four times, and each path goes through its folders
 _LONGEST_NAME = 500  # characters of a sealed one that is remembered: all of them
 _LONGEST_TEXT = 250  # … and of a text: a media type is shorter, XML and paths may be long
 _BORDER = "//"  # in the path of something in the trash: where its vault begins
@@ -91,12 +92,13 @@ class OpenVault:
         self.key = key
         self.names = _Opened(partial(_open_name, key, comparison), _LONGEST_NAME)
         self.texts = _Opened(partial(_open_text, key), _LONGEST_TEXT)
+        self._sealed_key = lru_cache(_KEYS)(partial(_seal_key, key))
 
     def seal_name(self, folder: str, name: str) -> str:
         return sealed_names.seal_name(self.key, _bytes_of(folder), name)
 
     def seal_key(self, folder: str, comparison: str) -> str:
-        return sealed_names.seal_key(self.key, _bytes_of(folder), comparison)
+        return self._sealed_key(folder, comparison)
 
     def seal_text(self, seal_id: str, purpose: str, text: str) -> str:
         fixed = purpose == Text.PROPERTY_NAME  # the name is the property's key
@@ -110,6 +112,10 @@ def _open_name(key: VaultKey, comparison: Callable[[str], str], stored: str) -> 
         folder, sealed = _parted(stored, 2)
         name = sealed_names.open_name(key, _bytes_of(folder), sealed)
     return Named(name, comparison(name))
+
+
+def _seal_key(key: VaultKey, folder: str, comparison: str) -> str:
+    return sealed_names.seal_key(key, _bytes_of(folder), comparison)
 
 
 def _open_text(key: VaultKey, stored: str) -> str:
