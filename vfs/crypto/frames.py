@@ -81,6 +81,14 @@ def seal_run(cipher: AESGCM, part_id: bytes, first: int, plain: Sequence[memoryv
 def open_run(cipher: AESGCM, part_id: bytes, first: int, sealed: Sequence[memoryview], *, ends: bool) -> memoryview:
     """The inverse. Raises ContentCorrupt, naming the frame."""
     plain = memoryview(bytearray(max(sum(map(len, sealed)) - TAG_SIZE * len(sealed), 0)))
+    open_into(cipher, part_id, first, sealed, plain, ends=ends)
+    return plain.toreadonly()
+
+
+def open_into(
+    cipher: AESGCM, part_id: bytes, first: int, sealed: Sequence[memoryview], plain: memoryview, *, ends: bool
+) -> None:
+    """The same, into room for just the plain bytes; after an exception nobody may look at what is there."""
     into = cut(plain, FRAME_SIZE)
     _check_run(first, sealed, into)
     opened = 0
@@ -89,7 +97,6 @@ def open_run(cipher: AESGCM, part_id: bytes, first: int, sealed: Sequence[memory
             opened += 1
     except InvalidTag as error:
         raise ContentCorrupt(f"frame {first + opened} was changed, or is of another place, part or key") from error
-    return plain.toreadonly()
 
 
 def _check_run(first: int, given: Sequence[memoryview], into: Sequence[memoryview]) -> None:

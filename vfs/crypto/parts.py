@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
+from itertools import chain, islice
 from typing import TypeAlias
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -38,6 +39,7 @@ def part_name(part_id: bytes) -> str:
     return base64.b32encode(part_id).decode("ascii").rstrip("=").lower()
 
 
+@lru_cache(maxsize=4096)  # the id of a folder is asked for with each of its names
 def part_id(name: str) -> bytes:
     """The inverse. Raises ValueError: not the name of a part."""
     if len(name) == _NAME_LENGTH and name.isascii():
@@ -106,13 +108,14 @@ class NewPart:
 
 
 def _in_order(work: Iterator[_Work], threads: Executor | None) -> Iterator[memoryview]:
-    """What each of them gives; with `threads` some are done ahead."""
-    if threads is None:
-        for each in work:
+    """What each of them gives; with `threads` some are done ahead, where there is more than one."""
+    begun = list(islice(work, 2 if threads is not None else 0))
+    if threads is None or len(begun) < 2:
+        for each in chain(begun, work):
             yield each()
         return
     running: deque[Future[memoryview]] = deque()
-    for each in work:
+    for each in chain(begun, work):
         running.append(threads.submit(each))
         if len(running) > _AHEAD:
             yield running.popleft().result()
@@ -145,6 +148,22 @@ def open_buffer(key: PartKey, plain_length: int, sealed: bytes | bytearray | mem
         raise ContentCorrupt(f"part {key.name}: has {len(sealed)} bytes, not {frames.sealed_length(plain_length)}")
     pieces = frames.cut(memoryview(sealed), SEALED_FRAME_SIZE)
     return _opened(key, AESGCM(key.secret), 0, pieces, ends=True)
+
+
+class Opener:
+    """Frames of one part, opened where the caller has room for them. For several threads."""
+
+    def __init__(self, key: PartKey, plain_length: int) -> None:
+        self._key = key
+        self._cipher = AESGCM(key.secret)
+        self._stop = frames.frame_count(plain_length)
+
+    def open(self, first: int, sealed: memoryview, plain: memoryview) -> None:
+        """Whole frames from `first` on, `plain` being 16 bytes shorter for each. Raises ContentCorrupt: then what is in
+        `plain` is not to be looked at."""
+        pieces = frames.cut(sealed, SEALED_FRAME_SIZE)
+        ends = first + len(pieces) == self._stop
+        frames.open_into(self._cipher, self._key.id, first, pieces, plain, ends=ends)
 
 
 def _open(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from vfs import trace
 from vfs.metadata.lists import MOST, listed, portions
-from vfs.metadata.seals import SEALED
+from vfs.metadata.seals import SEALED, Named
 from vfs.model import ROOT_ID, Entry, Kind, Row, State, StoreStatus
 
 if TYPE_CHECKING:
@@ -85,6 +85,15 @@ _NAMING = frozenset(("parent_id", "name", "state"))
 _KINDS = {kind.value: kind for kind in Kind}
 _STATES = {state.value: state for state in State}
 _STATUSES = {status.value: status for status in StoreStatus}
+
+
+def _opened(rows: Iterable[Sequence[Any]], names: Mapping[str, Named], texts: Mapping[str, str]) -> Iterator[Row]:
+    """Of a folder in a vault, by name. Ten thousand of them are an answer: what is done for each is little."""
+    by_name = sorted(rows, key=lambda row: names[row[1]].comparison)
+    return (
+        Row._make((id, names[name].name, kind, content_id, size, texts[mime_type], shown, created, vault_id))
+        for id, name, kind, content_id, size, mime_type, shown, created, vault_id in by_name
+    )
 
 
 def entry_of(row: Sequence[Any], seals: Seals | None, *, shown: bool = False) -> Entry:
@@ -213,12 +222,13 @@ class Entries:
     def children(self, folder_id: int) -> Iterator[Row]:
         """By name: in a vault, whose stored names have no order, by the opened ones."""
         sql = """SELECT id, name, kind, content_id, size, mime_type, shown_mtime, created_ns, vault_id FROM entries
-                 WHERE parent_id = :folder AND state = 'ACTIVE' ORDER BY name_key"""
-        rows, seals = self._tx.each(sql, folder=folder_id), self._tx.seals
-        if seals.of(folder_id) is None:
-            return map(Row._make, rows)
-        opened = (Row._make(seals.opened(row, 1, 5)) for row in rows)
-        return iter(sorted(opened, key=lambda row: seals.comparison(row.name)))
+                 WHERE parent_id = :folder AND state = 'ACTIVE' ORDER BY """
+        seals = self._tx.seals
+        seal = seals.of(folder_id)
+        if seal is None:
+            return map(Row._make, self._tx.each(f"{sql} name_key", folder=folder_id))
+        # As they were made: next to each other in the table, and nearly sorted where a folder was copied.
+        return _opened(self._tx.each(f"{sql} id", folder=folder_id), *seals.opening(seal))
 
     def is_empty(self, folder_id: int) -> bool:
         sql = "SELECT 1 FROM entries WHERE parent_id = :folder AND state = 'ACTIVE' LIMIT 1"

@@ -10,6 +10,7 @@ from vfs.metadata.lists import listed, portions
 from vfs.model import Entry, StoreStatus
 
 if TYPE_CHECKING:
+    from vfs.metadata.seals import Seal
     from vfs.metadata.tx import Tx
 
 # Rank (folders first), the value that it is sorted by, and the name's key, which no other in the folder has.
@@ -102,8 +103,9 @@ class Listing:
         A statement for folders and one for files: so a page by names is read from an index, wherever it is in a folder
         of any size (100,000 files: 55 ms → 1 ms). By anything else the whole folder is sorted for each.
         """
-        if self._tx.seals.of(folder_id) is not None:
-            return self._of_vault(folder_id, sort, descending, after, limit, hidden)
+        seal = self._tx.seals.of(folder_id)
+        if seal is not None:
+            return self._of_vault(seal, folder_id, sort, descending, after, limit, hidden)
         found: list[Shown] = []
         for rank in range(after[0] if after is not None else 0, len(_RANKS)):
             beyond = after if after is not None and after[0] == rank else None
@@ -141,6 +143,7 @@ class Listing:
 
     def _of_vault(
         self,
+        seal: Seal,
         folder_id: int,
         sort: str,
         descending: bool,
@@ -149,15 +152,15 @@ class Listing:
         hidden: Collection[int],
     ) -> list[Shown]:
         """As `page`: what is stored has no order, so all names are opened for each page."""
-        seals = self._tx.seals
+        names, texts = self._tx.seals.opening(seal)
         rows = self._tx.all(
             f"SELECT e.id, e.kind, e.name, e.{SORTS[sort]} FROM entries e WHERE {_IN}", folder=folder_id
         )
         positions: list[tuple[Position, int]] = []
         for id, kind, name, value in rows:
             if id not in hidden:
-                key = seals.comparison(seals.open_name(name))
-                by = key if sort == "name" else seals.open_text(value) if sort == "type" else value
+                key = names[name].comparison
+                by = key if sort == "name" else texts[value] if sort == "type" else value
                 positions.append(((int(kind != "folder"), by, key), id))
         chosen = sealed_order(positions, sort == "name", descending, after)[:limit]
         found: dict[int, Any] = {}

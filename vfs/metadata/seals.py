@@ -11,7 +11,7 @@ process may remember what was committed by its id; what a transaction has made i
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from vfs.errors import ContentCorrupt, KeyMissing
@@ -19,6 +19,7 @@ from vfs.errors import ContentCorrupt, KeyMissing
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
+DAMAGED = "what is sealed in the database is damaged"
 SEALED = "(sealed)"  # in place of what nobody here can open, where a list or a message goes on without it
 TEXT_MARK = "\x01"
 _MOST = 100_000  # folders that a process remembers, some 20 MiB
@@ -33,8 +34,20 @@ class Seal(NamedTuple):
     is_root: bool = False  # of the vault: its own name is plain, and its path no secret
 
 
+class Named(NamedTuple):
+    name: str
+    comparison: str  # `names.key` of it
+
+
 class OpenVault(Protocol):
-    """Seals and opens what is in one vault. To open raises ContentCorrupt."""
+    """Seals and opens what is in one vault. What opens is had by its stored form, is remembered for a while, and raises
+    ContentCorrupt; what is not sealed is itself."""
+
+    @property
+    def names(self) -> Mapping[str, Named]: ...
+
+    @property
+    def texts(self) -> Mapping[str, str]: ...
 
     def seal_name(self, folder: str, name: str) -> str: ...
 
@@ -42,11 +55,7 @@ class OpenVault(Protocol):
         """What is unique in a folder; `comparison` is `names.key` of the name."""
         ...
 
-    def open_name(self, folder: str, sealed: str) -> str: ...
-
     def seal_text(self, seal_id: str, purpose: str, text: str) -> str: ...
-
-    def open_text(self, seal_id: str, purpose: str, sealed: str) -> str: ...
 
 
 class Cipher(Protocol):
@@ -54,10 +63,6 @@ class Cipher(Protocol):
 
     def of(self, tx: Tx, vault_id: int) -> OpenVault:
         """Raises KeyMissing."""
-        ...
-
-    def comparison(self, name: str) -> str:
-        """`names.key`, as the drive has it."""
         ...
 
     def renew(self, tx: Tx, entry_ids: Collection[int]) -> None:
@@ -178,20 +183,20 @@ class Seals:
         """The `name_key` of a name whose `names.key` it is. Raises KeyMissing."""
         if folder is None:
             return comparison
-        return f"/{folder.vault_id}.{folder.seal_id}.{self._vault(folder).seal_key(folder.seal_id, comparison)}"
+        sealed = self._vault(folder.vault_id).seal_key(folder.seal_id, comparison)
+        return f"/{folder.vault_id}.{folder.seal_id}.{sealed}"
 
     def name(self, folder: Seal | None, name: str) -> str:
         """A name as it is stored. Raises KeyMissing."""
         if folder is None:
             return name
-        return f"/{folder.vault_id}.{folder.seal_id}.{self._vault(folder).seal_name(folder.seal_id, name)}"
+        return f"/{folder.vault_id}.{folder.seal_id}.{self._vault(folder.vault_id).seal_name(folder.seal_id, name)}"
 
     def open_name(self, stored: str) -> str:
         """Raises KeyMissing, ContentCorrupt."""
         if stored[:1] != "/":
             return stored
-        seal, sealed = _parted(stored)
-        return self._vault(seal).open_name(seal.seal_id, sealed)
+        return self._vault(_vault_of(stored)).names[stored].name
 
     def shown_name(self, stored: str) -> str:
         """As `open_name`; SEALED without the key."""
@@ -207,8 +212,10 @@ class Seals:
         parts = iter(joined.split("/"))
         return "/".join(part or self.open_name(f"/{next(parts)}") for part in parts)
 
-    def comparison(self, name: str) -> str:
-        return self._cipher.comparison(name)
+    def opening(self, folder: Seal) -> tuple[Mapping[str, Named], Mapping[str, str]]:
+        """Names and texts of that folder's vault, by their stored form: for who opens many. Raises KeyMissing."""
+        vault = self._vault(folder.vault_id)
+        return vault.names, vault.texts
 
     # --- texts ---
 
@@ -216,16 +223,14 @@ class Seals:
         """A text as it is stored for an entry. Raises KeyMissing."""
         if seal is None:
             return text.lstrip(TEXT_MARK)  # nobody makes others open what he has found somewhere
-        sealed = self._vault(seal).seal_text(seal.seal_id, purpose, text)
+        sealed = self._vault(seal.vault_id).seal_text(seal.seal_id, purpose, text)
         return f"{TEXT_MARK}{seal.vault_id}.{seal.seal_id}.{purpose}.{sealed}"
 
     def open_text(self, stored: str) -> str:
         """Raises KeyMissing, ContentCorrupt."""
         if stored[:1] != TEXT_MARK:
             return stored
-        seal, rest = _parted(stored)
-        purpose, _, sealed = rest.partition(".")
-        return self._vault(seal).open_text(seal.seal_id, purpose, sealed)
+        return self._vault(_vault_of(stored)).texts[stored]
 
     def shown_text(self, stored: str) -> str:
         """As `open_text`; SEALED without the key."""
@@ -241,10 +246,10 @@ class Seals:
         values[name], values[mime_type] = open_name(row[name]), open_text(row[mime_type])
         return values
 
-    def _vault(self, seal: Seal) -> OpenVault:
-        found = self._vaults.get(seal.vault_id)
+    def _vault(self, vault_id: int) -> OpenVault:
+        found = self._vaults.get(vault_id)
         if found is None:
-            found = self._vaults[seal.vault_id] = self._cipher.of(self._tx, seal.vault_id)
+            found = self._vaults[vault_id] = self._cipher.of(self._tx, vault_id)
         return found
 
     @property
@@ -254,10 +259,9 @@ class Seals:
         return self._memory.cipher
 
 
-def _parted(stored: str) -> tuple[Seal, str]:
+def _vault_of(stored: str) -> int:
     """Raises ContentCorrupt."""
     try:
-        vault_id, seal_id, sealed = stored[1:].split(".", 2)
-        return Seal(int(vault_id), seal_id), sealed
+        return int(stored[1 : stored.index(".")])
     except ValueError as error:
-        raise ContentCorrupt("what is sealed in the database is damaged") from error
+        raise ContentCorrupt(DAMAGED) from error

@@ -6,10 +6,12 @@ opened by its query modules, with the cipher that `bootstrap` gives to the datab
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
 from vfs import names
 from vfs.core import Kelp
@@ -20,7 +22,7 @@ from vfs.crypto.sealed_texts import Text
 from vfs.crypto.vault_keys import VaultKey, new_id
 from vfs.errors import ContentCorrupt, CrossesVault, InTrash
 from vfs.metadata.database import Tx
-from vfs.metadata.seals import Seal
+from vfs.metadata.seals import DAMAGED, TEXT_MARK, Named, Seal
 from vfs.model import Entry, State
 from vfs.operations import keyring
 
@@ -31,7 +33,9 @@ __all__ = ["Seal", "Text"]
 
 _TRUSTED = 5.0  # seconds
 _REMEMBERED = 16_384  # names, and as many texts, of each vault: some 15 MiB
-_LONGEST_REMEMBERED = 200  # characters of a sealed text: a media type is shorter, XML and paths may be long
+_KEYS = 1024  # that were sealed lately: a change looks for its name four times, and each path goes through its folders
+_LONGEST_NAME = 500  # characters of a sealed one that is remembered: all of them
+_LONGEST_TEXT = 250  # … and of a text: a media type is shorter, XML and paths may be long
 _BORDER = "//"  # in the path of something in the trash: where its vault begins
 
 
@@ -42,7 +46,7 @@ class VaultCipher:
         self._keys = keys
         self.renew = renew
         self._opened: dict[int, tuple[float, OpenVault]] = {}
-        self.comparison: Callable[[str], str] = partial(names.key, case_sensitive=case_sensitive)
+        self._comparison: Callable[[str], str] = partial(names.key, case_sensitive=case_sensitive)
 
     def of(self, tx: Tx, vault_id: int) -> OpenVault:
         """Whether this process may still open it is looked up every few seconds."""
@@ -50,44 +54,84 @@ class VaultCipher:
         if found is not None and time.monotonic() < found[0] + _TRUSTED:
             return found[1]
         key = keyring.vault_key_in(tx, self._keys, vault_id)
-        opened = found[1] if found is not None and found[1].key is key else OpenVault(key)
+        opened = found[1] if found is not None and found[1].key is key else OpenVault(key, self._comparison)
         self._opened[vault_id] = time.monotonic(), opened
+        return opened
+
+
+_T = TypeVar("_T")
+
+
+class _Opened(dict[str, _T]):
+    """What was opened, by its stored form; what is not here is opened. For many threads.
+
+    A dictionary, since a listing looks up each of its names and types: through functions with a parted key that took
+    longer than all else that it does.
+    """
+
+    def __init__(self, open_it: Callable[[str], _T], longest: int) -> None:
+        super().__init__()
+        self._open, self._longest = open_it, longest
+        self._changing = threading.Lock()
+
+    def __missing__(self, stored: str) -> _T:
+        opened = self._open(stored)
+        if len(stored) <= self._longest:
+            with self._changing:
+                if len(self) >= _REMEMBERED:
+                    for first in tuple(islice(self, _REMEMBERED // 8)):
+                        del self[first]
+                self[stored] = opened
         return opened
 
 
 class OpenVault:
     """What was opened is remembered: a folder is listed page by page, and its names are on the way to all below it."""
 
-    def __init__(self, key: VaultKey) -> None:
+    def __init__(self, key: VaultKey, comparison: Callable[[str], str]) -> None:
         self.key = key
-        self._name = lru_cache(_REMEMBERED)(partial(_open_name, key))
-        self._text = lru_cache(_REMEMBERED)(partial(_open_text, key))
+        self.names = _Opened(partial(_open_name, key, comparison), _LONGEST_NAME)
+        self.texts = _Opened(partial(_open_text, key), _LONGEST_TEXT)
+        self._sealed_key = lru_cache(_KEYS)(partial(_seal_key, key))
 
     def seal_name(self, folder: str, name: str) -> str:
         return sealed_names.seal_name(self.key, _bytes_of(folder), name)
 
     def seal_key(self, folder: str, comparison: str) -> str:
-        return sealed_names.seal_key(self.key, _bytes_of(folder), comparison)
-
-    def open_name(self, folder: str, sealed: str) -> str:
-        return self._name(folder, sealed)
+        return self._sealed_key(folder, comparison)
 
     def seal_text(self, seal_id: str, purpose: str, text: str) -> str:
         fixed = purpose == Text.PROPERTY_NAME  # the name is the property's key
         return sealed_texts.seal_text(self.key, Text(purpose), _bytes_of(seal_id), text, fixed=fixed)
 
-    def open_text(self, seal_id: str, purpose: str, sealed: str) -> str:
-        if len(sealed) > _LONGEST_REMEMBERED:
-            return _open_text(self.key, seal_id, purpose, sealed)
-        return self._text(seal_id, purpose, sealed)
+
+def _open_name(key: VaultKey, comparison: Callable[[str], str], stored: str) -> Named:
+    """Raises ContentCorrupt."""
+    name = stored
+    if stored[:1] == "/":
+        folder, sealed = _parted(stored, 2)
+        name = sealed_names.open_name(key, _bytes_of(folder), sealed)
+    return Named(name, comparison(name))
 
 
-def _open_name(key: VaultKey, folder: str, sealed: str) -> str:
-    return sealed_names.open_name(key, _bytes_of(folder), sealed)
+def _seal_key(key: VaultKey, folder: str, comparison: str) -> str:
+    return sealed_names.seal_key(key, _bytes_of(folder), comparison)
 
 
-def _open_text(key: VaultKey, seal_id: str, purpose: str, sealed: str) -> str:
+def _open_text(key: VaultKey, stored: str) -> str:
+    """Raises ContentCorrupt."""
+    if stored[:1] != TEXT_MARK:
+        return stored
+    seal_id, purpose, sealed = _parted(stored, 3)
     return sealed_texts.open_text(key, Text(purpose), _bytes_of(seal_id), sealed)
+
+
+def _parted(stored: str, count: int) -> list[str]:
+    """What follows the row of the vault, which whoever has its key has looked at. Raises ContentCorrupt."""
+    parts = stored.split(".", count)[1:]
+    if len(parts) != count:
+        raise ContentCorrupt(DAMAGED)
+    return parts
 
 
 @lru_cache(maxsize=4096)

@@ -17,7 +17,7 @@ from vfs.crypto import base64url, frames, part_lists, parts
 from vfs.crypto.opened_lists import OpenedList, Wanted
 from vfs.errors import ContentCorrupt
 from vfs.model import PIECE_SIZE, ByteRange, Content, ContentSeal
-from vfs.operations import vaults_of
+from vfs.operations import near_parts, vaults_of
 from vfs.operations.opening import Reader, begun, unhurried
 from vfs.operations.sealed_contents import object_key, part_id_of
 from vfs.storage.small_contents import SMALL
@@ -76,6 +76,21 @@ class SealedReader:
             raise changed(self._content, 0, error) from error
 
     def _pieces(self, start: int, stop: int) -> Iterator[bytes]:
+        near = near_parts.of_stream(self._kelp, self._content, stop - start)
+        if near is not None:
+            with self._kelp.holds.hold(self._content.id):
+                for wanted in self._list.wanted(start, stop):
+                    end = start + wanted.stop - wanted.start
+                    for piece in near.pieces(wanted):
+                        start += len(piece)
+                        yield piece  # type: ignore[misc]  # a memoryview serves as bytes everywhere here
+                    if start < end:
+                        break
+        if start < stop:
+            yield from self._far(start, stop)
+
+    def _far(self, start: int, stop: int) -> Iterator[bytes]:
+        """What is not a file of this machine, or not as it should be."""
         if stop - start < _LONG:
             yield from self._opened(start, stop, None)
             return
