@@ -110,6 +110,7 @@ class SealedReader:
                     if stored.failed:
                         raise
                     raise changed(self._content, each.number, error) from error
+            stored.end()
 
 
 def changed(content: Content, number: int, error: ContentCorrupt) -> ContentCorrupt:
@@ -151,6 +152,11 @@ class _Cut:
             found, self._rest = self._rest[:size], self._rest[size:]
             size -= len(found)
             yield found
+
+    def end(self) -> None:
+        """After the last byte: what was read is noted by now, and what the cache lacked of it asked to come back."""
+        more = next(self._pieces, None)
+        assert more is None and not self._rest, "a reader gives no more than it was asked for"
 
     def _next(self) -> bytes:
         try:

@@ -21,7 +21,7 @@ _SECRET = "geheimnis ü.txt"
 
 
 def test_work_in_a_vault_and_across_its_border(mounted_with: Callable[..., MountedDrive]) -> None:
-    drive = mounted_with("-o", "xattr")
+    drive = mounted_with("-o", "xattr", in_vault=False)
     server_keys.init(drive.kelp, bits=3072)
     make_vault(drive.kelp, "vault")
     vault, plain = drive.path / "vault", drive.path / "plain"
@@ -52,8 +52,9 @@ def test_work_in_a_vault_and_across_its_border(mounted_with: Callable[..., Mount
     assert (drive.path / "renamed" / "file.txt").read_bytes() == b"sealed"
 
 
-def test_many_small_files_one_after_the_other(mounted: MountedDrive) -> None:
+def test_many_small_files_one_after_the_other(mounted_with: Callable[..., MountedDrive]) -> None:
     """What a mount does to be quick with them: rows that come with the bytes, attributes too, looks ahead."""
+    mounted = mounted_with(in_vault=False)  # it makes its own
     server_keys.init(mounted.kelp, bits=3072)
     root = make_vault(mounted.kelp, "vault")
     vault = mounted.path / "vault"

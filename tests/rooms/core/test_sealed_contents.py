@@ -304,6 +304,20 @@ def test_what_the_cache_lost_comes_from_the_nas_without_a_key(vault: Drive) -> N
     assert vault.read("vault/a.bin") == data
 
 
+@pytest.mark.parametrize("size", [PIECE_SIZE, PART_SIZE, 2 * PART_SIZE + 5])
+def test_who_reads_the_last_part_is_counted_and_brings_it_back(vault: Drive, size: int) -> None:
+    """All its bytes were shown before its end is read, which nobody needs; but that is where both is done."""
+    data = data_of(size)
+    content = content_of(vault.kelp, vault.put("vault/a.bin", data))
+    vault.mirror()
+    vault.kelp.cache.delete(content.parts[-1].key)
+    assert vault.read("vault/a.bin") == data
+    assert vault.kelp.background.wait(30)
+    assert vault.kelp.cache.stat(content.parts[-1].key) == content.parts[-1].size
+    vault.kelp.holds.flush()
+    assert vault.sql("SELECT access_count FROM objects") == [(1,)] * len(content.parts)
+
+
 # --- long uploads are nobody's orphans ---
 
 

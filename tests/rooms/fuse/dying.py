@@ -1,4 +1,4 @@
-"""A mount that dies in the middle of a commit: `python -m tests.rooms.fuse.dying DATA USER_ID WHEN`.
+"""A mount that dies in the middle of a commit: `python -m tests.rooms.fuse.dying DATA USER_ID FILE_ID WHEN`.
 
 WHEN is "written" (before the commit), the number of an object that is about to be stored, "stored" (all are, nothing is
 committed), or "committed".
@@ -17,18 +17,19 @@ from fuse_mount.drafts import OpenFiles
 from tests import engines
 from vfs.bootstrap import build
 from vfs.model import PART_SIZE, Caller, Role
-from vfs.operations import reading, writing
+from vfs.operations import writing
 
 
 def die(*_: object, **__: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(data: Path, user_id: int, when: str) -> None:
+def main(data: Path, user_id: int, file_id: int, when: str) -> None:
     kelp = build(engines.load(data))
     caller = Caller(user_id, "editor", Role.EDITOR, "fuse")
     files = OpenFiles(kelp)
-    entry = reading.resolve(kelp, caller, ["big"]).entry
+    with kelp.database.read() as tx:
+        entry = tx.entries.get(file_id)
     assert entry is not None
     handle = files.open(entry, os.O_RDWR, caller)
     handle.write(5, b"one")
@@ -56,4 +57,4 @@ def _arm(store: Any, when: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

@@ -1,13 +1,19 @@
-"""What tests do with the open files of a mount."""
+"""What tests do with the open files of a mount, and the fixtures for them."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
 
 from fuse_mount.drafts import OpenFile, OpenFiles
 from tests.rooms.core.drive import Drive
-from vfs.model import Caller
+from vfs.crypto import frames
+from vfs.model import PART_SIZE, Caller
 
 
 @dataclass
@@ -36,6 +42,12 @@ class Files:
         with self.open_files.removing(self.drive.entry(path).id):
             self.drive.remove(path, self.caller)
 
+    @property
+    def part_size(self) -> int:
+        """Bytes that a whole part takes in the cache."""
+        sealed = self.drive.entry("").vault_id is not None
+        return frames.sealed_length(PART_SIZE) if sealed else PART_SIZE
+
     def objects(self, path: str) -> list[str]:
         """Keys of what the file is made of."""
         entry = self.drive.entry(path)
@@ -56,3 +68,38 @@ def close(handle: OpenFile) -> None:
 
 def whole(handle: OpenFile) -> bytes:
     return handle.read(0, handle.size)
+
+
+def tells_what_is_in_memory(folder: Path) -> bool:
+    """Whether the disk of a folder knows RWF_NOWAIT: of those that are in memory themselves not each does."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"x")
+        file.flush()
+        try:
+            os.preadv(file.fileno(), (bytearray(1),), 0, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
+@pytest.fixture
+def files_of() -> Iterator[Callable[..., Files]]:
+    """A function that gives the open files of one more mount of a drive."""
+    opened: list[Files] = []
+
+    def mount(drive: Drive) -> Files:
+        changed: list[int] = []
+        open_files = OpenFiles(drive.kelp, changed=changed.append)
+        opened.append(Files(drive, open_files, replace(drive.editor, face="fuse"), changed))
+        return opened[-1]
+
+    yield mount
+    for files in opened:
+        files.open_files.close()
+
+
+@pytest.fixture
+def files(drive: Drive, files_of: Callable[..., Files]) -> Files:
+    return files_of(drive)

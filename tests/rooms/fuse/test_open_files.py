@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rooms.fuse.files import Files, close, whole
+from tests import vaults
+from tests.rooms.fuse.files import Files, close, tells_what_is_in_memory, whole
 from vfs.errors import AlreadyExists, Forbidden, NoSpace, NotFound, WrongKind
 from vfs.model import PART_SIZE
 from vfs.storage.object_store import near
@@ -208,15 +209,17 @@ def test_closing_what_could_not_be_changed_stores_nothing(files: Files, monkeypa
     assert files.drive.read("b.txt") == b"ten bytes."
 
 
+@pytest.mark.skipif(vaults.ALL, reason="in `test_sealed_drafts`, as far as the loop opens frames")
 def test_what_was_closed_can_be_read_at_once(files: Files) -> None:
     """In the loop of a mount, without a thread: where the cache is a folder, whose bytes the kernel has in memory."""
     data = os.urandom(300_000)
     files.save("a.bin", data)
+    is_told = near(files.drive.kelp.cache) is not None and tells_what_is_in_memory(files.drive.kelp.settings.data)
     reader = files.open("a.bin", os.O_RDONLY)
     for start, size in ((0, 10), (65_530, 20), (131_072, 65_536), (299_990, 100), (300_000, 5), (10, 299_000)):
         found = reader.read_at_once(start, size)
         assert found is None or bytes(found) == data[start : start + size]
-        assert found is not None or near(files.drive.kelp.cache) is None
+        assert found is not None or not is_told
     reader.release()
 
 

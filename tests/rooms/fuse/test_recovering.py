@@ -115,6 +115,7 @@ def test_a_kill_leaves_the_old_version_or_the_new_one(drive: Drive, files_of: Mo
             "tests.rooms.fuse.dying",
             str(drive.kelp.settings.data),
             str(drive.editor.user_id),
+            str(drive.entry("big").id),
             str(when),
         ],
         cwd=Path(__file__).parents[3],

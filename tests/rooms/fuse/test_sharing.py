@@ -27,12 +27,12 @@ def touch(files: Files, at: int = PART_SIZE, data: bytes = b"!") -> bytes:
 
 def test_what_the_nas_has_is_not_counted_again(files: Files) -> None:
     files.save("big", BIG)
-    assert cache_limits.measure(files.drive.kelp).dirty == SIZE
+    assert cache_limits.measure(files.drive.kelp).dirty == 3 * files.part_size
     files.drive.mirror()
     files.drive.clock.advance(60)
     assert cache_limits.measure(files.drive.kelp).dirty == 0
     touch(files)
-    assert cache_limits.measure(files.drive.kelp).dirty == PART_SIZE
+    assert cache_limits.measure(files.drive.kelp).dirty == files.part_size
     files.drive.mirror()
     assert cache_limits.measure(files.drive.kelp).dirty == 0
 
@@ -42,7 +42,7 @@ def test_what_two_contents_share_that_wait_is_counted_once(files: Files) -> None
     files.drive.clock.advance(60)
     touch(files)
     assert len(files.drive.versions("big")) == 1
-    assert cache_limits.measure(files.drive.kelp).dirty == SIZE + PART_SIZE
+    assert cache_limits.measure(files.drive.kelp).dirty == 4 * files.part_size
 
 
 def test_freeing_one_content_leaves_what_the_other_has(files: Files) -> None:
@@ -52,7 +52,7 @@ def test_freeing_one_content_leaves_what_the_other_has(files: Files) -> None:
     freeing.free_contents(files.drive.kelp)
     files.drive.clock.advance(120)
     done = freeing.free_contents(files.drive.kelp)
-    assert (done.count, done.bytes) == (1, PART_SIZE)
+    assert (done.count, done.bytes) == (1, files.part_size)
     assert files.drive.read("big") == wanted
 
 
@@ -98,7 +98,7 @@ def test_what_the_cache_loses_comes_from_the_nas_file_of_the_content_before(file
     files.drive.kelp.cache.delete(lost)  # a fault of its disk
     assert files.drive.read("big") == wanted
     files.drive.kelp.background.wait(20)
-    assert files.drive.kelp.cache.stat(lost) == PART_SIZE
+    assert files.drive.kelp.cache.stat(lost) == files.part_size
 
 
 def evict(drive: Drive, key: str) -> None:
@@ -131,4 +131,4 @@ def test_an_eviction_that_looked_before_the_commit_sees_what_it_shares(
     evicting._finish(kelp, [one for one in marked if one is not None])
     assert files.objects("big")[0] == key
     assert files.drive.read("big")[:PART_SIZE] == BIG[:PART_SIZE]
-    assert kelp.cache.stat(key) == PART_SIZE
+    assert kelp.cache.stat(key) == files.part_size

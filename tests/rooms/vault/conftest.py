@@ -13,7 +13,7 @@ from tests import engines
 from tests.rooms.core.conftest import drive_with as plain_drive_with
 from tests.rooms.core.conftest import finished as finished_plain
 from tests.rooms.core.drive import Drive
-from tests.rooms.fuse.conftest import files, files_of
+from tests.rooms.fuse.files import files, files_of
 from tests.rooms.vault.drive import VaultDrive, make_vault
 from vfs.bootstrap import build
 from vfs.operations import server_keys

@@ -10,7 +10,7 @@ import pytest
 
 from fuse_mount.drafts import OpenFile
 from tests.rooms.core.vault_of_drive import content_of
-from tests.rooms.fuse import test_coming, test_open_files, test_recovering, test_two_writers
+from tests.rooms.fuse import test_coming, test_open_files, test_recovering, test_sharing, test_two_writers
 from tests.rooms.fuse.files import Files, close, whole
 from tests.rooms.vault.drive import VaultDrive, with_keys
 from tests.rooms.vault.drive import close as without_keys
@@ -25,7 +25,7 @@ _ELSEWHERE = {
 }
 _ON_SQLITE = pytest.mark.engine(database="sqlite", reason="elsewhere a file has a row at once")
 
-for _module in (test_coming, test_open_files, test_recovering, test_two_writers):
+for _module in (test_coming, test_open_files, test_recovering, test_sharing, test_two_writers):
     for _name, _test in vars(_module).items():
         if _name.startswith("test_") and callable(_test) and _name not in _ELSEWHERE:
             _marked = _ON_SQLITE(_test) if _module is test_coming else _test
