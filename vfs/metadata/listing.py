@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Rank (folders first), the value that it is sorted by, and the name's key, which no other in the folder has.
 Position: TypeAlias = tuple[int, int | str, str]
-# After what the next page begins. In a vault it is sealed: clients keep it in logs and histories, as part of an address.
+# After what the next page begins. In a vault it is sealed: clients and proxies write addresses down.
 Cursor: TypeAlias = Position | str
 
 SORTS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from vfs.vault_model import ClosedVault, WrappedKey
@@ -36,6 +37,19 @@ class Vaults:
             id=id, generation=row[2],
         )  # fmt: skip
         return ClosedVault(row[0], row[1], row[2], row[3], tuple(WrappedKey(*each) for each in wraps))
+
+    def every(self) -> list[ClosedVault]:
+        """But purged ones, as `closed`."""
+        rows = self._tx.all(
+            f"""SELECT v.id, v.uuid, v.generation, v.version, r.key_id, w.wrapped_key FROM vaults v
+                LEFT JOIN vault_recipients w ON w.vault_id = v.id AND w.generation = v.generation
+                LEFT JOIN recipients r ON r.id = w.recipient_id
+                WHERE {STANDS} ORDER BY v.id, CASE WHEN r.retired_ns IS NULL THEN 0 ELSE 1 END, r.id"""
+        )
+        return [
+            ClosedVault(id, uuid, generation, version, tuple(WrappedKey(*row[4:]) for row in wraps if row[4] is not None))
+            for (id, uuid, generation, version), wraps in groupby(rows, lambda row: tuple(row[:4]))
+        ]
 
     def facts(self, id: int) -> tuple[str, int, int]:
         """(uuid, generation, id of its folder)."""
