@@ -46,10 +46,11 @@ class Vaults:
                 LEFT JOIN recipients r ON r.id = w.recipient_id
                 WHERE {STANDS} ORDER BY v.id, CASE WHEN r.retired_ns IS NULL THEN 0 ELSE 1 END, r.id"""
         )
-        return [
-            ClosedVault(id, uuid, generation, version, tuple(WrappedKey(*row[4:]) for row in wraps if row[4] is not None))
-            for (id, uuid, generation, version), wraps in groupby(rows, lambda row: tuple(row[:4]))
-        ]
+        found = []
+        for (id, uuid, generation, version), wraps in groupby(rows, lambda row: tuple(row[:4])):
+            keys = tuple(WrappedKey(*row[4:]) for row in wraps if row[4] is not None)
+            found.append(ClosedVault(id, uuid, generation, version, keys))
+        return found
 
     def facts(self, id: int) -> tuple[str, int, int]:
         """(uuid, generation, id of its folder)."""
