@@ -56,7 +56,7 @@ def make_command(check_queue: QueueCheck) -> click.Command:
         readings = diagnosing.Readings()
         checks = [Check("settings", lambda: _settings(settings, config))]
         checks += diagnosing.store_checks(settings, readings)
-        checks += [check_queue(settings), check_face(visit, readings), *diagnosing.last_checks(readings)]
+        checks += [check_queue(settings), check_face(visit, readings), *diagnosing.last_checks(settings, readings)]
         found = _collected(checks, as_json)
         if any(finding.mark is Mark.ERROR for finding in found):
             raise click.exceptions.Exit(1)

@@ -71,15 +71,18 @@ def children(ask: Ask) -> Reply:
     )
 
 
-def _cursor(position: browsing.Position) -> str:
+def _cursor(position: browsing.Cursor) -> str:
     return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
 
 
-def _position(cursor: str, sort: str) -> browsing.Position:
+def _position(cursor: str, sort: str) -> browsing.Cursor:
     """Raises InvalidRequest for what `_cursor` did not make for that order."""
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        rank, value, key = json.loads(text)
+        position = json.loads(text)
+        if isinstance(position, str) and position.isascii() and position.isprintable():
+            return position  # of a vault
+        rank, value, key = position
         names.check_segment(key)
         if rank not in (0, 1) or not _is_value(value, sort):
             raise ValueError

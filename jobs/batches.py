@@ -127,6 +127,7 @@ BATCHES: tuple[Batch, ...] = (
     Batch("upload-rows", "rows of ended uploads dropped", Group.SLOW, _HOUR, session_expiry.forget, frees=True),
     Batch("tokens", "rows of ended tokens dropped", Group.SLOW, _HOUR, tokens.forget, frees=True),
     Batch("alerts", "rows of alerts dropped", Group.SLOW, _HOUR, history.forget_alerts, frees=True),
+    Batch("database-log", "logs of the database emptied", Group.SLOW, 10 * _MINUTE, purging.empty_log, frees=True),
 )
 
 

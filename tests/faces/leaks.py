@@ -18,6 +18,7 @@ from blake3 import blake3
 
 STEMS = ("Quxzwillop", "Jänkßpüñdé", "鱷魚醃薑")  # of every word
 PLAIN = "Snarkelbix"  # of what lies beside the vault, and is to be found
+MOVED = "Plimfrotzel"  # of what lay beside it before it went in
 _BLOCK = 64  # bytes that appear at every 4096th of a content
 _LARGE = 1024 * 1024  # bytes
 _TEXTS = (".log", ".db", "-wal", ".jsonl")
@@ -35,7 +36,7 @@ class Needles:
     def __init__(self) -> None:
         self._known: dict[bytes, str] = {}
         self._bytes: dict[bytes, str] = {}  # those that are looked for in what is large, and no text
-        for stem in (*STEMS, PLAIN):
+        for stem in (*STEMS, PLAIN, MOVED):
             for form in _forms(stem):
                 self._known.setdefault(form, stem)
             self._bytes[stem.encode()] = stem

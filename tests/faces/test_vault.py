@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -73,6 +74,26 @@ def _shown_by_rest(drive: ServedDrive, vault_id: str) -> None:
         _, more = rest(drive, "GET", f"/folders/{vault_id}/children?sort={sort}&limit=1&cursor={page['nextCursor']}")
         assert {each["name"] for each in (*page["folders"], *more["folders"])} == {"Bäche", "Copy"}
         assert page["folders"][0]["vault"] == {"root": False}
+        _cursor_is_sealed(drive, vault_id, sort, page["nextCursor"])
+
+
+def _cursor_is_sealed(drive: ServedDrive, vault_id: str, sort: str, cursor: str) -> None:
+    """It tells no name where it is kept, and nobody opens by it what he has found elsewhere."""
+    inside = base64.urlsafe_b64decode(cursor + "==")
+    assert not any(each in inside.lower() for each in (b"b\\u00e4che", "bäche".encode(), b"copy"))
+    assert rest(drive, "GET", f"/folders/{vault_id}/children?sort={sort}&limit=1")[1]["nextCursor"] != cursor
+    changed = base64.urlsafe_b64encode(inside[:50] + bytes([inside[50] ^ 1]) + inside[51:]).decode().rstrip("=")
+    _, page = rest(drive, "GET", f"/folders/{vault_id}/children?limit=500")
+    copy = next(each["id"] for each in page["folders"] if each["name"] == "Copy")
+    value = "0" if sort in ("size", "createdAt") else '""'
+    plain = base64.urlsafe_b64encode(f'[0, {value}, "b"]'.encode()).decode().rstrip("=")
+    order = "updatedAt" if sort == "name" else "name"
+    for folder, by, wrong in (
+        (vault_id, sort, changed), (vault_id, sort, plain), (vault_id, sort, "IiI"), (vault_id, order, cursor),
+        (copy, sort, cursor), ("root", sort, cursor),
+    ):  # fmt: skip
+        status, answer = rest(drive, "GET", f"/folders/{folder}/children?sort={by}&cursor={wrong}")
+        assert (status, answer["error"]) == (400, "INVALID_REQUEST"), (folder, by, wrong)
 
 
 def _no_folder_crosses(drive: ServedDrive, vault_id: str) -> None:

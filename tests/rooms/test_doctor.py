@@ -350,7 +350,7 @@ def test_which_disk_a_folder_is_on(path: str, kind: str, network: bool, soft: bo
 )
 def test_clocks(ahead: float, within: float, mark: str) -> None:
     readings = Readings(clocks=[ClockReading("the database", ahead, within)])
-    [finding, _] = diagnosing.run(diagnosing.last_checks(readings))
+    [finding, _] = diagnosing.run(diagnosing.last_checks(Settings.load(), readings))
     assert (finding.mark, finding.check) == (mark, "database")
     if mark != "ok":
         assert ("ahead of" if ahead > 0 else "behind") in finding.fact

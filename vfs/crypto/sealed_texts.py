@@ -36,6 +36,7 @@ class Text(StrEnum):
     DIGESTS = "digests"
     DRAFT_NAME = "draft-name"
     ERROR = "error"
+    CURSOR = "cursor"
 
 
 def seal_text(vault_key: VaultKey, purpose: Text, seal_id: bytes, text: str, *, fixed: bool = False) -> str:

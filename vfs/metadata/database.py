@@ -34,6 +34,8 @@ class Engine(Protocol):
 
     def sync(self) -> None: ...
 
+    def empty_log(self) -> int: ...
+
     seal_memory: SealMemory
     version_is_free: bool  # asking for it costs nothing worth mentioning
     readers_are_few: bool  # who reads for long may keep others from it
@@ -141,6 +143,13 @@ class Database:
         Raises StoreUnavailable.
         """
         self._engine.sync()
+
+    def empty_log(self) -> int:
+        """What was deleted is not in the log of SQLite any more, either; PostgreSQL keeps its own (docs/operations.md).
+
+        How many bytes that was; 0: none, or somebody reads yet. Raises StoreUnavailable.
+        """
+        return self._engine.empty_log()
 
     def recall(self, key: Hashable, look: Callable[[Tx], T]) -> T:
         """What `look` finds in a read transaction, from memory while no process has changed the database since.

@@ -168,6 +168,9 @@ class PostgresEngine:
                     self._unsynced = True
                     raise
 
+    def empty_log(self) -> int:
+        return 0  # the server's
+
     def _roll_back(self, connection: psycopg.Connection[Any]) -> None:
         if connection.closed or connection.info.transaction_status == pq.TransactionStatus.IDLE:
             return

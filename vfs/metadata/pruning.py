@@ -118,6 +118,23 @@ class Pruning:
         sql = f"SELECT id FROM entries WHERE parent_id IN ({marks}) AND state = 'ACTIVE' LIMIT :limit"
         return sorted(row[0] for row in self._tx.all(sql, limit=limit, **values))  # not by SQL: there may be millions
 
+    def trashed_in_vaults(self, ids: Sequence[int], limit: int) -> list[str]:
+        """Uuids of trash items that were in vaults of which these are the folders: they can go back nowhere."""
+        marks, values = listed(ids)
+        roots = self._tx.all(f"SELECT v.id FROM vaults v WHERE v.entry_id IN ({marks})", **values)
+        if not roots:
+            return []
+        marks, values = listed([row[0] for row in roots])
+        return [
+            row[0]
+            for row in self._tx.all(
+                f"""SELECT e.uuid FROM trash_metadata t JOIN entries e ON e.id = t.entry_id
+                    WHERE e.vault_id IN ({marks}) AND e.state = 'TRASHED' ORDER BY e.id LIMIT :limit""",
+                limit=limit,
+                **values,
+            )
+        ]
+
     def delete_below_deleted(self, ids: Sequence[int]) -> None:
         """Mark these DELETED, unless one was moved or restored out of its folder since it was found."""
         self._tx.many(

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from vfs.metadata.vaults import STANDS
 from vfs.vault_model import Recipient, RecipientRole
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
-_SELECT = """SELECT r.id, r.key_id, r.role, r.label, r.public_pem, r.created_ns, r.retired_ns,
-                    (SELECT COUNT(DISTINCT w.vault_id) FROM vault_recipients w WHERE w.recipient_id = r.id)
-             FROM recipients r"""
+_SELECT = f"""SELECT r.id, r.key_id, r.role, r.label, r.public_pem, r.created_ns, r.retired_ns,
+                     (SELECT COUNT(DISTINCT w.vault_id) FROM vault_recipients w JOIN vaults v ON v.id = w.vault_id
+                      WHERE w.recipient_id = r.id AND {STANDS})
+              FROM recipients r"""
 
 
 def _recipient(row: Sequence[Any]) -> Recipient:

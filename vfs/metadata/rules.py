@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from vfs.metadata.vaults import STANDS
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -261,7 +263,7 @@ _OUTLIVED = (
 _VAULTS = (
     Rule(
         "vault that nobody can open",
-        """SELECT v.id, v.uuid FROM vaults v WHERE NOT EXISTS (
+        f"""SELECT v.id, v.uuid FROM vaults v WHERE {STANDS} AND NOT EXISTS (
            SELECT 1 FROM vault_recipients w WHERE w.vault_id = v.id AND w.generation = v.generation)""",
     ),
     Rule(

@@ -232,6 +232,10 @@ class Seals:
             return stored
         return self._vault(_vault_of(stored)).texts[stored]
 
+    def open_text_of(self, seal: Seal, purpose: str, sealed: str) -> str:
+        """What somebody brings who was given it, without whose it is. Raises KeyMissing, ContentCorrupt."""
+        return self._vault(seal).open_text(seal.seal_id, purpose, sealed)
+
     def shown_text(self, stored: str) -> str:
         """As `open_text`; SEALED without the key."""
         try:

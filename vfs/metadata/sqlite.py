@@ -25,16 +25,21 @@ from vfs.metadata.group_commit import GroupCommit
 from vfs.metadata.seals import SealMemory
 from vfs.metadata.tx import Tx
 
+_PATIENT = "PRAGMA busy_timeout=30000"
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",  # a commit is on the disk when it returns: "acknowledged is durable"
     "PRAGMA foreign_keys=ON",
-    "PRAGMA busy_timeout=30000",
+    _PATIENT,
     "PRAGMA temp_store=MEMORY",
     # KiB of each connection, and there is one a thread: of 2,000 a process grew by 50 MiB in an hour, without being
     # faster for it. The system keeps the pages for all of them.
     "PRAGMA cache_size=-512",
+    # What is deleted is overwritten: nothing plain stays of a file that went into a vault. 1,000 folders made and
+    # removed wrote as many bytes with it as without, and took as long.
+    "PRAGMA secure_delete=ON",
 )
+_BUSY_MS = 250  # that the emptying of the log waits for readers, and writers for it
 _OLDEST = (3, 39, 0)  # IS DISTINCT FROM
 
 
@@ -173,6 +178,21 @@ class SqliteEngine:
             except OSError as error:
                 self._writing.unsynced = True
                 raise StoreUnavailable(f"the database could not be synced: {error.strerror}") from error
+
+    def empty_log(self) -> int:
+        log = Path(f"{self._file}-wal")
+        size = log.stat().st_size if log.exists() else 0
+        if not size:
+            return 0
+        with self._connection() as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")  # most of it, while others write
+            # As in `group_commit`: not by `execute`, which does nothing the second time.
+            connection.executescript(f"PRAGMA busy_timeout={_BUSY_MS}")
+            try:
+                (busy,) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[:1]
+            finally:
+                connection.executescript(_PATIENT)
+        return 0 if busy else size
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

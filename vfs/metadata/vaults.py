@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from vfs.vault_model import ClosedVault, WrappedKey
@@ -9,8 +10,11 @@ from vfs.vault_model import ClosedVault, WrappedKey
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
+# One whose folder was purged needs nobody's key any more; one that is just being made has none yet.
+STANDS = """(v.entry_id IS NULL
+    OR EXISTS (SELECT 1 FROM entries root WHERE root.id = v.entry_id AND root.state <> 'DELETED'))"""
 # Vaults whose key, as it is now, is not wrapped for somebody who is active.
-_BEHIND = """FROM vaults v, recipients r WHERE r.retired_ns IS NULL AND NOT EXISTS (
+_BEHIND = f"""FROM vaults v, recipients r WHERE {STANDS} AND r.retired_ns IS NULL AND NOT EXISTS (
     SELECT 1 FROM vault_recipients w
     WHERE w.vault_id = v.id AND w.recipient_id = r.id AND w.generation = v.generation)"""
 
@@ -34,6 +38,20 @@ class Vaults:
         )  # fmt: skip
         return ClosedVault(row[0], row[1], row[2], row[3], tuple(WrappedKey(*each) for each in wraps))
 
+    def every(self) -> list[ClosedVault]:
+        """But purged ones, as `closed`."""
+        rows = self._tx.all(
+            f"""SELECT v.id, v.uuid, v.generation, v.version, r.key_id, w.wrapped_key FROM vaults v
+                LEFT JOIN vault_recipients w ON w.vault_id = v.id AND w.generation = v.generation
+                LEFT JOIN recipients r ON r.id = w.recipient_id
+                WHERE {STANDS} ORDER BY v.id, CASE WHEN r.retired_ns IS NULL THEN 0 ELSE 1 END, r.id"""
+        )
+        found = []
+        for (id, uuid, generation, version), wraps in groupby(rows, lambda row: tuple(row[:4])):
+            keys = tuple(WrappedKey(*row[4:]) for row in wraps if row[4] is not None)
+            found.append(ClosedVault(id, uuid, generation, version, keys))
+        return found
+
     def facts(self, id: int) -> tuple[str, int, int]:
         """(uuid, generation, id of its folder)."""
         row: tuple[str, int, int] = self._tx.one("SELECT uuid, generation, entry_id FROM vaults WHERE id = :id", id=id)
@@ -43,8 +61,13 @@ class Vaults:
         """The id of its folder."""
         return int(self._tx.one("SELECT entry_id FROM vaults WHERE id = :id", id=id)[0])
 
+    def any(self) -> bool:
+        """Purged ones count, too."""
+        return self._tx.one("SELECT 1 FROM vaults LIMIT 1") is not None
+
     def count(self) -> int:
-        return int(self._tx.one("SELECT COUNT(*) FROM vaults")[0])
+        """Without those that were purged."""
+        return int(self._tx.one(f"SELECT COUNT(*) FROM vaults v WHERE {STANDS}")[0])
 
     def insert(self, uuid: str, generation: int, user_id: int | None, now_ns: int, entry_id: int | None = None) -> int:
         """The row's id."""
@@ -74,12 +97,13 @@ class Vaults:
         self._tx.run("UPDATE vaults SET mirrored_version = :version WHERE id = :id", id=id, version=version)
 
     def of_recipient(self, recipient_id: int) -> list[int]:
-        """Vaults with a key that is wrapped for it."""
-        sql = "SELECT DISTINCT vault_id FROM vault_recipients WHERE recipient_id = :id ORDER BY vault_id"
+        """Vaults, but purged ones, with a key that is wrapped for it."""
+        sql = f"""SELECT DISTINCT v.id FROM vault_recipients w JOIN vaults v ON v.id = w.vault_id
+                  WHERE w.recipient_id = :id AND {STANDS} ORDER BY v.id"""
         return [row[0] for row in self._tx.all(sql, id=recipient_id)]
 
     def drop_wraps(self, recipient_id: int) -> None:
-        """Of all vaults, which have another version by that."""
+        """Of all vaults, purged ones too, which have another version by that."""
         self._tx.run(
             """UPDATE vaults SET version = version + 1
                WHERE id IN (SELECT vault_id FROM vault_recipients WHERE recipient_id = :id)""",

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
-from vfs.metadata.listing import SORTS, Happening, Listing, Position, Shown
+from vfs.metadata.listing import SORTS, Cursor, Happening, Listing, Shown
 from vfs.model import ROOT_ID, Caller, Entry, Facts, Kind, Level
 from vfs.operations import appearance, by_id, guard, nas_state
 
-__all__ = ["SORTS", "Happening", "Page", "Position", "children", "history"]
+__all__ = ["SORTS", "Cursor", "Happening", "Page", "children", "history"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Page:
     ancestors: list[Entry]
     entries: list[tuple[Entry, Facts]]
     total: int
-    after: Position | None
+    after: Cursor | None
 
 
 def children(
@@ -32,22 +32,23 @@ def children(
     *,
     sort: str = "name",
     descending: bool = False,
-    after: Position | None = None,
+    after: Cursor | None = None,
     limit: int = 100,
 ) -> Page:
     """Folders first, and what the caller may not read left out. `sort` is one of SORTS.
 
     Pages follow each other by what they show, not by number: what comes or goes meanwhile shifts nothing.
-    Raises NotFound, InTrash.
+    Raises NotFound, InTrash, InvalidRequest (`after` is of another folder or order).
     """
     folder = by_id.find(kelp, caller, uuid, Kind.FOLDER)
     with kelp.database.scan() as tx:
         hidden = guard.hidden_in(tx, caller, folder.id)
-        found = Listing(tx).page(folder.id, sort, descending, after, limit + 1, hidden)
+        listing = Listing(tx)
+        found = listing.page(folder.id, sort, descending, after, limit + 1, hidden)
+        more = listing.cursor(folder.id, sort, found[limit - 1].position) if len(found) > limit else None
         ancestors, nas = _above(tx, folder), nas_state.read_in(tx)
     path = "".join(f"/{each.name}" for each in (*ancestors, folder) if not each.is_root)
     shown = [(each.entry, _facts(each, folder, path, nas)) for each in found[:limit]]
-    more = found[limit - 1].position if len(found) > limit else None
     return Page(folder, ancestors, shown, _total(kelp, caller, folder), more)
 
 

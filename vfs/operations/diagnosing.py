@@ -1,4 +1,4 @@
-"""The checks of `kelp doctor` that concern the core: database, cache, NAS, clocks, and what waits.
+"""The checks of `kelp doctor` that concern the core: database, cache, NAS, clocks, what waits, and keys.
 
 Each opens its own part and nothing else, so a part that is down costs its own lines only; and none makes or changes
 what `bootstrap.build` would (tables, buckets, folders, markers).
@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from vfs.operations.diagnosis import cache, database, nas, words
+from vfs.operations.diagnosis import cache, database, keys, nas, words
 from vfs.operations.diagnosis.findings import Area, Check, ClockReading, Finding, Mark, Readings
 from vfs.operations.diagnosis.running import run
 from vfs.settings import Settings
@@ -33,9 +33,13 @@ def store_checks(settings: Settings, readings: Readings) -> list[Check]:
     ]
 
 
-def last_checks(readings: Readings) -> list[Check]:
+def last_checks(settings: Settings, readings: Readings) -> list[Check]:
     """What is known only when the others have run."""
-    return [Check("clock", partial(_clocks, readings)), Check("backlog", partial(_backlog, readings))]
+    return [
+        Check("clock", partial(_clocks, readings)),
+        Check("backlog", partial(_backlog, readings)),
+        Check("keys", partial(keys.check, settings, readings)),
+    ]
 
 
 def _clocks(readings: Readings) -> Iterator[Finding]:

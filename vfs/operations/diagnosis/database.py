@@ -13,7 +13,7 @@ from vfs.errors import ConfigurationError, StoreUnavailable
 from vfs.metadata import facts
 from vfs.metadata.database import Database
 from vfs.operations.diagnosis import disks, words
-from vfs.operations.diagnosis.findings import Area, ClockReading, Finding, Readings, Waiting
+from vfs.operations.diagnosis.findings import Area, ClockReading, Finding, Readings, Sealing, Waiting
 from vfs.settings import Settings
 
 _AREA = Area("database")
@@ -103,6 +103,7 @@ def _read(database: Database, readings: Readings) -> None:
             str(nas["reason"]),
             int(tx.accounts.value("queue_away_ns") or 0),
         )
+        readings.sealing = Sealing(tx.recipients.every(), tx.vaults.every(), len(tx.vaults.behind()))
 
 
 class _RollBack(Exception):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from vfs.vault_model import ClosedVault, Recipient
+
 
 class Mark(StrEnum):
     OK = "ok"
@@ -76,9 +78,19 @@ class Waiting:
 
 
 @dataclass(slots=True)
+class Sealing:
+    """Who may open vaults, retired ones too; the vaults; and how many of these are not wrapped for all who may."""
+
+    recipients: list[Recipient]
+    vaults: list[ClosedVault]
+    behind: int
+
+
+@dataclass(slots=True)
 class Readings:
     """What one check learns and a later one needs; None: nobody could tell."""
 
     installation: str | None = None
     waiting: Waiting | None = None
+    sealing: Sealing | None = None
     clocks: list[ClockReading] = field(default_factory=list)
