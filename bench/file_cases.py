@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,10 +35,12 @@ CASES = {
     "list": ("ls -lR", "entries a second"),
     "read-small": ("open, read 4 KiB, close", "a second"),
     "unlink": ("unlink", "a second"),
+    "unlink-synced": ("unlink, sync the folder", "a second"),
 }
 BIG = ("write", "write-stored", "read", "read-4k", "write-4k", "write-4k-stored")
 STORED = {key: f"{key}-stored" for key in ("write", "write-4k", "create")}
-CHANGING = (*STORED, *STORED.values(), "unlink")
+CHANGING = (*STORED, *STORED.values(), "unlink-synced")  # and durable
+UNSYNCED = ("unlink",)
 
 
 class Sizes(NamedTuple):
@@ -61,7 +64,8 @@ Readings = dict[str, Reading]
 
 
 class Pass:
-    """One after the other, in a folder of its own; `found` is filled. `reads`: with the cases that only read."""
+    """One after the other, in a folder of its own; `found` is filled. `reads`: with the cases that are the same whether
+    somebody syncs what is written or not."""
 
     def __init__(self, mounted: Mounted, number: int, sizes: Sizes, *, reads: bool = True) -> None:
         self.found: Readings = {}
@@ -99,7 +103,12 @@ class Pass:
             with self._timed("list", len(paths)):
                 subprocess.run(["ls", "-lR", str(self._folder)], stdout=subprocess.DEVNULL, check=True)
             self._each("read-small", paths, lambda path: _compare(path, body))
-        self._each("unlink", paths, Path.unlink)
+        half = len(paths) // 2
+        if self._reads:
+            self._each("unlink", paths[:half], Path.unlink)
+            self._mounted.rest()
+        with self._timed("unlink-synced", len(paths) - half):
+            self._unlink_durably(paths[half:])
 
     def _each(self, key: str, paths: list[Path], action: Callable[[Path], None]) -> None:
         with self._timed(key, len(paths)):
@@ -118,6 +127,19 @@ class Pass:
     def _note(self, key: str, count: int, amount: float | None, seconds: float, before: float) -> None:
         used = self._mounted.cpu() - before
         self.found[key] = Reading((count if amount is None else amount) / seconds, used / count, seconds)
+
+    def _unlink_durably(self, paths: list[Path]) -> None:
+        """The program has the folder open, as one has that removes many files in it."""
+        for folder, found in groupby(paths, lambda path: path.parent):
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                for path in found:
+                    path.unlink()
+                    os.fsync(fd)
+                    if self._mounted.sync_folder is not None:
+                        self._mounted.sync_folder(folder)
+            finally:
+                os.close(fd)
 
     def _write_big(self) -> None:
         piece = os.urandom(MIB)

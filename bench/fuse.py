@@ -20,7 +20,7 @@ from pathlib import Path
 from bench import file_cases, mounts, report
 from bench.client import Failed
 from bench.command import say
-from bench.file_cases import BIG, CASES, CHANGING, STORED, Pass, Reading, Sizes
+from bench.file_cases import BIG, CASES, CHANGING, STORED, UNSYNCED, Pass, Reading, Sizes
 from bench.mounts import DISK, KELP, RCLONE, RCLONE_SYNCED, SYNCED, Mounted
 from bench.peers import ROOT
 
@@ -40,7 +40,12 @@ _NOTES = """\
   after its fsync), what rclone has of it in its cache: the bytes, the notes about them, and the folder of either, each
   by one fsync. The targets of what is written are about this one. It is stricter than an fsync of file and folder by
   the notes and their folder, without which rclone would not know after a power cut what it has; laxer, because neither
-  what rclone notes at the release, nor the file in the folder behind it, nor a removal is ever synced.
+  what rclone notes at the release, nor the file in the folder behind it is ever synced.
+- A removal is durable nowhere before somebody syncs its folder: with Kelp a second later at most, on the disk some
+  seconds. So there are two cases, each with half of the files. "unlink" is no more than that, for all. With "unlink,
+  sync the folder" the program has the folder open and has an fsync of it after each removal. To rclone that is
+  nothing, so with "rclone, synced" one of the folder behind it follows, from where rclone has removed the file by
+  then: that decides whether it comes back after a power cut, since what its cache has of it was carried before.
 - "disk" does no more than the program says, "disk, synced" has an fsync before each close; stored: after sync(1).
 - Reads: what the kernel has of a mount's file is dropped before, so the mount's process answers; its own files are in
   the kernel's memory, as is the file of "disk"."""
@@ -191,6 +196,8 @@ def _targets(results: Results) -> str:
         if key not in STORED.values():
             if ratio := _ratio(results, key, RCLONE):
                 as_it_is[key] = ratio
+            if key in UNSYNCED:
+                continue
             if ratio := _ratio(results, key, RCLONE_SYNCED if key in CHANGING else RCLONE):
                 durable[key] = ratio
     wanted = [

@@ -37,13 +37,15 @@ _WRITE_BACK = "100ms"  # after which rclone begins to carry what was closed to t
 class Mounted:
     """`path` is where programs work, `pid` the process that answers them; 0: the kernel alone does. `sync`: programs
     call it for each file there that they have written, before they close it, since nobody else makes it durable; None:
-    that is not asked for. `rest` waits for what goes on behind it, and tells when it was over (time.perf_counter)."""
+    that is not asked for; `sync_folder`: as `sync`, of a folder in which they have removed a file, after its fsync.
+    `rest` waits for what goes on behind it, and tells when it was over (time.perf_counter)."""
 
     label: str
     path: Path
     pid: int
     rest: Callable[[], float]
     sync: Callable[[Path], None] | None = None
+    sync_folder: Callable[[Path], None] | None = None
 
     def cpu(self) -> float:
         """Seconds that its process has been on a CPU, and those that it has started for what goes on behind it."""
@@ -92,7 +94,10 @@ def rclone(below: Path, *, synced: bool = False) -> Iterator[Mounted]:
             yield Mounted(RCLONE, path, pid, rest)
         else:
             kept = [cache / kind / "local" / str(served.resolve())[1:] for kind in ("vfs", "vfsMeta")]
-            yield Mounted(RCLONE_SYNCED, path, pid, rest, lambda file: _sync(file.relative_to(path), kept))
+            yield Mounted(
+                *(RCLONE_SYNCED, path, pid, rest, lambda file: _sync(file.relative_to(path), kept)),
+                sync_folder=lambda folder: _fsync(served / folder.relative_to(path)),
+            )
 
 
 def _sync(file: Path, kept: Sequence[Path]) -> None:
