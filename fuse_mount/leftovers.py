@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuse_mount.draft_disk import RECORD, WRITTEN, Header, Written
+from fuse_mount.draft_file import RECORD, WRITTEN, Header, Written
 from vfs.model import PIECE_SIZE
 
 

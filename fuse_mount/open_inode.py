@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 
-from fuse_mount.draft_disk import DraftFile, Header
+from fuse_mount.draft_file import DraftFile, Header
+from fuse_mount.merging import merged
 from fuse_mount.owner import Owner
 from fuse_mount.spans import gap
 from vfs.errors import AlreadyExists, Forbidden, KelpError, Locked, NotFound, PreconditionFailed, TooLarge
@@ -198,16 +200,14 @@ class OpenInode:
             found = list(self._looked_up(offset, min(offset + size, self.size)))
         return b"".join(piece if isinstance(piece, bytes) else b"".join(self._of(content, *piece)) for piece in found)
 
-    def _looked_up(
-        self, start: int, stop: int, read: Callable[[int, int], bytes] | None = None
-    ) -> Iterator[bytes | tuple[int, int]]:
-        """Bytes of the draft, and ranges of the content below it. `read` [the draft's]: of a span."""
+    def _looked_up(self, start: int, stop: int) -> Iterator[bytes | tuple[int, int]]:
+        """Bytes of the draft, and ranges of the content below it."""
         at, limit, draft = start, self.limit, self._draft
         for first, last in () if draft is None else draft.written.spans.within(start, stop):
             yield from gap(at, first, limit)
             for piece in range(first, last, PIECE_SIZE):
                 assert draft is not None
-                yield (read or draft.read)(piece, min(piece + PIECE_SIZE, last))
+                yield draft.read(piece, min(piece + PIECE_SIZE, last))
             at = last
         yield from gap(at, stop, limit)
 
@@ -307,13 +307,9 @@ class OpenInode:
         return self._draft is not None and self._draft.written.spans.touch(start, stop)
 
     def pieces(self, start: int, stop: int) -> Iterator[bytes]:
-        draft = self._draft
-        with nullcontext() if draft is None else draft.pieces(stop - start) as read:
-            for piece in self._looked_up(start, stop, read):
-                if isinstance(piece, tuple):
-                    yield from self._of(self._base.content, *piece)
-                else:
-                    yield piece
+        if self._draft is None:
+            raise AssertionError("there is nothing to commit")
+        return merged(self._draft, partial(self._of, self._base.content), start, stop)
 
     def commit(self, caller: Caller) -> None:
         with self.writing:

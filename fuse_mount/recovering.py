@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fuse_mount.draft_disk import Header
+from fuse_mount.draft_file import Header
 from fuse_mount.leftovers import Leftover, leftovers
 from vfs.core import Kelp
 from vfs.errors import NotFound

@@ -13,9 +13,7 @@ shown was committed by one of them, in a content that was whole.
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -27,10 +25,20 @@ from vfs.crypto.part_lists import PartList, Slice
 from vfs.errors import Conflict, Forbidden, NoSpace, NotFound, PreconditionFailed, WrongKind
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
-from vfs.model import Caller, Condition, Content, Entry, Expected, Level, OnConflict, Part, Place
-from vfs.operations import contents, guard, layouts, reserving, sealed_contents, unsealing, vaults_of, writing
+from vfs.model import Caller, Condition, Content, Entry, Level, OnConflict, Part, Place
+from vfs.operations import (
+    contents,
+    draft_parts,
+    guard,
+    layouts,
+    reserving,
+    sealed_contents,
+    unsealing,
+    vaults_of,
+    writing,
+)
 from vfs.operations.drafting import Committed, Draft
-from vfs.operations.layouts import Fresh, Layout, Shared, Zeros
+from vfs.operations.layouts import Layout, Shared
 from vfs.operations.reserving import Reservation
 from vfs.operations.sealed_contents import SealedParts, Vault
 from vfs.operations.unfinished import Unfinished
@@ -178,7 +186,7 @@ def _stored(kelp: Kelp, put: writing.Put, draft: Draft, layout: Layout, base: _B
     guard.require_space(kelp, size)
     with reserving.reserve(kelp, size, sealed=vault is not None) as room:
         if vault is None:
-            content, fresh = _store(kelp, draft, layout, room)
+            content, fresh = draft_parts.store(kelp, draft, layout, room)
         else:
             content, fresh = _store_sealed(kelp, draft, layout, room, base, vault)
         new = replace(content, parts=fresh)
@@ -213,25 +221,6 @@ def _show(kelp: Kelp, put: writing.Put, new: Content, insert: Callable[[int, Tx]
     return shown.value
 
 
-def _store(kelp: Kelp, draft: Draft, layout: Layout, room: Reservation) -> tuple[Content, tuple[Part, ...]]:
-    """Put what is new into the cache: the content, and those of its parts that are new."""
-    id = str(uuid.uuid4())
-    parts: list[Part] = []
-    fresh: list[Part] = []
-    checksum = writing.EMPTY_CHECKSUM if not layout else ""
-    with _undone(kelp, fresh):
-        for number, piece in enumerate(layout):
-            if isinstance(piece, Shared):
-                parts.append(piece.part)
-                continue
-            chunks, expected = _new(draft, piece)
-            stored = contents.store(kelp, room.counted(chunks), expected, id=f"{id}.r{number}" if number else id)
-            fresh += stored.parts
-            parts += _repeated(stored.parts, piece)
-            checksum = stored.checksum if len(layout) == 1 and isinstance(piece, Fresh) else ""
-    return Content(id, draft.source.size, checksum, None, tuple(parts)), tuple(fresh)
-
-
 def _store_sealed(
     kelp: Kelp, draft: Draft, layout: Layout, room: Reservation, base: _Base, vault: Vault
 ) -> tuple[Content, tuple[Part, ...]]:
@@ -241,37 +230,18 @@ def _store_sealed(
     fresh: list[Part] = []
     unfinished = Unfinished(kelp)
     as_stored = {part.key: part for part in draft.base.parts}
-    with _undone(kelp, fresh):
+    with draft_parts.undone(kelp, fresh):
         for piece in layout:
             if isinstance(piece, Shared):
                 parts.append(as_stored[piece.part.key])
                 slices.append(base.slices[piece.part.key])
                 continue
-            chunks, expected = _new(draft, piece)
+            chunks, expected = draft_parts.new(draft, piece)
             stored = contents.store_parts(kelp, room.counted(chunks), expected, unfinished)
             fresh += stored.parts
-            parts += _repeated(stored.parts, piece)
-            slices += _repeated(stored.slices, piece)
+            parts += layouts.repeated(stored.parts, piece)
+            slices += layouts.repeated(stored.slices, piece)
         sealed = SealedParts(tuple(parts), tuple(slices), draft.source.size)
         content = sealed_contents.content_of(vault, sealed)
         kelp.opened_lists.keep(content.id, OpenedList(PartList(sealed.slices)))  # somebody may read it at once
         return content, tuple(fresh)
-
-
-def _new(draft: Draft, piece: Fresh | Zeros) -> tuple[Iterator[bytes], Expected]:
-    if isinstance(piece, Zeros):
-        return layouts.zeros(piece.unit), Expected(length=piece.unit)
-    return draft.source.pieces(piece.start, piece.stop), Expected(length=piece.stop - piece.start)
-
-
-def _repeated(stored: Sequence[T], piece: Fresh | Zeros) -> list[T]:
-    return list(stored) * ((piece.stop - piece.start) // piece.unit) if isinstance(piece, Zeros) else list(stored)
-
-
-@contextmanager
-def _undone(kelp: Kelp, fresh: list[Part]) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        contents.remove(kelp, (part.key for part in fresh))
-        raise

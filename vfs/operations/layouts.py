@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from vfs.model import PART_SIZE, PIECE_SIZE, Part
 
@@ -32,6 +32,7 @@ class Zeros(NamedTuple):
 
 Layout = list[Shared | Fresh | Zeros]
 _ZEROS = bytes(PIECE_SIZE)
+T = TypeVar("T")
 
 
 def lay_out(
@@ -103,6 +104,11 @@ def new_bytes(layout: Layout) -> list[int]:
         for piece in layout
         if not isinstance(piece, Shared)
     ]
+
+
+def repeated(stored: Sequence[T], piece: Fresh | Zeros) -> list[T]:
+    """What was stored for a piece, as often as it shows."""
+    return list(stored) * ((piece.stop - piece.start) // piece.unit) if isinstance(piece, Zeros) else list(stored)
 
 
 def zeros(size: int) -> Iterator[bytes]:

@@ -53,12 +53,16 @@ class Reservation:
     def counted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The same chunks; what goes beyond the reserved bytes is reserved as it comes. Raises NoSpace."""
         for chunk in chunks:
-            self._count(len(chunk))
-            if self._come > self._size:
-                self._follow()
-            if not self._kelp.escrow.is_fresh():  # a client may take hours
-                self._renew()
+            self.count(len(chunk))
             yield chunk
+
+    def count(self, size: int) -> None:
+        """So many bytes more have come. By one thread at a time. Raises NoSpace."""
+        self._count(size)
+        if self._come > self._size:
+            self._follow()
+        if not self._kelp.escrow.is_fresh():  # a client may take hours
+            self._renew()
 
     def _count(self, size: int) -> None:
         if self._sealed:

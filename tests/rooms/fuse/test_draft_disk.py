@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fuse_mount.draft_disk import RECORD, DraftDisk, Header
+from fuse_mount.draft_disk import DraftDisk
+from fuse_mount.draft_file import RECORD, Header
 from tests.small_disk import small_disk
 from vfs.errors import NoSpace, StoreUnavailable
 
