@@ -234,7 +234,7 @@ class Seals:
 
     def open_text_of(self, seal: Seal, purpose: str, sealed: str) -> str:
         """What somebody brings who was given it, without whose it is. Raises KeyMissing, ContentCorrupt."""
-        return self._vault(seal).open_text(seal.seal_id, purpose, sealed)
+        return self.open_text(f"{TEXT_MARK}{seal.vault_id}.{seal.seal_id}.{purpose}.{sealed}")
 
     def shown_text(self, stored: str) -> str:
         """As `open_text`; SEALED without the key."""
