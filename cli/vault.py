@@ -7,7 +7,7 @@ import click
 from cli.display import say, show_rows
 from cli.drive import entry_at, find, on_drive, operator
 from vfs.core import Kelp
-from vfs.errors import AlreadyExists, ParentNotFound
+from vfs.errors import AlreadyExists, InvalidRequest, ParentNotFound
 from vfs.operations import vaulting
 
 
@@ -21,6 +21,8 @@ def vault() -> None:
 @on_drive
 def create(kelp: Kelp, path: str) -> None:
     """Make an empty folder at PATH that seals what comes into it. An existing folder cannot become a vault."""
+    if _is_root(path):
+        raise InvalidRequest("the drive itself cannot be a vault: name the folder that shall be made, such as /Secret")
     caller = operator(kelp)
     found = find(kelp, caller, path)
     if found.entry is not None:
@@ -38,6 +40,8 @@ def create(kelp: Kelp, path: str) -> None:
 @on_drive
 def info(kelp: Kelp, path: str) -> None:
     """Show which vault PATH is, or lies in, and who can open it."""
+    if _is_root(path):
+        raise InvalidRequest("the drive itself is no vault: name one, or something in it, such as /Secret")
     caller = operator(kelp)
     known = vaulting.info(kelp, caller, entry_at(kelp, caller, path))
     say(f"vault       {known.uuid}")
@@ -45,3 +49,8 @@ def info(kelp: Kelp, path: str) -> None:
     say(f"generation  {known.generation}")
     rows = ((each.key_id, each.role.value, each.label or "-") for each in known.recipients)
     show_rows(("key", "role", "label"), rows, empty="Nobody can open it.")
+
+
+def _is_root(path: str) -> bool:
+    """Also of a variable in a script that is empty."""
+    return not path.strip("/")

@@ -98,7 +98,7 @@ def head(kelp: Kelp, path: str) -> None:
     """
     entry = entry_at(kelp, operator(kelp), path)
     if entry.vault_id is None:
-        raise InvalidRequest(f"{path} is in no vault")
+        raise InvalidRequest(f"{path or '/'} is in no vault")
     say(vault_heads.head(kelp, entry.vault_id))
 
 

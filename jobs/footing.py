@@ -26,8 +26,11 @@ class LostLease(Exception):
 
 
 class Vanished(Exception):
-    """What is recorded is not on the NAS any more (someone removed it there), or what is wanted was changed: the entry
-    is planned anew."""
+    """What is recorded is not on the NAS any more (someone removed it there): the entry is planned anew."""
+
+
+class Overtaken(Vanished):
+    """What is wanted was changed since it was planned, as anything may be at any time: nothing is wrong."""
 
 
 class Written(NamedTuple):
@@ -132,8 +135,8 @@ def write_content(kelp: Kelp, content_id: str, subject: str | None, temp: str, m
 
 
 def manifest_for(kelp: Kelp, subject: str, content_id: str | None) -> Kept:
-    """As it shall be now. Raises Vanished when it is of another content by now: then all is planned anew."""
+    """As it shall be now. Raises Overtaken when it is of another content by now."""
     manifest = mirroring.manifest_of(kelp, subject)
     if manifest is None or manifest.content_id != content_id:
-        raise Vanished(f"what {subject} shall hold was changed meanwhile")
+        raise Overtaken(f"what {subject} shall hold was changed meanwhile")
     return manifest

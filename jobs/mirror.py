@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from jobs import outage, settling, steps
-from jobs.footing import LostLease, Progress, Vanished
+from jobs.footing import LostLease, Overtaken, Progress, Vanished
 from jobs.plan import plan
 from vfs import trace
 from vfs.core import Kelp
@@ -168,7 +168,7 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
             mirroring.abandon(kelp, jobs[number:])
             break
         except Vanished as error:
-            log.warning("%s: planned anew", error)
+            log.log(logging.INFO if isinstance(error, Overtaken) else logging.WARNING, "%s: planned anew", error)
             batch.vanished.append(at)
         except Exception as error:
             _sort_out(batch, at, error)

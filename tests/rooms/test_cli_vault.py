@@ -26,3 +26,12 @@ def test_make_a_vault_and_look_at_it(run: Run, drive: Kelp) -> None:
         assert run("vault", "create", path).code == 1, path
     folders.make_folder(drive, caller, Place(ROOT_ID, "plain"))
     assert run("vault", "info", "/plain").code == 1
+
+
+def test_the_drive_itself_is_no_vault(run: Run, drive: Kelp) -> None:
+    assert run("keys", "init").code == 0
+    for command in ("create", "info", "head"):
+        for path in ("", "/", "//"):
+            refused = run("vault", command, path)
+            assert (refused.code, refused.out) == (1, ""), command
+            assert refused.err.count("\n") == 1 and "no vault" in refused.err.replace("cannot be a", "no"), refused.err

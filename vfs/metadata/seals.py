@@ -170,6 +170,11 @@ class Seals:
                 self._remember(id, seal)
         return seal
 
+    def look_out(self) -> None:
+        """A process that has seen no vault asks whether there is one: what it writes down is by that."""
+        if not self._memory.any_vaults and self._tx.vaults.any():
+            self._memory.any_vaults = True
+
     def finish(self, changed: Collection[int]) -> None:
         """Last in every change, with the rows that it touched beside those that it made."""
         if self.active:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -352,4 +353,29 @@ def test_what_has_no_folder_any_more_waits_for_a_process_that_has_the_key(open_v
     drive.settle_down()
     assert drive.entry("Secret/a/f").id == file.id
     backlog.retry_failed(drive.kelp)
+    check(drive)
+
+
+def test_files_that_are_saved_while_others_are_carried(drive: MirrorDrive, caplog: pytest.LogCaptureFixture) -> None:
+    """Those of a batch that come later were planned with what they were before: nobody is warned of that."""
+    for number in range(4):
+        drive.put(f"Secret/{number}", b"first")
+    drive.settle_down()
+    for each in (b"second", b"third"):
+        drive.pass_time(10)
+        for number in range(4):
+            drive.put(f"Secret/{number}", each)
+
+        def save(method: str, arguments: tuple[Any, ...], data: bytes = each) -> None:
+            if method != "write":
+                return
+            drive.nas.calm()
+            for number in range(4):
+                drive.put(f"Secret/{number}", data + b" again")
+
+        drive.nas.before = save
+        with caplog.at_level(logging.INFO):
+            drive.drain()
+        assert "planned anew" in caplog.text
+    assert [record.message for record in caplog.records if record.levelno > logging.INFO] == []
     check(drive)

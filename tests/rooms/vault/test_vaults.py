@@ -16,15 +16,17 @@ from vfs.bootstrap import build
 from vfs.crypto.key_files import Found as NoKeys
 from vfs.crypto.key_ring import KeyRing
 from vfs.errors import AlreadyExists, CrossesVault, Forbidden, InTrash, InvalidRequest, KeyMissing, NotFound
-from vfs.model import ROOT_ID, Entry, Kind, Level, OnConflict, Place
+from vfs.model import ROOT_ID, Entry, Kind, Level, OnConflict, Peer, Place
 from vfs.operations import (
     alerts,
     backlog,
     browsing,
     by_id,
     copying,
+    doorkeeping,
     folders,
     locking,
+    logged,
     moving,
     posix,
     properties,
@@ -293,7 +295,11 @@ def test_a_vault_that_another_process_made_is_seen_at_once(drive: VaultDrive) ->
     drive.kelp.database._seals._known.clear()
     other = build(drive.kelp.settings)
     try:
+        assert logged.target(drive.kelp, "/dav/theirs/x?y") == "/dav/theirs/x?y"
         made = make_vault(other, "theirs")
+        drive.kelp.gate.forget()  # as after half a second
+        doorkeeping.let_in(drive.kelp, Peer("192.0.2.1", True, False), "dav")
+        assert logged.target(drive.kelp, "/dav/theirs/x?y") == "/dav/theirs/…"
         writing.put_file(other, drive.editor, Place(made.id, "x"), [b"x"])
         assert plain(drive, "theirs", "x").size == 1
         drive.kelp.database._seals.any_vaults = False
