@@ -32,7 +32,9 @@ def _pem() -> str:
     return str(json.loads(file.read_text(encoding="utf-8"))["private_key"])
 
 
+@functools.cache
 def private_key() -> RSAPrivateKey:
+    """Reading it takes a tenth of a second, in which its numbers are proved to be primes."""
     key = load_pem_private_key(_pem().encode(), None)
     assert isinstance(key, RSAPrivateKey)
     return key
