@@ -1,6 +1,6 @@
 """A vault in a drive, for scenarios that play in one too; read back on the NAS by code that has nothing of Kelp's.
 
-KELP_TEST_VAULT = 1    replays, crashes and mounts play in a vault whole; else a few of their variants do
+KELP_TEST_VAULT = 1    replays, crashes and mounts play in a vault, whole (`make test-vault`); else a share of them
 """
 
 from __future__ import annotations
