@@ -1,6 +1,7 @@
 # make drive    start the drive (DATA=, NAS=, HOST=, PORT= to change where)
 # make test     everything a change must pass; installs what it needs
 # make test-all every variant of every test, on both sets of engines (an hour and more)
+# make test-vault   replays, kills and mounts once more, whole, in a vault (an hour on 2 cores)
 # make check    style, types, architecture
 # make bench    speed beside other servers
 # make bench-production   speed on PostgreSQL, S3 and Redis beside the embedded drive
@@ -22,7 +23,7 @@ CRASH_ROUNDS ?= 500
 MOUNT_KILLS ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help drive test test-all check bench bench-production bench-fuse crash soak outages lock clean
+.PHONY: help drive test test-all test-vault check bench bench-production bench-fuse crash soak outages lock clean
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
@@ -69,7 +70,7 @@ NOT_ON_PRODUCTION := $(addprefix --ignore=tests/faces/test_,bad_input.py bad_val
 test: export KELP_TEST_SHARE ?= 6
 # Tests start `kelp` hundreds of times: compiled once, each start takes two thirds of the time, even where Python was
 # told to keep nothing.
-test test-all: export PYTHONDONTWRITEBYTECODE :=
+test test-all test-vault: export PYTHONDONTWRITEBYTECODE :=
 test test-all: $(VENV)/.tests-ready
 	@scripts/install-test-tools
 	@$(MAKE) --no-print-directory check
@@ -77,6 +78,18 @@ test test-all: $(VENV)/.tests-ready
 	KELP_TEST_ENGINES=production KELP_TEST_SHARE=$${KELP_TEST_SHARE:+12} $(PYTEST) $(ON_PRODUCTION) $(NOT_ON_PRODUCTION); production=$$?; \
 	echo "embedded: exit code $$embedded; PostgreSQL, S3 and Redis: exit code $$production"; \
 	[ $$embedded -gt $$production ] && exit $$embedded; exit $$production
+
+# What plays in a vault whole with KELP_TEST_VAULT=1 (tests/vaults.py); `make test` plays a share of it there. Embedded,
+# on others with KELP_TEST_ENGINES=production. KELP_CRASH_SEED= repeats kills, KELP_CRASH_STRIDE=3 takes every third
+# instant; tests/rooms/vault and tests/faces/test_vault* bring vaults of their own and are in every run.
+IN_A_VAULT := $(addprefix tests/crash/test_,chosen_instants.py random_kills.py mount_kills.py upload_kills.py) \
+	tests/faces/fuse tests/faces/test_replay.py tests/rooms/fuse
+test-vault: export KELP_CRASH_ROUNDS ?= 20
+test-vault: export KELP_MOUNT_KILLS ?= 20
+test-vault: export KELP_CRASH_STRIDE ?= 1
+test-vault: $(VENV)/.tests-ready
+	@scripts/install-test-tools
+	KELP_TEST_VAULT=1 $(PYTEST) --timeout 1800 $(IN_A_VAULT)
 
 bench: $(VENV)/.tests-ready
 	@scripts/install-bench-tools

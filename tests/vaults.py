@@ -1,6 +1,6 @@
 """A vault in a drive, for scenarios that play in one too; read back on the NAS by code that has nothing of Kelp's.
 
-KELP_TEST_VAULT = 1    replays, crashes and mounts play in a vault whole; else a few of their variants do
+KELP_TEST_VAULT = 1    replays, crashes and mounts play in a vault, whole (`make test-vault`); else a share of them
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def _pem() -> str:
     return str(json.loads(file.read_text(encoding="utf-8"))["private_key"])
 
 
+@functools.cache
 def private_key() -> RSAPrivateKey:
+    """Reading it takes a tenth of a second, in which its numbers are proved to be primes."""
     key = load_pem_private_key(_pem().encode(), None)
     assert isinstance(key, RSAPrivateKey)
     return key

@@ -1,5 +1,5 @@
 """SIGKILL of the server while parts of an upload come and while they become a file: what was acknowledged stays, the
-client asks what is there and goes on, and in the end the file has every byte, once.
+client asks what is there and goes on, and in the end the file has every byte, once. With KELP_TEST_VAULT=1 in a vault.
 
 KELP_UPLOAD_MIB: how large the large one is (128); 20480 needs three times as much of the disk.
 """
@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from blake3 import blake3
 
+from tests import vaults
 from tests.sampling import SHARE
 from tests.server_process import ServerProcess, server_process
 from vfs import bootstrap
@@ -34,6 +35,7 @@ SIZES = [9 * MIB + 1, MIB, 3 * MIB, 8 * MIB, 5, 12 * MIB, 2 * MIB, MIB + 7]  # o
 
 LARGE = int(os.environ.get("KELP_UPLOAD_MIB", "128"))
 LARGE_PART = 32 * MIB
+PATH = f"/dav/{vaults.FOLDER}/big" if vaults.ALL else "/dav/big"
 MEMORY = 224 * MIB  # of a server, whatever the size of the file that came through it
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
@@ -46,6 +48,14 @@ def part(number: int) -> bytes:
 WHOLE = blake3(b"".join(part(number + 1) for number in range(len(SIZES)))).hexdigest()
 
 
+def _folder(server: ServerProcess) -> str:
+    """The id of the folder that it comes into."""
+    if not vaults.ALL:
+        return "root"
+    with contextlib.closing(bootstrap.build(server.settings)) as kelp:
+        return vaults.make(kelp).uuid
+
+
 class Client:
     """Of one upload, on a server that dies now and then. `acknowledged`: etags by part number."""
 
@@ -55,7 +65,8 @@ class Client:
         self.server = server
         self.acknowledged: dict[int, str] = {}
         self._numbers, self._read = range(1, len(sizes) + 1), read
-        begun = self.must("POST", "/initiate", json.dumps({"fileName": "big", "totalSize": sum(sizes)}).encode())
+        wanted = {"fileName": "big", "totalSize": sum(sizes), "folderId": _folder(server)}
+        begun = self.must("POST", "/initiate", json.dumps(wanted).encode())
         self.path = f"/{begun['sessionId']}"
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
@@ -134,7 +145,7 @@ def test_killed_while_parts_come_and_while_they_become_a_file(tmp_path: Path) ->
         done = client.complete()
         assert done is not None and done == client.complete()
         with contextlib.closing(server.connect()) as connection:
-            connection.request("GET", "/dav/big", headers={"Authorization": server.basic})
+            connection.request("GET", PATH, headers={"Authorization": server.basic})
             assert blake3(connection.getresponse().read()).hexdigest() == WHOLE
         server.stop()
         with contextlib.closing(bootstrap.build(server.settings)) as kelp:
@@ -174,7 +185,7 @@ def test_a_large_one_resumes_in_the_memory_of_a_small_one(tmp_path: Path) -> Non
         assert client.complete() is not None
         peaks.append(server.rss())
         with contextlib.closing(server.connect()) as connection:
-            connection.request("GET", "/dav/big", headers={"Authorization": server.basic})
+            connection.request("GET", PATH, headers={"Authorization": server.basic})
             answer, digest = connection.getresponse(), blake3()
             while piece := answer.read(MIB):
                 digest.update(piece)

@@ -66,9 +66,12 @@ VARIANTS = [
     Variant("4 processes", 4),
     Variant("1 process, no jobs", 1, _nobody_runs_the_jobs, mirrored=False, worker=False),
     Variant("4 processes, no NAS", 4, _the_nas_is_away, mirrored=False),
-    Variant("1 process, in a vault", 1, in_vault=True),
-    Variant("4 processes, in a vault", 4, in_vault=True),
 ]
+if not vaults.ALL:
+    VARIANTS += [
+        Variant("1 process, in a vault", 1, in_vault=True),
+        Variant("4 processes, in a vault", 4, in_vault=True),
+    ]
 
 
 @pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: variant.name)

@@ -112,7 +112,6 @@ def test_rsync_of_everything_has_nothing_to_do_the_second_time(place: Path, tmp_
     assert run("rsync", "-anc", "--delete", "--itemize-changes", f"{source}/", back, cwd=tmp_path) == ""
 
 
-@needs("git")
 def mirrored(drive: MountedDrive, below: str) -> Iterator[bytes]:
     """What files there have on the NAS, as far as it is there."""
     if not drive.in_vault:
@@ -123,6 +122,7 @@ def mirrored(drive: MountedDrive, below: str) -> Iterator[bytes]:
         yield from (data for path, data in found if data is not None and path.startswith(f"{below}/"))
 
 
+@needs("git")
 def test_the_nas_and_other_faces_have_what_git_made(place: Path, shared_mount: MountedDrive) -> None:
     kelp, caller = shared_mount.kelp, shared_mount.caller()
     clone = place / "clone"
