@@ -15,7 +15,7 @@ import pytest
 
 from tests import vaults
 from tests.faces.fuse.conftest import why_not
-from tests.faces.test_vault_leaks import OWNER, Mount, Person
+from tests.faces.person import OWNER, Mount, Person
 from tests.server_process import ServerProcess
 from vfs.bootstrap import build
 from vfs.core import Kelp
