@@ -32,8 +32,8 @@ from jobs import mirror
 from tests import engines, new_drive, vaults
 from tests.faces.api.test_uploads import form
 from tests.faces.fuse import conftest as fuse
-from tests.faces.leaks import PLAIN, Needles, word
 from tests.faces.person import OWNER, Mount, Person
+from tests.leaks import PLAIN, Needles, word
 from tests.mirror_drive import StagedNas
 from tests.server_process import PROGRAM, ServerProcess
 from tests.services.overheard import Parts, overheard
