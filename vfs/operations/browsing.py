@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
-from vfs.metadata.listing import SORTS, Happening, Listing, Position, Shown
+from vfs.metadata.listing import SORTS, Happening, Listing, Position, Shown, Wanted
 from vfs.model import ROOT_ID, Caller, Entry, Facts, Kind, Level
 from vfs.operations import appearance, by_id, guard, nas_state
 
@@ -43,7 +43,7 @@ def children(
     folder = by_id.find(kelp, caller, uuid, Kind.FOLDER)
     with kelp.database.scan() as tx:
         hidden = guard.hidden_in(tx, caller, folder.id)
-        found = Listing(tx).page(folder.id, sort, descending, after, limit + 1, hidden)
+        found = Listing(tx).page(Wanted(folder.id, sort, descending, after, limit + 1, hidden))
         ancestors, nas = _above(tx, folder), nas_state.read_in(tx)
     path = "".join(f"/{each.name}" for each in (*ancestors, folder) if not each.is_root)
     shown = [(each.entry, _facts(each, folder, path, nas)) for each in found[:limit]]
