@@ -52,6 +52,7 @@ _ON_ANY_ENGINE = tuple(
         *("faces/fuse/test_killed", "faces/fuse/test_links", "faces/fuse/test_long_open"),
         *("faces/fuse/test_many_processes", "faces/fuse/test_mounting", "faces/fuse/test_posix"),
         *("faces/fuse/test_real_work", "faces/fuse/test_saves_and_builds", "faces/fuse/test_xattrs"),
+        "faces/test_vault_key_away",
     )
 )
 _CASES_ON_ANY_ENGINE = (

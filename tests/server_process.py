@@ -34,6 +34,7 @@ class ServerProcess:
         *arguments: str,
         under: Sequence[str] = (),
         worker: bool = True,
+        worker_arguments: Sequence[str] = (),
         new: bool = False,
         **settings: object,
     ) -> None:
@@ -43,6 +44,7 @@ class ServerProcess:
         whether there is one, where the server leaves the jobs to it. `new`: nobody has ever started this drive.
         """
         self._arguments, self._under, self._given = arguments, under, settings
+        self._worker_arguments = worker_arguments
         self.data, self.nas = folder / "data", folder / "nas"
         if not new and not {"database_url", "nas_root"} & settings.keys():
             new_drive.put_into(folder)
@@ -70,7 +72,7 @@ class ServerProcess:
     def start_worker(self) -> None:
         """Where there is to be one, and none is running."""
         if self._has_worker and (self._worker is None or self._worker.poll() is not None):
-            self._worker = self._launch((), "worker")
+            self._worker = self._launch((), "worker", *self._worker_arguments)
 
     def _launch(self, under: Sequence[str], command: str, *arguments: str) -> subprocess.Popen[bytes]:
         place = ("--data", str(self.data), "--nas", str(self.nas))

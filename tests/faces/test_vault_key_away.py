@@ -15,7 +15,7 @@ import pytest
 
 from tests import vaults
 from tests.faces.fuse.conftest import why_not
-from tests.faces.test_vault_leaks import OWNER, Mount, Person
+from tests.faces.person import OWNER, Mount, Person
 from tests.server_process import ServerProcess
 from vfs.bootstrap import build
 from vfs.core import Kelp
@@ -131,7 +131,6 @@ def whole(person: Person) -> None:
         assert person.dav("GET", f"{vaults.FOLDER}/{name}", None, 200)[1] == data
 
 
-@pytest.mark.engine(database="sqlite", reason="says nothing about engines")
 def test_closed_and_opened_again(server: ServerProcess, tmp_path: Path) -> None:
     person = Person(server)
     root, file = person.id_of(vaults.FOLDER), person.id_of(f"{vaults.FOLDER}/sealed name")

@@ -1,7 +1,9 @@
 """All that people do in a vault, on every face, with a log that tells everything: of names, texts and bytes nothing is
-found in the database, the cache, the NAS, logs, alerts, metrics, dumps or the temporary folder.
+found in the database, the cache, the queue, the NAS, logs, alerts, metrics, dumps or the temporary folder; nor in what
+a database server, an S3 endpoint and Redis were ever asked (tests/services/overheard.py).
 
-Nor is anything found of a file that was moved into it, later, but in logs of what was done before.
+Nor is anything found of a file that was moved into it, later, but in logs of what was done before, and in what others
+were asked by then.
 
 Of what programs write on a mount a draft lies on the local disk in plain, for its owner only, until they close the file
 (docs/fuse.md): that is not looked at while it is there, and must be gone then, after `--recover` too.
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,83 +32,28 @@ import pytest
 
 from cli import mount_points
 from jobs import batches, mirror
-from tests import mount_names, vaults
+from tests import engines, new_drive, vaults
 from tests.faces.api.test_uploads import form
 from tests.faces.fuse import conftest as fuse
-from tests.faces.leaks import MOVED, PLAIN, Needles, word
+from tests.faces.person import OWNER, Mount, Person
+from tests.leaks import MOVED, PLAIN, Needles, word
 from tests.mirror_drive import StagedNas
 from tests.rooms.core.drive import Clock
 from tests.server_process import PROGRAM, ServerProcess
+from tests.services.overheard import Parts, overheard
 from tests.waiting import until
 from vfs.bootstrap import build
 from vfs.errors import NasFault
-from vfs.model import Place
+from vfs.model import Place, Role
 from vfs.operations import access, alerts, backlog, checking, folders, nas_settings, reading, writing
 from vfs.operations.backlog import Waited
 
 MIB = 1024 * 1024
 _LATER = 5.2  # seconds after which saving again makes a version
-OWNER = (
-    "<D:lockinfo xmlns:D='DAV:'><D:lockscope><D:exclusive/></D:lockscope><D:locktype><D:write/></D:locktype>"
-    "<D:owner>{}</D:owner></D:lockinfo>"
-)
 _PROPERTY = (
     "<D:propertyupdate xmlns:D='DAV:'><D:set><D:prop><x:{0} xmlns:x='urn:{1}'>{1}</x:{0}></D:prop></D:set>"
     "</D:propertyupdate>"
 )
-
-
-class Person:
-    """An admin at a running server; paths are names."""
-
-    def __init__(self, server: ServerProcess) -> None:
-        self._server = server
-
-    def ask(
-        self, method: str, target: str, body: bytes | None = None, *expected: int, **headers: str
-    ) -> tuple[dict[str, str], bytes]:
-        status, fields, data = self.reply(method, target, body, **headers)
-        assert not expected or status in expected, (method, target, status, data[:500])
-        return fields, data
-
-    def reply(
-        self, method: str, target: str, body: bytes | None = None, **headers: str
-    ) -> tuple[int, dict[str, str], bytes]:
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        with contextlib.closing(self._server.connect()) as connection:
-            connection.request(method, target, body, {"Authorization": self._server.basic, **sent})
-            reply = connection.getresponse()
-            fields = {name.lower(): value for name, value in reply.getheaders()}
-            return reply.status, fields, reply.read()
-
-    def dav(
-        self, method: str, path: str, body: bytes | None = None, *expected: int, **headers: str
-    ) -> tuple[dict[str, str], bytes]:
-        return self.ask(method, f"/dav/{quote(path)}", body, *(expected or (200, 201, 204, 207)), **headers)
-
-    def api(self, method: str, path: str, json_: object = None, *expected: int, **headers: str) -> Any:
-        body = None if json_ is None else json.dumps(json_).encode()
-        kind = {"Content_Type": "application/json"} if body else {}
-        expected = expected or (200, 201, 202, 204)
-        _, data = self.ask(method, f"/api{path}", body, *expected, **kind, Prefer="respond-async", **headers)
-        return json.loads(data) if data[:1] in b"{[" else data
-
-    def cut(self, method: str, target: str, body: bytes, size: int) -> None:
-        """The client goes away in the middle of its body."""
-        with contextlib.closing(self._server.connect()) as connection:
-            connection.putrequest(method, target)
-            connection.putheader("Authorization", self._server.basic)
-            connection.putheader("Content-Length", str(size))
-            connection.endheaders()
-            connection.send(body)
-
-    def id_of(self, path: str) -> str:
-        """Its public id."""
-        id = "root"
-        for name in path.split("/"):
-            rows = self.api("GET", f"/folders/{id}/children?limit=500")
-            id = next(row["id"] for row in [*rows["folders"], *rows["files"]] if row["name"] == name)
-        return id
 
 
 def by_webdav(person: Person, needles: Needles) -> None:
@@ -210,44 +158,6 @@ def trash(person: Person, file: str, folder: str) -> None:
 STEM_IN = "Quxzwillop"
 
 
-class Mount:
-    """`kelp mount` of the server's drive, beside it."""
-
-    def __init__(self, server: ServerProcess, folder: Path) -> None:
-        self.path, self._server, self._log = folder / mount_names.name(), server, server.log.with_name("mount.log")
-        self.path.mkdir()
-        self.top = self.path / vaults.FOLDER
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *more: str) -> None:
-        server = self._server
-        place = ("--data", str(server.data), "--nas", str(server.nas), "--log-level", "debug", "-o", "xattr")
-        words = [sys.executable, str(PROGRAM), "mount", str(self.path), "--foreground", *place, *more]
-        with self._log.open("ab") as log:
-            command = mount_names.dying_with_this(words)
-            self._process = subprocess.Popen(command, env=server.environ, stdout=log, stderr=log)
-        until(lambda: mount_points.kind_at(self.path) == mount_points.KIND and self._answers())
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(OSError):
-            return self.top.is_dir()
-        return False
-
-    def kill(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def end(self) -> None:
-        """In order where it still runs."""
-        with contextlib.suppress(Exception):
-            mount_points.unmount(self.path, lazily=True)
-        if self._process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=30)
-            self.kill()
-
-
 def by_mount(person: Person, mount: Mount, needles: Needles) -> None:
     """Conflict copies, a killed mount and what it left too."""
     mount.start()
@@ -273,7 +183,7 @@ def by_mount(person: Person, mount: Mount, needles: Needles) -> None:
     assert any("conflict" in name for name in os.listdir(folder)), os.listdir(folder)
     fd = os.open(folder / word("draft"), os.O_RDWR | os.O_CREAT)
     os.write(fd, needles.content("draft", 200_000))
-    assert all(not file.stat().st_mode & 0o077 for file in drafts(mount)) and drafts(mount)
+    assert mount.drafts() and all(not file.stat().st_mode & 0o077 for file in mount.drafts())
     mount.kill()
     with contextlib.suppress(OSError):
         os.close(fd)
@@ -281,10 +191,6 @@ def by_mount(person: Person, mount: Mount, needles: Needles) -> None:
     mount.start("--recover")
     assert any("recovered" in name for name in os.listdir(folder)), os.listdir(folder)
     mount.end()
-
-
-def drafts(mount: Mount) -> list[Path]:
-    return [file for file in (mount._server.data / "drafts").rglob("*") if file.is_file() and file.name != "lock"]
 
 
 def outage(person: Person, server: ServerProcess, needles: Needles) -> None:
@@ -300,24 +206,17 @@ def outage(person: Person, server: ServerProcess, needles: Needles) -> None:
     away.rename(server.nas)
 
 
-def closed(person: Person, server: ServerProcess) -> None:
+def closed(person: Person, server: ServerProcess, cache_away: AbstractContextManager[None]) -> None:
     """The cache is away, then the server's key. The log tells of each such request."""
-    cache, key = server.data / "cache", server.data / "keys" / "server.pem"
-    big = f"{vaults.FOLDER}/{word('other folder')}/{word('renamed folder')}/{word('big')}.bin"
-    for part, paths in ((cache, (f"{PLAIN}/{PLAIN}", big)), (key, (f"{vaults.FOLDER}/{word('other folder')}",))):
-        away = part.with_name("away")
-        part.rename(away)
-        if part == key:  # what was opened stays so while a process runs
-            server.stop()
-            server.start()
-            server.wait_ready()
-        for path in paths:
-            for method in ("GET", "PUT", "PROPFIND"):
-                with contextlib.suppress(http.client.HTTPException):
-                    person.ask(method, f"/dav/{quote(path)}", None if method == "GET" else b"")
-        if part.exists():
-            shutil.rmtree(part) if part.is_dir() else part.unlink()
-        away.rename(part)
+    folder = f"{vaults.FOLDER}/{word('other folder')}"
+    with cache_away:
+        refused(person, f"{PLAIN}/{PLAIN}")
+        refused(person, f"{folder}/{word('renamed folder')}/{word('big')}.bin")
+    with away(server.data / "keys" / "server.pem"):
+        server.stop()  # what was opened stays so while a process runs
+        server.start()
+        server.wait_ready()
+        refused(person, folder)
     time.sleep(_LATER)  # then it looks for a key again
 
 
@@ -339,6 +238,23 @@ def later(server: ServerProcess) -> None:
             clock.advance(1300)
             mirror.drain(kelp, "test")
             batches.free_all(kelp, lambda name, did, outcome: None)
+
+
+def refused(person: Person, path: str) -> None:
+    for method in ("GET", "PUT", "PROPFIND"):
+        with contextlib.suppress(http.client.HTTPException):
+            person.ask(method, f"/dav/{quote(path)}", b"x" if method == "PUT" else None)
+
+
+@contextlib.contextmanager
+def away(part: Path) -> Iterator[None]:
+    """A file, or a folder."""
+    elsewhere = part.with_name("away")
+    part.rename(elsewhere)
+    yield
+    if part.exists():
+        shutil.rmtree(part) if part.is_dir() else part.unlink()
+    elsewhere.rename(part)
 
 
 def failing(server: ServerProcess) -> None:
@@ -370,48 +286,47 @@ def log_of_this_process(tmp_path: Path) -> Iterator[Path]:
     file = tmp_path / "drive" / "here.log"
     file.parent.mkdir(exist_ok=True)
     handler = logging.FileHandler(file)
-    root = logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
+    own = [logging.getLogger(name) for name in ("vfs", "jobs")]
+    for each in own:
+        each.addHandler(handler)
+        each.setLevel(logging.DEBUG)
     yield file
-    root.setLevel(before)
-    root.removeHandler(handler)
+    for each in own:
+        each.setLevel(logging.NOTSET)
+        each.removeHandler(handler)
     handler.close()
 
 
-@pytest.mark.engine(database="sqlite", cache="folder", reason="looks into their files")
-def test_nothing_of_a_vault_is_found_outside(tmp_path: Path, log_of_this_process: Path) -> None:
+@pytest.fixture
+def parts() -> Iterator[Parts]:
+    with overheard(engines.CHOSEN, PLAIN) as parts:
+        yield parts
+
+
+def test_nothing_of_a_vault_is_found_outside(tmp_path: Path, log_of_this_process: Path, parts: Parts) -> None:
     drive, needles = tmp_path / "drive", Needles()
     (drive / "tmp").mkdir(parents=True)
-    server = ServerProcess(drive, "--log-level", "debug", mirror_delay=0)
+    debug = ("--log-level", "debug")
+    server = ServerProcess(drive, *debug, worker_arguments=debug, mirror_delay=0, **parts.settings)
     server.environ |= {"TMPDIR": str(drive / "tmp")}
     with contextlib.closing(build(server.settings)) as kelp:
+        if not access.has_users(kelp):  # in a database of its own
+            new_drive.invite(kelp, "admin", Role.ADMIN)
         vaults.make(kelp)
     mount = Mount(server, tmp_path) if fuse.why_not() is None else None
     try:
         server.start()
         server.wait_ready()
-        person = Person(server)
-        person.dav("MKCOL", PLAIN)
-        person.dav("PUT", f"{PLAIN}/{PLAIN}", PLAIN.encode())
-        person.dav("GET", f"{PLAIN}/{PLAIN} absent", None, 404)
-        by_webdav(person, needles)
-        by_rest(person, needles)
-        if mount is not None:
-            by_mount(person, mount, needles)
-        outage(person, server, needles)
-        mirrored(server)
-        closed(person, server)
-        require_nothing(drive, needles)
-        told = [person.ask("GET", "/metrics", None, 200)[1], json.dumps(person.api("GET", "/alerts")).encode()]
+        played(server, mount, parts, needles)
+        require_nothing(drive, parts, needles)
+        told = [fetch(Person(server), "/metrics"), fetch(Person(server), "/api/alerts")]
         (drive / "told").write_bytes(b"".join(told))
-        moved_in(person, needles)
+        moved_in(Person(server), needles)
         server.stop()
         failing(server)
         later(server)
         (drive / "dump").write_bytes(dumped(server))
-        require_nothing(drive, needles)
+        require_nothing(drive, parts, needles)
         with contextlib.closing(build(server.settings)) as kelp:
             report = checking.check(kelp, mirrored=False)
             assert report.ok, report.problems
@@ -419,6 +334,24 @@ def test_nothing_of_a_vault_is_found_outside(tmp_path: Path, log_of_this_process
         if mount is not None:
             mount.end()
         server.kill()
+
+
+def played(server: ServerProcess, mount: Mount | None, parts: Parts, needles: Needles) -> None:
+    person = Person(server)
+    person.dav("MKCOL", PLAIN)
+    person.dav("PUT", f"{PLAIN}/{PLAIN}", PLAIN.encode())
+    person.dav("GET", f"{PLAIN}/{PLAIN} absent", None, 404)
+    by_webdav(person, needles)
+    by_rest(person, needles)
+    if mount is not None:
+        by_mount(person, mount, needles)
+    outage(person, server, needles)
+    mirrored(server)
+    closed(person, server, parts.cache_away() if parts.cache_away else away(server.data / "cache"))
+
+
+def fetch(person: Person, target: str) -> bytes:
+    return person.ask("GET", target, None, 200)[1]
 
 
 def mirrored(server: ServerProcess) -> None:
@@ -433,14 +366,21 @@ def dumped(server: ServerProcess) -> bytes:
     return done.stdout
 
 
-def require_nothing(drive: Path, needles: Needles) -> None:
+def require_nothing(drive: Path, parts: Parts, needles: Needles) -> None:
     """Not a thing of the vault anywhere; and what lies beside it in plain, wherever it is looked for."""
+    parts.write_into(drive)
     files = [file for file in drive.rglob("*") if not file.is_relative_to(drive / "data" / "keys")]
     found = list(needles.found_in(files))
-    old = {(MOVED, where) for where, _, _ in found if where.endswith(".log")}  # of what was done before it was secret
-    secret = {(what, where, around) for where, what, around in found if what != PLAIN and (what, where) not in old}
+    heard = [str(drive / part.name) for part in parts.parts]
+    old = {where for where, _, _ in found if where.endswith(".log") or any(place in where for place in heard)}
+    secret = {
+        (what, where, around)
+        for where, what, around in found
+        if what != PLAIN and not (where in old and (what == MOVED or "moved in" in what))  # done before it was secret
+    }
     assert not secret, "\n".join(f"{what} in {where}: {around!r}" for what, where, around in sorted(secret))
     seen = {
         Path(where.removeprefix("name of ")).relative_to(drive).parts[0] for where, what, _ in found if what == PLAIN
     }
-    assert {"data", "nas", "server.log"} <= seen, seen
+    own = "data" if engines.CHOSEN.database == "sqlite" or engines.CHOSEN.cache == "folder" else "nas"
+    assert {own, "nas", "server.log", *(part.name for part in parts.parts)} <= seen, seen

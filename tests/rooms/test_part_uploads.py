@@ -111,12 +111,13 @@ def test_one_part_fails_and_nothing_is_left(
     assert list(kelp.cache.list()) == []
 
 
-def test_the_body_breaks_and_nothing_is_left(kelp: Kelp) -> None:
+@pytest.mark.parametrize("size", [10, PART_SIZE, 5 * PART_SIZE + 10])
+def test_the_body_breaks_and_nothing_is_left(kelp: Kelp, size: int) -> None:
     class Lost(Exception):
         pass
 
     def breaking() -> Iterator[bytes]:
-        yield from pieces(5 * PART_SIZE + 10)
+        yield from pieces(size)
         raise Lost
 
     with pytest.raises(Lost):

@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from jobs.queue import InProcessQueue
 from tests import engines
+from tests.broken_table import ERRORS, broken_table
 from tests.mirror_drive import MirrorDrive, TestClock
 from tests.small_disk import small_disk
-from vfs.errors import KelpError, NoSpace, PreconditionFailed, StoreUnavailable, UploadIncomplete
+from vfs.errors import NoSpace, PreconditionFailed, StoreUnavailable, UploadIncomplete
 from vfs.model import PART_SIZE, PIECE_SIZE, Expected, Place
 from vfs.operations import mirroring, reserving, writing
 from vfs.storage.wrappers import FailingObjectStore, Failure, When
@@ -195,44 +195,13 @@ def test_the_body_is_not_as_announced_and_stays(drive: Drive, name: str, case: s
 # --- the commit -----------------------------------------------------------------------------------
 
 
-@contextmanager
-def broken_table(drive: Drive, table: str) -> Iterator[None]:
-    """Writing to the table fails, as a defect or a damaged page would make it fail."""
-    with drive.kelp.database.write() as tx:
-        for statement in _BREAK[engines.CHOSEN.database]:
-            tx.run(statement.format(table=table))
-    try:
-        yield
-    finally:
-        with drive.kelp.database.write() as tx:
-            for statement in _MEND[engines.CHOSEN.database]:
-                tx.run(statement.format(table=table))
-
-
-_BREAK = {
-    "sqlite": (
-        "CREATE TRIGGER no_insert BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'broken'); END",
-        "CREATE TRIGGER no_update BEFORE UPDATE ON {table} BEGIN SELECT RAISE(ABORT, 'broken'); END",
-    ),
-    "postgresql": (
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'broken'; END $$",
-        "CREATE TRIGGER no_change BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()",
-    ),
-}
-_MEND = {
-    "sqlite": ("DROP TRIGGER no_insert", "DROP TRIGGER no_update"),
-    "postgresql": ("DROP FUNCTION refuse CASCADE",),
-}
-
-
 TABLES = ("contents", "objects", "file_parts", "entries", "sync_events", "file_events")
-BROKEN = (sqlite3.Error, psycopg.Error, KelpError)
 BODIES = {table: [BIG if table == "file_parts" else SMALL] for table in TABLES}
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_row_cannot_be_written(drive: Drive, name: str, table: str) -> None:
-    with nothing_left(drive, *BROKEN), broken_table(drive, table):
+    with nothing_left(drive, *ERRORS), broken_table(drive.kelp.database, table):
         drive.put(name, BODIES[table])
 
 
@@ -240,7 +209,7 @@ def test_a_row_cannot_be_written(drive: Drive, name: str, table: str) -> None:
 def test_a_row_cannot_be_written_nor_the_objects_removed(drive: Drive, name: str, table: str) -> None:
     for part in range(1, PARTS + 1):
         drive.cache.failures.plan(Failure("delete", AWAY, part))
-    with only_orphans_left(drive, *BROKEN), broken_table(drive, table):
+    with only_orphans_left(drive, *ERRORS), broken_table(drive.kelp.database, table):
         drive.put(name, BODIES[table])
 
 

@@ -376,6 +376,7 @@ from pathlib import Path
 from vfs.operations.vault_recovery import vaults
 from vfs.operations.vault_recovery.findings import Told
 from vfs.operations.vault_recovery.recovering import recover
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started this in the background has it ignored
 nas, out, key = sys.argv[1:]
 moved = []
 def progress(files, size):

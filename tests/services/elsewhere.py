@@ -105,10 +105,7 @@ class Objects:
 
     @functools.cached_property
     def _client(self) -> Any:
-        import boto3
-
-        keys = {"aws_access_key_id": s3.ACCESS_KEY, "aws_secret_access_key": s3.SECRET_KEY}
-        client = boto3.client("s3", endpoint_url=self._endpoint, region_name="us-east-1", **keys)
+        client = s3.client(self._endpoint)
         with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):  # some say so, in this region too
             client.create_bucket(Bucket=self._bucket)
         return client

@@ -16,11 +16,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.services.child import Child, bound_to_parent, free_port, scratch_folder
 
 ACCESS_KEY = os.environ.get("KELP_TEST_S3_ACCESS_KEY", "kelp-test")
 SECRET_KEY = os.environ.get("KELP_TEST_S3_SECRET_KEY", "kelp-test-secret")
+BUCKET = "kelp-test"
 
 
 @contextmanager
@@ -55,6 +57,7 @@ class OwnS3:
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
         bound = bound_to_parent(command, signal.SIGKILL)
         self._child = Child(bound, folder / "server.log", self._answers, cwd=folder)
+        self.log = self._child.log
 
     def start(self) -> None:
         self._child.start()
@@ -67,6 +70,14 @@ class OwnS3:
         return True
 
 
+def client(endpoint: str) -> Any:
+    """boto3's."""
+    import boto3
+
+    keys = {"aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": SECRET_KEY}
+    return boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **keys)
+
+
 def bucket_url(endpoint: str) -> str:
     """A `cache.url` with a prefix of its own in one bucket: to SeaweedFS each bucket is some volumes more."""
-    return f"s3://kelp-test?endpoint={endpoint}&prefix={uuid.uuid4()}/"
+    return f"s3://{BUCKET}?endpoint={endpoint}&prefix={uuid.uuid4()}/"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from tests import engines
+from tests.leaks import leaked
 from tests.mirror_drive import MirrorDrive
 from tests.rooms.vault.drive import make_vault
-from tests.rooms.vault.leaks import leaked
 from tests.stateful.drive_machine import LONG, NAMES
 from tests.stateful.drive_model import Path
 from tests.stateful.test_drive import DriveMachine

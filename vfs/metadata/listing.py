@@ -57,6 +57,17 @@ _BELOW = """WITH RECURSIVE down(id, path) AS (
 )"""
 
 
+class Wanted(NamedTuple):
+    """A page of a folder: sorted by one of SORTS, equal ones by name; from after that cursor on; without `hidden`."""
+
+    folder_id: int
+    sort: str
+    descending: bool
+    after: Cursor | None
+    limit: int
+    hidden: Collection[int] = ()
+
+
 class Shown(NamedTuple):
     """An entry of a page. `cache`: None for a folder. `event_uuid` and `error` are of the change that is on its way."""
 
@@ -94,32 +105,23 @@ class Listing:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
 
-    def page(
-        self,
-        folder_id: int,
-        sort: str,
-        descending: bool,
-        after: Cursor | None,
-        limit: int,
-        hidden: Collection[int] = (),
-    ) -> list[Shown]:
-        """Entries of a folder but `hidden` ones, folders first; equal ones by name. Raises InvalidRequest: `after` is
-        not of this folder and order.
+    def page(self, wanted: Wanted) -> list[Shown]:
+        """Folders first. Raises InvalidRequest: `after` is not of this folder and order.
 
         A statement for folders and one for files: so a page by names is read from an index, wherever it is in a folder
         of any size (100,000 files: 55 ms → 1 ms). By anything else the whole folder is sorted for each.
         """
-        seal = self._tx.seals.of(folder_id)
+        seal, after = self._tx.seals.of(wanted.folder_id), wanted.after
         if seal is not None:
-            position = None if after is None else _opened(self._tx, seal, sort, after)
-            return self._of_vault(seal, folder_id, sort, descending, position, limit, hidden)
+            position = None if after is None else _opened(self._tx, seal, wanted.sort, after)
+            return self._of_vault(seal, wanted, position)
         if isinstance(after, str):
             raise _not_given()
         found: list[Shown] = []
         for rank in range(after[0] if after is not None else 0, len(_RANKS)):
             beyond = after if after is not None and after[0] == rank else None
-            found += self._of_rank(rank, folder_id, sort, descending, beyond, limit - len(found), hidden)
-            if len(found) == limit:
+            found += self._of_rank(rank, wanted, beyond, wanted.limit - len(found))
+            if len(found) == wanted.limit:
                 break
         return found
 
@@ -130,21 +132,12 @@ class Listing:
             return position
         return self._tx.seals.text(seal, _PURPOSE, json.dumps([sort, *position])).rpartition(".")[2]
 
-    def _of_rank(
-        self,
-        rank: int,
-        folder_id: int,
-        sort: str,
-        descending: bool,
-        after: Position | None,
-        limit: int,
-        hidden: Collection[int],
-    ) -> list[Shown]:
-        column, order, than = f"e.{SORTS[sort]}", *(("DESC", "<") if descending else ("ASC", ">"))
-        by_name = sort == "name"
+    def _of_rank(self, rank: int, wanted: Wanted, after: Position | None, limit: int) -> list[Shown]:
+        column, order, than = f"e.{SORTS[wanted.sort]}", *(("DESC", "<") if wanted.descending else ("ASC", ">"))
+        by_name = wanted.sort == "name"
         by = f"{column} {order}" if by_name else f"{column} {order}, e.name_key"
-        values: dict[str, object] = {"folder": folder_id, "limit": limit}
-        where = f"{_IN} AND {_RANKS[rank]}{self._but(hidden, values)}"
+        values: dict[str, object] = {"folder": wanted.folder_id, "limit": limit}
+        where = f"{_IN} AND {_RANKS[rank]}{self._but(wanted.hidden, values)}"
         if after is not None:
             values |= {"key": after[2]} if by_name else {"value": after[1], "key": after[2]}
             further = f"{column} {than} :value OR {column} = :value AND e.name_key > :key"
@@ -157,28 +150,19 @@ class Listing:
         )
         return [self._shown(row, (rank, row[_WIDTH], row[_WIDTH + 1])) for row in rows]
 
-    def _of_vault(
-        self,
-        seal: Seal,
-        folder_id: int,
-        sort: str,
-        descending: bool,
-        after: Position | None,
-        limit: int,
-        hidden: Collection[int],
-    ) -> list[Shown]:
+    def _of_vault(self, seal: Seal, wanted: Wanted, after: Position | None) -> list[Shown]:
         """As `page`: what is stored has no order, so all names are opened for each page."""
-        names, texts = self._tx.seals.opening(seal)
+        (names, texts), sort = self._tx.seals.opening(seal), wanted.sort
         rows = self._tx.all(
-            f"SELECT e.id, e.kind, e.name, e.{SORTS[sort]} FROM entries e WHERE {_IN}", folder=folder_id
+            f"SELECT e.id, e.kind, e.name, e.{SORTS[sort]} FROM entries e WHERE {_IN}", folder=wanted.folder_id
         )
         positions: list[tuple[Position, int]] = []
         for id, kind, name, value in rows:
-            if id not in hidden:
+            if id not in wanted.hidden:
                 key = names[name].comparison
                 by = key if sort == "name" else texts[value] if sort == "type" else value
                 positions.append(((int(kind != "folder"), by, key), id))
-        chosen = sealed_order(positions, sort == "name", descending, after)[:limit]
+        chosen = sealed_order(positions, sort == "name", wanted.descending, after)[: wanted.limit]
         found: dict[int, Any] = {}
         for marks, values in portions([id for _, id in chosen]):
             for row in self._tx.all(

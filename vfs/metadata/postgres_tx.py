@@ -43,6 +43,7 @@ class SecondStatement(Exception):
 
 
 class PostgresTx(Tx):
+    is_overheard = True
     commits_in_order = False
 
     def __init__(

@@ -34,7 +34,9 @@ log = logging.getLogger(__name__)
 _OLDEST = 140000  # the oldest release that its makers still keep
 _LONGEST_SCAN = 600.0
 
-_VERSION = "SELECT pg_current_snapshot()::text || ' ' || pg_postmaster_start_time()::text"
+_BORDERS = 100  # names of vaults' folders that come with a version; with more of them paths are asked step by step
+_VERSION = f"""SELECT pg_current_snapshot()::text || ' ' || pg_postmaster_start_time()::text,
+    ARRAY(SELECT e.name_key FROM vaults v JOIN entries e ON e.id = v.entry_id LIMIT {_BORDERS + 1})"""
 
 T = TypeVar("T")
 
@@ -99,11 +101,14 @@ class PostgresEngine:
         A transaction that changes anything has a number; with its commit it leaves the list of those under way, or the
         end of the list moves past it. So what was read under a snapshot is true as long as that snapshot is the
         current one, and no writer has to count anything. After a failover numbers may come again: so the server's start
-        belongs to it.
+        belongs to it. With it comes what a path may not be asked beyond (`Seals.plain_until`).
         """
         with self._connection() as connection, turns.waiting(), self._watchdog.over(connection, LONGEST_STATEMENT):
             row = connection.execute(_VERSION).fetchone()
-        return str(row[0]) if row else ""
+        if row is None:
+            return ""
+        self.seal_memory.saw_borders(row[1], all_of_them=len(row[1]) <= _BORDERS)
+        return str(row[0])
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Tx]:

@@ -77,8 +77,18 @@ class SealMemory:
     def __init__(self) -> None:
         self.cipher: Cipher | None = None
         self.any_vaults = False
+        self._borders: frozenset[str] | None = None  # None: any name may be one
         self._known: dict[int, Seal | None] = {}
         self._changing = threading.Lock()
+
+    def saw_borders(self, keys: Sequence[str], *, all_of_them: bool) -> None:
+        """The plain name keys of the vaults' folders, as they are now."""
+        self._borders = frozenset(keys) if all_of_them else None
+        if keys:
+            self.any_vaults = True
+
+    def may_be_border(self, key: str) -> bool:
+        return self._borders is None or key in self._borders
 
     def find(self, id: int) -> Any:
         return self._known.get(id, _UNKNOWN)
@@ -152,6 +162,15 @@ class Seals:
             if row is not None and row[3] == "folder" and id not in self._made:
                 self._remember(id, known)
         return known  # type: ignore[no-any-return]
+
+    def plain_until(self, keys: Sequence[str]) -> int:
+        """How many of a path's keys, from the root, lie in no vault for sure: up to the first that may be one's folder.
+
+        A server hears no more than these as they are, for its log may have them, and the network.
+        """
+        if not self._tx.is_overheard:
+            return len(keys)
+        return next((at for at, key in enumerate(keys, 1) if self._memory.may_be_border(key)), len(keys))
 
     def made(self, id: int, vault_id: Any, seal_id: Any, name: Any) -> None:
         """A row that this transaction has just inserted."""

@@ -67,6 +67,7 @@ class Later(Generic[T]):
 class Tx(abc.ABC):
     """Functions that expect one take it as `tx`, first. SQL has `:name` for each of the `values`."""
 
+    is_overheard = False  # what it asks goes to a server, whose log may have it
     commits_in_order = True  # numbers of new rows grow in the order in which their transactions commit
 
     def __init__(self, seal_memory: SealMemory) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
-from vfs.metadata.listing import SORTS, Cursor, Happening, Listing, Shown
+from vfs.metadata.listing import SORTS, Cursor, Happening, Listing, Shown, Wanted
 from vfs.model import ROOT_ID, Caller, Entry, Facts, Kind, Level
 from vfs.operations import appearance, by_id, guard, nas_state
 
@@ -44,7 +44,7 @@ def children(
     with kelp.database.scan() as tx:
         hidden = guard.hidden_in(tx, caller, folder.id)
         listing = Listing(tx)
-        found = listing.page(folder.id, sort, descending, after, limit + 1, hidden)
+        found = listing.page(Wanted(folder.id, sort, descending, after, limit + 1, hidden))
         more = listing.cursor(folder.id, sort, found[limit - 1].position) if len(found) > limit else None
         ancestors, nas = _above(tx, folder), nas_state.read_in(tx)
     path = "".join(f"/{each.name}" for each in (*ancestors, folder) if not each.is_root)

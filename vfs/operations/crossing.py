@@ -16,21 +16,12 @@ from vfs.metadata.database import Tx
 from vfs.model import Caller, Entry, EventType, Kind, State, StoreStatus
 from vfs.operations import changes, sealing, trashing, vaults_of
 from vfs.operations.guard import Standing
-from vfs.operations.resealing import Border
+from vfs.operations.relocation import Relocation
 
 
-def relocate(
-    kelp: Kelp,
-    tx: Tx,
-    caller: Caller,
-    here: Standing,
-    entry: Entry,
-    there: Standing,
-    now_ns: int,
-    times: dict[str, object],
-    border: Border,
-) -> int:
+def relocate(kelp: Kelp, tx: Tx, caller: Caller, moved: Relocation, times: dict[str, object]) -> int:
     """The new row's id. `times`: its columns. Raises `Unsealed`, StoreUnavailable."""
+    here, entry, there, border, now_ns = moved.here, moved.entry, moved.there, moved.border, moved.now_ns
     if entry.content_id is None:
         raise WrongKind(f"{entry.name!r} is not a file")
     vault_id = there.seal and there.seal.vault_id

@@ -16,6 +16,7 @@ from vfs.metadata.retrying import retried
 from vfs.model import Caller, Condition, Entry, EventType, Kind, Level, OnConflict, Outcome, Place
 from vfs.operations import busy, changes, crossing, guard, resealing, sealing, trashing
 from vfs.operations.guard import Standing
+from vfs.operations.relocation import Relocation
 from vfs.operations.resealing import Border
 
 
@@ -75,7 +76,8 @@ def _move(
         here, entry = guard.stand_on(kelp, tx, caller, source)
         guard.check_condition(tx, here, condition, now)
         there = guard.stand(kelp, tx, caller, target)
-        if sealing.crosses(here.seal, there.seal):
+        moved = Relocation(here, entry, there, now, border, mtime_ns)
+        if moved.crosses:
             sealing.refuse_move(entry, by_rename=alike)
         refuse_circle(here, entry, there, on_conflict)
         busy.refuse_change(tx, caller, entry)
@@ -94,14 +96,14 @@ def _move(
         if there.entry is not None and there.entry.id != entry.id:
             if alike:
                 _require_alike(tx, entry, there.entry)
-            outcome = _into_taken(kelp, tx, caller, here, entry, there, on_conflict, border, mtime_ns)
+            outcome = _into_taken(kelp, tx, caller, moved, on_conflict)
             border.committing = True
             return outcome
         guard.confirm_write(tx, caller, replace(there, entry=None), now)
-        moved_id = relocate(kelp, tx, caller, here, entry, there, now, border, mtime_ns)
-        moved = tx.last(lambda: guard.again(tx, moved_id))
+        moved_id = _relocate(kelp, tx, caller, moved)
+        found = tx.last(lambda: guard.again(tx, moved_id))
         border.committing = True
-    return Outcome(moved.value)
+    return Outcome(found.value)
 
 
 def _require_alike(tx: Tx, entry: Entry, taken: Entry) -> None:
@@ -124,32 +126,22 @@ def refuse_circle(here: Standing, entry: Entry, there: Standing, on_conflict: On
         raise CircularMove("it would replace the folder it is in")
 
 
-def _into_taken(
-    kelp: Kelp,
-    tx: Tx,
-    caller: Caller,
-    here: Standing,
-    entry: Entry,
-    there: Standing,
-    on_conflict: OnConflict,
-    border: Border,
-    mtime_ns: int | None,
-) -> Outcome:
+def _into_taken(kelp: Kelp, tx: Tx, caller: Caller, moved: Relocation, on_conflict: OnConflict) -> Outcome:
     """The target name is taken by another entry: what the strategy says."""
-    now = kelp.clock.now_ns()
+    entry, there, now = moved.entry, moved.there, moved.now_ns
     taken = there.taken
     if on_conflict == OnConflict.SKIP:
         return Outcome(entry, skipped=True, existing=taken)
     if on_conflict == OnConflict.RENAME:
         there = changes.renamed(there, kelp, tx, entry.is_folder)
         guard.confirm_write(tx, caller, there, now)
-        moved_id = relocate(kelp, tx, caller, here, entry, there, now, border, mtime_ns)
+        moved_id = _relocate(kelp, tx, caller, replace(moved, there=there))
         return Outcome(guard.again(tx, moved_id))
     if on_conflict == OnConflict.MERGE:
         if not (entry.is_folder and taken.is_folder):
             raise WrongKind("only a folder can be merged, and only into a folder")
         busy.refuse_below(tx, caller, entry)
-        _merge(kelp, tx, caller, here, entry, there, border)
+        _merge(kelp, tx, caller, moved)
         return Outcome(guard.reach(tx, caller, taken.id, Level.READ)[0], replaced=False)
     if on_conflict != OnConflict.OVERWRITE:
         raise AlreadyExists(f"there is a {there.name!r} already", taken, there.path_of(taken.name))
@@ -158,7 +150,7 @@ def _into_taken(
     # using its token, and put the user's next save into lost+found when it was gone. The moved file's own locks die.
     held = tx.locks.on([taken.id], now) if entry.kind == taken.kind == Kind.FILE else []
     give_way(kelp, tx, caller, there, taken, successor=entry.kind == Kind.FILE)
-    moved_id = relocate(kelp, tx, caller, here, entry, there, now, border, mtime_ns)
+    moved_id = _relocate(kelp, tx, caller, moved)
     for lock in held:
         tx.locks.insert(replace(lock, entry_id=moved_id))
     return Outcome(guard.again(tx, moved_id), replaced=True)
@@ -173,51 +165,34 @@ def give_way(kelp: Kelp, tx: Tx, caller: Caller, there: Standing, taken: Entry, 
     guard.confirm_removal(tx, caller, there, taken, now)
     if caller.on_drive and successor and taken.kind == Kind.FILE:
         changes.leave_name(tx, there, taken, now)
-        # Its versions pass to what takes its name, in `relocate`.
+        # Its versions pass to what takes its name, in `_relocate`.
         trashing.mark_deleted(kelp, tx, caller, there, taken, now, expire_versions=False)
     else:
         trashing.put_in_trash(kelp, tx, caller, there, taken, now)
 
 
-def relocate(
-    kelp: Kelp,
-    tx: Tx,
-    caller: Caller,
-    here: Standing,
-    entry: Entry,
-    there: Standing,
-    now_ns: int,
-    border: Border,
-    mtime_ns: int | None = None,
-) -> int:
+def _relocate(kelp: Kelp, tx: Tx, caller: Caller, moved: Relocation) -> int:
     """The one row changes: its name, its folder, its NAS name; locks on it and below it die. Its id, which is another
     one across the border of a vault."""
+    here, entry, there = moved.here, moved.entry, moved.there
     times: dict[str, object] = {}
-    if mtime_ns is not None:
-        times = {"mtime_ns": mtime_ns, "shown_mtime": mtime_ns // changes.SECOND}
+    if moved.mtime_ns is not None:
+        times = {"mtime_ns": moved.mtime_ns, "shown_mtime": moved.mtime_ns // changes.SECOND}
     elif entry.kind == Kind.FILE:
-        times = {"mtime_ns": entry.mtime_ns, "shown_mtime": _shown_after_move(tx, entry, there, now_ns)}
-    if sealing.crosses(here.seal, there.seal):
-        return crossing.relocate(kelp, tx, caller, here, entry, there, now_ns, times, border)
-    _relocate_row(kelp, tx, caller, here, entry, there, now_ns, times)
+        times = {"mtime_ns": entry.mtime_ns, "shown_mtime": _shown_after_move(tx, entry, there, moved.now_ns)}
+    if moved.crosses:
+        return crossing.relocate(kelp, tx, caller, moved, times)
+    _relocate_row(kelp, tx, caller, moved, times)
     event = EventType.RENAME if here.folder_id == there.folder_id else EventType.MOVE
     changes.announce(
-        kelp, tx, caller, entry.id, entry.kind, event, now_ns,
+        kelp, tx, caller, entry.id, entry.kind, event, moved.now_ns,
         source=here.path_of(entry.name), target=there.path_of(), litter=there.is_litter,
     )  # fmt: skip
     return entry.id
 
 
-def _relocate_row(
-    kelp: Kelp,
-    tx: Tx,
-    caller: Caller,
-    here: Standing,
-    entry: Entry,
-    there: Standing,
-    now_ns: int,
-    times: dict[str, object],
-) -> None:
+def _relocate_row(kelp: Kelp, tx: Tx, caller: Caller, moved: Relocation, times: dict[str, object]) -> None:
+    here, entry, there, now_ns = moved.here, moved.entry, moved.there, moved.now_ns
     place = changes.relocated_place(kelp, tx, entry, there.folder_id, there.name)
     changes.drop_locks(tx, entry, now_ns)
     naming = sealing.named(tx, there.seal, there.name, there.key)
@@ -257,11 +232,11 @@ def _shown_after_move(tx: Tx, entry: Entry, there: Standing, now_ns: int) -> int
     return changes.shown_mtime(tx, there, entry.shown_mtime * changes.SECOND, now_ns, by_client=False)
 
 
-def _merge(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, there: Standing, border: Border) -> None:
-    """Move what is in folder `entry` into the folder at `there`, then what is left, which is folders without files, to
-    the trash. No recursion: trees have any depth."""
-    now = kelp.clock.now_ns()
-    waiting = [(entry, there)]
+def _merge(kelp: Kelp, tx: Tx, caller: Caller, moved: Relocation) -> None:
+    """Move what is in the folder that is moved into the one at its target, then what is left, which is folders without
+    files, to the trash. No recursion: trees have any depth."""
+    entry, now = moved.entry, moved.now_ns
+    waiting = [(entry, moved.there)]
     while waiting:
         source, target = waiting.pop()
         if source.vault_id != target.taken.vault_id:
@@ -272,10 +247,10 @@ def _merge(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, the
             inner, child = guard.stand_on(kelp, tx, caller, Place(source.id, row.name))
             goal = guard.stand(kelp, tx, caller, Place(target.taken.id, row.name))
             if goal.entry is None:
-                relocate(kelp, tx, caller, inner, child, goal, now, border)
+                _relocate(kelp, tx, caller, Relocation(inner, child, goal, now, moved.border))
             elif child.is_folder and goal.entry.is_folder:
                 waiting.append((child, goal))
             else:
                 goal = changes.renamed(goal, kelp, tx, child.is_folder)
-                relocate(kelp, tx, caller, inner, child, goal, now, border)
-    trashing.put_in_trash(kelp, tx, caller, here, entry, now)
+                _relocate(kelp, tx, caller, Relocation(inner, child, goal, now, moved.border))
+    trashing.put_in_trash(kelp, tx, caller, moved.here, entry, now)

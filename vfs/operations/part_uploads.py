@@ -58,7 +58,12 @@ def put_several(cache: ObjectStore, body: Incoming, parts: list[Part]) -> None:
             return
         held = _hold(body, first=True)
         assert held is not None
-        if not body.more():  # the usual case: no thread for it
+        try:
+            is_only = not body.more()
+        except BaseException:
+            _memory.give()
+            raise
+        if is_only:  # the usual case: no thread for it
             parts.append(Part(held.key, 0, ""))
             parts[-1] = _put(cache, held)
             return
@@ -99,8 +104,9 @@ class _Upload:
             self._end_oldest()
 
     def _end_oldest(self) -> None:
-        index, running = self._running.popleft()
+        index, running = self._running[0]
         self._parts[index] = running.result()
+        self._running.popleft()  # only now: who is interrupted while he waits forgets this one too
 
     def forget(self) -> None:
         """What was cancelled before it ran never gave its memory back."""

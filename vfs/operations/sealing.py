@@ -156,14 +156,19 @@ def key_in(kelp: Kelp, tx: Tx, folder_id: int, name: str) -> str:
 
 
 def follow(kelp: Kelp, tx: Tx, segments: Sequence[str]) -> tuple[list[int], dict[int, Entry], bool]:
-    """As `Entries.follow`, by names: one statement as far as they are plain, and one for each below a vault.
+    """As `Entries.follow`, by names: one statement as far as they are plain, and one for each below a vault, or below
+    what might have been one.
 
     Of the rows, the last two of the chain are there for sure.
     """
     keys = [names.key(name, kelp.settings.drive.case_sensitive) for name in segments]
-    chain, rows, any_grants = tx.entries.follow(keys)
+    asked = tx.seals.plain_until(keys)
+    chain, rows, any_grants = tx.entries.follow(keys[:asked])
     last = rows[chain[-1]]
-    while len(chain) <= len(keys) and last.is_folder and (seal := seal_of(last)) is not None:
+    while len(chain) <= len(keys) and last.is_folder:
+        seal = seal_of(last)
+        if seal is None and len(chain) <= asked:  # it was asked for
+            break
         child = tx.entries.child(last.id, tx.seals.key(seal, keys[len(chain) - 1]))
         if child is None:
             break

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.faces.fuse.conftest import MountedDrive
+from tests.leaks import leaked
 from tests.rooms.vault.drive import make_vault
-from tests.rooms.vault.leaks import leaked
 from tests.waiting import until
 from vfs.model import Entry, Row
 from vfs.operations import reading, server_keys

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import pytest
 
-from tests import engines
+from tests.crash.died import died
 from tests.rooms.core.drive import Drive
 from tests.rooms.core.key_pairs_made import pair, plain_pem
-from tests.services.child import bound_to_parent
 from vfs.bootstrap import build
 from vfs.core import Kelp
 from vfs.crypto import key_files
@@ -37,21 +32,7 @@ def another(drive: Drive) -> Iterator[Kelp]:
 
 def work_and_die(drive: Drive, what: str, number: int) -> str:
     """Where it died; "" when it came to its end."""
-    data, root = drive.kelp.settings.data, Path(__file__).parents[3]
-    note = data.parent / "instant"
-    note.write_text("")
-    command = [sys.executable, "-m", "tests.rooms.core.dying_with_keys", str(data), what, str(number), str(note)]
-    done = subprocess.run(
-        bound_to_parent(command, signal.SIGKILL),
-        cwd=root,
-        env={**os.environ, **engines.environ_of(data), "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    died = note.read_text()
-    assert done.returncode == (-signal.SIGKILL if died else 0), done.stderr
-    return died
+    return died("tests.rooms.core.dying_with_keys", drive.kelp.settings.data, what, number=number)
 
 
 @pytest.fixture
@@ -86,12 +67,12 @@ def test_a_batch_that_is_killed_is_gone_on_with(server: Drive) -> None:
     vaults = new_vaults(server, 8)
     for name in "bd":
         recipients.add(server.kelp, pair(name).public.pem.encode(), RecipientRole.ADMIN, name)
-    died = []
+    ends = []
     for number in (1, 2, 3, 4, 5, 7, 9):
-        died.append(work_and_die(server, "rewrap", number))
+        ends.append(work_and_die(server, "rewrap", number))
         assert {(version, count) for _, version, count in wraps(server)} <= {(1, 2), (2, 4)}, "a vault is one change"
         require_open(server, vaults)
-    assert {"a wrapped key", "before a commit", "after a commit"} <= set(died)
+    assert {"a wrapped key", "before a commit", "after a commit"} <= set(ends)
     assert {version for _, version, _ in wraps(server)} == {1, 2}, "it was in the middle"
     assert work_and_die(server, "rewrap", 1000) == ""
     assert {(version, count) for _, version, count in wraps(server)} == {(2, 4)}
@@ -101,19 +82,19 @@ def test_a_batch_that_is_killed_is_gone_on_with(server: Drive) -> None:
 def test_a_rotation_that_is_killed_anywhere_is_completed_by_the_next(server: Drive) -> None:
     """Each time at the next instant of it, from when the new key is being written, on top of what was left before."""
     vaults = new_vaults(server, 2)
-    died = []
+    ends = []
     for number in range(3, _MOST):
-        died.append(work_and_die(server, "rotate", number))
+        ends.append(work_and_die(server, "rotate", number))
         require_open(server, vaults)
         with another(server) as kelp:
             assert key_files.server_file(kelp.settings).exists()
             assert any(each.is_here and each.recipient.is_active for each in recipients.every(kelp))
             assert new_vault_opens(kelp)
-            if not died[-1]:
+            if not ends[-1]:
                 break
             complete(kelp)
-    assert not died[-1] and {"before a commit", "after a commit"} <= set(died)
-    assert any("os.link" in each for each in died) and any("os.rename" in each for each in died)
+    assert not ends[-1] and {"before a commit", "after a commit"} <= set(ends)
+    assert any("os.link" in each for each in ends) and any("os.rename" in each for each in ends)
     require_clean_end(server, vaults)
 
 
@@ -154,11 +135,11 @@ def require_clean_end(server: Drive, vaults: dict[int, VaultKey]) -> None:
 def test_a_first_key_whose_making_is_killed_is_registered_by_the_next(drive: Drive) -> None:
     file = key_files.server_file(drive.kelp.settings)
     for number in range(1, _MOST):
-        died = work_and_die(drive, "init", number)
+        where = work_and_die(drive, "init", number)
         if recipients.every(drive.kelp):  # it was through, or all but
             break
         if file.exists():
             assert "PRIVATE KEY" in file.read_text()
     (made,) = recipients.every(drive.kelp)
-    assert made.is_here and made.recipient.is_active, died
+    assert made.is_here and made.recipient.is_active, where
     assert new_vault_opens(drive.kelp)

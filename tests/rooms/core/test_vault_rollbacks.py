@@ -12,20 +12,17 @@ changes nothing: no wrong byte or name is shown, and the file is there again as 
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import psycopg
 import pytest
 
-from tests import engines
+from tests.broken_table import ERRORS, broken_table
 from tests.rooms.core.drive import Drive
 from tests.rooms.core.test_sealed_contents import aged
 from tests.rooms.core.vault_of_drive import cached, content_of, make_vault, store_others, stored_bytes
-from tests.rooms.test_put_rollback import _BREAK, _MEND
 from vfs.crypto import frames, part_lists, sealed_names
 from vfs.crypto.opened_lists import OpenedLists
 from vfs.errors import ContentCorrupt, ContentLost, KelpError, NoSpace, StoreUnavailable, UploadIncomplete
@@ -38,7 +35,6 @@ PARTS = 3
 BIG = random.Random(1).randbytes((PARTS - 1) * PART_SIZE + 1000)
 OLD = b"what was there before"
 AWAY = StoreUnavailable("the cache is away")
-BROKEN = (sqlite3.Error, psycopg.Error, KelpError)
 
 
 class Broken(Exception):
@@ -237,24 +233,10 @@ def test_a_new_name_cannot_be_sealed(vault: Drive, function: str) -> None:
 # --- 7: store the list ---
 
 
-@contextmanager
-def broken_table(drive: Drive, table: str) -> Iterator[None]:
-    """Writing to the table fails, as a damaged page would make it fail."""
-    with drive.kelp.database.write() as tx:
-        for statement in _BREAK[engines.CHOSEN.database]:
-            tx.run(statement.format(table=table))
-    try:
-        yield
-    finally:
-        with drive.kelp.database.write() as tx:
-            for statement in _MEND[engines.CHOSEN.database]:
-                tx.run(statement.format(table=table))
-
-
 @pytest.mark.parametrize("table", ["contents", "file_parts", "objects", "entries"])
 def test_the_list_cannot_be_stored(vault: Drive, name: str, table: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    with fails(vault, *BROKEN), broken_table(vault, table):
+    with fails(vault, *ERRORS), broken_table(vault.kelp.database, table):
         put(vault, name)
     assert "is not shown after all, and removed" in caplog.text
 
@@ -263,7 +245,11 @@ def test_the_list_cannot_be_stored(vault: Drive, name: str, table: str, caplog: 
 def test_the_list_cannot_be_stored_nor_the_parts_removed(
     vault: Drive, cache: FailingObjectStore, table: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with fails(vault, *BROKEN, stays=True), broken_table(vault, table), pytest.MonkeyPatch.context() as patch:
+    with (
+        fails(vault, *ERRORS, stays=True),
+        broken_table(vault.kelp.database, table),
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setattr(cache, "delete", refuse)
         put(vault, "vault/new")
     assert "is left to the orphan batch" in caplog.text

@@ -87,6 +87,7 @@ def at_once(handle: OpenFile, offset: int, size: int) -> bytes | None:
     return None if found is None else bytes(found)
 
 
+@pytest.mark.engine(cache="folder", reason="its objects are files of this machine")
 def test_what_the_kernel_has_in_memory_is_opened_at_once(mount: Files) -> None:
     is_told = tells_what_is_in_memory(mount.drive.kelp.settings.data)
     data = save(mount, PART_SIZE + 300_000)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from tests.rooms.vault.leaks import leaked
 
 from tests.rooms.core.test_sessions import MIB, Upload, pattern
 from tests.rooms.vault.drive import VaultDrive, close
-from tests.rooms.vault.leaks import leaked
 from vfs.errors import KeyMissing, SessionNotFound, StoreUnavailable, UploadIncomplete
 from vfs.model import Expected
 from vfs.operations import session_ending, session_expiry, session_parts, sessions

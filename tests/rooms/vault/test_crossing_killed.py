@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from tests import engines
+from tests.crash.died import died
 from tests.rooms.core.drive import Drive
 from tests.rooms.vault.drive import VAULT
 from tests.rooms.vault.test_crossing import BIG, content_of, require_sealed
-from tests.services.child import bound_to_parent
 from vfs.operations import orphans
 
 pytestmark = pytest.mark.slow
 
 _MOST = 30  # instants that one has at most
-
-
-def _dies(drive: Drive, what: str, source: str, target: str, number: int) -> str:
-    """Where it died; "" when it came to its end."""
-    data, root = drive.kelp.settings.data, Path(__file__).parents[3]
-    note = data.parent / "instant"
-    note.write_text("")
-    module = "tests.rooms.vault.dying_in_crossing"
-    command = [sys.executable, "-m", module, str(data), what, source, target, str(number), str(note)]
-    done = subprocess.run(
-        bound_to_parent(command, signal.SIGKILL),
-        cwd=root,
-        env={**os.environ, **engines.environ_of(data), "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    died = note.read_text()
-    assert done.returncode == (-signal.SIGKILL if died else 0), done.stderr
-    return died
 
 
 @pytest.mark.parametrize(
@@ -59,15 +33,15 @@ def test_killed_at_every_instant(
     drive = plain_drive_with()
     drive.put(source, BIG)
     drive.put(target, b"old")
-    seen: set[str] = set()
+    data, seen = drive.kelp.settings.data, set[str]()
     for number in range(1, _MOST):
-        died = _dies(drive, what, source, target, number)
+        where = died("tests.rooms.vault.dying_in_crossing", data, what, source, target, number=number)
         drive.clock.now = time.time_ns()  # as for those who died: what they left to be carried is due by their time
-        seen.add(died.partition(" ")[0])
+        seen.add(where.partition(" ")[0])
         orphans.seek_orphans(drive.kelp)
         known = {row[0] for row in drive.sql("SELECT key FROM objects")}
         assert set(drive.objects()) == known
-        if not died:
+        if not where:
             break
         _require_either(drive, what, source, target)
     assert seen == {"", "put,", "before", "after"}

@@ -9,12 +9,12 @@ import random
 import pytest
 
 from fuse_mount.drafts import OpenFile
+from tests.leaks import leaked
 from tests.rooms.core.vault_of_drive import content_of
 from tests.rooms.fuse import test_coming, test_open_files, test_recovering, test_sharing, test_two_writers
 from tests.rooms.fuse.files import Files, close, whole
 from tests.rooms.vault.drive import VaultDrive, with_keys
 from tests.rooms.vault.drive import close as without_keys
-from tests.rooms.vault.leaks import leaked
 from vfs.errors import KeyMissing
 from vfs.model import PIECE_SIZE
 from vfs.operations import drafting, posix

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import kelp as command_line
+from tests import engines
 from tests.mirror_drive import MirrorDrive
 from tests.nasty_names import NASTY_NAMES
 from tests.rooms.crypto import independent_reader
@@ -131,7 +132,11 @@ def test_after_moves_copies_links_and_a_new_key(drive: MirrorDrive, tmp_path: Pa
     assert links.target_of((tmp_path / "out/a/link").read_bytes()) == b"b/shared"
 
 
-def test_the_head_is_shown_and_found_again(drive: MirrorDrive, tmp_path: Path, run: Run) -> None:
+def test_the_head_is_shown_and_found_again(
+    drive: MirrorDrive, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in engines.environ_of(drive.settings.data).items():
+        monkeypatch.setenv(name, value)
     drive.put(f"{VAULT}/a.txt", b"first")
     drive.mkdir("plain")
     head = carried(drive)

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from tests.leaks import leaked
 from tests.rooms.core.drive import Drive, rest
 from tests.rooms.mirror.test_second_defences import without_row
 from tests.rooms.vault.drive import VAULT, VaultDrive, close, make_vault, with_keys
-from tests.rooms.vault.leaks import leaked
 from vfs.bootstrap import build
 from vfs.crypto.key_files import Found as NoKeys
 from vfs.crypto.key_ring import KeyRing

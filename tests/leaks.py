@@ -1,4 +1,7 @@
-"""Words and bytes that are put into a vault, and a search for them in files, in all forms that they might have."""
+"""What was put into a vault, searched for where nothing of it may be: words and bytes in all forms that they may have.
+
+`Needles` looks into files, `leaked` into an open drive.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from blake3 import blake3
+from sqlalchemy import make_url
+
+from vfs.core import Kelp
 
 STEMS = ("Quxzwillop", "Jänkßpüñdé", "鱷魚醃薑")  # of every word
 PLAIN = "Snarkelbix"  # of what lies beside the vault, and is to be found
@@ -23,6 +29,7 @@ _BLOCK = 64  # bytes that appear at every 4096th of a content
 _LARGE = 1024 * 1024  # bytes
 _TEXTS = (".log", ".db", "-wal", ".jsonl")
 _AROUND = 100  # bytes that are shown beside what was found
+_SHORTEST = 6  # bytes of a form; less is found by chance
 
 
 def word(what: str) -> str:
@@ -94,7 +101,7 @@ def _forms(stem: str) -> set[bytes]:
             forms |= {data, data.hex().encode(), same.encode("utf-16-le"), same.encode("utf-16-be")}
             forms |= {each.encode() for each in shown} | {quote(same).lower().encode()}
             forms |= set(_in_base64(data))
-    return forms
+    return {form for form in forms if len(form) >= _SHORTEST}
 
 
 def _in_base64(data: bytes) -> Iterator[bytes]:
@@ -110,3 +117,30 @@ def _in_base64(data: bytes) -> Iterator[bytes]:
         if inner:
             yield base64.b32encode(inner)
             yield base64.b32encode(inner).lower()
+
+
+def leaked(kelp: Kelp, secrets: Iterable[str]) -> list[str]:
+    """Where these texts are in the database, among the keys of the cache, or among the names on the NAS."""
+    wanted = {form: secret for secret in secrets for form in _forms(secret)}
+    return [f"{wanted[form]!r} in {place}" for place, data in _kept(kelp) for form in wanted if form in data]
+
+
+def _kept(kelp: Kelp) -> Iterator[tuple[str, bytes]]:
+    """Every value of every table; of SQLite its files too, where what was deleted may still stand."""
+    url = make_url(kelp.settings.database.url)
+    with kelp.database.read() as tx:
+        if url.get_backend_name() == "sqlite":
+            tables = tx.all("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+        else:
+            tables = tx.all("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        for (table,) in tables:
+            rows = tx.all(f"SELECT * FROM {table}")
+            yield table, "\n".join(str(value) for row in rows for value in row).encode(errors="replace")
+            yield table, b"\n".join(value for row in rows for value in row if isinstance(value, bytes))
+    for suffix in ("", "-wal"):
+        file = Path(f"{url.database}{suffix}")
+        if url.get_backend_name() == "sqlite" and file.exists():
+            yield file.name, file.read_bytes()
+    yield "the cache", "\n".join(info.key for info in kelp.cache.list()).encode()
+    names = [file.name for file in kelp.settings.nas_root.rglob("*")]
+    yield "the NAS", "\n".join(names).encode(errors="surrogateescape")
