@@ -79,13 +79,9 @@ class SealedReader:
         near = near_parts.of_stream(self._kelp, self._content, stop - start)
         if near is not None:
             with self._kelp.holds.hold(self._content.id):
-                for wanted in self._list.wanted(start, stop):
-                    end = start + wanted.stop - wanted.start
-                    for piece in near.pieces(wanted):
-                        start += len(piece)
-                        yield piece  # type: ignore[misc]  # a memoryview serves as bytes everywhere here
-                    if start < end:
-                        break
+                for piece in near.pieces(self._list.wanted(start, stop)):
+                    start += len(piece)
+                    yield piece  # type: ignore[misc]  # a memoryview serves as bytes everywhere here
         if start < stop:
             yield from self._far(start, stop)
 
@@ -110,6 +106,7 @@ class SealedReader:
                     if stored.failed:
                         raise
                     raise changed(self._content, each.number, error) from error
+            stored.end()
 
 
 def changed(content: Content, number: int, error: ContentCorrupt) -> ContentCorrupt:
@@ -151,6 +148,10 @@ class _Cut:
             found, self._rest = self._rest[:size], self._rest[size:]
             size -= len(found)
             yield found
+
+    def end(self) -> None:
+        """Let the reader do what it does behind its last piece: note the read, and heal what came from the NAS."""
+        next(self._pieces, None)
 
     def _next(self) -> bytes:
         try:
