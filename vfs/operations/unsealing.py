@@ -79,13 +79,9 @@ class SealedReader:
         near = near_parts.of_stream(self._kelp, self._content, stop - start)
         if near is not None:
             with self._kelp.holds.hold(self._content.id):
-                for wanted in self._list.wanted(start, stop):
-                    end = start + wanted.stop - wanted.start
-                    for piece in near.pieces(wanted):
-                        start += len(piece)
-                        yield piece  # type: ignore[misc]  # a memoryview serves as bytes everywhere here
-                    if start < end:
-                        break
+                for piece in near.pieces(self._list.wanted(start, stop)):
+                    start += len(piece)
+                    yield piece  # type: ignore[misc]  # a memoryview serves as bytes everywhere here
         if start < stop:
             yield from self._far(start, stop)
 
