@@ -25,6 +25,8 @@ from vfs.operations.storing_ahead import Claimed
 
 _THREADS = 3  # that store one draft; whoever commits is one of them
 
+_MANY = 4  # parts of one draft; what is stored of so many at once leaves the memory of the machine alone
+
 
 def claimed(draft: Draft, layout: Layout) -> AbstractContextManager[Claimed]:
     """What is stored already of that layout, for the length of the block; nothing else is from then on."""
@@ -124,22 +126,23 @@ class _Storing:
     def _store_together(self, units: Sequence[Unit]) -> None:
         """Raises what any of the threads raised; by then none of them is at work."""
         self._waiting.extend(units)
+        directly = len(units) >= _MANY
         helpers = min(_THREADS, len(units)) - 1
         with turns.waiting():
             if helpers <= 0:
-                return self._work()
+                return self._work(directly)
             with ThreadPoolExecutor(helpers, thread_name_prefix="draft") as threads:
-                running = [threads.submit(trace.carried(self._work)) for _ in range(helpers)]
-                self._work()
+                running = [threads.submit(trace.carried(self._work), directly) for _ in range(helpers)]
+                self._work(directly)
             for each in running:
                 each.result()
 
-    def _work(self) -> None:
+    def _work(self, directly: bool) -> None:
         try:
             while (unit := self._next()) is not None:
                 index, key = self._registered(unit)
                 chunks = self._counted(self._draft.source.pieces(*unit))
-                part = part_uploads.put_part(self._kelp.cache, key, chunks, unit.stop - unit.start)
+                part = part_uploads.put_part(self._kelp.cache, key, chunks, unit.stop - unit.start, directly=directly)
                 self._fresh[index] = self._found[unit] = part
         except BaseException:
             self._waiting.clear()

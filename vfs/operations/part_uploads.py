@@ -15,7 +15,7 @@ from vfs.errors import UploadIncomplete
 from vfs.model import Part
 from vfs.operations.incoming import Held, Incoming
 from vfs.storage.block_sums import BlockSums
-from vfs.storage.object_store import ObjectStore
+from vfs.storage.object_store import ObjectStore, direct
 
 _HELD = 8  # parts that wait in the memory of this process, of all uploads; one more for each upload that has none
 
@@ -43,12 +43,15 @@ class _Memory:
 _memory = _Memory()
 
 
-def put_part(cache: ObjectStore, key: str, chunks: Iterable[bytes], size: int) -> Part:
-    """One part whose bytes are at hand. Raises UploadIncomplete (they are not `size`), and what either raises."""
+def put_part(cache: ObjectStore, key: str, chunks: Iterable[bytes], size: int, *, directly: bool = False) -> Part:
+    """One part whose bytes are at hand. `directly`: as `Direct`, where the store can. Raises UploadIncomplete (they are
+    not `size`), and what either raises."""
     sums = BlockSums()
     summed = _summed(chunks, sums)
-    # A store that is far away may have to send it again, and the pieces are gone then.
-    stored = cache.put(key, [bytes(piece) for piece in summed] if cache.at_once > 1 else summed)
+    if directly and (store := direct(cache)) is not None:
+        stored = store.put_directly(key, summed)
+    else:  # a store that is far away may have to send it again, and the pieces are gone then
+        stored = cache.put(key, [bytes(piece) for piece in summed] if cache.at_once > 1 else summed)
     if stored.size != size:
         raise UploadIncomplete(f"{stored.size} bytes came instead of {size}")
     return Part(key, stored.size, stored.checksum, sums.finish())

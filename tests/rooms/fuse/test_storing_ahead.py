@@ -202,6 +202,17 @@ class _Slow:
             yield chunk
 
 
+def test_many_parts_that_are_changed_at_once(drive: Drive, files: Files) -> None:
+    close(written(files))
+    handle, data = files.open("f"), bytearray(DATA)
+    for at in (0, 100, PART_SIZE - 2, 2 * PART_SIZE + PIECE_SIZE - 1, 3 * PART_SIZE, SIZE - 1, SIZE + 9000):
+        data[len(data) :] = bytes(max(at - len(data), 0))
+        handle.write(at, b"new")
+        data[at : at + 3] = b"new"
+    close(handle)
+    assert (drive.read("f"), stored(drive)) == (data, set())
+
+
 # --- what fails ---
 
 
