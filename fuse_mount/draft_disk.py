@@ -19,7 +19,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from fuse_mount.draft_file import DraftFile, Header, close, disk_faults
+from fuse_mount.draft_file import DraftFile, Header, NewAhead, close, disk_faults
 from vfs.errors import NoSpace, StoreUnavailable
 from vfs.operations import at_hand
 
@@ -37,6 +37,7 @@ class DraftDisk:
     def __init__(self, folder: Path, limit: int = 0, reserve: int = 0, *, twice: bool = False) -> None:
         self._limit, self._reserve, self._twice = limit, reserve, twice
         self._used = 0
+        self.ahead = 0  # bytes that are stored already
         self._guard = threading.Lock()
         self._idle: list[DraftFile] = []
         self._rooms: list[memoryview] = []
@@ -57,7 +58,8 @@ class DraftDisk:
         """Bytes of all drafts."""
         return self._used
 
-    def new(self, header: Header) -> DraftFile:
+    def new(self, header: Header, ahead: NewAhead | None = None) -> DraftFile:
+        """`ahead`: what may store parts of it before it is committed."""
         with self._guard:
             draft = self._idle.pop() if self._idle else None
             if draft is None:
@@ -74,7 +76,7 @@ class DraftDisk:
                     raise
             draft = DraftFile(self, number, data, log)
         try:
-            draft.begin(header)
+            draft.begin(header, ahead)
         except BaseException:
             self.put_back(draft)
             raise
@@ -85,7 +87,7 @@ class DraftDisk:
         if size:
             with disk_faults():
                 disk = os.statvfs(self._lock)
-            again = self._used + size if self._twice else 0
+            again = max(self._used + size - self.ahead, 0) if self._twice else 0
             if disk.f_bavail * disk.f_frsize < size + again + self._reserve:
                 raise NoSpace("the disk of the drafts is full")
         with self._guard:
@@ -96,6 +98,11 @@ class DraftDisk:
     def give(self, size: int) -> None:
         with self._guard:
             self._used -= size
+
+    def stored_ahead(self, size: int) -> None:
+        """So many bytes more (negative: fewer) are in the cache too."""
+        with self._guard:
+            self.ahead += size
 
     def take_room(self) -> memoryview:
         """For a piece."""
@@ -114,7 +121,7 @@ class DraftDisk:
             draft.close()
             return
         with self._guard:
-            if len(self._idle) < _MOST_IDLE:
+            if len(self._idle) < _MOST_IDLE and not draft.is_lent:
                 self._idle.append(draft)
                 return
         draft.close()

@@ -6,16 +6,19 @@ import errno
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from fuse_mount.spans import Spans
 from vfs.errors import NoSpace, StoreUnavailable
+from vfs.model import PART_SIZE, PIECE_SIZE
+from vfs.operations.storing_ahead import Ahead, Pieces
 
 RECORD = struct.Struct("<Bqq")
 WRITTEN, CUT = 1, 2  # what a record tells
+NewAhead: TypeAlias = Callable[[Pieces, Callable[[int], None]], Ahead]
 _CLOSED = -1  # in the place of a descriptor
 
 
@@ -85,6 +88,8 @@ class Disk(Protocol):
 
     def put_back(self, draft: DraftFile) -> None: ...
 
+    def stored_ahead(self, size: int) -> None: ...
+
 
 class DraftFile:
     """One draft. Not for several threads at a time."""
@@ -95,9 +100,13 @@ class DraftFile:
         self._data = data
         self._log = log
         self.written = Written(0)
+        self.ahead: Ahead | None = None
+        self.is_lent = False  # another thread may be reading it, also when it has ended
+        self._new_ahead: NewAhead | None = None
 
-    def begin(self, header: Header) -> None:
+    def begin(self, header: Header, ahead: NewAhead | None = None) -> None:
         self.written = Written(header.size)
+        self._new_ahead = ahead
         with disk_faults():
             self._note(json.dumps({name: getattr(header, name) for name in _HEADER}).encode() + b"\n")
 
@@ -106,6 +115,8 @@ class DraftFile:
         stop = offset + len(data)
         new = self.written.spans.missing(offset, stop)
         self._disk.take(new)
+        if self.ahead is not None:
+            self.ahead.touched(offset, stop)
         try:
             with disk_faults():
                 _write_all(self._data, data, offset)
@@ -115,9 +126,28 @@ class DraftFile:
             self._disk.give(new)
             raise
         self.written.write(offset, stop)
+        if stop // PART_SIZE > offset // PART_SIZE:
+            self._store_ahead(offset, stop)
+
+    def _store_ahead(self, offset: int, stop: int) -> None:
+        """The parts that have become complete by what was written to there."""
+        for start in range(offset // PART_SIZE * PART_SIZE, stop // PART_SIZE * PART_SIZE, PART_SIZE):
+            if self.written.spans.missing(start, start + PART_SIZE) == 0:
+                self._begin_ahead()
+                if self.ahead is not None:
+                    self.ahead.store(start)
+
+    def _begin_ahead(self) -> None:
+        new, self._new_ahead = self._new_ahead, None
+        if new is not None:
+            with suppress(OSError):  # no descriptor is left: all is stored by the commit
+                self.ahead = new(_Aside(self._data, self._disk).pieces, self._disk.stored_ahead)
+                self.is_lent = True
 
     def cut(self, size: int) -> None:
         shorter = size < self.written.size
+        if self.ahead is not None and shorter:
+            self.ahead.touched(size, self.written.size)
         with disk_faults():
             self._note(RECORD.pack(CUT, size, 0))
         self._disk.give(self.written.cut(size))
@@ -153,13 +183,20 @@ class DraftFile:
 
     def end(self) -> None:
         """It was committed, or nobody wants it."""
+        self._end_ahead()
         self._disk.give(self.written.spans.total)
         self.written = Written(0)
         self._disk.put_back(self)
 
     def keep(self) -> None:
         """It stays on the disk, to be recovered."""
+        self._end_ahead()
         self.close()
+
+    def _end_ahead(self) -> None:
+        ahead, self.ahead = self.ahead, None
+        if ahead is not None:
+            ahead.drop()
 
     def clear(self) -> None:
         os.ftruncate(self._log, 0)  # first: from here on it is nobody's
@@ -170,6 +207,31 @@ class DraftFile:
         closing, self._data, self._log = (self._data, self._log), _CLOSED, _CLOSED
         for fd in closing:
             close(fd)
+
+
+class _Aside:
+    """The bytes of a draft for other threads. Once the draft has ended they may be any, or none."""
+
+    def __init__(self, data: int, disk: Disk) -> None:
+        """Raises OSError."""
+        self._fd = _CLOSED  # `__del__` runs also when the next line fails
+        self._fd = os.dup(data)
+        self._disk = disk
+
+    def __del__(self) -> None:
+        close(self._fd)
+
+    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
+        """In memory that is used again. Raises StoreUnavailable."""
+        room = self._disk.take_room()
+        try:
+            for at in range(start, stop, PIECE_SIZE):
+                piece = room[: min(PIECE_SIZE, stop - at)]
+                with disk_faults():
+                    fill(self._fd, piece, at)
+                yield piece  # type: ignore[misc]  # a memoryview serves as bytes everywhere here
+        finally:
+            self._disk.give_room(room)
 
 
 def close(fd: int) -> None:

@@ -16,12 +16,15 @@ from pathlib import Path
 from fuse_mount.coming import Coming
 from fuse_mount.draft_disk import DraftDisk
 from fuse_mount.open_inode import OpenInode
+from vfs.background import Background
 from vfs.core import Kelp
 from vfs.model import Caller, Entry, Place
 from vfs.operations import at_hand, drafting
 from vfs.operations.posix import Node
 
 log = logging.getLogger(__name__)
+
+_UNDOING = 5.0  # seconds for removing what was stored ahead, and is not wanted
 
 
 class OpenFiles:
@@ -35,6 +38,7 @@ class OpenFiles:
         drafts = settings.data / "drafts"
         twice = _on_one_disk(drafts, settings.cache.url)
         self.disk = DraftDisk(drafts, settings.fuse.draft_limit, settings.cache.reserve, twice=twice)
+        self.storing = Background()
         self.buffer = at_hand.room()  # for `OpenFile.read_at_once`
         self.coming = Coming(kelp)
         self._guard = threading.Lock()
@@ -160,6 +164,8 @@ class OpenFiles:
                 file.end(forced=True)
             except Exception:
                 log.exception("%r could not be committed", file.inode)
+        self.storing.wait(_UNDOING)
+        self.storing.close()
         self.disk.close()
 
     def changed(self, inode: int) -> None:

@@ -17,6 +17,7 @@ from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Entry, Place
 from vfs.operations import at_hand, committing, drafting, logged, posix, reading, unsealing
 from vfs.operations.at_hand import AtHand, SealedAtHand
 from vfs.operations.drafting import Expected, Opened
+from vfs.operations.storing_ahead import Ahead
 from vfs.operations.writing import Birth
 
 log = logging.getLogger(__name__)
@@ -296,7 +297,8 @@ class OpenInode:
         entry, content = self._base.entry, self._base.content
         folder_id, now = entry.parent_id or 0, self._kelp.clock.now_ns()
         header = Header(self.inode, folder_id, entry.name, content.id, entry.size, caller.name, now, entry.vault_id)
-        draft = self.files.disk.new(header)
+        ahead = partial(Ahead, self._kelp, self.files.storing) if entry.vault_id is None else None
+        draft = self.files.disk.new(header, ahead)
         with self._lock:
             self._draft, self._own = draft, set()
         return draft
@@ -322,7 +324,8 @@ class OpenInode:
             entry, content = self._base.entry, self._base.content
             birth = self._coming[1] if self._coming else None
             what = drafting.Draft(
-                *(self.inode, entry.place, content, self, self.mtime_ns, self._told, self._own, birth, self.said)
+                *(self.inode, entry.place, content, self, self.mtime_ns, self._told, self._own, birth, self.said),
+                ahead=self._draft.ahead,
             )
             try:
                 done = committing.commit(self._kelp, caller, what)

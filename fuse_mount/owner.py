@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from fuse_mount.draft_disk import DraftDisk
+from vfs.background import Background
 from vfs.core import Kelp
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ class Owner(Protocol):
 
     @property
     def disk(self) -> DraftDisk: ...
+
+    @property
+    def storing(self) -> Background:
+        """Threads that store parts of drafts before their commit."""
 
     def changed(self, inode: int) -> None:
         """The kernel believes what is not so."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.contracts.object_store_contract import ObjectStoreContract
 from tests.services import s3
+from vfs.model import Stored
 from vfs.storage.folder import FolderObjectStore
 from vfs.storage.object_store import ObjectStore
 from vfs.storage.retrying import RetryingObjectStore
@@ -22,6 +23,17 @@ class TestFolder(ObjectStoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> ObjectStore:
         return FolderObjectStore(tmp_path)
+
+
+class _Directly(FolderObjectStore):
+    def put(self, key: str, chunks: Iterable[bytes | memoryview], *, replace: bool = False) -> Stored:
+        return super().put(key, chunks, replace=True) if replace else self.put_directly(key, chunks)
+
+
+class TestFolderDirectly(ObjectStoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> ObjectStore:
+        return _Directly(tmp_path)
 
 
 class TestRetrying(ObjectStoreContract):

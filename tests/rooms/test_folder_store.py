@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import mmap
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
-from tests.contracts.object_store_contract import new_key
+from tests.contracts.object_store_contract import new_key, patterned
 from tests.small_disk import small_disk
 from vfs.errors import ConfigurationError, NoSpace, ObjectMissing, StoreUnavailable
+from vfs.model import PIECE_SIZE, Stored
 from vfs.storage.folder import FolderObjectStore
 
 
@@ -82,3 +86,38 @@ def test_a_full_disk_leaves_the_old_and_nothing_of_the_new(tmp_path: Path) -> No
         assert b"".join(store.get("aa1")) == bytes(500_000)
         assert store.usage() == before and before.total == 2 * 1024 * 1024
         store.put("aa2", [bytes(500_000)])
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [PIECE_SIZE, PIECE_SIZE],
+        [PIECE_SIZE, PIECE_SIZE, 4096, 17],
+        [17, PIECE_SIZE],
+        [4096, 100, 3996, 8192],
+        [0, 4096, 0, 1, 4096],
+    ],
+)
+@pytest.mark.parametrize("at", [0, 1])
+def test_what_is_written_past_the_memory_is_the_same(tmp_path: Path, sizes: list[int], at: int) -> None:
+    """In memory that is used again, and that begins with a page or not (then the kernel refuses it)."""
+    store, key, whole = FolderObjectStore(tmp_path), new_key(), patterned(sum(sizes))
+    room = memoryview(mmap.mmap(-1, PIECE_SIZE + 1))
+
+    def chunks() -> Iterator[memoryview]:
+        begun = 0
+        for size in sizes:
+            room[at : at + size] = whole[begun : begun + size]
+            yield room[at : at + size]
+            begun += size
+
+    assert store.put_directly(key, chunks()) == Stored(len(whole), blake3(whole).hexdigest())
+    assert b"".join(store.get(key)) == whole
+
+
+def test_a_disk_that_is_full_says_so_past_the_memory_too(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as folder:
+        store, room = FolderObjectStore(folder), memoryview(mmap.mmap(-1, PIECE_SIZE))
+        with pytest.raises(NoSpace):
+            store.put_directly(new_key(), (room for _ in range(4)))
+        assert list(store.list()) == []

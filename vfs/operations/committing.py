@@ -41,6 +41,7 @@ from vfs.operations.drafting import Committed, Draft
 from vfs.operations.layouts import Layout, Shared
 from vfs.operations.reserving import Reservation
 from vfs.operations.sealed_contents import SealedParts, Vault
+from vfs.operations.storing_ahead import Claimed
 from vfs.operations.unfinished import Unfinished
 
 log = logging.getLogger(__name__)
@@ -182,11 +183,18 @@ def _laid_out(kelp: Kelp, draft: Draft, base: _Base, *, share: bool) -> Layout:
 
 
 def _stored(kelp: Kelp, put: writing.Put, draft: Draft, layout: Layout, base: _Base, vault: Vault | None) -> Committed:
-    size = sum(sealed_contents.stored_size(size, vault) for size in layouts.new_bytes(layout))
+    with draft_parts.claimed(draft, layout if vault is None else []) as early:
+        return _stored_and_shown(kelp, put, draft, layout, base, vault, early)
+
+
+def _stored_and_shown(
+    kelp: Kelp, put: writing.Put, draft: Draft, layout: Layout, base: _Base, vault: Vault | None, early: Claimed
+) -> Committed:
+    size = sum(sealed_contents.stored_size(size, vault) for size in layouts.new_bytes(layout)) - early.size
     guard.require_space(kelp, size)
     with reserving.reserve(kelp, size, sealed=vault is not None) as room:
         if vault is None:
-            content, fresh = draft_parts.store(kelp, draft, layout, room)
+            content, fresh = draft_parts.store(kelp, draft, layout, room, early)
         else:
             content, fresh = _store_sealed(kelp, draft, layout, room, base, vault)
         new = replace(content, parts=fresh)

@@ -12,50 +12,42 @@ import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import count
-from typing import NamedTuple
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from vfs import trace, turns
 from vfs.core import Kelp
-from vfs.errors import UploadIncomplete
 from vfs.model import Content, Expected, Part
-from vfs.operations import contents, layouts, writing
+from vfs.operations import contents, layouts, part_uploads, writing
 from vfs.operations.drafting import Draft
-from vfs.operations.layouts import Fresh, Layout, Shared, Zeros
+from vfs.operations.layouts import Fresh, Layout, Shared, Unit, Zeros
 from vfs.operations.reserving import Reservation
-from vfs.storage.block_sums import BlockSums
+from vfs.operations.storing_ahead import Claimed
 
 _THREADS = 3  # that store one draft; whoever commits is one of them
 
-
-class Unit(NamedTuple):
-    """Bytes of the file that become one object."""
-
-    start: int
-    stop: int
+_MANY = 4  # parts of one draft; what is stored of so many at once leaves the memory of the machine alone
 
 
-def units_of(layout: Layout) -> list[Unit]:
-    """Of what is stored anew, in order."""
-    return [
-        Unit(at, min(at + piece.unit, piece.stop))
-        for piece in layout
-        if isinstance(piece, Fresh)
-        for at in range(piece.start, piece.stop, piece.unit)
-    ]
+def claimed(draft: Draft, layout: Layout) -> AbstractContextManager[Claimed]:
+    """What is stored already of that layout, for the length of the block; nothing else is from then on."""
+    if draft.ahead is None:
+        return nullcontext(Claimed())
+    return draft.ahead.claimed(layouts.units_of(layout))
 
 
-def store(kelp: Kelp, draft: Draft, layout: Layout, room: Reservation) -> tuple[Content, tuple[Part, ...]]:
+def store(
+    kelp: Kelp, draft: Draft, layout: Layout, room: Reservation, early: Claimed
+) -> tuple[Content, tuple[Part, ...]]:
     """The content, and those of its parts that are new. Nothing is left when it fails. Raises as `contents.store`, and
     what the draft raises."""
-    storing = _Storing(kelp, draft, room)
-    units = units_of(layout)
-    with undone(kelp, storing.fresh):
-        if len(units) == 1 or kelp.cache.at_once > 1:
-            return storing.in_turn(layout)
-        return storing.together(layout, units)
+    fresh: list[Part] = []
+    with undone(kelp, fresh):
+        units = layouts.units_of(layout)
+        if early or (len(units) > 1 and kelp.cache.at_once == 1):
+            content = _Storing(kelp, draft, room, fresh, early).content(layout, units)
+        else:
+            content = _stored_in_turn(kelp, draft, layout, room, fresh)
+        return content, tuple(fresh)
 
 
 @contextmanager
@@ -68,116 +60,110 @@ def undone(kelp: Kelp, fresh: list[Part]) -> Iterator[None]:
         raise
 
 
-@dataclass
+def new(draft: Draft, piece: Fresh | Zeros) -> tuple[Iterator[bytes], Expected]:
+    """The bytes of what is stored anew."""
+    if isinstance(piece, Zeros):
+        return layouts.zeros(piece.unit), Expected(length=piece.unit)
+    return draft.source.pieces(piece.start, piece.stop), Expected(length=piece.stop - piece.start)
+
+
+def _stored_in_turn(kelp: Kelp, draft: Draft, layout: Layout, room: Reservation, fresh: list[Part]) -> Content:
+    """Piece by piece; a store far away has several parts of one under way."""
+    id = str(uuid.uuid4())
+    parts: list[Part] = []
+    checksum = writing.EMPTY_CHECKSUM if not layout else ""
+    for number, piece in enumerate(layout):
+        if isinstance(piece, Shared):
+            parts.append(piece.part)
+            continue
+        chunks, expected = new(draft, piece)
+        stored = contents.store(kelp, room.counted(chunks), expected, id=f"{id}.r{number}" if number else id)
+        fresh += stored.parts
+        parts += layouts.repeated(stored.parts, piece)
+        checksum = stored.checksum if len(layout) == 1 and isinstance(piece, Fresh) else ""
+    return Content(id, draft.source.size, checksum, None, tuple(parts))
+
+
 class _Storing:
-    """`fresh`: what is stored, or just being stored."""
+    """Of a draft that becomes several objects. `fresh`: what is stored, or just being stored."""
 
-    kelp: Kelp
-    draft: Draft
-    room: Reservation
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    fresh: list[Part] = field(default_factory=list)
+    def __init__(self, kelp: Kelp, draft: Draft, room: Reservation, fresh: list[Part], early: Claimed) -> None:
+        self._kelp, self._draft, self._room, self._fresh, self._early = kelp, draft, room, fresh, early
+        self._id = early.id or str(uuid.uuid4())
+        self._counting = threading.Lock()
+        self._waiting: deque[Unit] = deque()
+        self._found: dict[Unit, Part] = {}
 
-    def in_turn(self, layout: Layout) -> tuple[Content, tuple[Part, ...]]:
-        parts: list[Part] = []
-        checksum = writing.EMPTY_CHECKSUM if not layout else ""
-        for number, piece in enumerate(layout):
-            if isinstance(piece, Shared):
-                parts.append(piece.part)
-                continue
-            chunks, expected = new(self.draft, piece)
-            id = f"{self.id}.r{number}" if number else self.id
-            stored = contents.store(self.kelp, self.room.counted(chunks), expected, id=id)
-            self.fresh += stored.parts
-            parts += layouts.repeated(stored.parts, piece)
-            checksum = stored.checksum if len(layout) == 1 and isinstance(piece, Fresh) else ""
-        return self._content(parts, checksum)
-
-    def together(self, layout: Layout, units: Sequence[Unit]) -> tuple[Content, tuple[Part, ...]]:
-        stored = iter(self._stored(units))
+    def content(self, layout: Layout, units: Sequence[Unit]) -> Content:
+        self._store_together([unit for unit in units if unit not in self._early])
+        late = [unit for unit in units if unit in self._early and not self._take(unit)]
+        self._store_together(late)
         parts: list[Part] = []
         for number, piece in enumerate(layout):
             if isinstance(piece, Shared):
                 parts.append(piece.part)
             elif isinstance(piece, Fresh):
-                parts += (next(stored) for _ in range(piece.start, piece.stop, piece.unit))
+                parts += (self._found[unit] for unit in layouts.units(piece))
             else:
-                zeros = self._zeros(piece, number)
-                self.fresh += zeros
-                parts += layouts.repeated(zeros, piece)
-        return self._content(parts, "")
+                parts += self._zeros(piece, number)
+        checksum = parts[0].checksum if len(parts) == 1 else ""
+        return Content(self._id, self._draft.source.size, checksum, None, tuple(parts))
 
-    def _zeros(self, piece: Zeros, number: int) -> Sequence[Part]:
-        chunks, expected = new(self.draft, piece)
-        return contents.store(self.kelp, self.room.counted(chunks), expected, id=f"{self.id}.z{number}").parts
+    def _take(self, unit: Unit) -> bool:
+        """What was stored ahead; False: it could not be."""
+        part = self._early.take(unit, self._room)
+        if part is not None:
+            self._fresh.append(part)
+            self._found[unit] = part
+        return part is not None
 
-    def _content(self, parts: list[Part], checksum: str) -> tuple[Content, tuple[Part, ...]]:
-        return Content(self.id, self.draft.source.size, checksum, None, tuple(parts)), tuple(self.fresh)
+    def _zeros(self, piece: Zeros, number: int) -> list[Part]:
+        chunks, expected = new(self._draft, piece)
+        stored = contents.store(self._kelp, self._room.counted(chunks), expected, id=f"{self._id}.z{number}").parts
+        self._fresh += stored
+        return layouts.repeated(stored, piece)
 
-    def _stored(self, units: Sequence[Unit]) -> list[Part]:
-        """In the order of `units`."""
-        keys = (f"{self.id}.{number:06d}" if number else self.id for number in count())
-        self.fresh += (Part(key, 0, "") for key, _ in zip(keys, units, strict=False))
-        several = _Several(self.kelp, self.draft, self.room, deque(enumerate(units)), self.fresh)
-        several.run(min(_THREADS, len(units)))
-        return list(self.fresh)
-
-
-class _Several:
-    """Units that wait, and threads that store them."""
-
-    def __init__(
-        self, kelp: Kelp, draft: Draft, room: Reservation, waiting: deque[tuple[int, Unit]], parts: list[Part]
-    ) -> None:
-        self._kelp, self._draft, self._room = kelp, draft, room
-        self._waiting, self._parts = waiting, parts
-        self._counting = threading.Lock()
-
-    def run(self, threads: int) -> None:
-        """Raises what any of them raised; by then none of them is at work."""
-        with turns.waiting(), ThreadPoolExecutor(threads - 1, thread_name_prefix="draft") as others:
-            running = [others.submit(trace.carried(self._work)) for _ in range(threads - 1)]
-            self._work()
+    def _store_together(self, units: Sequence[Unit]) -> None:
+        """Raises what any of the threads raised; by then none of them is at work."""
+        self._waiting.extend(units)
+        directly = len(units) >= _MANY
+        helpers = min(_THREADS, len(units)) - 1
+        with turns.waiting():
+            if helpers <= 0:
+                return self._work(directly)
+            with ThreadPoolExecutor(helpers, thread_name_prefix="draft") as threads:
+                running = [threads.submit(trace.carried(self._work), directly) for _ in range(helpers)]
+                self._work(directly)
             for each in running:
                 each.result()
 
-    def _work(self) -> None:
+    def _work(self, directly: bool) -> None:
         try:
-            while self._waiting:
-                try:
-                    number, unit = self._waiting.popleft()
-                except IndexError:
-                    return
+            while (unit := self._next()) is not None:
+                index, key = self._registered(unit)
                 chunks = self._counted(self._draft.source.pieces(*unit))
-                self._parts[number] = stored_part(self._kelp, self._parts[number].key, chunks, unit)
+                part = part_uploads.put_part(self._kelp.cache, key, chunks, unit.stop - unit.start, directly=directly)
+                self._fresh[index] = self._found[unit] = part
         except BaseException:
             self._waiting.clear()
             raise
+
+    def _next(self) -> Unit | None:
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return None
+
+    def _registered(self, unit: Unit) -> tuple[int, str]:
+        """So that it is undone too, should it be half done."""
+        with self._counting:
+            index = len(self._fresh)
+            key = f"{self._id}.{index:06d}" if index or self._early.id else self._id
+            self._fresh.append(Part(key, 0, ""))
+        return index, key
 
     def _counted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
             with self._counting:
                 self._room.count(len(chunk))
             yield chunk
-
-
-def stored_part(kelp: Kelp, key: str, chunks: Iterable[bytes], unit: Unit) -> Part:
-    """Raises as `ObjectStore.put`, and what `chunks` raises."""
-    sums = BlockSums()
-    stored = kelp.cache.put(key, _summed(chunks, sums))
-    if stored.size != unit.stop - unit.start:
-        raise UploadIncomplete(f"{stored.size} bytes of a draft came instead of {unit.stop - unit.start}")
-    return Part(key, stored.size, stored.checksum, sums.finish())
-
-
-def _summed(chunks: Iterable[bytes], sums: BlockSums) -> Iterator[bytes]:
-    for chunk in chunks:
-        sums.update(chunk)
-        yield chunk
-
-
-def new(draft: Draft, piece: Fresh | Zeros) -> tuple[Iterator[bytes], Expected]:
-    """The bytes of what is stored anew."""
-    if isinstance(piece, Zeros):
-        return layouts.zeros(piece.unit), Expected(length=piece.unit)
-    return draft.source.pieces(piece.start, piece.stop), Expected(length=piece.stop - piece.start)

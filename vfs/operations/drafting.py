@@ -18,6 +18,7 @@ from vfs.metadata.posix import Node, Posix
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Content, Entry, Kind, Level, Place, State, StoreStatus
 from vfs.operations import changes, guard, writing
+from vfs.operations.storing_ahead import Ahead
 from vfs.operations.writing import Birth
 
 NOTHING = Content("", 0, "", None, ())  # what a draft is made of that has all its bytes
@@ -60,7 +61,8 @@ class Expected:
 class Draft:
     """What is to be committed. `place`: where the file was seen last, a hint. `base`: the content that it is made of;
     `own`: ids of contents that it may have become already, at commits whose outcome was not told; added to. `told`:
-    the client said what its time shall be. `birth`: the file has no row yet. `posix`: mode, uid, gid to come along."""
+    the client said what its time shall be. `birth`: the file has no row yet. `posix`: mode, uid, gid to come along.
+    `ahead`: of its bytes, what is stored already."""
 
     entry_id: int
     place: Place
@@ -71,6 +73,7 @@ class Draft:
     own: set[str] = field(default_factory=set)
     birth: Birth | None = None
     posix: Mapping[str, object] = field(default_factory=dict)
+    ahead: Ahead | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,13 @@ class Zeros(NamedTuple):
     unit: int = PART_SIZE
 
 
+class Unit(NamedTuple):
+    """Bytes of the file that become one object."""
+
+    start: int
+    stop: int
+
+
 Layout = list[Shared | Fresh | Zeros]
 _ZEROS = bytes(PIECE_SIZE)
 T = TypeVar("T")
@@ -104,6 +111,15 @@ def new_bytes(layout: Layout) -> list[int]:
         for piece in layout
         if not isinstance(piece, Shared)
     ]
+
+
+def units_of(layout: Layout) -> list[Unit]:
+    """Of what is stored anew, but for zeros, in order."""
+    return [unit for piece in layout if isinstance(piece, Fresh) for unit in units(piece)]
+
+
+def units(piece: Fresh) -> list[Unit]:
+    return [Unit(at, min(at + piece.unit, piece.stop)) for at in range(piece.start, piece.stop, piece.unit)]
 
 
 def repeated(stored: Sequence[T], piece: Fresh | Zeros) -> list[T]:

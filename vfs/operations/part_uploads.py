@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import MutableSequence
+from collections.abc import Iterable, Iterator, MutableSequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from vfs import trace, turns
+from vfs.errors import UploadIncomplete
 from vfs.model import Part
 from vfs.operations.incoming import Held, Incoming
-from vfs.storage.object_store import ObjectStore
+from vfs.storage.block_sums import BlockSums
+from vfs.storage.object_store import ObjectStore, direct
 
 _HELD = 8  # parts that wait in the memory of this process, of all uploads; one more for each upload that has none
 
@@ -39,6 +41,26 @@ class _Memory:
 
 
 _memory = _Memory()
+
+
+def put_part(cache: ObjectStore, key: str, chunks: Iterable[bytes], size: int, *, directly: bool = False) -> Part:
+    """One part whose bytes are at hand. `directly`: as `Direct`, where the store can. Raises UploadIncomplete (they are
+    not `size`), and what either raises."""
+    sums = BlockSums()
+    summed = _summed(chunks, sums)
+    if directly and (store := direct(cache)) is not None:
+        stored = store.put_directly(key, summed)
+    else:  # a store that is far away may have to send it again, and the pieces are gone then
+        stored = cache.put(key, [bytes(piece) for piece in summed] if cache.at_once > 1 else summed)
+    if stored.size != size:
+        raise UploadIncomplete(f"{stored.size} bytes came instead of {size}")
+    return Part(key, stored.size, stored.checksum, sums.finish())
+
+
+def _summed(chunks: Iterable[bytes], sums: BlockSums) -> Iterator[bytes]:
+    for chunk in chunks:
+        sums.update(chunk)
+        yield chunk
 
 
 def put_in_turn(cache: ObjectStore, body: Incoming, parts: list[Part]) -> None:

@@ -64,6 +64,11 @@ class Reservation:
         if not self._kelp.escrow.is_fresh():  # a client may take hours
             self._renew()
 
+    def adopt(self, other: Reservation) -> None:
+        """What was reserved for a part of this upload is of this one; the other has nothing any more."""
+        self._size, other._size = self._size + other._size, 0
+        self._come, other._come = self._come + other._come, 0
+
     def _count(self, size: int) -> None:
         if self._sealed:
             self._plain += size

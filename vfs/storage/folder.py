@@ -22,13 +22,14 @@ from blake3 import blake3
 
 from vfs.errors import ConfigurationError, ObjectMissing
 from vfs.model import ByteRange, Stored
-from vfs.storage.files import Pieces, forget, make_durably, span, sync_folder, write_all
+from vfs.storage.files import DirectWriter, Pieces, forget, make_durably, span, sync_folder, write_all
 from vfs.storage.object_store import ObjectInfo, Usage, check_key, is_key, object_faults
 
 _FOLDERS = tuple(f"{number:02x}" for number in range(256))
 _AFTER_ALL = "~"  # greater than every character of a key
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in the way must not block
+_Write = Callable[[int, bytes | memoryview], int]
 
 
 class FolderObjectStore:
@@ -47,13 +48,19 @@ class FolderObjectStore:
             raise ConfigurationError(f"cannot keep the cache in {root}: {error.strerror or error}") from error
 
     def put(self, key: str, chunks: Iterable[bytes | memoryview], *, replace: bool = False) -> Stored:
+        return self._put(key, chunks, write_all, replace=replace)
+
+    def put_directly(self, key: str, chunks: Iterable[bytes | memoryview]) -> Stored:
+        return self._put(key, chunks, DirectWriter().write, replace=False)
+
+    def _put(self, key: str, chunks: Iterable[bytes | memoryview], write: _Write, *, replace: bool) -> Stored:
         path = self._path(key)
         written = self._path(_beside(key)) if replace else path
         faults = partial(self._faults, key)
         with faults():
             fd = self._create(written)
         try:
-            stored = _fill(fd, chunks, faults)
+            stored = _fill(fd, chunks, write, faults)
             with faults():
                 if replace:
                     os.rename(written, path)
@@ -162,14 +169,19 @@ class FolderObjectStore:
                 raise OSError(errno.ENODEV, f"the folder {self._objects} is gone") from error
 
 
-def _fill(fd: int, chunks: Iterable[bytes | memoryview], faults: Callable[[], AbstractContextManager[None]]) -> Stored:
+def _fill(
+    fd: int,
+    chunks: Iterable[bytes | memoryview],
+    write: _Write,
+    faults: Callable[[], AbstractContextManager[None]],
+) -> Stored:
     """Write, hash and sync; closes `fd`. The chunks are fetched outside `faults`: their errors are not the disk's."""
     digest = blake3()
     size = 0
     try:
         for chunk in chunks:
             with faults():
-                size += write_all(fd, chunk)
+                size += write(fd, chunk)
             digest.update(chunk)
         with faults():
             os.fsync(fd)

@@ -97,6 +97,14 @@ class Near(Protocol):
         ...
 
 
+class Direct(Protocol):
+    """A store that can leave the memory of this machine alone: what it writes is not kept there for who reads next."""
+
+    def put_directly(self, key: str, chunks: Iterable[bytes | memoryview]) -> Stored:
+        """As `ObjectStore.put`. It gains by chunks of whole pages, in memory that begins with a page; others do too."""
+        ...
+
+
 @runtime_checkable
 class Remembering(Protocol):
     """A store, of either side, whose bytes this machine keeps in memory when they were read or written."""
@@ -126,6 +134,11 @@ def presigner_of(store: ObjectStore) -> Presigner | None:
 def near(store: ObjectStore) -> Near | None:
     """The store, when its objects are files of this machine. To ask `isinstance` takes 20 µs."""
     return cast(Near, store) if hasattr(store, "open") else None
+
+
+def direct(store: ObjectStore) -> Direct | None:
+    """The store, when it can do so."""
+    return cast(Direct, store) if hasattr(store, "put_directly") else None
 
 
 def check_key(key: str) -> str:

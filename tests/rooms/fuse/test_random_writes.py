@@ -98,7 +98,15 @@ class Model:
         self.open: list[OpenFile] = [files.create(self.path)]
 
     def step(self) -> None:
-        weights = {self.write: 8, self.cut: 2, self.read: 4, self.flush: 2, self.reopen: 2, self.near_a_part: 3}
+        weights = {
+            self.write: 8,
+            self.cut: 2,
+            self.read: 4,
+            self.flush: 2,
+            self.reopen: 2,
+            self.near_a_part: 3,
+            self.whole_part: 1,
+        }
         self.choice.choices(list(weights), list(weights.values()))[0]()
 
     def _write(self, at: int, data: bytes) -> None:
@@ -115,6 +123,11 @@ class Model:
         """Where one ends and the next begins, at most two of them."""
         at = self.choice.choice((1, 2)) * PART_SIZE + self.choice.randrange(-50, 50)
         self._write(at, self.choice.randbytes(self.choice.choice((1, 60, 4096))))
+
+    def whole_part(self) -> None:
+        """It may be stored before it is committed."""
+        at = self.choice.choice((0, 1, 2)) * PART_SIZE
+        self._write(at, self.choice.randbytes(1000) + bytes(PART_SIZE - 2000) + self.choice.randbytes(1000))
 
     def cut(self) -> None:
         size = self.choice.choice((0, self.choice.randrange(len(self.now) + 1), len(self.now) + 5000, 3 * PART_SIZE))
