@@ -10,12 +10,13 @@ from typing import Protocol, TypeVar
 from vfs import trace
 from vfs.errors import ConfigurationError
 from vfs.metadata import database_url
+from vfs.metadata.claims import Claim
 from vfs.metadata.memory import Memory
 from vfs.metadata.seals import Cipher, SealMemory
 from vfs.metadata.tx import Tx
 from vfs.model import Content
 
-__all__ = ["Database", "Tx"]
+__all__ = ["Claim", "Database", "Tx"]
 
 T = TypeVar("T")
 _MOST_BYTES = 16 * 1024 * 1024  # that contents kept in memory take, all together …
@@ -33,6 +34,8 @@ class Engine(Protocol):
     def write(self, quiet: bool = False, synced: bool = True) -> AbstractContextManager[Tx]: ...
 
     def sync(self) -> None: ...
+
+    def claim(self, look: Callable[[Tx], tuple[T, int, str]]) -> tuple[T, Claim] | None: ...
 
     seal_memory: SealMemory
     version_is_free: bool  # asking for it costs nothing worth mentioning
@@ -137,6 +140,14 @@ class Database:
         Raises StoreUnavailable.
         """
         self._engine.sync()
+
+    def claim(self, look: Callable[[Tx], tuple[T, int, str]]) -> tuple[T, Claim] | None:
+        """What `look` finds, with the folder and the name key that it found to be free; nobody else but this process
+        can give them to anything until the claim is released, or the process ends. Nobody sees anything of it.
+
+        None: it cannot be had without waiting, or not at all here.
+        """
+        return self._engine.claim(look)
 
     def recall(self, key: Hashable, look: Callable[[Tx], T]) -> T:
         """What `look` finds in a read transaction, from memory while no process has changed the database since.
