@@ -9,32 +9,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.client import Connection, Failed, request
 from bench.contents import BIG_NAME, SLICE, make_big
+from bench.in_turns import Spent, in_turns
 from bench.peers import Kelp
-from bench.processes import cpu
 from bench.servers import Server, Variant, started
 
 _SIZES = {"4 KiB": 4096, "64 MiB": 64 << 20, "1 GiB": 1 << 30}
 _AT_ONCE = 4 << 20  # bytes of small files that are one measurement
 _TARGET = 0.9  # of WebDAV's throughput (issue 6)
-
-
-@dataclass(frozen=True)
-class Spent:
-    """Of one file, in seconds."""
-
-    wall: float
-    cpu: float
 
 
 @dataclass(frozen=True)
@@ -65,32 +56,19 @@ def _run(server: Server, sizes: dict[str, int], big: Path, rounds: int) -> Itera
     """Name and ratio of each case, told as they come."""
     with closing(Connection(server.port)) as connection:
         for case in _cases(connection, server, sizes, big):
-            found: dict[str, list[Spent]] = {face: [] for face in case.faces}
-            for number in range(rounds + 1):  # the first warms up
-                for face in (list(found), list(found)[::-1])[number % 2]:
-                    spent = _measure(connection, server, case, face)
-                    if number:
-                        found[face].append(spent)
-            yield case.name, _told(case.name, found)
+            ways = {face: partial(_do, connection, case, face) for face in case.faces}
+            yield case.name, _told(case.name, in_turns(server, ways, rounds, case.times))
 
 
-def _measure(connection: Connection, server: Server, case: Case, face: str) -> Spent:
-    server.rest()
-    pids = server.processes()
-    begun, used = time.perf_counter(), cpu(pids)
+def _do(connection: Connection, case: Case, face: str, _round: int) -> None:
     for _ in range(case.times):
         case.faces[face](connection)
-    return Spent((time.perf_counter() - begun) / case.times, (cpu(pids) - used) / case.times)
 
 
-def _told(name: str, found: dict[str, list[Spent]]) -> float:
-    """WebDAV's time by the API's, on a CPU; below 1 the API is slower. The medians of the rounds."""
-    middle = {
-        face: Spent(statistics.median(each.wall for each in all_), statistics.median(each.cpu for each in all_))
-        for face, all_ in found.items()
-    }
-    dav, rest = middle["dav"], middle["rest"]
-    lines = "; ".join(f"{face} {s.wall * 1e3:.3f} ms, {s.cpu * 1e3:.3f} ms of CPU" for face, s in middle.items())
+def _told(name: str, found: dict[str, Spent]) -> float:
+    """WebDAV's time by the API's, on a CPU; below 1 the API is slower."""
+    dav, rest = found["dav"], found["rest"]
+    lines = "; ".join(f"{face} {s.wall * 1e3:.3f} ms, {s.cpu * 1e3:.3f} ms of CPU" for face, s in found.items())
     print(f"{name}: {lines}; by the clock {dav.wall / rest.wall:.0%}, by CPU {dav.cpu / rest.cpu:.0%}", flush=True)
     return dav.cpu / rest.cpu
 

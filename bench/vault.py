@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.client import Connection, Failed, request
 from bench.contents import make_big
+from bench.in_turns import Spent, in_turns
 from bench.peers import Kelp
-from bench.processes import cpu
 from bench.servers import Server, Variant, started
 from vfs.core import Kelp as Core
 from vfs.model import ROOT_ID, Place
@@ -32,14 +31,6 @@ _READS = 400  # of as many bytes, anywhere in the large file
 _FILES = 200  # of as many bytes
 _TARGET, _THEN = 0.6, 0.8  # of the plain folder's rate (design, "Speed")
 _PLACES = ("plain", "sealed")
-
-
-@dataclass(frozen=True)
-class Spent:
-    """In seconds."""
-
-    wall: float
-    cpu: float
 
 
 @dataclass(frozen=True)
@@ -73,13 +64,8 @@ def _run(server: Server, big: Path, files: int, rounds: int) -> Iterator[tuple[s
     _make_places(server.core)
     with closing(Connection(server.port)) as connection:
         for case in _cases(server, connection, big, files):
-            found: dict[str, list[Spent]] = {place: [] for place in _PLACES}
-            for number in range(rounds + 1):  # the first warms up
-                for place in (_PLACES, _PLACES[::-1])[number % 2]:
-                    spent = _measure(server, case, place, number)
-                    if number:
-                        found[place].append(spent)
-            yield case.name, _told(case.name, found)
+            ways = {place: partial(case.work, place) for place in _PLACES}
+            yield case.name, _told(case.name, in_turns(server, ways, rounds))
 
 
 def _make_places(kelp: Core) -> None:
@@ -89,22 +75,10 @@ def _make_places(kelp: Core) -> None:
     folders.make_folder(kelp, caller, Place(ROOT_ID, "plain"))
 
 
-def _measure(server: Server, case: Case, place: str, number: int) -> Spent:
-    server.rest()
-    pids = server.processes()
-    begun, used = time.perf_counter(), cpu(pids)
-    case.work(place, number)
-    return Spent(time.perf_counter() - begun, cpu(pids) - used)
-
-
-def _told(name: str, found: dict[str, list[Spent]]) -> float:
-    """The better of the two ratios of the medians; below 1 the vault is slower."""
-    middle = {
-        place: Spent(statistics.median(each.wall for each in all_), statistics.median(each.cpu for each in all_))
-        for place, all_ in found.items()
-    }
-    plain, sealed = (middle[place] for place in _PLACES)
-    lines = "; ".join(f"{place} {s.wall * 1e3:.1f} ms, {s.cpu * 1e3:.1f} ms of CPU" for place, s in middle.items())
+def _told(name: str, found: dict[str, Spent]) -> float:
+    """The better of the two ratios; below 1 the vault is slower."""
+    plain, sealed = (found[place] for place in _PLACES)
+    lines = "; ".join(f"{place} {s.wall * 1e3:.1f} ms, {s.cpu * 1e3:.1f} ms of CPU" for place, s in found.items())
     by_clock, by_cpu = plain.wall / sealed.wall, plain.cpu / max(sealed.cpu, 1e-9)
     wanted = f"wanted {_TARGET:.1f}, then {_THEN:.1f}"
     print(f"{name}: {lines}; by the clock {by_clock:.2f}, by CPU {by_cpu:.2f} ({wanted})", flush=True)

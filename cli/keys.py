@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import click
 
+from cli import passphrases
 from cli.display import say, show_json, show_rows, time_in_words
 from cli.drive import on_drive
 from vfs.core import Kelp
-from vfs.errors import InvalidRequest
 from vfs.operations import keyring, recipients, server_keys
 from vfs.operations.recipients import Shown
 from vfs.vault_model import RecipientRole
 
-PASSPHRASE = "KELP_KEYS_PASSPHRASE"  # of a file that is exported or imported, where no terminal can be asked
 _FILE = click.Path(path_type=Path)
 _bits = click.option("--bits", type=int, default=3072, show_default=True, help="of the RSA key")
 _label = click.option("--label", default="", metavar="TEXT", help="what people call it")
@@ -38,7 +36,9 @@ def keys() -> None:
 @on_drive
 def init(kelp: Kelp, label: str, bits: int, locked: bool) -> None:
     """Make the key of this server. One that is there is never overwritten."""
-    passphrase = _asked("Passphrase for the server's key", "KELP_VAULT_PASSPHRASE", new=True) if locked else None
+    passphrase = (
+        passphrases.asked("Passphrase for the server's key", "KELP_VAULT_PASSPHRASE", new=True) if locked else None
+    )
     made = server_keys.init(kelp if locked else _unlocked(kelp), label, bits, passphrase)
     say(f"{'made' if made.is_new else 'registered'} {made.key_id}")
     say(f"private key  {made.file or 'in vault.key'}")
@@ -134,7 +134,7 @@ def rotate(kelp: Kelp, bits: int) -> None:
 def export(kelp: Kelp, file: Path) -> None:
     """Write the private key of this server to the new FILE, locked by a passphrase."""
     unlocked = _unlocked(kelp)
-    passphrase = _asked(f"Passphrase for {file}", PASSPHRASE, new=True)
+    passphrase = passphrases.asked(f"Passphrase for {file}", passphrases.OF_A_FILE, new=True)
     say(f"exported {server_keys.export(unlocked, passphrase, file)} to {file}")
 
 
@@ -144,7 +144,7 @@ def export(kelp: Kelp, file: Path) -> None:
 def import_(kelp: Kelp, file: Path) -> None:
     """Put the private key in FILE where this server finds it; beside its own when there is one."""
     unlocked = _unlocked(kelp)
-    passphrase = _asked(f"Passphrase of {file}", PASSPHRASE) if server_keys.locked(file) else None
+    passphrase = passphrases.asked(f"Passphrase of {file}", passphrases.OF_A_FILE) if server_keys.locked(file) else None
     made = server_keys.import_(unlocked, file, passphrase)
     say(f"imported {made.key_id}")
     say(f"private key  {made.file}")
@@ -153,15 +153,5 @@ def import_(kelp: Kelp, file: Path) -> None:
 def _unlocked(kelp: Kelp) -> Kelp:
     """Somebody at a terminal can type the passphrase that a server has in its settings."""
     if sys.stdin.isatty() and keyring.is_locked(kelp):
-        return keyring.unlocked(kelp, _asked("Passphrase of the server's key", ""))
+        return keyring.unlocked(kelp, passphrases.asked("Passphrase of the server's key", ""))
     return kelp
-
-
-def _asked(prompt: str, variable: str, *, new: bool = False) -> str:
-    """Never an argument: `ps` shows those."""
-    if sys.stdin.isatty():
-        return str(click.prompt(prompt, hide_input=True, confirmation_prompt=new, err=True))
-    passphrase = os.environ.get(variable, "")
-    if not passphrase:
-        raise InvalidRequest(f"there is no terminal to ask for a passphrase, and {variable} is not set")
-    return passphrase

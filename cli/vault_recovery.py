@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import click
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
+from cli import passphrases
 from cli.display import complain, err, printable, say, size_in_words
 from cli.drive import entry_at, log_option, on_drive, operator, set_up_log
 from vfs.core import Kelp
@@ -22,7 +21,6 @@ from vfs.operations.vault_recovery import vaults
 from vfs.operations.vault_recovery.findings import Finding, Told
 from vfs.operations.vault_recovery.recovering import Recovered, Wishes, recover
 
-PASSPHRASE = "KELP_KEYS_PASSPHRASE"  # of the private key's file, where no terminal can be asked
 _FAULTS, _USAGE = 1, 2  # exit codes
 _HEAD = re.compile("[0-9a-f]{64}")
 _file = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -103,12 +101,7 @@ def head(kelp: Kelp, path: str) -> None:
 
 
 def _passphrase(file: Path) -> str | None:
-    """Never an argument: `ps` shows those."""
-    if not vaults.needs_passphrase(file):
-        return None
-    if sys.stdin.isatty():
-        return str(click.prompt(f"Passphrase of {file}", hide_input=True, err=True))
-    return os.environ.get(PASSPHRASE) or None
+    return passphrases.asked(f"Passphrase of {file}", passphrases.OF_A_FILE) if vaults.needs_passphrase(file) else None
 
 
 @contextmanager

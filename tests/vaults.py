@@ -40,14 +40,14 @@ def private_key() -> RSAPrivateKey:
     return key
 
 
-def make(kelp: Kelp, name: str = FOLDER) -> Entry:
+def make_vault(kelp: Kelp, name: str = FOLDER, folder_id: int = ROOT_ID) -> Entry:
     """The server gets a key where it has none."""
     file = key_files.server_file(kelp.settings)
     if not file.exists():
         key_files.write_new(file, _pem().encode())
     with contextlib.suppress(AlreadyExists):
         server_keys.init(kelp)
-    return vaulting.create(kelp, access.system_caller(kelp, "cli"), Place(ROOT_ID, name))
+    return vaulting.create(kelp, access.system_caller(kelp, "cli"), Place(folder_id, name))
 
 
 def is_in(data: Path) -> bool:

@@ -100,7 +100,7 @@ class _Running:
 
 def _make_vault(server: ServerProcess) -> None:
     with contextlib.closing(build(server.settings)) as kelp:
-        vaults.make(kelp)
+        vaults.make_vault(kelp)
 
 
 def _compare_with_nas(server: ServerProcess, clients: list[Client], seen: Callable[[Path], Tree]) -> None:

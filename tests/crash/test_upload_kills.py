@@ -53,7 +53,7 @@ def _folder(server: ServerProcess) -> str:
     if not vaults.ALL:
         return "root"
     with contextlib.closing(bootstrap.build(server.settings)) as kelp:
-        return vaults.make(kelp).uuid
+        return vaults.make_vault(kelp).uuid
 
 
 class Client:

@@ -27,7 +27,7 @@ def new_drive(folder: Path, clock: TestClock, *, in_vault: bool) -> MirrorDrive:
     drive = MirrorDrive(folder, clock=clock)
     if not in_vault:
         return drive
-    vaults.make(drive.kelp)
+    vaults.make_vault(drive.kelp)
     drive.close()
     return VaultMirrorDrive(folder, clock=clock)
 

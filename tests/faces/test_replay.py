@@ -83,7 +83,7 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with contextlib.closing(build(server.settings)) as kelp:
         new_drive.invite(kelp, "other", Role.EDITOR)
         if variant.in_vault:
-            vaults.make(kelp)
+            vaults.make_vault(kelp)
         with variant.stop_mirror(server.data, server.nas):
             server.start()
             try:

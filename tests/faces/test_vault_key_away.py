@@ -32,7 +32,7 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
     """With a vault that holds FILES, mirrored, and one file that waits to be."""
     server = ServerProcess(tmp_path / "drive", mirror_delay=0)
     with drive(server) as kelp:
-        vaults.make(kelp)
+        vaults.make_vault(kelp)
     try:
         server.start()
         server.wait_ready()

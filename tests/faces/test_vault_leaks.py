@@ -312,7 +312,7 @@ def test_nothing_of_a_vault_is_found_outside(tmp_path: Path, log_of_this_process
     with contextlib.closing(build(server.settings)) as kelp:
         if not access.has_users(kelp):  # in a database of its own
             new_drive.invite(kelp, "admin", Role.ADMIN)
-        vaults.make(kelp)
+        vaults.make_vault(kelp)
     mount = Mount(server, tmp_path) if fuse.why_not() is None else None
     try:
         server.start()

@@ -13,14 +13,14 @@ from hypothesis.stateful import invariant, precondition, rule
 from tests import engines
 from tests.leaks import leaked
 from tests.mirror_drive import MirrorDrive
-from tests.rooms.vault.drive import make_vault
 from tests.stateful.drive_machine import LONG, NAMES
 from tests.stateful.drive_model import Path
 from tests.stateful.test_drive import DriveMachine
+from tests.vaults import make_vault
 from vfs import names
 from vfs.errors import CrossesVault, InTrash, NotFound
 from vfs.model import ROOT_ID, OnConflict, Place, Role
-from vfs.operations import access, moving, reading, server_keys, trashing
+from vfs.operations import access, moving, reading, trashing
 
 PROFILES = {"default": (25, 30), "thorough": (400, 50)}  # examples, steps of each
 _EXAMPLES, _STEPS = PROFILES[os.environ.get("KELP_HYPOTHESIS_PROFILE", "default")]
@@ -97,7 +97,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("new") / "drive"
     drive = MirrorDrive(folder)
     access.add_user(drive.kelp, "editor", "correct horse", Role.EDITOR)
-    server_keys.init(drive.kelp, bits=3072)
     make_vault(drive.kelp, "Tresor")
     drive.mkdir("folder")
     drive.mkdir("plain")

@@ -105,7 +105,7 @@ class MountedDrive:
         if special:
             _invite(kelp)
         if self.in_vault and not vaults.is_in(self.data):
-            vaults.make(kelp)
+            vaults.make_vault(kelp)
         return kelp
 
     @property

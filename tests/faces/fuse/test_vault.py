@@ -12,17 +12,16 @@ import pytest
 
 from tests.faces.fuse.conftest import MountedDrive
 from tests.leaks import leaked
-from tests.rooms.vault.drive import make_vault
+from tests.vaults import make_vault
 from tests.waiting import until
 from vfs.model import Entry, Row
-from vfs.operations import reading, server_keys
+from vfs.operations import reading
 
 _SECRET = "geheimnis ü.txt"
 
 
 def test_work_in_a_vault_and_across_its_border(mounted_with: Callable[..., MountedDrive]) -> None:
     drive = mounted_with("-o", "xattr", in_vault=False)
-    server_keys.init(drive.kelp, bits=3072)
     make_vault(drive.kelp, "vault")
     vault, plain = drive.path / "vault", drive.path / "plain"
     deep = vault / "a" / "ü" / "c"
@@ -55,7 +54,6 @@ def test_work_in_a_vault_and_across_its_border(mounted_with: Callable[..., Mount
 def test_many_small_files_one_after_the_other(mounted_with: Callable[..., MountedDrive]) -> None:
     """What a mount does to be quick with them: rows that come with the bytes, attributes too, looks ahead."""
     mounted = mounted_with(in_vault=False)  # it makes its own
-    server_keys.init(mounted.kelp, bits=3072)
     root = make_vault(mounted.kelp, "vault")
     vault = mounted.path / "vault"
     bodies = {f"{number} {_SECRET}": os.urandom(size) for number, size in enumerate((0, 1, 4096, 70_000, 300_000) * 6)}

@@ -10,7 +10,8 @@ from itertools import islice
 import pytest
 
 from tests.rooms.core.drive import Drive
-from tests.rooms.core.vault_of_drive import content_of, make_vault, store_others, stored_bytes
+from tests.rooms.core.vault_of_drive import content_of, store_others, stored_bytes
+from tests.vaults import make_vault
 from vfs.crypto.frames import FRAME_SIZE, SEALED_FRAME_SIZE
 from vfs.model import PART_SIZE, PIECE_SIZE, ByteRange, Entry
 from vfs.operations import near_parts, reading
@@ -24,7 +25,7 @@ PARTS = 3
 
 @pytest.fixture
 def vault(drive: Drive) -> Drive:
-    make_vault(drive)
+    make_vault(drive.kelp)
     return drive
 
 

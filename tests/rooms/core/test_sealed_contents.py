@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tests.rooms.core.drive import Drive
 from tests.rooms.core.test_scrubbing import scrub
-from tests.rooms.core.vault_of_drive import cached, content_of, forget_keys, make_vault, store_others, stored_bytes
+from tests.rooms.core.vault_of_drive import cached, content_of, forget_keys, store_others, stored_bytes
+from tests.vaults import make_vault
 from vfs.crypto import frames
 from vfs.crypto.frames import FRAME_SIZE
 from vfs.crypto.opened_lists import OpenedLists
@@ -41,7 +42,7 @@ def data_of(size: int, seed: int = 1) -> bytes:
 
 @pytest.fixture
 def vault(drive: Drive) -> Drive:
-    make_vault(drive)
+    make_vault(drive.kelp)
     return drive
 
 

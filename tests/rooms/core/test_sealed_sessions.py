@@ -9,7 +9,8 @@ import pytest
 
 from tests.rooms.core.drive import Clock, Drive
 from tests.rooms.core.test_sealed_contents import aged
-from tests.rooms.core.vault_of_drive import cached, content_of, forget_keys, make_vault, stored_bytes
+from tests.rooms.core.vault_of_drive import cached, content_of, forget_keys, stored_bytes
+from tests.vaults import make_vault
 from vfs.bootstrap import build
 from vfs.core import Kelp
 from vfs.errors import ContentCorrupt, InvalidRequest, KeyMissing, PartsIncomplete, UploadIncomplete
@@ -35,7 +36,7 @@ def data_of(size: int, seed: int = 1) -> bytes:
 
 @pytest.fixture
 def vault(drive: Drive) -> Drive:
-    make_vault(drive)
+    make_vault(drive.kelp)
     return drive
 
 

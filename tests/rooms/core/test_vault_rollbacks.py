@@ -22,7 +22,8 @@ import pytest
 from tests.broken_table import ERRORS, broken_table
 from tests.rooms.core.drive import Drive
 from tests.rooms.core.test_sealed_contents import aged
-from tests.rooms.core.vault_of_drive import cached, content_of, make_vault, store_others, stored_bytes
+from tests.rooms.core.vault_of_drive import cached, content_of, store_others, stored_bytes
+from tests.vaults import make_vault
 from vfs.crypto import frames, part_lists, sealed_names
 from vfs.crypto.opened_lists import OpenedLists
 from vfs.errors import ContentCorrupt, ContentLost, KelpError, NoSpace, StoreUnavailable, UploadIncomplete
@@ -43,7 +44,7 @@ class Broken(Exception):
 
 @pytest.fixture
 def vault(drive: Drive) -> Iterator[Drive]:
-    make_vault(drive)
+    make_vault(drive.kelp)
     drive.put("vault/old", OLD)
     drive.clock.advance(60)
     with reserving.reserve(drive.kelp, 1, sealed=True):  # the only other commit of a put, once for 64 MiB

@@ -1,26 +1,16 @@
-"""A folder of a drive that is a vault, with a key that this process knows and nobody else."""
+"""What of a drive with a vault lies where, and a process that has no key for it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from tests.rooms.core.drive import Drive
-from tests.rooms.core.key_pairs_made import plain_pem
 from vfs.core import Kelp
-from vfs.crypto import key_files
 from vfs.crypto.key_files import Found
 from vfs.crypto.key_ring import KeyRing
 from vfs.crypto.opened_lists import OpenedLists
 from vfs.model import Content, Entry
-from vfs.operations import server_keys, vaulting
 from vfs.storage.small_contents import SmallContents
-
-
-def make_vault(drive: Drive, path: str = "vault") -> Entry:
-    """The folder; its key is in the memory of the drive's process."""
-    key_files.write_new(key_files.server_file(drive.kelp.settings), plain_pem("a"))
-    server_keys.init(drive.kelp, "this one")
-    return vaulting.create(drive.kelp, drive.admin, drive.place(path))
 
 
 def forget_keys(kelp: Kelp) -> Kelp:

@@ -9,10 +9,11 @@ import pytest
 from fuse_mount import recovering
 from fuse_mount.drafts import OpenFile
 from tests.rooms.core.drive import Drive
-from tests.rooms.core.vault_of_drive import content_of, forget_keys, make_vault
+from tests.rooms.core.vault_of_drive import content_of, forget_keys
 from tests.rooms.fuse.files import Files, close, tells_what_is_in_memory, whole
 from tests.rooms.fuse.test_random_writes import STEPS, Model
 from tests.rooms.fuse.test_recovering import fail_to_commit
+from tests.vaults import make_vault
 from vfs.model import PART_SIZE, PIECE_SIZE
 from vfs.operations import sealed_contents
 
@@ -22,7 +23,7 @@ PATH = "vault/f"
 @pytest.fixture
 def vault(drive: Drive) -> Drive:
     if drive.entry("").vault_id is None:
-        make_vault(drive)
+        make_vault(drive.kelp)
     else:  # all is in one
         drive.folder("vault")
     return drive

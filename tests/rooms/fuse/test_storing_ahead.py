@@ -17,8 +17,8 @@ import pytest
 from fuse_mount import recovering
 from fuse_mount.drafts import OpenFile
 from tests.rooms.core.drive import Drive
-from tests.rooms.core.vault_of_drive import make_vault
 from tests.rooms.fuse.files import Files, close, whole
+from tests.vaults import make_vault
 from tests.waiting import until
 from vfs.errors import Locked, NoSpace, StoreUnavailable
 from vfs.model import PART_SIZE, PIECE_SIZE, Stored
@@ -358,7 +358,7 @@ def test_what_was_reserved_for_it_stays_reserved(drive_with: Callable[..., Drive
 
 
 def test_nothing_of_a_vault_is_stored_ahead(drive: Drive, files: Files) -> None:
-    make_vault(drive)
+    make_vault(drive.kelp)
     handle = written(files, "vault/f")
     assert stored(drive) == set()
     close(handle)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.rooms.core.drive import Drive
-from tests.rooms.core.vault_of_drive import make_vault
 from tests.rooms.postgresql.racing import Nodes
+from tests.vaults import make_vault
 from vfs.metadata import postgresql
 from vfs.metadata.postgres_tx import PostgresTx
 from vfs.operations import reading, sealing, vaulting
@@ -36,7 +36,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 def drive(nodes: Nodes) -> Drive:
     """With a vault at its top, one below a folder, and a plain folder called as the first."""
     drive = nodes.a
-    make_vault(drive)
+    make_vault(drive.kelp)
     drive.folder("deep")
     vaulting.create(drive.kelp, drive.admin, drive.place("deep/vault here"))
     for folder in (f"vault/{SECRET}", "deep/vault", "deep/vault/plain"):
@@ -65,7 +65,7 @@ def test_a_path_into_a_vault(drive: Drive, told: list[object]) -> None:
 
 def test_of_a_vault_that_another_server_made(nodes: Nodes, told: list[object]) -> None:
     assert reading.resolve(nodes.b.kelp, nodes.b.editor, ["vault"]).entry is None
-    make_vault(nodes.a)
+    make_vault(nodes.a.kelp)
     nodes.a.put(f"vault/{SECRET}")
     told.clear()
     assert reading.resolve(nodes.b.kelp, nodes.b.editor, ["vault", SECRET]).entry is not None

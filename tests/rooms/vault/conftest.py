@@ -14,21 +14,20 @@ from tests.rooms.core.conftest import drive_with as plain_drive_with
 from tests.rooms.core.conftest import finished as finished_plain
 from tests.rooms.core.drive import Drive
 from tests.rooms.fuse.files import files, files_of
-from tests.rooms.vault.drive import VaultDrive, make_vault
+from tests.rooms.vault.drive import VAULT, VaultDrive
+from tests.vaults import make_vault
 from vfs.bootstrap import build
-from vfs.operations import server_keys
 
 __all__ = ["files", "files_of", "finished_plain", "plain_drive_with"]
 
 
 @pytest.fixture(scope="session")
 def finished(finished_plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With a vault; making the server's key takes a second."""
+    """With a vault."""
     folder = tmp_path_factory.mktemp("with-key") / "data"
     engines.copy_drive(finished_plain, folder)
     kelp = build(engines.load(folder))
-    server_keys.init(kelp, bits=3072)
-    make_vault(kelp)
+    make_vault(kelp, VAULT)
     mirror.drain(kelp, "test")
     kelp.close()
     return folder

@@ -9,8 +9,8 @@ from tests.rooms.core.drive import Drive
 from vfs.core import Kelp
 from vfs.crypto.key_files import Found as FoundKeys
 from vfs.crypto.key_ring import KeyRing
-from vfs.model import ROOT_ID, Caller, Entry, Found, Place
-from vfs.operations import access, reading, sealing, vaulting
+from vfs.model import Caller, Found
+from vfs.operations import reading, sealing
 
 VAULT = "tresor ü"  # the same key on a drive that ignores case
 
@@ -22,10 +22,6 @@ class VaultDrive(Drive):
 
     def trashed(self) -> list[str]:
         return sorted(item.original_path.removeprefix(f"/{VAULT}") for item in self.trash())
-
-
-def make_vault(kelp: Kelp, name: str = VAULT, folder_id: int = ROOT_ID) -> Entry:
-    return vaulting.create(kelp, access.system_caller(kelp, "cli"), Place(folder_id, name))
 
 
 def close(kelp: Kelp) -> None:

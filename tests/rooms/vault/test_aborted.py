@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from tests.rooms.vault.leaks import leaked
 
+from tests.leaks import leaked
 from tests.rooms.core.test_sessions import MIB, Upload, pattern
 from tests.rooms.vault.drive import VaultDrive, close
 from vfs.errors import KeyMissing, SessionNotFound, StoreUnavailable, UploadIncomplete

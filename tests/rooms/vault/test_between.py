@@ -11,8 +11,9 @@ import pytest
 
 from http_api import zip_stream
 from tests.rooms.core.drive import rest
-from tests.rooms.vault.drive import VAULT, VaultDrive, close, make_vault, with_keys
+from tests.rooms.vault.drive import VAULT, VaultDrive, close, with_keys
 from tests.rooms.vault.test_vaults import names_in, plain
+from tests.vaults import make_vault
 from tests.waiting import until
 from vfs.errors import ContentCorrupt, CrossesVault, KeyMissing
 from vfs.metadata.sqlite import SqliteEngine

@@ -14,7 +14,8 @@ from sqlalchemy import make_url
 from jobs import batches
 from tests.rooms.core.drive import Drive, holding, rest
 from tests.rooms.core.vault_of_drive import forget_keys
-from tests.rooms.vault.drive import VAULT, make_vault
+from tests.rooms.vault.drive import VAULT
+from tests.vaults import make_vault
 from vfs import links
 from vfs.errors import AlreadyExists, CrossesVault, KeyMissing, Locked, NoSpace, NotFound, StoreUnavailable
 from vfs.metadata.schema import metadata

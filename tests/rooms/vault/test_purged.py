@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.rooms.core.drive import rest
 from tests.rooms.core.key_pairs_made import pair
-from tests.rooms.vault.drive import VAULT, VaultDrive, close, make_vault
+from tests.rooms.vault.drive import VAULT, VaultDrive, close
+from tests.vaults import make_vault
 from vfs.model import ROOT_ID, Place
 from vfs.operations import purging, reading, recipients, rewrapping, trashing, writing
 from vfs.vault_model import RecipientRole

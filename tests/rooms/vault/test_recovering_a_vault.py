@@ -14,7 +14,8 @@ from tests.mirror_drive import MirrorDrive
 from tests.nasty_names import NASTY_NAMES
 from tests.rooms.crypto import independent_reader
 from tests.rooms.test_cli import Answer
-from tests.rooms.vault.drive import VAULT, make_vault
+from tests.rooms.vault.drive import VAULT
+from tests.vaults import make_vault
 from vfs import links, names
 from vfs.crypto import key_files
 from vfs.errors import InvalidName
@@ -34,8 +35,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 @pytest.fixture
 def drive(tmp_path: Path) -> Iterator[MirrorDrive]:
     opened = MirrorDrive(tmp_path / "drive")
-    server_keys.init(opened.kelp)
-    make_vault(opened.kelp)
+    make_vault(opened.kelp, VAULT)
     yield opened
     opened.check(mirrored=False)
     opened.close()

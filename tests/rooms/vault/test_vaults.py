@@ -11,7 +11,8 @@ import pytest
 from tests.leaks import leaked
 from tests.rooms.core.drive import Drive, rest
 from tests.rooms.mirror.test_second_defences import without_row
-from tests.rooms.vault.drive import VAULT, VaultDrive, close, make_vault, with_keys
+from tests.rooms.vault.drive import VAULT, VaultDrive, close, with_keys
+from tests.vaults import make_vault
 from vfs.bootstrap import build
 from vfs.crypto.key_files import Found as NoKeys
 from vfs.crypto.key_ring import KeyRing
