@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def main() -> None:
             for purpose in independent_reader.LENGTHS
         },
         "names": [name_vector(vault, name) for name in NAMES],
-        "texts": [text_vector(vault, purpose, text) for purpose, text in zip(Text, TEXTS * 2, strict=True)],
+        "texts": [text_vector(vault, purpose, text) for purpose, text in zip(Text, cycle(TEXTS))],
         "content_keys": [
             content_key_vector(vault, made) for made in vault.made.values() if made.manifest.generation == 2
         ],
