@@ -40,6 +40,8 @@ class Contents:
     def insert_row(self, content: Content, parts: int, now_ns: int) -> None:
         """Without its parts, which the caller inserts."""
         seal = content.seal
+        if seal is not None:
+            self._tx.manifests.know_list(content.id, seal.part_list)
         self._tx.run(
             """INSERT INTO contents (id, size, checksum, digests, parts, created_ns, vault_id, wrapped_key, part_list)
                VALUES (:id, :size, :checksum, :digests, :parts, :now, :vault, :wrapped, :list)""",

@@ -6,7 +6,8 @@ root of a vault is its `vault.json`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.metadata.lists import portions
@@ -70,6 +71,7 @@ _FROM_VERSION = f"""
 class Manifests:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
+        self._lists: dict[str, bytes] = {}  # of contents that this transaction makes
 
     def get(self, subject: str) -> Kept | None:
         sql = "SELECT sealed, digest, content_id FROM manifests WHERE subject = :subject"
@@ -80,15 +82,27 @@ class Manifests:
         row = self._tx.one("SELECT digest FROM manifests WHERE subject = :subject", subject=subject)
         return None if row is None else str(row[0])
 
-    def subjects(self, entry_ids: Collection[int]) -> Iterator[Subject]:
-        """Those of these entries that are in a vault, and are not DELETED, with their versions."""
-        for marks, values in portions(sorted(entry_ids)):
-            for sql in (_FROM_ENTRY, _FROM_VERSION):
-                for row in self._tx.all(sql.format(marks=marks), **values):
-                    yield Subject(*row)
+    def subjects(self, entry_ids: Collection[int], *soon: Callable[[], object]) -> Iterator[Subject]:
+        """Those of these entries that are in a vault, and are not DELETED, with their versions. `soon`: looks that
+        follow, brought with these (`Tx.foresee`)."""
+        looks = [
+            partial(self._tx.all, sql.format(marks=marks), **values)
+            for marks, values in portions(sorted(entry_ids))
+            for sql in (_FROM_ENTRY, _FROM_VERSION)
+        ]
+        self._tx.foresee(*looks, *soon)
+        for look in looks:
+            for row in look():
+                yield Subject(*row)
+
+    def know_list(self, content_id: str, part_list: bytes) -> None:
+        """This transaction makes the content: nobody need ask for its list."""
+        self._lists[content_id] = part_list
 
     def part_list(self, content_id: str) -> bytes | None:
         """Sealed; None of a plain content, and of one that is not there."""
+        if content_id in self._lists:
+            return self._lists[content_id]
         row = self._tx.one("SELECT part_list FROM contents WHERE id = :id", id=content_id)
         return bytes(row[0]) if row is not None and row[0] is not None else None
 

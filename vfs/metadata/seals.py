@@ -172,6 +172,10 @@ class Seals:
             return len(keys)
         return next((at for at, key in enumerate(keys, 1) if self._memory.may_be_border(key)), len(keys))
 
+    def vaults_seen(self, ids: Collection[int]) -> set[int]:
+        """Those that these entries are in, as far as this transaction knows without asking."""
+        return {seal.vault_id for id in ids if (seal := self._seen.get(id)) is not None}
+
     def made(self, id: int, vault_id: Any, seal_id: Any, name: Any) -> None:
         """A row that this transaction has just inserted."""
         self._made.add(id)

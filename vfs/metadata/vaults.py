@@ -26,25 +26,20 @@ class Vaults:
         self._tx = tx
 
     def closed(self, id: int) -> ClosedVault | None:
-        """With the wraps of its key as it is now, those for active recipients first."""
-        row = self._tx.one("SELECT id, uuid, generation, version FROM vaults WHERE id = :id", id=id)
-        if row is None:
-            return None
-        wraps = self._tx.all(
-            """SELECT r.key_id, w.wrapped_key FROM vault_recipients w JOIN recipients r ON r.id = w.recipient_id
-               WHERE w.vault_id = :id AND w.generation = :generation
-               ORDER BY CASE WHEN r.retired_ns IS NULL THEN 0 ELSE 1 END, r.id""",
-            id=id, generation=row[2],
-        )  # fmt: skip
-        return ClosedVault(row[0], row[1], row[2], row[3], tuple(WrappedKey(*each) for each in wraps))
+        """With the wraps of its key as it is now, those for active recipients first. One statement."""
+        return next(iter(self._closed("v.id = :id", id=id)), None)
 
     def every(self) -> list[ClosedVault]:
         """But purged ones, as `closed`."""
+        return self._closed(STANDS)
+
+    def _closed(self, which: str, **values: object) -> list[ClosedVault]:
         rows = self._tx.all(
             f"""SELECT v.id, v.uuid, v.generation, v.version, r.key_id, w.wrapped_key FROM vaults v
                 LEFT JOIN vault_recipients w ON w.vault_id = v.id AND w.generation = v.generation
                 LEFT JOIN recipients r ON r.id = w.recipient_id
-                WHERE {STANDS} ORDER BY v.id, CASE WHEN r.retired_ns IS NULL THEN 0 ELSE 1 END, r.id"""
+                WHERE {which} ORDER BY v.id, CASE WHEN r.retired_ns IS NULL THEN 0 ELSE 1 END, r.id""",
+            **values,
         )
         found = []
         for (id, uuid, generation, version), wraps in groupby(rows, lambda row: tuple(row[:4])):

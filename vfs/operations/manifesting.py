@@ -10,6 +10,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Collection
+from functools import partial
 
 from vfs import links
 from vfs.core import Kelp
@@ -40,24 +41,28 @@ def renew(keys: KeyRing, tx: Tx, entry_ids: Collection[int]) -> None:
 
     Raises KeyMissing, ContentCorrupt (what is stored was changed by somebody).
     """
-    subjects = list(tx.manifests.subjects(entry_ids))
+    closed = [partial(tx.vaults.closed, vault_id) for vault_id in tx.seals.vaults_seen(entry_ids)]
+    subjects = list(tx.manifests.subjects(entry_ids, *closed))
     opened: dict[int, VaultKey] = {}  # of a copy with thousands of entries, looked up once
+    digests = {each.described_content_id: each.list_digest for each in subjects}  # a version was the file before
     for each in subjects:
         if each.version or is_sealed(each.name):
-            _renew(keys, tx, each, opened)
+            _renew(keys, tx, each, opened, digests)
         else:
             _renew_vault_file(keys, tx, each)
     tx.manifests.drop_purged({each.entry_id for each in subjects if each.version})
 
 
-def _renew(keys: KeyRing, tx: Tx, of: Subject, opened: dict[int, VaultKey]) -> None:
+def _renew(
+    keys: KeyRing, tx: Tx, of: Subject, opened: dict[int, VaultKey], digests: dict[str | None, str | None]
+) -> None:
     basis = _basis(of)
     if basis == of.basis:
         return
     key = opened.get(of.vault_id)
     if key is None:
         key = opened[of.vault_id] = keyring.vault_key_in(tx, keys, of.vault_id)
-    list_digest = _list_digest(tx, of)
+    list_digest = _list_digest(tx, of.content_id, digests)
     try:
         sealed = seal_manifest(key, _manifest(tx, key, of, list_digest))
     except ValueError as error:
@@ -74,13 +79,11 @@ def _basis(of: Subject) -> str:
     return hashlib.sha256("\n".join(map(str, told)).encode()).hexdigest()
 
 
-def _list_digest(tx: Tx, of: Subject) -> str | None:
+def _list_digest(tx: Tx, content_id: str | None, known: dict[str | None, str | None]) -> str | None:
     """The list of a large content takes megabytes, and is not read for each new name."""
-    if of.content_id is None:
+    if content_id is None:
         return None
-    if of.list_digest is not None and of.described_content_id == of.content_id:
-        return of.list_digest
-    return digest_of(tx.manifests.part_list(of.content_id) or b"")
+    return known.get(content_id) or digest_of(tx.manifests.part_list(content_id) or b"")
 
 
 def _manifest(tx: Tx, key: VaultKey, of: Subject, list_digest: str | None) -> Manifest:
