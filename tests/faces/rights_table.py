@@ -98,9 +98,10 @@ _OF_ROLE = {Role.EDITOR: (MANAGE, WRITE), Role.VIEWER: (READ, READ)}
 
 
 class Ground:
-    """Made in the core by an admin, and given to `user`."""
+    """Made in the core by an admin, and given to `user`; in the folder of that path, where one is told."""
 
-    def __init__(self, kelp: Kelp, user: str, case: Case) -> None:
+    def __init__(self, kelp: Kelp, user: str, case: Case, above: str = "") -> None:
+        self._above = above
         self.kelp, self.user, (self.role, self.situation) = kelp, user, case
         self.admin = access.system_caller(kelp)
         self._groups = [groups.add(kelp, f"{name}-{next(_numbers)}").uuid for name in ("1", "2")]
@@ -113,7 +114,7 @@ class Ground:
 
     def build(self) -> None:
         """Anew, as it was at first."""
-        self.name = f"ground-{next(_numbers)}"
+        self.name = f"{self._above}/ground-{next(_numbers)}".lstrip("/")
         for path in ("", "top", "top/f", "open"):
             folders.make_folder(self.kelp, self.admin, self._place(path))
         for path in (*(f"top/f/{name}" for name in ("a", "goes", "moves", "renamed")), "open/moves", "open/copied"):

@@ -17,7 +17,7 @@ from tests.faces.fuse.rights_door import MountDoor
 from tests.faces.fuse.test_names import refused
 from tests.faces.rights_table import CASES, Case, Got, Ground, hold_against
 from tests.waiting import until
-from vfs.model import ROOT_ID, Entry, Level, Place, Role
+from vfs.model import Entry, Level, Place, Role
 from vfs.operations import access, folders, grants, groups, moving, reading, writing
 from vfs.people import Grant
 
@@ -46,7 +46,7 @@ def mounts(drives: dict[Role, MountedDrive]) -> dict[Role, Path]:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_each_operation(shared_mount: MountedDrive, mounts: dict[Role, Path], case: Case) -> None:
-    ground = Ground(shared_mount.kelp, _ACCOUNTS[case.role], case)
+    ground = Ground(shared_mount.kelp, _ACCOUNTS[case.role], case, "/".join(shared_mount.above))
     try:
         hold_against(MountDoor(mounts[case.role]), ground)
     finally:
@@ -62,9 +62,9 @@ class Shared:
 
     def __init__(self, drive: MountedDrive, mounts: dict[Role, Path]) -> None:
         self.kelp, self.admin = drive.kelp, drive.caller()
-        self._mounts, self._name = mounts, uuid.uuid4().hex[:8]
+        self._mounts, self._above, self._name = mounts, drive.above, uuid.uuid4().hex[:8]
         self._granted: set[str] = set()
-        self.outer = folders.make_folder(self.kelp, self.admin, Place(ROOT_ID, self._name))
+        self.outer = folders.make_folder(self.kelp, self.admin, Place(drive.top.stat().st_ino, self._name))
         self.inner = self.folder("inner")
         writing.put_file(self.kelp, self.admin, Place(self.inner.id, "file"), [b"x"])
         self.editor = access.find_user(self.kelp, _ACCOUNTS[Role.EDITOR]).uuid
@@ -89,7 +89,7 @@ class Shared:
                 grants.take_back(self.kelp, self.admin, folder, grant.uuid)
 
     def door(self, role: Role) -> MountDoor:
-        return MountDoor(self._mounts[role] / self._name)
+        return MountDoor(self._mounts[role].joinpath(*self._above, self._name))
 
     def shows(self, path: str, level: Level, role: Role = Role.EDITOR) -> None:
         """Soon the mount answers by that level, though somebody looks all the time and so keeps the kernel's memory."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.faces.fuse.conftest import MountedDrive
-from vfs.model import ROOT_ID, Place, Scope
+from vfs.model import Place, Scope
 from vfs.operations import extended_attributes, locking
 
 
@@ -79,6 +79,6 @@ def _locked(drive: MountedDrive) -> None:
 
 def test_a_viewer_may_look(mounted_with: Callable[..., MountedDrive]) -> None:
     drive = mounted_with("-o", "xattr", "--user", "viewer")
-    extended_attributes.put(drive.kelp, drive.caller(), ROOT_ID, "a", b"x")
-    assert os.getxattr(drive.path, "user.a") == b"x"
-    refused(errno.EACCES, os.setxattr, drive.path, "user.a", b"y")
+    extended_attributes.put(drive.kelp, drive.caller(), drive.top.stat().st_ino, "a", b"x")
+    assert os.getxattr(drive.top, "user.a") == b"x"
+    refused(errno.EACCES, os.setxattr, drive.top, "user.a", b"y")
