@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import groupby
 from typing import NamedTuple
 
 from fuse_mount.draft_file import DraftFile
+from vfs.core import Kelp
 from vfs.errors import ContentCorrupt
-from vfs.model import PIECE_SIZE
-
-Below = Callable[[int, int], Iterator[bytes]]  # the content from one byte to another, in pieces of any size
+from vfs.model import PIECE_SIZE, ByteRange, Content
+from vfs.operations import at_hand, unsealing
+from vfs.operations.at_hand import AtHand, SealedAtHand
 
 _FEW = 64 * 1024  # bytes
 
@@ -27,7 +29,22 @@ class _Piece(NamedTuple):
         return self.shown > self.start
 
 
-def merged(draft: DraftFile, below: Below, start: int, stop: int) -> Iterator[bytes]:
+class ContentBelow:
+    """The content that a draft is made of."""
+
+    def __init__(self, kelp: Kelp, content: Content) -> None:
+        self._kelp, self._content = kelp, content
+
+    def stream(self, start: int, stop: int) -> Iterator[bytes]:
+        """In pieces of any size. Raises ContentLost, StoreUnavailable."""
+        return unsealing.reader(self._kelp, self._content).chunks(ByteRange(start, stop))
+
+    def at_hand(self) -> AtHand | SealedAtHand | None:
+        """What of it is in memory; None: nothing. The caller closes it."""
+        return at_hand.opened(self._kelp, self._content)
+
+
+def merged(draft: DraftFile, below: ContentBelow, start: int, stop: int) -> Iterator[bytes]:
     """In pieces of at most PIECE_SIZE, each of which is gone when the next is asked for. By any thread, as long as
     nobody changes the draft. Raises StoreUnavailable, and what `below` raises.
 
@@ -42,12 +59,11 @@ def merged(draft: DraftFile, below: Below, start: int, stop: int) -> Iterator[by
     with draft.room() as room:
         for wants, run in groupby(_pieces(draft, start, stop), lambda piece: piece.wants_below):
             pieces = list(run)
-            stream = _Stream(below(pieces[0].start, pieces[-1].shown)) if wants else None
-            for piece in pieces:
-                filled = room[: piece.stop - piece.start]
-                if stream is not None:
-                    stream.fill(filled[: piece.shown - piece.start])
-                yield _written(draft, piece, filled)
+            with _Filling(below, pieces[-1].shown) if wants else nullcontext() as filling:
+                for piece in pieces:
+                    if filling is not None:
+                        filling.fill(room, piece)
+                    yield _written(draft, piece, room[: piece.stop - piece.start])
 
 
 def _pieces(draft: DraftFile, start: int, stop: int) -> Iterator[_Piece]:
@@ -69,6 +85,34 @@ def _written(draft: DraftFile, piece: _Piece, filled: memoryview) -> bytes:
     if at < piece.stop:
         filled[at - piece.start :] = bytes(piece.stop - at)
     return filled  # type: ignore[return-value]  # a memoryview serves as bytes everywhere here
+
+
+class _Filling:
+    """Fills pieces that follow each other with what lies below, up to `stop`: as long as that is in memory straight
+    from there, else from a stream."""
+
+    def __init__(self, below: ContentBelow, stop: int) -> None:
+        self._below, self._stop = below, stop
+        self._at_hand = below.at_hand()
+        self._stream: _Stream | None = None
+
+    def __enter__(self) -> _Filling:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._at_hand is not None:
+            self._at_hand.close()
+
+    def fill(self, room: memoryview, piece: _Piece) -> None:
+        """The beginning of `room`."""
+        filled = room[: piece.shown - piece.start]
+        if self._stream is None:
+            found = self._at_hand.read(piece.start, piece.shown, room) if self._at_hand is not None else None
+            if found is not None:
+                filled[:] = found  # it may be in `room`, and not at its beginning
+                return
+            self._stream = _Stream(self._below.stream(piece.start, self._stop))
+        self._stream.fill(filled)
 
 
 class _Stream:

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from functools import partial
 
 from fuse_mount.draft_file import DraftFile, Header
-from fuse_mount.merging import merged
+from fuse_mount.merging import ContentBelow, merged
 from fuse_mount.owner import Owner
 from fuse_mount.spans import gap
 from vfs.errors import AlreadyExists, Forbidden, KelpError, Locked, NotFound, PreconditionFailed, TooLarge
-from vfs.model import PIECE_SIZE, ByteRange, Caller, Content, Entry, Place
-from vfs.operations import at_hand, committing, drafting, logged, posix, reading, unsealing
+from vfs.model import PIECE_SIZE, Caller, Entry, Place
+from vfs.operations import at_hand, committing, drafting, logged, posix, reading
 from vfs.operations.at_hand import AtHand, SealedAtHand
 from vfs.operations.drafting import Expected, Opened
 from vfs.operations.storing_ahead import Ahead
@@ -197,9 +197,9 @@ class OpenInode:
 
     def read(self, offset: int, size: int) -> bytes:
         with self._lock:
-            content = self._base.content
+            content = ContentBelow(self._kelp, self._base.content)
             found = list(self._looked_up(offset, min(offset + size, self.size)))
-        return b"".join(piece if isinstance(piece, bytes) else b"".join(self._of(content, *piece)) for piece in found)
+        return b"".join(piece if isinstance(piece, bytes) else b"".join(content.stream(*piece)) for piece in found)
 
     def _looked_up(self, start: int, stop: int) -> Iterator[bytes | tuple[int, int]]:
         """Bytes of the draft, and ranges of the content below it."""
@@ -211,9 +211,6 @@ class OpenInode:
                 yield draft.read(piece, min(piece + PIECE_SIZE, last))
             at = last
         yield from gap(at, stop, limit)
-
-    def _of(self, content: Content, start: int, stop: int) -> Iterator[bytes]:
-        return unsealing.reader(self._kelp, content).chunks(ByteRange(start, stop))
 
     def write(self, caller: Caller, at: int | None, data: bytes | memoryview, kernel: int) -> int:
         """`at` None: at the end; `kernel`: where the kernel believes that it is."""
@@ -311,7 +308,7 @@ class OpenInode:
     def pieces(self, start: int, stop: int) -> Iterator[bytes]:
         if self._draft is None:
             raise AssertionError("there is nothing to commit")
-        return merged(self._draft, partial(self._of, self._base.content), start, stop)
+        return merged(self._draft, ContentBelow(self._kelp, self._base.content), start, stop)
 
     def commit(self, caller: Caller) -> None:
         with self.writing:
