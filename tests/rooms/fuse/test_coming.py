@@ -19,7 +19,7 @@ from vfs.bootstrap import build
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, Conflict, Forbidden, NotFound, PreconditionFailed
 from vfs.model import Caller, OnConflict, Place
-from vfs.operations import checking, drafting, folders, moving, posix, writing
+from vfs.operations import checking, drafting, folders, moving, posix, sealing, writing
 
 pytestmark = pytest.mark.engine(database="sqlite", reason="elsewhere a file has a row at once")
 
@@ -123,14 +123,17 @@ def test_who_writes_over_what_is_claimed_writes_over_the_file(drive: Drive, file
 
 
 def test_a_claim_ends_with_its_process(drive: Drive, files: Files) -> None:
-    command = [sys.executable, "-c", _CLAIMANT, str(drive.kelp.settings.data), str(drive.kelp.settings.nas_root)]
+    place, settings = drive.place("a"), drive.kelp.settings
+    with drive.kelp.database.read() as tx:
+        key = sealing.key_in(drive.kelp, tx, place.folder_id, place.name)
+    command = [sys.executable, "-c", _CLAIMANT, str(settings.data), str(settings.nas_root), str(place.folder_id), key]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as claimant:
         try:
             assert claimant.stdout is not None
             assert claimant.stdout.readline() == b"claimed\n"
-            assert drafting.promise(drive.kelp, files.caller, drive.place("a"), 10_001, {}) is None
+            assert drafting.promise(drive.kelp, files.caller, place, 10_001, {}) is None
             with pytest.raises(Conflict):
-                drafting.create.__wrapped__(drive.kelp, files.caller, drive.place("a"))  # type: ignore[attr-defined]
+                drafting.create.__wrapped__(drive.kelp, files.caller, place)  # type: ignore[attr-defined]
         finally:
             claimant.kill()
     close(_expect(files, "a", b"1", _NEW))
@@ -143,7 +146,7 @@ from pathlib import Path
 from vfs.bootstrap import build
 from vfs.settings import Settings
 kelp = build(Settings.load(None, {}, data=Path(sys.argv[1]), nas_root=Path(sys.argv[2])))
-claimed = kelp.database.claim(lambda tx: (None, 1, "a"))
+claimed = kelp.database.claim(lambda tx: (None, int(sys.argv[3]), sys.argv[4]))
 print("claimed" if claimed else "refused", flush=True)
 time.sleep(60)
 """
