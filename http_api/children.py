@@ -13,7 +13,7 @@ from http_api.models import Model, Query
 from http_api.paging import Limit, NextCursor
 from http_api.routing import Ask, Reply
 from vfs import names
-from vfs.errors import InvalidName, InvalidRequest
+from vfs.errors import InvalidRequest
 from vfs.operations import browsing
 
 _BY_NUMBER = ("size", "createdAt", "updatedAt")
@@ -72,7 +72,8 @@ def children(ask: Ask) -> Reply:
 
 
 def _cursor(position: browsing.Cursor) -> str:
-    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+    text = json.dumps(position, ensure_ascii=False)  # escapes are three times as long, and there is a most
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def _position(cursor: str, sort: str) -> browsing.Cursor:
@@ -83,10 +84,9 @@ def _position(cursor: str, sort: str) -> browsing.Cursor:
         if isinstance(position, str) and position.isascii() and position.isprintable():
             return position  # of a vault
         rank, value, key = position
-        names.check_segment(key)
-        if rank not in (0, 1) or not _is_value(value, sort):
+        if rank not in (0, 1) or not names.is_key(key) or not _is_value(value, sort):
             raise ValueError
-    except (ValueError, TypeError, RecursionError, InvalidName) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidRequest("cursor: not one that was given out for this order") from error
     return int(rank), value, key
 
@@ -94,4 +94,6 @@ def _position(cursor: str, sort: str) -> browsing.Cursor:
 def _is_value(value: object, sort: str) -> bool:
     if sort in _BY_NUMBER:
         return type(value) is int and -(1 << 63) <= value < 1 << 63
-    return isinstance(value, str) and (not value or value.isprintable())
+    if not isinstance(value, str):
+        return False
+    return names.is_key(value) if sort == "name" else not value or value.isprintable()

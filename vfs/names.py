@@ -14,6 +14,7 @@ from functools import lru_cache
 from vfs.errors import InvalidName, NameTooLong
 
 MAX_NAME_BYTES = 255  # of UTF-8, per segment, as sent
+MAX_KEY_BYTES = 2048  # of UTF-8: folding can make a name longer, never that long
 
 _STAMPED = re.compile(r"^\d{14}__")
 _RESERVED_AT_ROOT = frozenset({".trash", ".kelp"})
@@ -44,6 +45,11 @@ def key(name: str, case_sensitive: bool = True) -> str:
     """The form under which a name is unique in its folder: NFC, and case-folded on a drive that ignores case."""
     normal = unicodedata.normalize("NFC", name)
     return normal if case_sensitive else unicodedata.normalize("NFC", normal.casefold())
+
+
+def is_key(text: str) -> bool:
+    """It may be the `key` of a name."""
+    return 0 < len(text.encode(errors="replace")) <= MAX_KEY_BYTES and "/" not in text and not _UNLISTABLE.search(text)
 
 
 def is_litter(name: str) -> bool:

@@ -12,7 +12,6 @@ from vfs.crypto import base64url
 from vfs.crypto.vault_keys import SIV_SIZE, VaultKey, check_id
 from vfs.errors import ContentCorrupt, InvalidName, NameTooLong
 
-MAX_KEY_BYTES = 2048  # of UTF-8: folding can make a name longer, never that long
 _LONGEST = SIV_SIZE + names.MAX_NAME_BYTES
 
 
@@ -40,6 +39,7 @@ def open_name(vault_key: VaultKey, parent_seal_id: bytes, sealed: str) -> str:
 def seal_key(vault_key: VaultKey, parent_seal_id: bytes, comparison_form: str) -> str:
     """What is unique among the names of a folder; `comparison_form` is `names.key`. Never opened, only compared."""
     plain = comparison_form.encode()
-    if not 0 < len(plain) <= MAX_KEY_BYTES:
-        raise NameTooLong(f"the comparison form of a name may have {MAX_KEY_BYTES} bytes, this one has {len(plain)}")
+    if not 0 < len(plain) <= names.MAX_KEY_BYTES:
+        most = names.MAX_KEY_BYTES
+        raise NameTooLong(f"the comparison form of a name may have {most} bytes, this one has {len(plain)}")
     return base64url.encode(vault_key.names.encrypt(plain, [b"key", check_id(parent_seal_id, "a seal id")]))

@@ -130,7 +130,8 @@ class Listing:
         seal = self._tx.seals.of(folder_id)
         if seal is None:
             return position
-        return self._tx.seals.text(seal, _PURPOSE, json.dumps([sort, *position])).rpartition(".")[2]
+        text = json.dumps([sort, *position], ensure_ascii=False)
+        return self._tx.seals.text(seal, _PURPOSE, text).rpartition(".")[2]
 
     def _of_rank(self, rank: int, wanted: Wanted, after: Position | None, limit: int) -> list[Shown]:
         column, order, than = f"e.{SORTS[wanted.sort]}", *(("DESC", "<") if wanted.descending else ("ASC", ">"))
