@@ -119,4 +119,6 @@ class Coming:
                     raise
                 except KelpError as error:
                     log.debug("inode %s has no row until it is closed: %s", inode, type(error).__name__)
-                self._files.pop(inode, None)  # its name stays claimed
+                    if inode in self._claims:  # the name stays taken, for who asks this mount too: it is tried again
+                        continue
+                self._files.pop(inode, None)

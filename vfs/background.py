@@ -30,13 +30,14 @@ class Background:
         self._changed = threading.Condition()
         self._closed = False
 
-    def submit(self, key: Hashable, action: Callable[[], None]) -> bool:
+    def submit(self, key: Hashable, action: Callable[[], None], *, always: bool = False) -> bool:
         """Run `action` soon; False when it is dropped: `key` waits or runs already, too much waits, or it is closed.
 
-        What it raises is logged.
+        `always`: also when too much waits. What it raises is logged.
         """
         with self._changed:
-            if self._closed or key in self._waiting or key in self._running or len(self._waiting) >= self._most:
+            is_full = len(self._waiting) >= self._most and not always
+            if self._closed or key in self._waiting or key in self._running or is_full:
                 return False
             self._waiting[key] = action
             if not self._resting and len(self._threads) < self._limit:

@@ -236,8 +236,11 @@ class StoreUnavailable(StoreError):
 
 
 class Conflict(StoreUnavailable):
-    def __init__(self, message: str) -> None:
+    """`is_passing`: what is in the way goes by itself, so however often one tries is not too often."""
+
+    def __init__(self, message: str, *, is_passing: bool = False) -> None:
         super().__init__(message, retry_after=1)
+        self.is_passing = is_passing
 
 
 class NasDown(StoreUnavailable):

@@ -39,6 +39,8 @@ def test_one_run_of_a_key_at_a_time_and_what_is_too_much_is_dropped(background: 
     assert all(background.submit(n, work) for n in (3, 4, 5))
     assert not background.submit(3, work), "it waits"
     assert not background.submit(6, work), "too much waits"
+    assert background.submit(7, work, always=True)
+    assert not background.submit(7, work, always=True), "it waits"
     assert not background.wait(0.01)
     go.set()
     assert background.wait(10) and background.submit(1, work) and background.wait(10)

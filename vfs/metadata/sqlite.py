@@ -83,7 +83,7 @@ class SqliteTx(Tx):
 
     def require_unclaimed(self, folder_id: int, name_key: str) -> None:
         if self._claims is not None and self._claims.meets(folder_id, name_key):
-            raise Conflict("somebody is about to make a file of that name")
+            raise Conflict("somebody is about to make a file of that name", is_passing=True)
 
     def require_place_unclaimed(self, id: int) -> None:
         if self._claims is not None and self._claims.any():

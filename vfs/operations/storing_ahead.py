@@ -99,7 +99,9 @@ class Ahead:
         with self._changed:
             early.is_wanted = False
             is_ours = early.has_ended and early.part is not None
-        if is_ours and not self._threads.submit((early.key, "undo"), partial(self._undo, early)):
+        # Always: of a large draft there are more than may wait, and it gives back what is reserved.
+        if is_ours and not self._threads.submit((early.key, "undo"), partial(self._undo, early), always=True):
+            self._is_told_off(early)
             log.warning("object %s is left to the orphan batch", early.key)
 
     # --- in a thread ---

@@ -8,7 +8,7 @@ import pytest
 
 from http_api import children
 from tests.rooms.core.drive import Drive
-from tests.rooms.core.vault_of_drive import make_vault
+from tests.vaults import make_vault
 from vfs.operations import browsing
 
 # Longer when they are folded or composed than a name may be; not printable, as macOS names its pictures of the screen;
@@ -20,7 +20,7 @@ _NAMES = ["\u0390" * 127, "\U0001d160" * 63, "\u6f22" * 85, "1\u202fPM.png", "a\
 @pytest.mark.parametrize("folder", ["vault", "plain"])
 def test_every_name_is_passed(drive_with: Callable[..., Drive], folder: str, sensitive: bool) -> None:
     drive = drive_with(drive_case_sensitive=sensitive)
-    uuid = (make_vault(drive) if folder == "vault" else drive.folder("plain")).uuid
+    uuid = (make_vault(drive.kelp, "vault") if folder == "vault" else drive.folder("plain")).uuid
     for name in _NAMES:
         drive.put(f"{folder}/{name}", b"x")
     for sort in browsing.SORTS:

@@ -19,7 +19,7 @@ from vfs.bootstrap import build
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, Conflict, Forbidden, NotFound, PreconditionFailed
 from vfs.model import Caller, OnConflict, Place
-from vfs.operations import checking, drafting, folders, moving, posix, sealing, writing
+from vfs.operations import checking, drafting, folders, locking, moving, posix, sealing, writing
 
 pytestmark = pytest.mark.engine(database="sqlite", reason="elsewhere a file has a row at once")
 
@@ -150,6 +150,33 @@ claimed = kelp.database.claim(lambda tx: (None, int(sys.argv[3]), sys.argv[4]))
 print("claimed" if claimed else "refused", flush=True)
 time.sleep(60)
 """
+
+
+def test_a_claim_is_waited_for_longer_than_a_race(drive: Drive, files: Files) -> None:
+    """Of a file whose bytes take a while to be stored."""
+    handle = _expect(files, "a", b"mount", _NEW)
+    with closing(_another(drive)) as other:
+        ending = threading.Timer(2.0, partial(close, handle))
+        ending.start()
+        written = writing.put_file(other, files.caller, drive.place("a"), [b"other"])
+        ending.join()
+    assert (written.created, drive.read("a")) == (False, b"other")
+
+
+def test_a_name_stays_claimed_when_its_row_is_refused(drive: Drive, files: Files) -> None:
+    """Somebody has locked the folder since, for a moment: nobody else has made the file when he is gone."""
+    drive.folder("folder")
+    handle = _expect(files, "folder/a", b"mount", _NEW)
+    token = drive.lock("folder", drive.admin, deep=True)
+    files.open_files.coming.settle()
+    assert files.open_files.coming
+    locking.unlock(drive.kelp, drive.admin, drive.entry("folder").id, token)
+    assert files.open_files.expect(drive.place("folder/a"), None, files.caller, flags=_NEW) is None
+    with pytest.raises(AlreadyExists):
+        files.create("folder/a")
+    close(handle)
+    assert (drive.read("folder/a"), drive.entry("folder/a").id) == (b"mount", handle.inode)
+    assert not files.open_files.coming
 
 
 def test_while_somebody_writes_no_name_is_claimed(drive: Drive, files: Files) -> None:

@@ -20,6 +20,7 @@ from tests.rooms.core.drive import Drive
 from tests.rooms.fuse.files import Files, close, whole
 from tests.vaults import make_vault
 from tests.waiting import until
+from vfs.background import Background
 from vfs.errors import Locked, NoSpace, StoreUnavailable
 from vfs.model import PART_SIZE, PIECE_SIZE, Stored
 from vfs.operations import contents, orphans, writing
@@ -132,6 +133,20 @@ def test_a_file_that_is_cut(drive: Drive, files: Files, size: int) -> None:
     assert drive.read("f") == DATA[:size] + bytes(max(size - SIZE, 0))
     rest(files)
     assert stored(drive) == set()
+
+
+def test_more_is_undone_than_may_wait(drive: Drive, files: Files) -> None:
+    files.open_files.storing = Background(threads=1, most=1)
+    handle = files.create("f")
+    for at in range(0, 3 * PART_SIZE, PART_SIZE):
+        write(handle, at, at + PART_SIZE)
+        rest(files)
+    assert len(stored(drive)) == 3
+    handle.truncate(0)
+    rest(files)
+    assert stored(drive) == set()
+    assert files.open_files.disk.ahead == 0, "nothing stays reserved"
+    close(handle)
 
 
 def test_over_what_was_there(drive: Drive, files: Files) -> None:

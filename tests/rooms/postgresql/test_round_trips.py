@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.rooms.core.drive import Drive
-from tests.rooms.core.vault_of_drive import make_vault
 from tests.rooms.postgresql.racing import Nodes
+from tests.vaults import make_vault
 from vfs.metadata.postgres_tx import PostgresTx
 from vfs.model import Place, Scope
 from vfs.operations import folders, locking, moving, reading, writing
@@ -79,7 +79,7 @@ def put_in(drive: Drive, folder_id: int, name: str) -> None:
 def test_round_trips_in_a_vault(nodes: Nodes, trips: list[str], case: str) -> None:
     """What the NAS shall say is sealed in the same change: that costs one more, and the key one every few seconds."""
     drive = nodes.a
-    vault = make_vault(drive)
+    vault = make_vault(drive.kelp, "vault")
     drive.put("vault/a")
     drive.folder("vault/f")
     drive.clock.advance(10)  # then what is there becomes a version
