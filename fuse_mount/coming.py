@@ -3,8 +3,7 @@
 A new file that is written and closed within a moment is then one transaction instead of two. Its row comes with the
 first commit; or before, by an empty file: when anybody asks this mount for what the row decides (the name, the folder,
 another change of names), and a moment later in any case. So nobody on this mount can tell, and others see it when they
-would see any change. The name of a file that must be made here and nowhere else (O_EXCL) is claimed until then: nobody
-gives it to anything else meanwhile.
+would see any change. Not so a file that must be made here and nowhere else (O_EXCL): only a row can say that.
 """
 
 from __future__ import annotations
@@ -37,12 +36,6 @@ class Made(Protocol):
         """Its row is there, and everybody sees it; nothing when it is already. Raises what keeps it from that."""
 
 
-class Claim(Protocol):
-    """Of a name (`drafting.promise`)."""
-
-    def release(self) -> None: ...
-
-
 class Coming:
     """Of one mount. Safe to use from many threads."""
 
@@ -50,7 +43,6 @@ class Coming:
         self._kelp = kelp
         self._ids: deque[int] = deque()
         self._files: dict[int, tuple[int, str, float, Made]] = {}  # inode: folder, name key, since when, the file
-        self._claims: dict[int, Claim] = {}
         self._settling = threading.Lock()
 
     def __bool__(self) -> bool:
@@ -81,17 +73,11 @@ class Coming:
         if len(self._ids) < _FEW:
             self._ids.extend(drafting.reserve_ids(self._kelp, _RESERVED))
 
-    def add(self, folder_id: int, name: str, file: Made, claim: Claim | None = None) -> None:
-        if claim is not None:
-            self._claims[file.inode] = claim
+    def add(self, folder_id: int, name: str, file: Made) -> None:
         self._files[file.inode] = folder_id, self._key(name), time.monotonic(), file
 
     def drop(self, inode: int) -> None:
-        """It has its row, or will never have one."""
         self._files.pop(inode, None)
-        claim = self._claims.pop(inode, None)
-        if claim is not None:
-            claim.release()
 
     def is_in(self, folder_id: int) -> bool:
         return any(folder == folder_id for folder, *_ in list(self._files.values()))
@@ -119,6 +105,4 @@ class Coming:
                     raise
                 except KelpError as error:
                     log.debug("inode %s has no row until it is closed: %s", inode, type(error).__name__)
-                    if inode in self._claims:  # the name stays taken, for who asks this mount too: it is tried again
-                        continue
-                self._files.pop(inode, None)
+                self.drop(inode)

@@ -82,22 +82,15 @@ class OpenFiles:
     ) -> tuple[Entry, OpenFile] | None:  # fmt: skip
         """As `create`, of a file whose row comes later, so nothing has to be waited for; None: then `create` has to be
         asked."""
-        if self.coming.has(place.folder_id, place.name):
+        if flags & os.O_EXCL or self.coming.has(place.folder_id, place.name):
             return None
         id = self.coming.take_id()
         if id is None:
             return None
-        claim = None
-        if flags & os.O_EXCL:
-            promised = drafting.promise(self.kelp, caller, place, id, _said(mode, uid, gid))
-            if promised is None:
-                return None
-            made, claim = promised
-        else:
-            made = drafting.expect(self.kelp, caller, place, id, _said(mode, uid, gid))
+        made = drafting.expect(self.kelp, caller, place, id, _said(mode, uid, gid))
         file = self._attach(id)
         file.expected(caller, made)
-        self.coming.add(place.folder_id, place.name, file, claim)
+        self.coming.add(place.folder_id, place.name, file)
         return made.opened.entry, OpenFile(self, file, caller, flags)
 
     def truncate(self, entry: Entry | Node, size: int, caller: Caller) -> None:

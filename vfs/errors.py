@@ -236,11 +236,8 @@ class StoreUnavailable(StoreError):
 
 
 class Conflict(StoreUnavailable):
-    """`is_passing`: what is in the way goes by itself, so however often one tries is not too often."""
-
-    def __init__(self, message: str, *, is_passing: bool = False) -> None:
+    def __init__(self, message: str) -> None:
         super().__init__(message, retry_after=1)
-        self.is_passing = is_passing
 
 
 class NasDown(StoreUnavailable):

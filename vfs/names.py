@@ -9,7 +9,6 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import lru_cache
 
 from vfs.errors import InvalidName, NameTooLong
 
@@ -87,12 +86,7 @@ def labelled(name: str, label: str) -> str:
 
 def stamp(time_ns: int) -> str:
     """`YYYYMMDDHHMMSS` in UTC (spec §5)."""
-    return _stamp_of(time_ns // 1_000_000_000)
-
-
-@lru_cache(maxsize=16)
-def _stamp_of(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y%m%d%H%M%S")
+    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y%m%d%H%M%S")
 
 
 def nas_file_name(stamped: str, name: str, uuid: str, refused: frozenset[str]) -> str:

@@ -20,8 +20,7 @@ from vfs import turns
 log = logging.getLogger(__name__)
 
 _ENDED, _BEGUN = 0, 1  # changes; in this order, since they are read in it
-_COUNTS, _CLAIMS = 2, 128  # numbers of 64 bits: the counts, then what `claims` notes
-_SIZE = 8 * (_COUNTS + _CLAIMS)  # bytes
+_SIZE = 16  # bytes: two numbers of 64 bits
 _ROUND = 1 << 64
 _PATIENCE = 5.0  # seconds for a change of another process; one that was stopped in it may never end
 _FOLLOW = 1.0  # seconds between two looks whether the file is still the one that others open
@@ -60,25 +59,6 @@ class ChangeCount:
         ended = counts[_ENDED]
         begun = counts[_BEGUN]
         return base + begun if ended == begun and not self._is_lost else None
-
-    @property
-    def claims(self) -> memoryview[int]:
-        """Numbers that mean nothing here: for `claims`."""
-        return self._mapped[0][_COUNTS:]
-
-    @property
-    def handle(self) -> int:
-        """Of the file, another one when that is another file."""
-        return self._handle
-
-    def enter_at_once(self) -> bool:
-        """As `enter`; False when that would have to be waited for."""
-        self._follow()
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
 
     def enter(self) -> bool:
         """Wait until no other process writes; False when one seems to hang in it, so that SQLite's lock decides."""

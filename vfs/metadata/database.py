@@ -10,13 +10,12 @@ from typing import Protocol, TypeVar
 from vfs import trace
 from vfs.errors import ConfigurationError
 from vfs.metadata import database_url
-from vfs.metadata.claims import Claim
 from vfs.metadata.memory import Memory
 from vfs.metadata.seals import Cipher, SealMemory
 from vfs.metadata.tx import Tx
 from vfs.model import Content
 
-__all__ = ["Claim", "Database", "Tx"]
+__all__ = ["Database", "Tx"]
 
 T = TypeVar("T")
 _MOST_BYTES = 16 * 1024 * 1024  # that contents kept in memory take, all together …
@@ -36,8 +35,6 @@ class Engine(Protocol):
     def sync(self) -> None: ...
 
     def empty_log(self) -> int: ...
-
-    def claim(self, look: Callable[[Tx], tuple[T, int, str]]) -> tuple[T, Claim] | None: ...
 
     seal_memory: SealMemory
     version_is_free: bool  # asking for it costs nothing worth mentioning
@@ -153,14 +150,6 @@ class Database:
         How many bytes that was; 0: none, or somebody reads yet. Raises StoreUnavailable.
         """
         return self._engine.empty_log()
-
-    def claim(self, look: Callable[[Tx], tuple[T, int, str]]) -> tuple[T, Claim] | None:
-        """What `look` finds, with the folder and the name key that it found to be free; nobody else but this process
-        can give them to anything until the claim is released, or the process ends. Nobody sees anything of it.
-
-        None: it cannot be had without waiting, or not at all here.
-        """
-        return self._engine.claim(look)
 
     def recall(self, key: Hashable, look: Callable[[Tx], T]) -> T:
         """What `look` finds in a read transaction, from memory while no process has changed the database since.

@@ -80,7 +80,6 @@ _BUMP = """INSERT INTO folder_versions (folder_id, version, changed_ns)
                           ELSE COALESCE(excluded.changed_ns, folder_versions.changed_ns) END"""
 
 _NAMING = frozenset(("parent_id", "name", "state"))
-_ACTIVE = State.ACTIVE.value
 
 # An enum's own look-up by value costs as much as reading the column.
 _KINDS = {kind.value: kind for kind in Kind}
@@ -276,8 +275,6 @@ class Entries:
         if "id" not in values and (number := self._tx.new_id("entries")) is not None:
             values["id"] = number
         id = cast("int | None", values.get("id"))
-        if values["state"] == _ACTIVE:
-            self._tx.require_unclaimed(cast(int, values["parent_id"]), cast(str, values["name_key"]))
         names = ", ".join(values)
         marks = ", ".join(f":{name}" for name in values)
         if id is not None:
@@ -300,8 +297,6 @@ class Entries:
         self._tx.note_change(id)
         sets = ", ".join(["version = version + 1", *(f"{name} = :{name}" for name in values)])
         self._tx.run(f"UPDATE entries SET {sets} WHERE id = :id", id=id, **values)
-        if id in self._tx.changed_names and values.get("state", _ACTIVE) == _ACTIVE:
-            self._tx.require_place_unclaimed(id)
 
     def bump_listings(
         self,

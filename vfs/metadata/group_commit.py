@@ -94,22 +94,6 @@ class GroupCommit:
         if refusal is not None:
             raise refusal
 
-    @contextlib.contextmanager
-    def at_once(self) -> Iterator[bool]:
-        """Whether no change is under way in any process; then none begins within the block. It waits for nobody."""
-        if not self._turn.acquire(blocking=False):
-            yield False
-            return
-        try:
-            is_free = self._open is None and self._changes.enter_at_once()
-            try:
-                yield is_free
-            finally:
-                if is_free:
-                    self._changes.leave()
-        finally:
-            self._turn.release()
-
     def _begin(self, quiet: bool, synced: bool) -> _Group:
         """The open group, or a new one; with a savepoint for this change, when it is not the first."""
         if self._open is None:

@@ -161,9 +161,6 @@ class PostgresEngine:
                 self._unsynced = True
             tx.committed()
 
-    def claim(self, look: Callable[[Tx], tuple[T, int, str]]) -> None:
-        """Other servers do not see the memory of this machine."""
-
     def sync(self) -> None:
         """A commit that writes something is synced with all that was written to the server's log before it."""
         with turns.waiting(), self._syncing:

@@ -58,8 +58,7 @@ def retried(change: Callable[P, R]) -> Callable[P, R]:
     """For a function that is one write transaction and nothing else: it runs again after a Conflict.
 
     The pauses grow and vary, so that those who met do not meet again. Raises the last Conflict when none of a dozen
-    tries came through (as many as it takes where it passes by itself), or some seconds have passed; it is then a 503
-    for the client.
+    tries came through, or some seconds have passed; it is then a 503 for the client.
     """
 
     def attempt_once(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -76,7 +75,7 @@ def retried(change: Callable[P, R]) -> Callable[P, R]:
             try:
                 return attempt_once(*args, **kwargs)
             except Conflict as error:
-                if (attempt >= _TRIES and not error.is_passing) or time.monotonic() > until:
+                if attempt == _TRIES or time.monotonic() > until:
                     log.warning("%s is given up after %d tries: %s", change.__name__, attempt, error)
                     raise
                 log.debug("%s: try %d: %s", change.__name__, attempt, error)

@@ -18,10 +18,9 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from vfs import turns
-from vfs.errors import ConfigurationError, Conflict, NoSpace, StoreUnavailable
+from vfs.errors import ConfigurationError, NoSpace, StoreUnavailable
 from vfs.metadata import migrating
 from vfs.metadata.change_count import ChangeCount
-from vfs.metadata.claims import Claim, Claims
 from vfs.metadata.group_commit import GroupCommit
 from vfs.metadata.seals import SealMemory
 from vfs.metadata.tx import Tx
@@ -51,10 +50,9 @@ T = TypeVar("T")
 
 
 class SqliteTx(Tx):
-    def __init__(self, connection: sqlite3.Connection, seal_memory: SealMemory, claims: Claims | None = None) -> None:
+    def __init__(self, connection: sqlite3.Connection, seal_memory: SealMemory) -> None:
         super().__init__(seal_memory)
         self._connection = connection
-        self._claims = claims
         self._cursors: list[sqlite3.Cursor] = []
 
     def all(self, sql: str, **values: object) -> list[Any]:
@@ -80,16 +78,6 @@ class SqliteTx(Tx):
         while rows := cursor.fetchmany(500):
             turns.breathe()
             yield from rows
-
-    def require_unclaimed(self, folder_id: int, name_key: str) -> None:
-        if self._claims is not None and self._claims.meets(folder_id, name_key):
-            raise Conflict("somebody is about to make a file of that name", is_passing=True)
-
-    def require_place_unclaimed(self, id: int) -> None:
-        if self._claims is not None and self._claims.any():
-            row = self.one("SELECT parent_id, name_key FROM entries WHERE id = :id AND state = 'ACTIVE'", id=id)
-            if row is not None:
-                self.require_unclaimed(*row)
 
     def close_cursors(self) -> None:
         """One that is half read would keep the old snapshot for whoever uses the connection next."""
@@ -128,8 +116,6 @@ class SqliteEngine:
             self._changes = ChangeCount(self._file.with_suffix(".changes"), like=self._file)
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise ConfigurationError(f"cannot open the database {self._file}: {error}") from error
-        self._claims = Claims(self._changes)
-        self._claiming: sa.PoolProxiedConnection | None = None
         self._writing = GroupCommit(lambda: self._connection(), self._changes)
         self._syncing = threading.Lock()
 
@@ -138,9 +124,6 @@ class SqliteEngine:
         with contextlib.suppress(StoreUnavailable):
             self.sync()
         self._closed = True
-        self._claims.close()
-        if self._claiming is not None:
-            self._claiming.invalidate()
         with contextlib.suppress(IndexError):
             while True:
                 self._spare.pop().close()
@@ -174,36 +157,12 @@ class SqliteEngine:
     @contextlib.contextmanager
     def write(self, quiet: bool = False, synced: bool = True) -> Iterator[Tx]:
         with turns.hold(), _translated(), self._writing.change(quiet, synced) as connection:
-            tx = SqliteTx(connection, self.seal_memory, self._claims)
+            tx = SqliteTx(connection, self.seal_memory)
             tx.seals.share_commit()
             yield tx
             tx.finish()
             tx.settle()
         tx.committed()
-
-    def claim(self, look: Callable[[Tx], tuple[T, int, str]]) -> tuple[T, Claim] | None:
-        with turns.hold(), self._writing.at_once() as is_free, _translated():
-            if not is_free:
-                return None
-            connection = self._claimant()
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:  # of who writes without counting
-                return None
-            try:
-                tx = SqliteTx(connection, self.seal_memory)
-                found, folder_id, name_key = look(tx)
-                claim = self._claims.make(folder_id, name_key)
-            finally:
-                connection.execute("ROLLBACK")
-        return None if claim is None else (found, claim)
-
-    def _claimant(self) -> sqlite3.Connection:
-        """One that waits for nobody's lock."""
-        if self._claiming is None:
-            self._claiming = self._lease()
-            self._claiming.driver_connection.execute("PRAGMA busy_timeout=0")  # type: ignore[union-attr]
-        return self._claiming.driver_connection  # type: ignore[return-value]
 
     def sync(self) -> None:
         """The log holds whatever is not in the file itself; what a checkpoint brought there, it has synced. Closing a

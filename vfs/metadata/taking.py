@@ -120,8 +120,6 @@ def insert_entries(tx: Tx, entries: Sequence[Row], *, numbered: bool = False) ->
     names = ("id", *_ENTRY) if numbered else _ENTRY
     marks = ", ".join(f":{name}" for name in names)
     sql = f"INSERT INTO entries ({', '.join(names)}) VALUES ({marks})"
-    for entry in entries:
-        tx.require_unclaimed(entry["parent_id"], entry["name_key"])  # type: ignore[arg-type]
     tx.many(sql, [{name: entry[name] for name in names} for entry in entries])
     if entries:
         tx.note_change()

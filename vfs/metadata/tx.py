@@ -156,13 +156,6 @@ class Tx(abc.ABC):
     def lock_mirror(self) -> None:  # noqa: B027
         """First in every change of the mirror's leases: one process at a time decides who carries what."""
 
-    def require_unclaimed(self, folder_id: int, name_key: str) -> None:  # noqa: B027
-        """Before something gets a name: raises Conflict while another process has promised it to somebody
-        (`Database.claim`)."""
-
-    def require_place_unclaimed(self, id: int) -> None:  # noqa: B027
-        """As `require_unclaimed`, of the name that an entry has just got."""
-
     def is_being_shared(self, content_id: str) -> bool:
         """A change under way, which nobody sees yet, refers to this content; none begins to until this one ends."""
         return False  # SQLite has one change at a time

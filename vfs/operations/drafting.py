@@ -13,7 +13,7 @@ from vfs.core import Kelp
 from vfs.errors import AlreadyExists, StoreUnavailable, WrongKind
 from vfs.holds import Hold
 from vfs.locks import table
-from vfs.metadata.database import Claim, Tx
+from vfs.metadata.database import Tx
 from vfs.metadata.posix import Node, Posix
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Content, Entry, Kind, Level, Place, State, StoreStatus
@@ -172,27 +172,6 @@ def expect(kelp: Kelp, caller: Caller, place: Place, id: int, posix: Mapping[str
     now = kelp.clock.now_ns()
     with kelp.database.read() as tx:
         here = _require_free(tx, kelp, caller, place, now)
-    return _expected(kelp, caller, place, id, posix, here, now)
-
-
-def promise(
-    kelp: Kelp, caller: Caller, place: Place, id: int, posix: Mapping[str, object]
-) -> tuple[Expected, Claim] | None:
-    """As `expect`, of a file that nobody else makes until the claim is released; None: not without waiting."""
-    names.check_segment(place.name)
-    now = kelp.clock.now_ns()
-
-    def look(tx: Tx) -> tuple[guard.Standing, int, str]:
-        here = _require_free(tx, kelp, caller, place, now)
-        return here, here.folder_id, here.key
-
-    made = kelp.database.claim(look)
-    return None if made is None else (_expected(kelp, caller, place, id, posix, made[0], now), made[1])
-
-
-def _expected(
-    kelp: Kelp, caller: Caller, place: Place, id: int, posix: Mapping[str, object], here: guard.Standing, now: int
-) -> Expected:
     content = writing.no_bytes()
     entry = Entry(
         *(id, content.id, place.folder_id, place.name, Kind.FILE, State.ACTIVE, content.id, 0),

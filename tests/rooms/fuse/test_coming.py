@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import threading
 from collections.abc import Callable
-from contextlib import closing
-from functools import partial
 
 import pytest
 
 from fuse_mount.drafts import OpenFile
 from tests.rooms.core.drive import Drive
 from tests.rooms.fuse.files import Files, close, whole
-from vfs.bootstrap import build
-from vfs.core import Kelp
-from vfs.errors import AlreadyExists, Conflict, Forbidden, NotFound, PreconditionFailed
-from vfs.model import Caller, OnConflict, Place
-from vfs.operations import checking, drafting, folders, locking, moving, posix, sealing, writing
+from vfs.errors import AlreadyExists, Forbidden, NotFound, PreconditionFailed
+from vfs.operations import checking, posix
 
 pytestmark = pytest.mark.engine(database="sqlite", reason="elsewhere a file has a row at once")
-
-
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
 
 
 def _expect(files: Files, path: str, data: bytes = b"", flags: int = os.O_RDWR) -> OpenFile:
@@ -64,127 +53,10 @@ def test_or_with_a_close_or_when_somebody_asks_for_it(drive: Drive, files: Files
     assert drive.read("open") == b"12"
 
 
-def test_of_one_that_must_be_new_the_name_is_claimed(drive: Drive, files_of: Callable[[Drive], Files]) -> None:
-    """Two mounts of one process: of the second one's claims the first one knows by its own list only."""
-    files = files_of(drive)
-    handle = _expect(files, "a", b"mount", _NEW)
-    assert _names(drive) == []
-    assert files.open_files.expect(drive.place("a"), None, files.caller, flags=_NEW) is None
-    with pytest.raises(AlreadyExists):
-        files.create("a")
-    close(handle)
-    assert drive.read("a") == b"mount"
-    with pytest.raises(AlreadyExists):
-        _expect(files, "a", flags=_NEW)
-    drive.remove("a")
-    close(_expect(files, "a", b"again", _NEW))
-
-
-def _another(drive: Drive) -> Kelp:
-    """The same drive in what is another process to the database."""
-    return build(drive.kelp.settings)
-
-
-def _file(kelp: Kelp, caller: Caller, place: Place) -> object:
-    return drafting.create(kelp, caller, place)
-
-
-def _moved(kelp: Kelp, caller: Caller, place: Place) -> object:
-    return moving.move(kelp, caller, Place(place.folder_id, "b"), place, on_conflict=OnConflict.ERROR)
-
-
-@pytest.mark.parametrize("change", [_file, folders.make_folder, _moved])
-def test_nobody_else_makes_what_is_claimed(
-    drive: Drive, files: Files, change: Callable[[Kelp, Caller, Place], object]
-) -> None:
-    drive.put("b", b"1")
-    claimed = drive.place("a")
-    with closing(_another(drive)) as other:
-        handle = _expect(files, "a", b"mount", _NEW)
-        drafting.create(other, files.caller, drive.place("c"))
-        ending = threading.Timer(0.2, partial(close, handle))
-        ending.start()
-        with pytest.raises(AlreadyExists):
-            change(other, files.caller, claimed)
-        ending.join()
-        assert drive.read("a") == b"mount"
-        drive.remove("a")
-        change(other, files.caller, claimed)
-
-
-def test_who_writes_over_what_is_claimed_writes_over_the_file(drive: Drive, files: Files) -> None:
-    handle = _expect(files, "a", b"mount", _NEW)
-    with closing(_another(drive)) as other:
-        ending = threading.Timer(0.3, partial(close, handle))
-        ending.start()
-        written = writing.put_file(other, files.caller, drive.place("a"), [b"other"])
-        ending.join()
-    assert (written.created, written.entry.id, drive.read("a")) == (False, handle.inode, b"other")
-
-
-def test_a_claim_ends_with_its_process(drive: Drive, files: Files) -> None:
-    place, settings = drive.place("a"), drive.kelp.settings
-    with drive.kelp.database.read() as tx:
-        key = sealing.key_in(drive.kelp, tx, place.folder_id, place.name)
-    command = [sys.executable, "-c", _CLAIMANT, str(settings.data), str(settings.nas_root), str(place.folder_id), key]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as claimant:
-        try:
-            assert claimant.stdout is not None
-            assert claimant.stdout.readline() == b"claimed\n"
-            assert drafting.promise(drive.kelp, files.caller, place, 10_001, {}) is None
-            with pytest.raises(Conflict):
-                drafting.create.__wrapped__(drive.kelp, files.caller, place)  # type: ignore[attr-defined]
-        finally:
-            claimant.kill()
-    close(_expect(files, "a", b"1", _NEW))
-    assert drive.read("a") == b"1"
-
-
-_CLAIMANT = """
-import sys, time
-from pathlib import Path
-from vfs.bootstrap import build
-from vfs.settings import Settings
-kelp = build(Settings.load(None, {}, data=Path(sys.argv[1]), nas_root=Path(sys.argv[2])))
-claimed = kelp.database.claim(lambda tx: (None, int(sys.argv[3]), sys.argv[4]))
-print("claimed" if claimed else "refused", flush=True)
-time.sleep(60)
-"""
-
-
-def test_a_claim_is_waited_for_longer_than_a_race(drive: Drive, files: Files) -> None:
-    """Of a file whose bytes take a while to be stored."""
-    handle = _expect(files, "a", b"mount", _NEW)
-    with closing(_another(drive)) as other:
-        ending = threading.Timer(2.0, partial(close, handle))
-        ending.start()
-        written = writing.put_file(other, files.caller, drive.place("a"), [b"other"])
-        ending.join()
-    assert (written.created, drive.read("a")) == (False, b"other")
-
-
-def test_a_name_stays_claimed_when_its_row_is_refused(drive: Drive, files: Files) -> None:
-    """Somebody has locked the folder since, for a moment: nobody else has made the file when he is gone."""
-    drive.folder("folder")
-    handle = _expect(files, "folder/a", b"mount", _NEW)
-    token = drive.lock("folder", drive.admin, deep=True)
-    files.open_files.coming.settle()
-    assert files.open_files.coming
-    locking.unlock(drive.kelp, drive.admin, drive.entry("folder").id, token)
-    assert files.open_files.expect(drive.place("folder/a"), None, files.caller, flags=_NEW) is None
-    with pytest.raises(AlreadyExists):
-        files.create("folder/a")
-    close(handle)
-    assert (drive.read("folder/a"), drive.entry("folder/a").id) == (b"mount", handle.inode)
-    assert not files.open_files.coming
-
-
-def test_while_somebody_writes_no_name_is_claimed(drive: Drive, files: Files) -> None:
+def test_one_that_must_be_new_has_a_row_at_once(files: Files) -> None:
     files.open_files.coming.prepare()
-    place = drive.place("a")
-    with closing(_another(drive)) as other, other.database.write(quiet=True):
-        assert files.open_files.expect(place, None, files.caller, flags=_NEW) is None
-    assert files.open_files.expect(place, None, files.caller, flags=_NEW) is not None
+    place = files.drive.place("a")
+    assert files.open_files.expect(place, None, files.caller, flags=os.O_RDWR | os.O_EXCL) is None
 
 
 def test_what_is_refused_is_refused_at_once(drive: Drive, files: Files) -> None:
