@@ -97,6 +97,8 @@ class _Storing:
     def content(self, layout: Layout, units: Sequence[Unit]) -> Content:
         self._store_together([unit for unit in units if unit not in self._early])
         late = [unit for unit in units if unit in self._early and not self._take(unit)]
+        if late and not self._fresh:  # the first object has the content's name, and who failed is about to remove his
+            self._id = str(uuid.uuid4())
         self._store_together(late)
         parts: list[Part] = []
         for number, piece in enumerate(layout):
@@ -158,7 +160,7 @@ class _Storing:
         """So that it is undone too, should it be half done."""
         with self._counting:
             index = len(self._fresh)
-            key = f"{self._id}.{index:06d}" if index or self._early.id else self._id
+            key = f"{self._id}.{index:06d}" if index or self._id == self._early.id else self._id
             self._fresh.append(Part(key, 0, ""))
         return index, key
 

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from vfs.background import Background
 from vfs.errors import Locked, NoSpace, StoreUnavailable
 from vfs.model import PART_SIZE, PIECE_SIZE, Stored
 from vfs.operations import contents, orphans, writing
+from vfs.operations.storing_ahead import Ahead
 from vfs.storage.object_store import ObjectStore
 from vfs.storage.wrappers import FailingObjectStore, Failure, When
 
@@ -195,11 +197,36 @@ def test_a_commit_waits_for_what_is_being_stored(drive: Drive, files_of: MountOf
     assert drive.read("f") == DATA[: PART_SIZE + 10]
 
 
-class _Slow:
-    """Its first put waits in the middle."""
+@pytest.mark.parametrize("size", [PART_SIZE, PART_SIZE + 10, 2 * PART_SIZE])
+def test_a_commit_waits_for_what_fails(drive: Drive, files_of: MountOf, size: int) -> None:
+    """And stores it itself: of a file of one part under a name of its own, which is the content's."""
+    slow = _Slow(drive.kelp.cache, error=StoreUnavailable("for a moment"))
+    drive.kelp = replace(drive.kelp, cache=slow)
+    files = files_of(drive)
+    handle = files.create("f")
+    write(handle, 0, size)
+    slow.begun.wait(60)
+    ending = threading.Thread(target=close, args=(handle,))
+    ending.start()
+    draft = handle._file._draft
+    assert draft is not None and draft.ahead is not None
+    until(partial(_is_claimed, draft.ahead))
+    slow.go_on.set()
+    ending.join(60)
+    rest(files)
+    assert drive.read("f") == DATA[:size]
+    assert stored(drive) == set()
 
-    def __init__(self, inner: ObjectStore) -> None:
-        self.inner = inner
+
+def _is_claimed(ahead: Ahead) -> bool:
+    return ahead._id == ""
+
+
+class _Slow:
+    """Its first put waits in the middle; `error`: and then fails."""
+
+    def __init__(self, inner: ObjectStore, error: Exception | None = None) -> None:
+        self.inner, self.error = inner, error
         self.begun, self.go_on = threading.Event(), threading.Event()
         self.puts = 0
 
@@ -214,6 +241,8 @@ class _Slow:
         for chunk in chunks:
             self.begun.set()
             assert self.go_on.wait(60)
+            if self.error is not None:
+                raise self.error
             yield chunk
 
 
@@ -364,6 +393,7 @@ def test_what_was_reserved_for_it_stays_reserved(drive_with: Callable[..., Drive
     close(written(files))
     handle = files.create("other")
     write(handle, 0, 2 * PART_SIZE + PIECE_SIZE)
+    rest(files)  # else all is the commit's, and who asks again in the same moment is refused unseen
     with pytest.raises(NoSpace):
         handle.flush()
     handle.truncate(PART_SIZE)
