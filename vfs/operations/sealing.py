@@ -20,7 +20,7 @@ from vfs.crypto.key_ring import KeyRing
 from vfs.crypto.parts import part_id, part_name
 from vfs.crypto.sealed_texts import Text
 from vfs.crypto.vault_keys import VaultKey, new_id
-from vfs.errors import ContentCorrupt, CrossesVault, InTrash
+from vfs.errors import ContentCorrupt, CrossesVault, InTrash, KelpError
 from vfs.metadata.database import Tx
 from vfs.metadata.seals import DAMAGED, TEXT_MARK, Named, Seal
 from vfs.model import Entry, State
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Seal", "Text"]
 
 _TRUSTED = 5.0  # seconds
+_VAULTS = 20  # of which names and texts are remembered, those that were used last …
+_UNUSED = 600.0  # … seconds ago at most
 _REMEMBERED = 16_384  # names, and as many texts, of each vault: some 15 MiB
 _KEYS = 1024  # that were sealed lately: a change looks for its name four times, and each path goes through its folders
 _LONGEST_NAME = 500  # characters of a sealed one that is remembered: all of them
@@ -45,7 +47,8 @@ class VaultCipher:
     def __init__(self, keys: KeyRing, case_sensitive: bool, renew: Callable[[Tx, Collection[int]], None]) -> None:
         self._keys = keys
         self.renew = renew
-        self._opened: dict[int, tuple[float, OpenVault]] = {}
+        self._opened: dict[int, tuple[float, OpenVault]] = {}  # the one looked up last is the last
+        self._changing = threading.Lock()
         self._comparison: Callable[[str], str] = partial(names.key, case_sensitive=case_sensitive)
 
     def of(self, tx: Tx, vault_id: int) -> OpenVault:
@@ -53,10 +56,29 @@ class VaultCipher:
         found = self._opened.get(vault_id)
         if found is not None and time.monotonic() < found[0] + _TRUSTED:
             return found[1]
-        key = keyring.vault_key_in(tx, self._keys, vault_id)
+        try:
+            key = keyring.vault_key_in(tx, self._keys, vault_id)
+        except KelpError:
+            self._forget(vault_id)
+            raise
         opened = found[1] if found is not None and found[1].key is key else OpenVault(key, self._comparison)
-        self._opened[vault_id] = time.monotonic(), opened
+        self._remember(vault_id, opened)
         return opened
+
+    def _forget(self, vault_id: int) -> None:
+        """Nothing that was opened stays in the memory of a process that may not open it any more."""
+        with self._changing:
+            self._opened.pop(vault_id, None)
+
+    def _remember(self, vault_id: int, opened: OpenVault) -> None:
+        now = time.monotonic()
+        with self._changing:
+            self._opened.pop(vault_id, None)
+            self._opened[vault_id] = now, opened
+            for id, (looked_up, _) in tuple(self._opened.items()):
+                if len(self._opened) <= _VAULTS and looked_up >= now - _UNUSED:
+                    break
+                del self._opened[id]
 
 
 _T = TypeVar("_T")
@@ -140,7 +162,7 @@ def _bytes_of(seal_id: str) -> bytes:
     try:
         return part_id(seal_id)
     except ValueError as error:
-        raise ContentCorrupt("what is sealed in the database is damaged") from error
+        raise ContentCorrupt(DAMAGED) from error
 
 
 def new_seal_id() -> str:
