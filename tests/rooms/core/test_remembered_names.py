@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.rooms.core.drive import Drive
-from tests.rooms.core.vault_of_drive import make_vault
+from tests.vaults import make_vault
 from vfs.errors import KeyMissing
 from vfs.model import Entry
 from vfs.operations import keyring, sealing, vault_keys, vaulting
@@ -55,7 +55,7 @@ def look(drive: Drive, *vaults: Entry) -> None:
 
 
 def test_nothing_is_remembered_of_a_vault_whose_key_is_gone(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
-    vault = make_vault(drive)
+    vault = make_vault(drive.kelp, "vault")
     assert vault.vault_id is not None
     drive.put("vault/a", b"x")
     look(drive, vault)
@@ -75,7 +75,7 @@ def test_nothing_is_remembered_of_a_vault_whose_key_is_gone(drive: Drive, monkey
 def test_of_many_vaults_those_used_last_are_remembered(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealing, "_VAULTS", 2)
     monkeypatch.setattr(sealing, "_TRUSTED", 0.0)
-    first = make_vault(drive)
+    first = make_vault(drive.kelp, "vault")
     second, third = (vaulting.create(drive.kelp, drive.admin, drive.place(name)) for name in ("second", "third"))
     known = cipher_of(drive)._opened
     look(drive, first, second, first, third)

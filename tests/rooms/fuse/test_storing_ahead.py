@@ -17,9 +17,9 @@ import pytest
 
 from fuse_mount import recovering
 from fuse_mount.drafts import OpenFile
+from tests import vaults
 from tests.rooms.core.drive import Drive
 from tests.rooms.fuse.files import Files, close, whole
-from tests.vaults import make_vault
 from tests.waiting import until
 from vfs.background import Background
 from vfs.errors import Locked, NoSpace, StoreUnavailable
@@ -28,6 +28,8 @@ from vfs.operations import contents, orphans, writing
 from vfs.operations.storing_ahead import Ahead
 from vfs.storage.object_store import ObjectStore
 from vfs.storage.wrappers import FailingObjectStore, Failure, When
+
+pytestmark = pytest.mark.skipif(vaults.ALL, reason="nothing of a vault is stored ahead")
 
 MountOf = Callable[[Drive], Files]
 SIZE = 3 * PART_SIZE + 5000
@@ -403,7 +405,7 @@ def test_what_was_reserved_for_it_stays_reserved(drive_with: Callable[..., Drive
 
 
 def test_nothing_of_a_vault_is_stored_ahead(drive: Drive, files: Files) -> None:
-    make_vault(drive.kelp)
+    vaults.make_vault(drive.kelp)
     handle = written(files, "vault/f")
     assert stored(drive) == set()
     close(handle)
