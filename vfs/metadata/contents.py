@@ -21,7 +21,10 @@ class Contents:
 
     @trace.step("db.storage_object_create")
     def insert(self, content: Content, now_ns: int, fresh: Sequence[Part] | None = None) -> None:
-        """`fresh`: those of its objects that have no row yet [all]. An object may be in it several times."""
+        """`fresh`: those of its objects that have no row yet [all]. An object may be in it several times; the only one
+        has the name of the content, and no row says so."""
+        if len(content.parts) == 1 and content.parts[0].key != content.id:
+            raise AssertionError("nobody would find the only object of a content under another name")
         self.insert_row(content, len(content.parts), now_ns)
         self._tx.many(
             """INSERT INTO objects (key, size, checksum, blocks, status, cached_ns)
