@@ -95,7 +95,7 @@ class Database:
         """What is sealed is opened by it from now on, for those who show names to people or take them."""
         self._seals.cipher = cipher
         with self.read() as tx:
-            self._seals.any_vaults = tx.one("SELECT 1 FROM vaults LIMIT 1") is not None
+            self._seals.any_vaults = tx.vaults.any()
 
     def read(self) -> AbstractContextManager[Tx]:
         """A consistent snapshot for a short look; takes no lock in the database.
