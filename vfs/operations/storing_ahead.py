@@ -36,8 +36,8 @@ _RESTED_NS = 10 * 60 * 1_000_000_000  # far less than an object rests before the
 class _Early:
     """One part. Its fields are changed under the guard of its `Ahead`."""
 
-    def __init__(self, key: str, unit: Unit) -> None:
-        self.key, self.unit = key, unit
+    def __init__(self, key: str, unit: Unit, since_ns: int) -> None:
+        self.key, self.unit, self.since_ns = key, unit, since_ns
         self.is_wanted = True
         self.is_begun = self.has_ended = False
         self.part: Part | None = None
@@ -51,12 +51,11 @@ class Ahead:
     def __init__(self, kelp: Kelp, threads: Background, pieces: Pieces, told: Callable[[int], None]) -> None:
         self._kelp, self._threads, self._pieces, self._told = kelp, threads, pieces, told
         self._changed = threading.Condition()
-        self._early: dict[int, _Early] = {}  # by where they begin
+        self._early: dict[int, _Early] = {}  # by where they begin; the newest is the last
         self._known: set[int] = set()  # parts that were begun once: no part is stored twice before the commit
         self._end = 0  # of the last of them
         self._is_off = False  # it failed: all is left to the commit
         self._id = ""  # how the keys begin
-        self._last_ns = 0  # when one was begun
 
     # --- while it is written ---
 
@@ -68,7 +67,7 @@ class Ahead:
         self._id = self._id or str(uuid.uuid4())
         # A content of one object has its name; and that is the first part.
         key = f"{self._id}.a{start // PART_SIZE:06d}" if start else self._id
-        early = _Early(key, Unit(start, start + PART_SIZE))
+        early = _Early(key, Unit(start, start + PART_SIZE), self._kelp.clock.now_ns())
         if self._threads.submit(key, partial(self._carry_out, early)):
             self._early[start] = early
             self._known.add(start)
@@ -86,11 +85,11 @@ class Ahead:
             self._drop(start)
 
     def _forget_rested(self) -> None:
-        now = self._kelp.clock.now_ns()
-        if self._early and abs(now - self._last_ns) > _RESTED_NS:
+        """The orphan batch goes by what is there: an object that was removed again has kept none of the others."""
+        newest = next(reversed(self._early.values()), None)
+        if newest is not None and abs(self._kelp.clock.now_ns() - newest.since_ns) > _RESTED_NS:
             self.drop()
             self._id = ""
-        self._last_ns = now
 
     def _drop(self, start: int) -> None:
         early = self._early.pop(start, None)

@@ -375,6 +375,25 @@ def test_what_rested_is_not_relied_on(drive: Drive, files: Files, more: bool, mo
     assert stored(drive) == set()
 
 
+def test_what_was_changed_again_keeps_nothing_else(drive: Drive, files: Files) -> None:
+    """A program that goes back to each part: the first one has rested, whatever was begun since."""
+    handle, data = files.create("f"), bytearray(DATA)
+    write(handle, 0, PART_SIZE)
+    rest(files)
+    (first,) = stored(drive)
+    for at in (PART_SIZE, 2 * PART_SIZE):
+        drive.clock.advance(500)
+        write(handle, at, at + PART_SIZE)
+        handle.write(at, b"again")
+        data[at : at + 5] = b"again"
+        rest(files)
+    drive.kelp.cache.delete(first)  # as the orphan batch would
+    close(handle)
+    assert drive.read("f") == data[: 3 * PART_SIZE]
+    rest(files)
+    assert stored(drive) == set()
+
+
 def test_no_room_beside_what_waits_for_the_nas(drive_with: Callable[..., Drive], files_of: MountOf) -> None:
     """What was reserved for it is free again when it is gone."""
     drive = drive_with(cache_hard_limit="16 MiB")
