@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
+from contextlib import suppress
 from typing import NamedTuple
 
 from vfs import metrics
@@ -108,7 +108,7 @@ class NearParts:
 
     def pieces(self, wanted: Iterable[Wanted]) -> Iterator[memoryview]:
         """At most 1 MiB each, in order; they end early where the rest must be had from elsewhere."""
-        pieces = chain.from_iterable(map(self._of_part, wanted))
+        pieces = self._unopened(wanted)
         try:
             if self._size >= _LONG and _SPARE.acquire(blocking=False):
                 try:
@@ -119,8 +119,14 @@ class NearParts:
             else:
                 for piece in pieces:
                     yield piece.open()
-        except (OSError, ContentCorrupt, KelpError):  # said by who can say which
+        except (OSError, ContentCorrupt):  # as there
             return
+
+    def _unopened(self, wanted: Iterable[Wanted]) -> Iterator[_Piece]:
+        """Up to the first object that cannot be opened: what is on its way by then is whole, and read only once."""
+        with suppress(KelpError):  # said by who can say which
+            for each in wanted:
+                yield from self._of_part(each)
 
     def _of_part(self, wanted: Wanted) -> Iterator[_Piece]:
         """Raises KelpError."""

@@ -1,6 +1,6 @@
 """What follows when something was deleted for good: what is below it, its versions, and months later its row.
 
-Of what went into a vault, its plain name is then in the files of the database no more.
+Where there are vaults, what was deleted from the database leaves its log, too.
 
 Each is safe to run twice and to be killed in: every step is one small transaction (spec §6).
 """

@@ -20,7 +20,7 @@ from vfs.crypto.key_ring import KeyRing
 from vfs.crypto.parts import part_id, part_name
 from vfs.crypto.sealed_texts import Text
 from vfs.crypto.vault_keys import VaultKey, new_id
-from vfs.errors import ContentCorrupt, CrossesVault, InTrash, KelpError
+from vfs.errors import ContentCorrupt, CrossesVault, InTrash, KeyMissing, NotFound
 from vfs.metadata.database import Tx
 from vfs.metadata.seals import DAMAGED, TEXT_MARK, Named, Seal
 from vfs.model import Entry, State
@@ -58,7 +58,7 @@ class VaultCipher:
             return found[1]
         try:
             key = keyring.vault_key_in(tx, self._keys, vault_id)
-        except KelpError:
+        except (KeyMissing, NotFound):
             self._forget(vault_id)
             raise
         opened = found[1] if found is not None and found[1].key is key else OpenVault(key, self._comparison)
