@@ -15,6 +15,7 @@ from vfs.operations import at_hand, unsealing
 from vfs.operations.at_hand import AtHand, SealedAtHand
 
 _FEW = 64 * 1024  # bytes
+_RUN = 64 * PIECE_SIZE  # bytes that are read from below as one; a file has any number of them
 
 
 class _Piece(NamedTuple):
@@ -57,7 +58,7 @@ def merged(draft: DraftFile, below: ContentBelow, start: int, stop: int) -> Iter
             yield draft.read(start, stop)
         return
     with draft.room() as room:
-        for wants, run in groupby(_pieces(draft, start, stop), lambda piece: piece.wants_below):
+        for (wants, _), run in groupby(_pieces(draft, start, stop), _run_of):
             pieces = list(run)
             with _Filling(below, pieces[-1].shown) if wants else nullcontext() as filling:
                 for piece in pieces:
@@ -72,6 +73,10 @@ def _pieces(draft: DraftFile, start: int, stop: int) -> Iterator[_Piece]:
         end = min(at + PIECE_SIZE, stop)
         shown = min(end, written.limit)
         yield _Piece(at, shown if written.spans.missing(at, shown) else at, end)
+
+
+def _run_of(piece: _Piece) -> tuple[bool, int]:
+    return piece.wants_below, piece.start // _RUN
 
 
 def _written(draft: DraftFile, piece: _Piece, filled: memoryview) -> bytes:
