@@ -436,7 +436,7 @@ def test_nothing_of_a_vault_is_stored_ahead(drive: Drive, files: Files) -> None:
 
 @pytest.mark.parametrize("when", ["ahead", "claimed"])
 def test_a_kill_leaves_the_draft_and_orphans(drive: Drive, files_of: MountOf, when: str) -> None:
-    arguments = [str(drive.kelp.settings.data), str(drive.editor.user_id), when]
+    arguments = [str(drive.kelp.settings.data), str(drive.editor.user_id), str(drive.clock.now), when]
     child = subprocess.run(
         [sys.executable, "-m", "tests.rooms.fuse.dying_ahead", *arguments],
         cwd=Path(__file__).parents[3],
