@@ -199,17 +199,18 @@ class Forwarder:
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
         self.url = parts._replace(netloc=f"postgres@127.0.0.1:{port}").geturl()
-        self._swallow, self._cut = b"", b""
+        self._swallow, self._cut, self._after = b"", b"", b""
         self._ends: list[socket.socket] = [self._listener]
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def swallow_answer_to(self, words: bytes) -> None:
-        """The next message with these words arrives, and the connection is gone before its answer."""
-        self._swallow = words
+    def swallow_answer_to(self, words: bytes, after: bytes) -> None:
+        """The next message with these words arrives, and the connection is gone before its answer. `after`: on a
+        connection that said this since it said them last; there are others that change something."""
+        self._swallow, self._after = words, after
 
-    def cut_before(self, words: bytes) -> None:
+    def cut_before(self, words: bytes, after: bytes) -> None:
         """The connection is gone before the next message with these words arrives."""
-        self._cut = words
+        self._cut, self._after = words, after
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -221,16 +222,19 @@ class Forwarder:
                 threading.Thread(target=self._carry, args=(server, client, False), daemon=True).start()
 
     def _carry(self, source: socket.socket, target: socket.socket, asking: bool) -> None:
+        said = False
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                if asking and self._cut and self._cut in data:
+                said = said or self._after in data
+                if asking and said and self._cut and self._cut in data:
                     self._cut = b""
                     break
-                if asking and self._swallow and self._swallow in data:
+                if asking and said and self._swallow and self._swallow in data:
                     self._swallow = b""
                     target.sendall(data + _rest(source))
                     source.shutdown(socket.SHUT_RDWR)
                     return  # the server's end stays until the wire goes: it is not told
+                said = said and (self._cut or self._swallow) not in data
                 target.sendall(data)
         for end in (source, target):
             with contextlib.suppress(OSError):
