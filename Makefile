@@ -65,9 +65,9 @@ NOT_ON_PRODUCTION := $(addprefix --ignore=tests/faces/test_,bad_input.py bad_val
 	small_cache.py smuggling.py stopping.py syncs.py xml_memory.py) \
 	$(addprefix --ignore=tests/faces/api/test_,openapi.py schema.py)
 
-# Of tests whose variants cost seconds each every eighth variant, and of all on the production engines every 16th
+# Of tests whose variants cost seconds each every twelfth variant, and of all on the production engines every 24th
 # (tests/sampling.py): CI has 30 minutes on 2 cores.
-test: export KELP_TEST_SHARE ?= 8
+test: export KELP_TEST_SHARE ?= 12
 # Tests start `kelp` hundreds of times: compiled once, each start takes two thirds of the time, even where Python was
 # told to keep nothing.
 test test-all test-vault: export PYTHONDONTWRITEBYTECODE :=
@@ -75,7 +75,7 @@ test test-all: $(VENV)/.tests-ready
 	@scripts/install-test-tools
 	@$(MAKE) --no-print-directory check
 	@$(PYTEST); embedded=$$?; \
-	KELP_TEST_ENGINES=production KELP_TEST_SHARE=$${KELP_TEST_SHARE:+16} $(PYTEST) $(ON_PRODUCTION) $(NOT_ON_PRODUCTION); production=$$?; \
+	KELP_TEST_ENGINES=production KELP_TEST_SHARE=$${KELP_TEST_SHARE:+24} $(PYTEST) $(ON_PRODUCTION) $(NOT_ON_PRODUCTION); production=$$?; \
 	echo "embedded: exit code $$embedded; PostgreSQL, S3 and Redis: exit code $$production"; \
 	[ $$embedded -gt $$production ] && exit $$embedded; exit $$production
 
