@@ -20,15 +20,15 @@ PATHS = ("vault/{0}/{0}", "vault/{0}/{0} no more/{0}", "deep/vault here/{0}", "d
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Every value of any statement."""
+    """Every value of any statement of a transaction, also of those that travel with another."""
     values: list[object] = []
-    ask = PostgresTx._ask
+    execute = PostgresTx._execute
 
-    def heard(tx: PostgresTx, statement: tuple[str, list[object]]) -> Any:
-        values.extend(statement[1])
-        return ask(tx, statement)
+    def heard(tx: PostgresTx, text: str, given: list[object]) -> Any:
+        values.extend(given)
+        return execute(tx, text, given)
 
-    monkeypatch.setattr(PostgresTx, "_ask", heard)
+    monkeypatch.setattr(PostgresTx, "_execute", heard)
     return values
 
 
