@@ -19,14 +19,13 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from fuse_mount.draft_file import DraftFile, Header, NewAhead, close, disk_faults
+from fuse_mount.draft_file import CLOSED, DraftFile, Header, NewAhead, close, disk_faults
 from vfs.errors import NoSpace, StoreUnavailable
 from vfs.operations import at_hand
 
 _MOST_IDLE = 16  # pairs of files that wait to be used again: making and removing them costs more than a small write
 _MOST_ROOMS = 4  # that are kept
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_CLOSED = -1  # in the place of a descriptor
 
 
 class DraftDisk:
@@ -140,5 +139,5 @@ class DraftDisk:
         self._idle = []
         if not any(self.folder.glob("*.log")):
             shutil.rmtree(self.folder, ignore_errors=True)
-        lock, self._lock = self._lock, _CLOSED
+        lock, self._lock = self._lock, CLOSED
         close(lock)

@@ -19,7 +19,7 @@ from vfs.operations.storing_ahead import Ahead, Pieces
 RECORD = struct.Struct("<Bqq")
 WRITTEN, CUT = 1, 2  # what a record tells
 NewAhead: TypeAlias = Callable[[Pieces, Callable[[int], None]], Ahead]
-_CLOSED = -1  # in the place of a descriptor
+CLOSED = -1  # in the place of a descriptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ class DraftFile:
 
     def close(self) -> None:
         """Once; a number that is closed is somebody else's next file."""
-        closing, self._data, self._log = (self._data, self._log), _CLOSED, _CLOSED
+        closing, self._data, self._log = (self._data, self._log), CLOSED, CLOSED
         for fd in closing:
             close(fd)
 
@@ -214,7 +214,7 @@ class _Aside:
 
     def __init__(self, data: int, disk: Disk) -> None:
         """Raises OSError."""
-        self._fd = _CLOSED  # `__del__` runs also when the next line fails
+        self._fd = CLOSED  # `__del__` runs also when the next line fails
         self._fd = os.dup(data)
         self._disk = disk
 
@@ -235,7 +235,7 @@ class _Aside:
 
 
 def close(fd: int) -> None:
-    if fd != _CLOSED:
+    if fd != CLOSED:
         with suppress(OSError):  # of a disk with a fault
             os.close(fd)
 

@@ -102,12 +102,6 @@ class Contents:
                  WHERE c.id = :id AND o.status <> 'AVAILABLE'"""
         return bool(self._tx.one(sql, id=id)[0] == 0)
 
-    def other_holders(self, id: str, entry_id: int) -> list[int]:
-        """Entries but `entry_id` that refer to a content and are not recorded to have it on the NAS."""
-        sql = """SELECT id FROM entries WHERE content_id = :id AND id <> :entry AND state <> 'DELETED'
-                 AND nas_content_id IS DISTINCT FROM :id"""
-        return [row[0] for row in self._tx.all(sql, id=id, entry=entry_id)]
-
     def unknown(self, keys: list[str], now_ns: int) -> list[str]:
         """Those object keys that no row names, nor an upload whose parts have not gone."""
         marks, values = listed(keys)

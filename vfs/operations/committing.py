@@ -16,7 +16,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from vfs import names
 from vfs.core import Kelp
@@ -45,8 +44,6 @@ from vfs.operations.storing_ahead import Claimed
 from vfs.operations.unfinished import Unfinished
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _TRIES = 20  # looks at a file that is moved all the time
 _SHARING = 2  # … and at objects that are just being evicted; then all is stored anew

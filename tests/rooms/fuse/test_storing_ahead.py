@@ -170,11 +170,7 @@ def test_over_what_was_there(drive: Drive, files: Files) -> None:
 def test_a_part_changes_while_it_is_stored(drive: Drive, files_of: MountOf) -> None:
     """Both by who writes in that moment, and by the commit that follows."""
     slow = _Slow(drive.kelp.cache)
-    drive.kelp = replace(drive.kelp, cache=slow)
-    files = files_of(drive)
-    handle = files.create("f")
-    write(handle, 0, PART_SIZE + 10)
-    slow.begun.wait(60)
+    files, handle = _being_stored(drive, files_of, slow, PART_SIZE + 10)
     handle.write(PART_SIZE - 1, b"ab")
     slow.go_on.set()
     close(handle)
@@ -185,11 +181,7 @@ def test_a_part_changes_while_it_is_stored(drive: Drive, files_of: MountOf) -> N
 
 def test_a_commit_waits_for_what_is_being_stored(drive: Drive, files_of: MountOf) -> None:
     slow = _Slow(drive.kelp.cache)
-    drive.kelp = replace(drive.kelp, cache=slow)
-    files = files_of(drive)
-    handle = files.create("f")
-    write(handle, 0, PART_SIZE + 10)
-    slow.begun.wait(60)
+    _, handle = _being_stored(drive, files_of, slow, PART_SIZE + 10)
     ending = threading.Thread(target=close, args=(handle,))
     ending.start()
     until(lambda: slow.puts == 2)
@@ -203,11 +195,7 @@ def test_a_commit_waits_for_what_is_being_stored(drive: Drive, files_of: MountOf
 def test_a_commit_waits_for_what_fails(drive: Drive, files_of: MountOf, size: int) -> None:
     """And stores it itself: of a file of one part under a name of its own, which is the content's."""
     slow = _Slow(drive.kelp.cache, error=StoreUnavailable("for a moment"))
-    drive.kelp = replace(drive.kelp, cache=slow)
-    files = files_of(drive)
-    handle = files.create("f")
-    write(handle, 0, size)
-    slow.begun.wait(60)
+    files, handle = _being_stored(drive, files_of, slow, size)
     ending = threading.Thread(target=close, args=(handle,))
     ending.start()
     draft = handle._file._draft
@@ -218,6 +206,16 @@ def test_a_commit_waits_for_what_fails(drive: Drive, files_of: MountOf, size: in
     rest(files)
     assert drive.read("f") == DATA[:size]
     assert stored(drive) == set()
+
+
+def _being_stored(drive: Drive, files_of: MountOf, slow: _Slow, size: int) -> tuple[Files, OpenFile]:
+    """A file of so many bytes, whose first part is on its way to the store."""
+    drive.kelp = replace(drive.kelp, cache=slow)
+    files = files_of(drive)
+    handle = files.create("f")
+    write(handle, 0, size)
+    assert slow.begun.wait(60)
+    return files, handle
 
 
 def _is_claimed(ahead: Ahead) -> bool:
