@@ -13,9 +13,11 @@ import pytest
 
 from tests.services import s3
 from tests.services.faulty_proxy import Answer, FaultyProxy, Pass, Refuse
+from tests.waiting import until
 from vfs.bootstrap import build
 from vfs.errors import ConfigurationError, StoreUnavailable
 from vfs.settings import Settings
+from vfs.storage.object_store import ObjectStore
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +141,18 @@ def test_away_at_the_start_is_no_reason_not_to_start(
     proxy.mode = Pass()
     with pytest.raises(StoreUnavailable):
         kelp.cache.stat("key")  # nothing is called missing while the bucket is
-    kelp.cache.put("key", [b"x"])
+    until(lambda: is_put(kelp.cache))
     assert kelp.cache.stat("key") == 1
     kelp.close()
+
+
+def is_put(cache: ObjectStore) -> bool:
+    """Making the bucket may take all the patience that one call has."""
+    try:
+        cache.put("key", [b"x"])
+    except StoreUnavailable:
+        return False
+    return True
 
 
 def test_nobody_listens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
