@@ -11,6 +11,7 @@ from blake3 import blake3
 
 from vfs.errors import AlreadyExists, ContentCorrupt, ObjectMissing, StoreUnavailable
 from vfs.model import PART_SIZE, PIECE_SIZE, ByteRange, Stored
+from vfs.storage import object_store
 from vfs.storage.object_store import ObjectStore
 from vfs.storage.retrying import RetryingObjectStore
 
@@ -102,6 +103,35 @@ class ObjectStoreContract:
         assert caught.value is error, "the body's error is not the store's: it must pass untranslated"
         assert [info.key for info in store.list()] == []
         assert store.put(key, [b"again"]).size == 5
+
+    # --- keys of the store's choice
+
+    def test_keys_that_the_store_gives(self, store: ObjectStore) -> None:
+        put: dict[str, bytes] = {}
+        for number in range(45):
+            key = object_store.new_key(store)
+            assert key not in put and uuid.UUID(key).version == 4
+            put[key] = b"%d" % number * number
+            store.put(key, [put[key]])
+            with pytest.raises(AlreadyExists):
+                store.put(key, [b"again"])
+        assert [info[:2] for info in store.list()] == [(key, len(put[key])) for key in sorted(put)]
+        assert all(b"".join(store.get(key)) == whole for key, whole in put.items())
+
+    def test_keys_that_the_store_gave_and_that_come_to_nothing(self, store: ObjectStore) -> None:
+        for _ in range(10):
+            kept = object_store.new_key(store)
+            store.put(kept, [b"kept"])
+        broken, deleted, replaced = (object_store.new_key(store) for _ in range(3))
+        with pytest.raises(BodyLost):
+            store.put(broken, lost_after([b"some"], BodyLost()))
+        store.delete(deleted)
+        store.put(replaced, [b"instead"], replace=True)
+        for key in (broken, deleted):
+            with pytest.raises(ObjectMissing):
+                store.stat(key)
+            assert store.put(key, [b"later"]).size == 5
+        assert b"".join(store.get(replaced)) == b"instead" and len(list(store.list())) == 13
 
     # --- put over what is there
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from blake3 import blake3
 
@@ -29,6 +29,7 @@ from vfs.operations.opening import Reader
 from vfs.operations.sealed_contents import SealedBody, SealedParts, Vault
 from vfs.operations.unfinished import Unfinished
 from vfs.storage.nas_store import NasFile
+from vfs.storage.object_store import new_key
 
 __all__ = [
     "Reader",
@@ -71,14 +72,14 @@ def store(
     """
     begun_ns = kelp.clock.now_ns()
     if vault is None:
-        made = _store_plain(kelp, chunks, expected, id or str(uuid.uuid4()))
+        made = _store_plain(kelp, chunks, expected, id or "")
     else:
         made = _store_sealed(kelp, chunks, expected, id, vault, unfinished)
     return _Fresh(made.id, made.size, made.checksum, made.digests, made.parts, made.seal, begun_ns)
 
 
 def _store_plain(kelp: Kelp, chunks: Iterable[bytes], expected: Expected, id: str) -> Content:
-    body = Body(chunks, expected, id)
+    body = Body(chunks, expected, id, partial(new_key, kelp.cache))
     with _undone(kelp) as parts:
         _put(kelp, body, parts)
         return body.content(parts)

@@ -22,6 +22,7 @@ from vfs.operations.drafting import Draft
 from vfs.operations.layouts import Fresh, Layout, Shared, Unit, Zeros
 from vfs.operations.reserving import Reservation
 from vfs.operations.storing_ahead import Claimed
+from vfs.storage.object_store import new_key
 
 _THREADS = 3  # that store one draft; whoever commits is one of them
 
@@ -69,7 +70,8 @@ def new(draft: Draft, piece: Fresh | Zeros) -> tuple[Iterator[bytes], Expected]:
 
 def _stored_in_turn(kelp: Kelp, draft: Draft, layout: Layout, room: Reservation, fresh: list[Part]) -> Content:
     """Piece by piece; a store far away has several parts of one under way."""
-    id = str(uuid.uuid4())
+    puts_first = bool(layout) and not isinstance(layout[0], Shared)
+    id = new_key(kelp.cache) if puts_first else str(uuid.uuid4())
     parts: list[Part] = []
     checksum = writing.EMPTY_CHECKSUM if not layout else ""
     for number, piece in enumerate(layout):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from blake3 import blake3
@@ -53,12 +54,25 @@ class _Held:
         return self._found
 
 
+def _random_id() -> str:
+    return str(uuid.uuid4())
+
+
 class Body:
     """The incoming pieces: counted, hashed, and cut into parts without copying."""
 
-    def __init__(self, chunks: Iterable[bytes], expected: Expected, id: str = "", *, hashed: bool = True) -> None:
-        """`id`: of the content to be, which is how the keys of its objects begin. `hashed`: its BLAKE3 is wanted."""
-        self._id = id
+    def __init__(
+        self,
+        chunks: Iterable[bytes],
+        expected: Expected,
+        id: str = "",
+        new_id: Callable[[], str] = _random_id,
+        *,
+        hashed: bool = True,
+    ) -> None:
+        """`id`: of the content to be, which is how the keys of its objects begin; "": as `new_id` says when the first
+        is about to be put. `hashed`: its BLAKE3 is wanted."""
+        self._id, self._new_id = id, new_id
         self._keys = 0  # given out
         self._chunks = iter(chunks)
         self._rest = memoryview(b"")
@@ -75,6 +89,7 @@ class Body:
         self.blocks: bytes | None = None
 
     def next_key(self) -> str:
+        self._id = self._id or self._new_id()
         key = f"{self._id}.{self._keys:06d}" if self._keys else self._id
         self._keys += 1
         return key
@@ -126,7 +141,7 @@ class Body:
             checksum = self._whole.hexdigest()
         else:
             checksum = parts[0].checksum if parts else blake3().hexdigest()
-        return Content(self._id, self.size, checksum, digests, tuple(parts))
+        return Content(self._id or _random_id(), self.size, checksum, digests, tuple(parts))
 
     def verify(self) -> str | None:
         """Compare with what was announced: the digests, when one was. Raises UploadIncomplete."""

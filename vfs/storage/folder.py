@@ -1,8 +1,9 @@
 """Objects as files: `{root}/objects/{aa}/{key}`.
 
 An object is written under its final name; the database commit publishes it, so no rename is needed (measured:
-1,716 against 1,290 durable objects of 4 KiB per second), but for one that replaces another. `aa` keeps the order of
-the keys: a listing has the names of one folder in memory, never of all.
+1,716 against 1,290 durable objects of 4 KiB per second), but for one that replaces another. Names may be there, empty,
+before their objects: `spare_files.py`. `aa` keeps the order of the keys: a listing has the names of one folder in
+memory, never of all.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 import uuid
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -23,11 +24,13 @@ from blake3 import blake3
 from vfs.errors import ConfigurationError, ObjectMissing
 from vfs.model import ByteRange, Stored
 from vfs.storage.files import DirectWriter, Pieces, forget, make_durably, span, sync_folder, write_all
-from vfs.storage.object_store import ObjectInfo, Usage, check_key, is_key, object_faults
+from vfs.storage.object_store import ObjectInfo, Usage, check_key, fault_of, is_key
+from vfs.storage.spare_files import SpareFiles
 
 _FOLDERS = tuple(f"{number:02x}" for number in range(256))
 _AFTER_ALL = "~"  # greater than every character of a key
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_SPARE = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in the way must not block
 _Write = Callable[[int, bytes | memoryview], int]
 
@@ -42,6 +45,7 @@ class FolderObjectStore:
         self._objects = root / "objects"
         self._ready = False  # all folders exist, and their own names are known to be durable
         self._making = threading.Lock()
+        self._spares = SpareFiles()
         try:
             make_durably(self._objects, 0o700)
         except OSError as error:
@@ -58,18 +62,35 @@ class FolderObjectStore:
         written = self._path(_beside(key)) if replace else path
         faults = partial(self._faults, key)
         with faults():
-            fd = self._create(written)
+            spare = self._open_spare(path) if self._spares.claim(key) and not replace else None
+            fd = self._create(written) if spare is None else spare
         try:
             stored = _fill(fd, chunks, write, faults)
-            with faults():
-                if replace:
-                    os.rename(written, path)
-                sync_folder(os.path.dirname(path))
+            if spare is None:
+                with faults():
+                    self._show(written, path)
         except BaseException:
             with suppress(OSError):
                 os.unlink(written)
             raise
         return stored
+
+    def _open_spare(self, path: str) -> int | None:
+        """The empty file that was made ahead, whose name needs no sync any more; None: somebody tidied up."""
+        with suppress(FileNotFoundError):
+            return os.open(path, _SPARE)
+        return None
+
+    def _show(self, written: str, path: str) -> None:
+        """Give what was written the name `path`, durably."""
+        if written != path:
+            os.rename(written, path)
+            return sync_folder(os.path.dirname(path))
+        with self._spares.made_beside(path):
+            sync_folder(os.path.dirname(path))
+
+    def spare_key(self) -> str | None:
+        return self._spares.take()
 
     def get(self, key: str, byte_range: ByteRange | None = None) -> Iterator[bytes]:
         path = self._path(key)
@@ -97,6 +118,7 @@ class FolderObjectStore:
 
     def delete(self, key: str) -> None:
         path = self._path(key)
+        self._spares.claim(key)
         with suppress(ObjectMissing), self._faults(key):
             os.unlink(path)
 
@@ -122,7 +144,7 @@ class FolderObjectStore:
                 os.close(fd)
 
     def close(self) -> None:
-        """Nothing is held between two calls."""
+        self._spares.close()
 
     def _path(self, key: str) -> str:
         return f"{self._objects}/{_FOLDERS[_index(check_key(key))]}/{key}"
@@ -153,20 +175,36 @@ class FolderObjectStore:
     def _walk(self, folders: tuple[str, ...], prefix: str, after: str) -> Iterator[ObjectInfo]:
         for name in folders:
             with suppress(ObjectMissing):  # they are made when the first object comes
+                spares = self._spares.keys()  # another process cannot tell them from what is being put
                 with self._faults(f"folder {name}"):
-                    found = _infos(self._objects / name, prefix, after)
+                    found = _infos(self._objects / name, prefix, after, spares)
                 yield from found
 
-    @contextmanager
-    def _faults(self, subject: str) -> Iterator[None]:
-        """As `object_faults`, but no object is called missing while the whole folder is (a disk not mounted)."""
-        with object_faults(subject):
-            try:
-                yield
-            except FileNotFoundError as error:
-                if self._objects.is_dir():
-                    raise
-                raise OSError(errno.ENODEV, f"the folder {self._objects} is gone") from error
+    def _faults(self, subject: str) -> _Faults:
+        return _Faults(subject, self._objects)
+
+
+class _Faults:
+    """Turns an OSError of the block into an error of the core. No foreign code (a body's chunks) may run inside, and no
+    object is called missing while the whole folder is (a disk not mounted).
+    """
+
+    __slots__ = ("_folder", "_subject")
+
+    def __init__(self, subject: str, folder: Path) -> None:
+        self._subject, self._folder = subject, folder
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if not isinstance(error, OSError):
+            return
+        if isinstance(error, FileNotFoundError) and not self._folder.is_dir():
+            gone = OSError(errno.ENODEV, f"the folder {self._folder} is gone")
+            gone.__cause__ = error
+            error = gone
+        raise fault_of(self._subject, error) from error
 
 
 def _fill(
@@ -190,12 +228,14 @@ def _fill(
     return Stored(size, digest.hexdigest())
 
 
-def _infos(folder: Path, prefix: str, after: str) -> list[ObjectInfo]:
-    """Objects of one folder, sorted; files that are no objects are left out."""
+def _infos(folder: Path, prefix: str, after: str, spares: frozenset[str]) -> list[ObjectInfo]:
+    """Objects of one folder, sorted; files that are no objects, or not yet, are left out."""
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name <= after or not entry.name.startswith(prefix) or not is_key(entry.name):
+                continue
+            if entry.name in spares:
                 continue
             with suppress(FileNotFoundError):  # deleted while we look
                 info = entry.stat(follow_symlinks=False)

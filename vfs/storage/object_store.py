@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import errno
 import re
+import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 from vfs.errors import AlreadyExists, KelpError, NoSpace, ObjectMissing, StoreUnavailable
@@ -97,6 +97,17 @@ class Near(Protocol):
         ...
 
 
+class Ready(Protocol):
+    """A store that prepares for the next objects."""
+
+    def spare_key(self) -> str | None:
+        """A key to be used once, as any new one, and soon; `put` of it is quicker. None: there is none just now.
+
+        Who does not use it may `delete` it, or leave it to the orphan batch: it may show in listings, with size 0.
+        """
+        ...
+
+
 class Direct(Protocol):
     """A store that can leave the memory of this machine alone: what it writes is not kept there for who reads next."""
 
@@ -136,6 +147,14 @@ def near(store: ObjectStore) -> Near | None:
     return cast(Near, store) if hasattr(store, "open") else None
 
 
+def new_key(store: ObjectStore) -> str:
+    """For an object that is to be put at once: a random UUID, of the store's choice where that is quicker."""
+    inner: object = store
+    while inner is not None and not hasattr(inner, "spare_key"):
+        inner = getattr(inner, "inner", None)
+    return (cast(Ready, inner).spare_key() if inner is not None else None) or str(uuid.uuid4())
+
+
 def direct(store: ObjectStore) -> Direct | None:
     """The store, when it can do so."""
     return cast(Direct, store) if hasattr(store, "put_directly") else None
@@ -162,11 +181,7 @@ _FAULTS: dict[int, type[KelpError]] = {
 }
 
 
-@contextmanager
-def object_faults(subject: str) -> Iterator[None]:
-    """Turn an OSError of the block into an error of the core. No foreign code (a body's chunks) may run inside."""
-    try:
-        yield
-    except OSError as error:
-        fault = _FAULTS.get(error.errno or 0, StoreUnavailable)
-        raise fault(f"cache: {subject}: {error.strerror or error}") from error
+def fault_of(subject: str, error: OSError) -> KelpError:
+    """What an OSError of a file system means in the words of the core."""
+    fault = _FAULTS.get(error.errno or 0, StoreUnavailable)
+    return fault(f"cache: {subject}: {error.strerror or error}")

@@ -124,7 +124,8 @@ class _Unknown:
 
     def add(self, infos: Iterator[ObjectInfo]) -> None:
         for info in infos:
-            if self._look.kelp.clock.now_ns() - info.modified_ns > _YOUNG_NS:
+            # An empty one was made ahead, by a process that died, and holds nothing: the orphan batch takes it.
+            if info.size and self._look.kelp.clock.now_ns() - info.modified_ns > _YOUNG_NS:
                 self._waiting.append(info)
             if len(self._waiting) >= _PAGE:
                 self.settle()
