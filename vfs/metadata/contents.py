@@ -12,6 +12,8 @@ from vfs.model import Content, ContentSeal, Part
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
+_OBJECT = """INSERT INTO objects (key, size, checksum, blocks, status, cached_ns)
+             VALUES (:key, :size, :checksum, :blocks, 'AVAILABLE', :now)"""
 _MOST_WITH_BLOCKS = 1024  # parts: 8 GiB, whose sums take a MiB
 
 
@@ -26,14 +28,14 @@ class Contents:
         if len(content.parts) == 1 and content.parts[0].key != content.id:
             raise AssertionError("nobody would find the only object of a content under another name")
         self.insert_row(content, len(content.parts), now_ns)
-        self._tx.many(
-            """INSERT INTO objects (key, size, checksum, blocks, status, cached_ns)
-               VALUES (:key, :size, :checksum, :blocks, 'AVAILABLE', :now)""",
-            [
-                {"key": part.key, "size": part.size, "checksum": part.checksum, "blocks": part.blocks, "now": now_ns}
-                for part in (content.parts if fresh is None else fresh)
-            ],
-        )
+        rows: list[dict[str, object]] = [
+            {"key": part.key, "size": part.size, "checksum": part.checksum, "blocks": part.blocks, "now": now_ns}
+            for part in (content.parts if fresh is None else fresh)
+        ]
+        if len(rows) == 1:  # nearly always; half as dear as `many`
+            self._tx.run(_OBJECT, **rows[0])
+        elif rows:
+            self._tx.many(_OBJECT, rows)
         if len(content.parts) > 1:
             self._tx.many(
                 "INSERT INTO file_parts (content_id, sequence, object_key) VALUES (:id, :n, :key)",

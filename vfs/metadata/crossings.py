@@ -48,7 +48,9 @@ class Crossings:
 
         Where the NAS has it they know until it has gone there, too.
         """
-        for marks, values in portions(self._with_those_before(id)):
+        rows = self._with_those_before(id)
+        self._tx.name_memory.settle_all(rows)
+        for marks, values in portions(rows):
             of_rows = f"WHERE entry_id IN ({marks})"
             for sql in (
                 f"""UPDATE entries SET name = uuid, name_key = uuid, mime_type = '', nas_desired_name = uuid,
@@ -58,7 +60,6 @@ class Crossings:
                 f"UPDATE file_events SET detail = '' {of_rows}",
                 f"""UPDATE sync_events SET source_path = NULL, target_path = NULL, error_message = NULL
                     WHERE aggregate_id IN ({marks})""",
-                f"UPDATE name_memory SET entry_id = 0 {of_rows}",
             ):
                 self._tx.run(sql, **values)
             sql = f"UPDATE upload_sessions SET name = '', metadata = NULL, entry_id = :new {of_rows}"

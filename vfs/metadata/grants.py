@@ -102,6 +102,7 @@ class Grants:
     def put(self, folder_id: int, user_id: int | None, group_id: int | None, level: Level, now_ns: int) -> str:
         """Grant, or change what was granted; the public id."""
         self._tx.note_change()
+        self._tx.changes_locks_or_grants()
         whose = "user_id" if group_id is None else "group_id"
         row = self._tx.one(
             f"""INSERT INTO grants (uuid, folder_id, user_id, group_id, level, created_ns)
@@ -118,4 +119,5 @@ class Grants:
 
     def delete(self, uuid: str) -> bool:
         self._tx.note_change()
+        self._tx.changes_locks_or_grants()
         return self._tx.count("DELETE FROM grants WHERE uuid = :uuid", uuid=uuid) == 1

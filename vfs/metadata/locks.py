@@ -61,6 +61,7 @@ class Locks:
         return int(self._tx.one(sql, user=user_id, now=now_ns)[0])
 
     def insert(self, lock: DavLock) -> None:
+        self._tx.changes_locks_or_grants()
         self._tx.run(
             """INSERT INTO dav_locks (token, entry_id, infinite, scope, owner, user_id, timeout, expires_ns)
                VALUES (:token, :entry, :infinite, :scope, :owner, :user, :timeout, :expires)""",
@@ -80,10 +81,13 @@ class Locks:
         return self._tx.count(sql, token=token, timeout=timeout, expires=expires_ns) == 1
 
     def delete(self, token: str) -> None:
+        self._tx.changes_locks_or_grants()
         self._tx.run("DELETE FROM dav_locks WHERE token = :token", token=token)
 
     def delete_on(self, entry_id: int) -> None:
+        self._tx.changes_locks_or_grants()
         self._tx.run("DELETE FROM dav_locks WHERE entry_id = :id", id=entry_id)
 
     def delete_expired(self, now_ns: int) -> None:
+        self._tx.changes_locks_or_grants()
         self._tx.run("DELETE FROM dav_locks WHERE expires_ns <= :now", now=now_ns)

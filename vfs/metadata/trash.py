@@ -1,8 +1,8 @@
-"""SQL of the trash."""
+"""SQL of the trash, and of what decides whether something goes there."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.metadata.entries import COLUMNS, entry_of
 from vfs.model import Entry
@@ -10,10 +10,29 @@ from vfs.model import Entry
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
+_LIFE = """SELECT nas_stamp, born_litter, registered_ns,
+    EXISTS (SELECT 1 FROM versions v WHERE v.entry_id = e.id AND v.state = 'kept'),
+    EXISTS (SELECT 1 FROM sync_events s WHERE s.aggregate_id = e.id AND s.status = 'PENDING' AND s.litter)
+    FROM entries e WHERE id = :id"""
+
+
+class Life(NamedTuple):
+    """What decides whether somebody who removes an entry gives up anything. `waits_as_litter`: a change of it does."""
+
+    nas_stamp: str | None
+    born_litter: bool
+    registered_ns: int
+    has_versions: bool  # kept ones
+    waits_as_litter: bool
+
 
 class Trash:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
+
+    def life(self, id: int) -> Life:
+        stamp, born_litter, registered_ns, has_versions, waits = self._tx.one(_LIFE, id=id)
+        return Life(stamp, bool(born_litter), registered_ns, bool(has_versions), bool(waits))
 
     def put(self, id: int, path: str, now_ns: int, expires_ns: int, user_id: int) -> None:
         self._tx.run(

@@ -81,6 +81,7 @@ class Tx(abc.ABC):
         self.dated_folders: set[int] = set()  # somebody says when they were changed
         self._noted: set[int] = set()  # for the change log
         self._made: set[Any] = set()
+        self._locks_or_grants: tuple[bool, bool] | None = None
 
     @abc.abstractmethod
     def all(self, sql: str, **values: object) -> list[Any]:
@@ -128,8 +129,14 @@ class Tx(abc.ABC):
 
     def any_locks_or_grants(self) -> tuple[bool, bool]:
         """Most drives hold no lock and no grant most of the time: one look saves many others."""
-        locks, grants = self.one("SELECT EXISTS (SELECT 1 FROM dav_locks), EXISTS (SELECT 1 FROM grants)")
-        return bool(locks), bool(grants)
+        if self._locks_or_grants is None:
+            locks, grants = self.one("SELECT EXISTS (SELECT 1 FROM dav_locks), EXISTS (SELECT 1 FROM grants)")
+            self._locks_or_grants = bool(locks), bool(grants)
+        return self._locks_or_grants
+
+    def changes_locks_or_grants(self) -> None:
+        """This transaction does: what it has seen of them holds no more."""
+        self._locks_or_grants = None
 
     def lock_tree(self, exclusive: bool = False) -> None:  # noqa: B027  # SQLite holds it already
         """First in every change: shared, or exclusive by what reaches below a folder."""

@@ -271,11 +271,11 @@ def announce(
     target: str | None = None,
     litter: bool = False,
     what: str = "",
-    is_new: bool = False,
+    rushes: bool = True,
 ) -> None:
     """Write history and outbox row of a change, and nudge the queue once it is committed.
 
-    `is_new`: the entry was made in this transaction, so no earlier change of it can wait.
+    `rushes`: unless it is litter's, earlier ones of the entry that waited as such are due now; False: none can.
     """
     delay = nas_settings.read_in(kelp.settings, tx).delay if litter else 0.0
     scheduled = now_ns + int(delay * SECOND)
@@ -287,7 +287,7 @@ def announce(
     tx.events.add(
         entry_id, kind, event, **paths, trace_id=trace_id, now_ns=now_ns, scheduled_ns=scheduled, litter=litter
     )
-    if not litter and not is_new:
+    if rushes and not litter:
         tx.events.expedite(entry_id, now_ns)
     detail = sealing.path_text(tx, entry_id, Text.HISTORY, target or source) or ""
     tx.entries.log(entry_id, what or event.value.lower(), caller.user_id, caller.face, detail, trace_id, now_ns)

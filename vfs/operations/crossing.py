@@ -41,7 +41,7 @@ def relocate(kelp: Kelp, tx: Tx, caller: Caller, moved: Relocation, times: dict[
     source = here.path_of(entry.name) if here.seal is None else None
     changes.announce(
         kelp, tx, caller, new_id, Kind.FILE, EventType.MOVE, now_ns,
-        source=source, target=there.path_of(), litter=there.is_litter, is_new=True,
+        source=source, target=there.path_of(), litter=there.is_litter, rushes=False,
     )  # fmt: skip
     return new_id
 

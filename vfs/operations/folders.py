@@ -76,6 +76,6 @@ def insert(
     )
     changes.announce(
         kelp, tx, caller, folder_id, Kind.FOLDER, EventType.MKDIR, now_ns,
-        target=here.path_of(), litter=here.is_litter, what="create", is_new=True,
+        target=here.path_of(), litter=here.is_litter, what="create", rushes=False,
     )  # fmt: skip
     return folder_id

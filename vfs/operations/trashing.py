@@ -10,6 +10,7 @@ from vfs.core import Kelp
 from vfs.errors import AlreadyExists, Forbidden, NotEmpty, NotFound, WrongKind
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
+from vfs.metadata.trash import Life
 from vfs.model import (
     ROOT_ID,
     Caller,
@@ -61,8 +62,9 @@ def remove(
         busy.refuse_trashing(tx, caller, entry, now)
         guard.confirm_removal(tx, caller, here, entry, now)
         changes.leave_name(tx, here, entry, now)
-        if caller.on_drive and _skips_trash(tx, entry, now):
-            mark_deleted(kelp, tx, caller, here, entry, now)
+        life = tx.trash.life(entry.id) if caller.on_drive else None
+        if life is not None and _skips_trash(tx, entry, life, now):
+            mark_deleted(kelp, tx, caller, here, entry, now, life)
         else:
             put_in_trash(kelp, tx, caller, here, entry, now)
     return entry.id
@@ -74,20 +76,22 @@ def require_empty(tx: Tx, folder: Entry) -> None:
         raise NotEmpty(f"{folder.name!r} is not empty")
 
 
-def _skips_trash(tx: Tx, entry: Entry, now_ns: int) -> bool:
+def _skips_trash(tx: Tx, entry: Entry, life: Life, now_ns: int) -> bool:
     """A young folder may hold old documents that were moved into it: those must not vanish with it."""
-    if not _is_worthless(tx, entry, now_ns):
+    if not _is_worthless(tx, entry, life, now_ns):
         return False
-    return not entry.is_folder or all(_is_worthless(tx, child, now_ns) for child, _ in tx.entries.below(entry.id))
+    return not entry.is_folder or all(
+        _is_worthless(tx, child, tx.trash.life(child.id), now_ns) for child, _ in tx.entries.below(entry.id)
+    )
 
 
-def _is_worthless(tx: Tx, entry: Entry, now_ns: int) -> bool:
+def _is_worthless(tx: Tx, entry: Entry, life: Life, now_ns: int) -> bool:
     """Litter, short-lived (a young row that took over a document with versions is not), or a version elsewhere."""
-    stamp, born_litter, registered_ns, _ = tx.entries.placing(entry.id)
-    adopted = stamp is None and entry.kind == Kind.FILE  # it may be young, but nobody made it here just to remove it
+    # An adopted one may be young, but nobody made it here just to remove it.
+    adopted = life.nas_stamp is None and entry.kind == Kind.FILE
     # A clock that was set back makes nothing young.
-    young = 0 <= now_ns - registered_ns < _SHORT_LIFE_NS and not adopted and not tx.versions.of(entry.id)
-    return born_litter or young or tx.entries.is_succeeded(entry.id)
+    young = 0 <= now_ns - life.registered_ns < _SHORT_LIFE_NS and not adopted and not life.has_versions
+    return life.born_litter or young or tx.entries.is_succeeded(entry.id)
 
 
 def put_in_trash(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entry, now_ns: int) -> None:
@@ -108,17 +112,23 @@ def mark_deleted(
     here: Standing | None,
     entry: Entry,
     now_ns: int,
+    life: Life | None = None,
     *,
     expire_versions: bool = True,
 ) -> None:
-    """One row changes to DELETED for good; its versions have no file any more and expire."""
+    """One row changes to DELETED for good; its versions have no file any more and expire. `life`: where that was looked
+    up, it saves looking for what is not there."""
     changes.drop_locks(tx, entry, now_ns)
     tx.entries.update(entry.id, state=State.DELETED.value)
-    if expire_versions:
+    if expire_versions and (life is None or life.has_versions):
         tx.versions.expire_all(entry.id)
-    tx.trash.take(entry.id)
+    if entry.state == State.TRASHED:
+        tx.trash.take(entry.id)
     source = here.path_of(entry.name) if here else None
-    changes.announce(kelp, tx, caller, entry.id, entry.kind, EventType.DELETE, now_ns, source=source)
+    changes.announce(
+        kelp, tx, caller, entry.id, entry.kind, EventType.DELETE, now_ns,
+        source=source, rushes=life is None or life.waits_as_litter,
+    )  # fmt: skip
 
 
 def list_trash(kelp: Kelp, caller: Caller) -> list[TrashItem]:

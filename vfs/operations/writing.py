@@ -268,7 +268,7 @@ def create(
     changes.succeed(kelp, tx, caller, here, entry_id, content.id, times.now_ns)
     changes.announce(
         kelp, tx, caller, entry_id, Kind.FILE, EventType.SYNC, times.now_ns,
-        target=here.path_of(), litter=here.is_litter, what="create", is_new=True,
+        target=here.path_of(), litter=here.is_litter, what="create", rushes=False,
     )  # fmt: skip
     return entry_id
 
@@ -309,6 +309,7 @@ def switch(
     changes.announce(
         kelp, tx, caller, entry.id, Kind.FILE, EventType.SYNC, times.now_ns,
         target=here.path_of(entry.name), litter=here.is_litter, what="write",
+        rushes=entry.nas_status != StoreStatus.AVAILABLE,
     )  # fmt: skip
     return entry.id
 
