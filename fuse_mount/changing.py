@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from fuse_mount.drafts import OpenFile, OpenFiles
@@ -110,6 +111,25 @@ def remove(files: OpenFiles, inodes: Inodes, caller: Caller, place: Place, kind:
     inode = _file_at(files.kelp, caller, place) if kind == Kind.FILE else None
     with files.removing(inode), inodes.removing(inode), files.kelp.database.deferring():
         trashing.remove(files.kelp, caller, place, only=kind)
+
+
+def remove_at_once(files: OpenFiles, inodes: Inodes, caller: Caller, place: Place) -> bool:
+    """As `remove` of a file, where nothing has to be waited for; False: then that has to be asked."""
+    if not _needs_no_key(files.kelp, place):
+        return False
+    if files.any_open:
+        inode = _file_at(files.kelp, caller, place)
+        if inode is not None and files.knows(inode):
+            return False  # it may just be committed
+    done = files.kelp.database.at_once(partial(trashing.remove, files.kelp, caller, place, only=Kind.FILE))
+    if done is not None:
+        inodes.removed(*done)
+    return done is not None
+
+
+def _needs_no_key(kelp: Kelp, place: Place) -> bool:
+    """Those of vaults may have to be read from somewhere."""
+    return not kelp.database.has_vaults or kelp.database.knows_as_plain(place.folder_id)
 
 
 def with_columns(node: Node, said: Mapping[str, int]) -> Node:

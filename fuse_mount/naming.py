@@ -113,8 +113,9 @@ class Naming(pyfuse3.Operations):
     async def _remove(self, place: Place, kind: Kind) -> None:
         await self._settled()
         self._inodes.note_change()
-        caller = self._account.caller
-        await self._bridge.work(changing.remove, self._open_files, self._inodes, caller, place, kind)
+        files, inodes, caller = self._open_files, self._inodes, self._account.caller
+        if kind != Kind.FILE or not changing.remove_at_once(files, inodes, caller, place):
+            await self._bridge.work(changing.remove, files, inodes, caller, place, kind)
 
     @answering
     async def rename(

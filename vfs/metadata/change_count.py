@@ -62,13 +62,19 @@ class ChangeCount:
 
     def enter(self) -> bool:
         """Wait until no other process writes; False when one seems to hang in it, so that SQLite's lock decides."""
+        if self.enter_at_once():
+            return True
+        self._usher = self._usher or _Usher()
+        with turns.waiting():
+            return self._usher.enter(self._handle, _PATIENCE)
+
+    def enter_at_once(self) -> bool:
+        """As `enter`, without waiting; False when another process writes."""
         self._follow()
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._usher = self._usher or _Usher()
-            with turns.waiting():
-                return self._usher.enter(self._handle, _PATIENCE)
+            return False
         return True
 
     def leave(self) -> None:

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeVar
 
 from vfs import trace
-from vfs.errors import ConfigurationError
-from vfs.metadata import database_url
+from vfs.errors import ConfigurationError, StoreUnavailable
+from vfs.metadata import database_url, retrying
 from vfs.metadata.memory import Memory
 from vfs.metadata.seals import Cipher, SealMemory
 from vfs.metadata.tx import Tx
@@ -136,6 +136,21 @@ class Database:
             yield
         finally:
             self._moment.deferring = before
+
+    def at_once(self, change: Callable[[], T]) -> tuple[T] | None:
+        """What `change` answers, where nothing has to be waited for: no other change, no disk. None: something has to
+        be, or the database is away; then nothing has happened, and `change` has to be called where it may wait.
+
+        `change` is one write transaction, and before or after it nothing that can be refused or waits; `deferring` is
+        meant for it. Raises what it raises.
+        """
+        if not self.is_near:
+            return None
+        try:
+            with retrying.at_once(), self.deferring():
+                return (change(),)
+        except (retrying.Busy, StoreUnavailable):
+            return None
 
     def sync(self) -> None:
         """What this process has committed is durable when it returns; it costs nothing when it is already.

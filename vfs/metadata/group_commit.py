@@ -18,7 +18,9 @@ from contextlib import AbstractContextManager
 
 from vfs import turns
 from vfs.metadata.change_count import ChangeCount
+from vfs.metadata.retrying import Busy
 
+_HASTY = "PRAGMA busy_timeout=0; PRAGMA wal_autocheckpoint=0"
 _LARGEST = 64  # changes in one commit: bounds what an answer waits for others
 
 
@@ -43,9 +45,20 @@ class _Group:
 class GroupCommit:
     """The one writing transaction of a process, passed from change to change."""
 
-    def __init__(self, connect: Callable[[], AbstractContextManager[sqlite3.Connection]], changes: ChangeCount) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], AbstractContextManager[sqlite3.Connection]],
+        changes: ChangeCount,
+        *,
+        takes_more: Callable[[], bool] = lambda: False,
+        patient: str = "",
+    ) -> None:
+        """For `at_once`: `takes_more` as `WalIndex.takes_more`; `patient`: pragmas by which a connection waits for
+        locks, and brings a long log into the file, as it did before."""
         self._connect = connect
         self._changes = changes
+        self._takes_more = takes_more
+        self._patient = patient
         self._turn = threading.Lock()
         self._counting = threading.Lock()
         self._waiting = 0
@@ -93,6 +106,55 @@ class GroupCommit:
             raise group.failure
         if refusal is not None:
             raise refusal
+
+    @contextlib.contextmanager
+    def at_once(self, quiet: bool = False, synced: bool = False) -> Iterator[sqlite3.Connection]:
+        """As `change`, where nothing has to be waited for: no other change, no sync, no checkpoint.
+
+        Raises Busy before the block, or at its begin; then nothing has happened.
+        """
+        # It is never counted as waiting: who hands on a group would leave it to us.
+        if synced or self._waiting or not self._turn.acquire(blocking=False):
+            raise Busy
+        try:
+            if self._open is not None:
+                raise Busy
+            with self._connect() as connection, self._hurried(connection):
+                number = None if quiet else self._changes.begin()
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                finally:
+                    if connection.in_transaction:
+                        with contextlib.suppress(sqlite3.Error):
+                            connection.execute("ROLLBACK")
+                    self.unsynced = True
+                    if number is not None:
+                        self._changes.end(number)
+        finally:
+            self._turn.release()
+
+    @contextlib.contextmanager
+    def _hurried(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """A transaction that writes is open; nobody else writes, and its commit syncs nothing. Raises Busy."""
+        self._choose(connection, synced=False)
+        connection.executescript(_HASTY)  # as in `_choose`
+        try:
+            if not self._changes.enter_at_once():
+                raise Busy
+            try:
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    raise Busy from error
+                if not self._takes_more():
+                    connection.execute("ROLLBACK")
+                    raise Busy
+                yield
+            finally:
+                self._changes.leave()
+        finally:
+            connection.executescript(self._patient)
 
     def _begin(self, quiet: bool, synced: bool) -> _Group:
         """The open group, or a new one; with a savepoint for this change, when it is not the first."""

@@ -33,8 +33,14 @@ class NeedsWholeTree(Exception):
     """Raised by `Tx.require_tree`; never leaves `retried`."""
 
 
+class Busy(Exception):
+    """Something would have to be waited for where that may not be; nothing has changed. Never leaves `at_once`'s
+    caller, `Database.at_once`."""
+
+
 class _Wanted(threading.local):
     whole_tree = _SHARED
+    patience = True
 
 
 _wanted = _Wanted()
@@ -52,6 +58,21 @@ def _whole_tree() -> Iterator[None]:
         yield
     finally:
         _wanted.whole_tree = _SHARED
+
+
+def may_wait() -> bool:
+    """Not so inside `at_once`: there Busy is raised instead."""
+    return _wanted.patience
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """This thread's changes in the block wait for nobody."""
+    _wanted.patience = False
+    try:
+        yield
+    finally:
+        _wanted.patience = True
 
 
 def retried(change: Callable[P, R]) -> Callable[P, R]:
@@ -75,6 +96,8 @@ def retried(change: Callable[P, R]) -> Callable[P, R]:
             try:
                 return attempt_once(*args, **kwargs)
             except Conflict as error:
+                if not _wanted.patience:
+                    raise Busy from error
                 if attempt == _TRIES or time.monotonic() > until:
                     log.warning("%s is given up after %d tries: %s", change.__name__, attempt, error)
                     raise

@@ -22,19 +22,23 @@ from vfs.errors import ConfigurationError, NoSpace, StoreUnavailable
 from vfs.metadata import migrating
 from vfs.metadata.change_count import ChangeCount
 from vfs.metadata.group_commit import GroupCommit
+from vfs.metadata.retrying import may_wait
 from vfs.metadata.seals import SealMemory
 from vfs.metadata.tx import Tx
+from vfs.metadata.wal_index import WalIndex
 
 _PATIENT = "PRAGMA busy_timeout=30000"
+# Pages of the log (16 MiB) before they are brought into the file, which costs two syncs and keeps one change waiting:
+# a new file is 26 of them, so with SQLite's 1,000 it was every fortieth.
+_LOG_PAGES = 4000
+_CHECKPOINTS = f"PRAGMA wal_autocheckpoint={_LOG_PAGES}"
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",  # a commit is on the disk when it returns: "acknowledged is durable"
     "PRAGMA foreign_keys=ON",
     _PATIENT,
     "PRAGMA temp_store=MEMORY",
-    # Pages of the log (16 MiB) before they are brought into the file, which costs two syncs and keeps one change
-    # waiting: a new file is 26 of them, so with SQLite's 1,000 it was every fortieth.
-    "PRAGMA wal_autocheckpoint=4000",
+    _CHECKPOINTS,
     # KiB of each connection, and there is one a thread: of 2,000 a process grew by 50 MiB in an hour, without being
     # faster for it. The system keeps the pages for all of them.
     "PRAGMA cache_size=-512",
@@ -116,7 +120,11 @@ class SqliteEngine:
             self._changes = ChangeCount(self._file.with_suffix(".changes"), like=self._file)
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise ConfigurationError(f"cannot open the database {self._file}: {error}") from error
-        self._writing = GroupCommit(lambda: self._connection(), self._changes)
+        self._log = WalIndex(self._file, _LOG_PAGES)
+        patient = f"{_PATIENT}; {_CHECKPOINTS}"
+        self._writing = GroupCommit(
+            lambda: self._connection(), self._changes, takes_more=self._log.takes_more, patient=patient
+        )
         self._syncing = threading.Lock()
 
     def close(self) -> None:
@@ -128,6 +136,7 @@ class SqliteEngine:
             while True:
                 self._spare.pop().close()
         self._engine.dispose()
+        self._log.close()
         self._changes.close()
 
     def version(self) -> int | None:
@@ -156,7 +165,8 @@ class SqliteEngine:
 
     @contextlib.contextmanager
     def write(self, quiet: bool = False, synced: bool = True) -> Iterator[Tx]:
-        with turns.hold(), _translated(), self._writing.change(quiet, synced) as connection:
+        change = self._writing.change if may_wait() else self._writing.at_once
+        with turns.hold(), _translated(), change(quiet, synced) as connection:
             tx = SqliteTx(connection, self.seal_memory)
             tx.seals.share_commit()
             yield tx

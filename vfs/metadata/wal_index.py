@@ -1,0 +1,56 @@
+"""How long SQLite's write-ahead log is, and how much of it is in the database file already.
+
+It stands in the memory that all connections share, the file `-shm` (https://sqlite.org/walformat.html, 2.1), and no
+pragma tells it without a checkpoint. The file is opened once and kept: a process that closes any descriptor of it gives
+up the locks that SQLite has there (fcntl(2)).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from pathlib import Path
+
+_HEADER = struct.Struct("=I12xI76xI")  # version, pages in the log; far behind, how many of them are in the file
+_VERSION = 3007000
+
+
+class WalIndex:
+    """Of one database that this process has open. Safe to use from many threads."""
+
+    def __init__(self, database: Path, due: int) -> None:
+        """`due`: pages of the log at which it is brought into the file."""
+        self._file = f"{database}-shm"
+        self._due = due
+        self._handle = -1
+        self._opening = threading.Lock()
+
+    def takes_more(self) -> bool:
+        """The commit that is under way goes behind others. Else it would begin the log anew, which syncs it, or make it
+        due to be brought into the file, or nobody knows. To be asked by who has SQLite's write lock: only then it stays
+        so."""
+        try:
+            if self._handle < 0 or not os.fstat(self._handle).st_nlink:
+                self._open()
+            version, length, in_file = _HEADER.unpack(os.pread(self._handle, _HEADER.size, 0))
+        except (OSError, struct.error):
+            return False
+        return bool(version == _VERSION and in_file < length < self._due)
+
+    def _open(self) -> None:
+        with self._opening:
+            self._close()
+            if self._handle < 0:
+                self._handle = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _close(self) -> None:
+        """Whoever closes the database last removes the file: then nobody has locks on it."""
+        if self._handle >= 0 and not os.fstat(self._handle).st_nlink:
+            os.close(self._handle)
+            self._handle = -1
+
+    def close(self) -> None:
+        """When all connections are closed; while somebody of this process or another has one, it stays open."""
+        with self._opening:
+            self._close()
