@@ -126,7 +126,7 @@ def fill(server: ServerProcess, seed: str) -> None:
                 SELECT {values} FROM n, (SELECT * FROM entries WHERE name = :seed ORDER BY id DESC LIMIT 1) e""",
             seed=seed,
         )
-        tx.entries.bump_listings([row[0] for row in tx.all("SELECT id FROM entries WHERE name = 'many'")])
+        tx.folder_versions.bump([row[0] for row in tx.all("SELECT id FROM entries WHERE name = 'many'")])
 
 
 def growth_by(server: ServerProcess, body: bytes, clients: int, times: int) -> int:

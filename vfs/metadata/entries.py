@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from vfs import trace
-from vfs.metadata.lists import MOST, listed, portions
+from vfs.metadata.lists import listed, portions
 from vfs.metadata.seals import SEALED, Named
 from vfs.model import ROOT_ID, Entry, Kind, Row, State, StoreStatus
 
@@ -67,17 +67,6 @@ WITH RECURSIVE down(id, depth) AS (
     SELECT e.id, down.depth + 1 FROM entries e JOIN down ON e.parent_id = down.id WHERE e.state = 'ACTIVE'
 )"""
 
-
-# Names of the folders {f}, and of those that the entries {n} are in, have changed; of those of {e} what is in one of
-# them; of the folders {d} the time, which somebody set.
-_BUMP = """INSERT INTO folder_versions (folder_id, version, changed_ns)
-    SELECT f.id, 1, CASE WHEN f.id IN ({f}) OR f.id IN (SELECT e.parent_id FROM entries e WHERE e.id IN ({n}))
-                         THEN CAST(:now AS BIGINT) END
-    FROM entries f WHERE f.id IN ({f}) OR f.id IN ({d})
-    OR f.id IN (SELECT e.parent_id FROM entries e WHERE e.id IN ({e}) OR e.id IN ({n})) ORDER BY f.id
-    ON CONFLICT (folder_id) DO UPDATE SET version = folder_versions.version + 1,
-        changed_ns = CASE WHEN folder_versions.folder_id IN ({d}) THEN NULL
-                          ELSE COALESCE(excluded.changed_ns, folder_versions.changed_ns) END"""
 
 _NAMING = frozenset(("parent_id", "name", "state"))
 
@@ -151,6 +140,11 @@ def _follow_sql(hops: int) -> str:
     ids = ", ".join(f"e{n}.id" for n in range(hops + 1))
     last, folder = (", ".join(f"e{n}.{name}" for name in _COLUMNS) for n in (hops, hops - 1))
     return f"SELECT {ids}, {last}, {folder}, EXISTS (SELECT 1 FROM grants) FROM {_joins(hops)} WHERE e0.id = :start"
+
+
+def _also_of_nas(columns: Mapping[str, object]) -> AbstractContextManager[None]:
+    """A span of its own where a statement notes what the NAS is to get, too."""
+    return trace.span("db.storage_object_update") if "active_sync_event_id" in columns else nullcontext()
 
 
 class Entries:
@@ -277,48 +271,28 @@ class Entries:
         id = cast("int | None", values.get("id"))
         names = ", ".join(values)
         marks = ", ".join(f":{name}" for name in values)
-        if id is not None:
-            self._tx.run(f"INSERT INTO entries ({names}) VALUES ({marks})", **values)
-        else:
-            id = self._tx.insert(f"INSERT INTO entries ({names}) VALUES ({marks}) RETURNING id", **values)
+        with _also_of_nas(values):
+            if id is not None:
+                self._tx.run(f"INSERT INTO entries ({names}) VALUES ({marks})", **values)
+            else:
+                id = self._tx.insert(f"INSERT INTO entries ({names}) VALUES ({marks}) RETURNING id", **values)
         self._tx.note_change(id, made_in=values["parent_id"])
         self._tx.seals.made(id, values.get("vault_id"), values.get("seal_id"), values["name"])
         return id
 
     @trace.step("db.file_update")
-    def update(self, id: int, **values: object) -> None:
+    def update(self, id: int, within: int | None = None, /, **values: object) -> None:
         """Change columns of one row, perhaps none, and bump its version and that of its folder's listing.
 
-        Who gives it another `parent_id` notes the one before in `Tx.changed_folders`.
+        `within`: that folder, for who has looked and leaves it there; it is looked up else. Who gives it another
+        `parent_id` notes the one before in `Tx.changed_folders`.
         """
         self._tx.changed_entries.add(id)
-        if not _NAMING.isdisjoint(values):
-            self._tx.changed_names.add(id)
+        self._tx.folder_versions.note(id, within, names=not _NAMING.isdisjoint(values))
         self._tx.note_change(id)
         sets = ", ".join(["version = version + 1", *(f"{name} = :{name}" for name in values)])
-        self._tx.run(f"UPDATE entries SET {sets} WHERE id = :id", id=id, **values)
-
-    def bump_listings(
-        self,
-        folder_ids: Collection[int],
-        of_entries: Collection[int] = (),
-        named: Collection[int] = (),
-        dated: Collection[int] = (),
-    ) -> None:
-        """Last in every change (design §7): what these folders, and those of these entries, list is another now.
-
-        In the former, and in those of the `named` entries, names have changed. Of the `dated` folders only the time
-        has: their own counts again.
-        """
-        parts = ("f", set(folder_ids)), ("e", set(of_entries).difference(named)), ("n", set(named)), ("d", set(dated))
-        wanted = [(kind, id) for kind, ids in parts for id in sorted(ids)]
-        for at in range(0, len(wanted), MOST):
-            piece, marks = wanted[at : at + MOST], {}
-            values: dict[str, object] = {"now": time.time_ns()}
-            for kind, _ in parts:
-                marks[kind], more = listed([id for each, id in piece if each == kind], kind)
-                values |= more
-            self._tx.run(_BUMP.format(**marks), **values)
+        with _also_of_nas(values):
+            self._tx.run(f"UPDATE entries SET {sets} WHERE id = :id", id=id, **values)
 
     def listing_version(self, id: int) -> tuple[int, int, int] | None:
         """The id again, version of the entry itself, and of the listing when it is a folder; None for what is not

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vfs import trace
 from vfs.metadata.lists import listed
-from vfs.model import EventType, Kind
+from vfs.model import EventType, Kind, StoreStatus
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
@@ -21,10 +21,34 @@ TARGET_DELETED = "TARGET_FOLDER_DELETED"  # how the message of an event begins w
 _HOMELESS = f"status = 'FAILED' AND error_message LIKE '{TARGET_DELETED}%'"
 _NOBODYS = "AND NOT EXISTS (SELECT 1 FROM mirror_leases l WHERE l.entry_id = sync_events.aggregate_id)"
 
+_INSERT, _INSERT_NUMBERED = (
+    f"""INSERT INTO sync_events ({id}uuid, event_type, status, aggregate_type, aggregate_id, source_path,
+                                 target_path, trace_id, scheduled_ns, litter, created_ns)
+        VALUES ({value}:uuid, :event, 'PENDING', :kind, :entry, :source, :target, :trace, :scheduled, :litter, :now)"""
+    for id, value in (("", ""), ("id, ", ":id, "))
+)
+
+
+def awaited(number: int | None) -> dict[str, object]:
+    """The columns of an entry that waits for that event, which has the number of `Events.number`."""
+    return {"nas_status": StoreStatus.SYNCING.value, "active_sync_event_id": number}
+
 
 class Events:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
+        self._numbered = 0  # the last one that this transaction gave a number
+
+    def number(self) -> int | None:
+        """What the next event will have, to be noted in its entry's row along with what changes there (`awaited`), and
+        to be given to `add`. None where asking would be a round trip, and nobody foresaw it: then `add` notes it."""
+        if not self._tx.commits_in_order:
+            return self._tx.new_id("sync_events")
+        if not self._numbered:
+            row = self._tx.one("SELECT seq FROM sqlite_sequence WHERE name = 'sync_events'")
+            self._numbered = row[0] if row else 0
+        self._numbered += 1
+        return self._numbered
 
     @trace.step("db.sync_event_insert")
     def add(
@@ -39,13 +63,14 @@ class Events:
         now_ns: int,
         scheduled_ns: int,
         litter: bool,
+        number: int | None = None,
     ) -> None:
-        """Write the outbox row of a change and mark the entry SYNCING."""
+        """Write the outbox row of a change and mark the entry SYNCING, unless its row has the event's `number`."""
         event_uuid = str(uuid.uuid4())
+        id = self.number() if number is None else number
         self._tx.run(
-            """INSERT INTO sync_events (uuid, event_type, status, aggregate_type, aggregate_id, source_path,
-                                        target_path, trace_id, scheduled_ns, litter, created_ns)
-               VALUES (:uuid, :event, 'PENDING', :kind, :entry, :source, :target, :trace, :scheduled, :litter, :now)""",
+            _INSERT if id is None else _INSERT_NUMBERED,
+            id=id,
             uuid=event_uuid,
             event=event.value,
             kind="FOLDER" if kind == Kind.FOLDER else "FILE",
@@ -57,6 +82,10 @@ class Events:
             litter=litter,
             now=now_ns,
         )
+        if number is None:
+            self._note(entry_id, event_uuid)
+
+    def _note(self, entry_id: int, event_uuid: str) -> None:
         with trace.span("db.storage_object_update"):
             self._tx.run(  # by its uuid: asking for the number would be a round trip
                 """UPDATE entries SET nas_status = 'SYNCING',

@@ -20,6 +20,7 @@ from vfs.metadata.entries import Entries
 from vfs.metadata.event_log import EventLog
 from vfs.metadata.events import Events
 from vfs.metadata.evicting import Evicting
+from vfs.metadata.folder_versions import FolderVersions
 from vfs.metadata.freeing import Freeing
 from vfs.metadata.grants import Grants
 from vfs.metadata.groups import Groups
@@ -74,10 +75,9 @@ class Tx(abc.ABC):
         self.seals = Seals(self, seal_memory)
         self._after_commit: list[Callable[[], None]] = []
         self._last: list[Later[Any]] = []
-        # Folders whose listing changed, by their own ids (None is the root's parent), and by what is in them.
+        # Folders in which names changed (None is the root's parent), and the entries that changed, wherever they are.
         self.changed_folders: set[Any] = set()
         self.changed_entries: set[int] = set()
-        self.changed_names: set[int] = set()  # those of them that came, went, or are called otherwise
         self.dated_folders: set[int] = set()  # somebody says when they were changed
         self._noted: set[int] = set()  # for the change log
         self._made: set[Any] = set()
@@ -192,9 +192,7 @@ class Tx(abc.ABC):
         self.seals.finish(self.changed_entries)
         if self._noted:
             self.change_log.note(self._noted)
-        folder_ids = self.changed_folders - {None}
-        if folder_ids or self.changed_entries:
-            self.entries.bump_listings(folder_ids, self.changed_entries, self.changed_names, self.dated_folders)
+        self.folder_versions.finish()
 
     def settle(self) -> None:
         """Carry out the last looks."""
@@ -213,6 +211,10 @@ class Tx(abc.ABC):
     @cached_property
     def entries(self) -> Entries:
         return Entries(self)
+
+    @cached_property
+    def folder_versions(self) -> FolderVersions:
+        return FolderVersions(self)
 
     @cached_property
     def name_memory(self) -> NameMemory:

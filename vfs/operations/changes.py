@@ -272,8 +272,11 @@ def announce(
     litter: bool = False,
     what: str = "",
     rushes: bool = True,
+    number: int | None = None,
 ) -> None:
     """Write history and outbox row of a change, and nudge the queue once it is committed.
+
+    `number`: of the event, where the entry's row has it (`events.awaited`).
 
     `rushes`: unless it is litter's, earlier ones of the entry that waited as such are due now; False: none can.
     """
@@ -285,8 +288,9 @@ def announce(
         for name, path in (("source", source), ("target", target))
     }
     tx.events.add(
-        entry_id, kind, event, **paths, trace_id=trace_id, now_ns=now_ns, scheduled_ns=scheduled, litter=litter
-    )
+        entry_id, kind, event, **paths,
+        trace_id=trace_id, now_ns=now_ns, scheduled_ns=scheduled, litter=litter, number=number,
+    )  # fmt: skip
     if rushes and not litter:
         tx.events.expedite(entry_id, now_ns)
     detail = sealing.path_text(tx, entry_id, Text.HISTORY, target or source) or ""

@@ -220,6 +220,7 @@ def _show(kelp: Kelp, put: writing.Put, new: Content, insert: Callable[[int, Tx]
     put.committing = False
     with kelp.database.write() as tx:
         guard.lock(kelp, tx, put.place)
+        tx.foresee_ids("sync_events")
         entry_id, _ = writing.commit(kelp, tx, put, new, insert=lambda now_ns: insert(now_ns, tx))
         shown = tx.last(lambda: guard.again(tx, entry_id))
         put.committing = True

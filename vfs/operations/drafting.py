@@ -202,6 +202,7 @@ def create(
     with kelp.database.write() as tx:
         guard.lock(kelp, tx, place)
         tx.foresee_ids("entries")
+        tx.foresee_ids("sync_events")
         here = _require_free(tx, kelp, caller, place, kelp.clock.now_ns())
         new = writing.make_empty(kelp, tx, caller, here, birth or Birth(0, posix or {}))
         made = tx.last(lambda: guard.again(tx, new.entry_id))

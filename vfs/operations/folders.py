@@ -8,8 +8,9 @@ from vfs import names
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists
 from vfs.metadata.database import Tx
+from vfs.metadata.events import awaited
 from vfs.metadata.retrying import retried
-from vfs.model import Caller, Condition, Entry, EventType, Kind, OnConflict, Place, State, StoreStatus
+from vfs.model import Caller, Condition, Entry, EventType, Kind, OnConflict, Place, State
 from vfs.operations import changes, guard, sealing
 from vfs.operations.guard import Standing
 
@@ -33,6 +34,7 @@ def make_folder(
     with kelp.database.write() as tx:
         guard.lock(kelp, tx, place)
         tx.foresee_ids("entries")
+        tx.foresee_ids("sync_events")
         now = kelp.clock.now_ns()
         here = guard.stand(kelp, tx, caller, place)
         guard.check_condition(tx, here, condition, now)
@@ -59,6 +61,7 @@ def insert(
     """The row and event of a new folder; its id. `vault_id`: it is the root of that vault."""
     folder_uuid = str(uuid.uuid4())
     mtime = now_ns if mtime_ns is None else mtime_ns
+    number = tx.events.number()
     folder_id = tx.entries.insert(
         uuid=folder_uuid,
         parent_id=here.folder_id,
@@ -71,11 +74,11 @@ def insert(
         registered_ns=now_ns,
         born_litter=here.makes_litter,
         owner_id=caller.user_id,
-        nas_status=StoreStatus.SYNCING.value,
+        **awaited(number),
         **changes.nas_place(kelp, tx, here.folder_id, here.name, Kind.FOLDER, (0, folder_uuid), now_ns),
     )
     changes.announce(
         kelp, tx, caller, folder_id, Kind.FOLDER, EventType.MKDIR, now_ns,
-        target=here.path_of(), litter=here.is_litter, what="create", rushes=False,
+        target=here.path_of(), litter=here.is_litter, what="create", rushes=False, number=number,
     )  # fmt: skip
     return folder_id

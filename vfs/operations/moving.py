@@ -12,6 +12,7 @@ from vfs import names
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, CircularMove, CrossesVault, WrongKind
 from vfs.metadata.database import Tx
+from vfs.metadata.events import awaited
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Condition, Entry, EventType, Kind, Level, OnConflict, Outcome, Place
 from vfs.operations import busy, changes, crossing, guard, resealing, sealing, trashing
@@ -182,11 +183,12 @@ def _relocate(kelp: Kelp, tx: Tx, caller: Caller, moved: Relocation) -> int:
         times = {"mtime_ns": entry.mtime_ns, "shown_mtime": _shown_after_move(tx, entry, there, moved.now_ns)}
     if moved.crosses:
         return crossing.relocate(kelp, tx, caller, moved, times)
-    _relocate_row(kelp, tx, caller, moved, times)
+    number = tx.events.number()
+    _relocate_row(kelp, tx, caller, moved, times | awaited(number))
     event = EventType.RENAME if here.folder_id == there.folder_id else EventType.MOVE
     changes.announce(
         kelp, tx, caller, entry.id, entry.kind, event, moved.now_ns,
-        source=here.path_of(entry.name), target=there.path_of(), litter=there.is_litter,
+        source=here.path_of(entry.name), target=there.path_of(), litter=there.is_litter, number=number,
     )  # fmt: skip
     return entry.id
 

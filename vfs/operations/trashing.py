@@ -9,6 +9,7 @@ from typing import Any
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, Forbidden, NotEmpty, NotFound, WrongKind
 from vfs.metadata.database import Tx
+from vfs.metadata.events import awaited
 from vfs.metadata.retrying import retried
 from vfs.metadata.trash import Life
 from vfs.model import (
@@ -50,6 +51,7 @@ def remove(
     """
     with kelp.database.write() as tx:
         guard.lock(kelp, tx, place, seen=seen)
+        tx.foresee_ids("sync_events")
         now = kelp.clock.now_ns()
         here, entry = guard.stand_on(kelp, tx, caller, place)
         if only is not None and entry.is_folder != (only == Kind.FOLDER):
@@ -99,10 +101,11 @@ def put_in_trash(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, entry: Entr
     path = here.path_of(entry.name)
     record = sealing.trash_path(tx, here, entry)
     changes.drop_locks(tx, entry, now_ns)
-    tx.entries.update(entry.id, state=State.TRASHED.value)
+    number = tx.events.number()
+    tx.entries.update(entry.id, entry.parent_id, state=State.TRASHED.value, **awaited(number))
     expires = now_ns + kelp.settings.trash.keep_days * _DAY
     tx.trash.put(entry.id, record, now_ns, expires, caller.user_id)
-    changes.announce(kelp, tx, caller, entry.id, entry.kind, EventType.TRASH, now_ns, source=path)
+    changes.announce(kelp, tx, caller, entry.id, entry.kind, EventType.TRASH, now_ns, source=path, number=number)
 
 
 def mark_deleted(
@@ -119,7 +122,8 @@ def mark_deleted(
     """One row changes to DELETED for good; its versions have no file any more and expire. `life`: where that was looked
     up, it saves looking for what is not there."""
     changes.drop_locks(tx, entry, now_ns)
-    tx.entries.update(entry.id, state=State.DELETED.value)
+    number = tx.events.number()
+    tx.entries.update(entry.id, entry.parent_id, state=State.DELETED.value, **awaited(number))
     if expire_versions and (life is None or life.has_versions):
         tx.versions.expire_all(entry.id)
     if entry.state == State.TRASHED:
@@ -127,7 +131,7 @@ def mark_deleted(
     source = here.path_of(entry.name) if here else None
     changes.announce(
         kelp, tx, caller, entry.id, entry.kind, EventType.DELETE, now_ns,
-        source=source, rushes=life is None or life.waits_as_litter,
+        source=source, rushes=life is None or life.waits_as_litter, number=number,
     )  # fmt: skip
 
 

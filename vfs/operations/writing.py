@@ -13,6 +13,7 @@ from vfs import names
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, InvalidRequest, NoSpace, WrongKind
 from vfs.metadata.database import Tx
+from vfs.metadata.events import awaited
 from vfs.metadata.retrying import retried
 from vfs.model import (
     Caller,
@@ -169,6 +170,7 @@ def _last_look(tx: Tx, put: Put, entry_id: int) -> tuple[Entry, Facts | None]:
 
 def _foresee(kelp: Kelp, tx: Tx, put: Put, content: Content) -> None:
     """What is asked once the name is known to be free, or whose it is: most of the time that is as it was."""
+    tx.foresee_ids("sync_events")
     if put.seen is not None:
         tx.foresee(partial(tx.entries.written_by, put.seen.id))
         return
@@ -245,6 +247,7 @@ def create(
     vaults_of.require_same(here.seal, content)
     own = posix if birth is None else {**({"id": birth.id} if birth.id else {}), **birth.posix, **posix}
     made_ns = birth.mtime_ns if birth is not None else None
+    number = tx.events.number()
     entry_id = tx.entries.insert(
         uuid=content.id,
         parent_id=here.folder_id,
@@ -261,14 +264,14 @@ def create(
         registered_ns=times.now_ns,
         born_litter=here.makes_litter,
         owner_id=caller.user_id,
-        nas_status=StoreStatus.SYNCING.value,
+        **awaited(number),
         **changes.nas_place(kelp, tx, here.folder_id, here.name, Kind.FILE, (0, content.id), times.now_ns),
         **own,
     )
     changes.succeed(kelp, tx, caller, here, entry_id, content.id, times.now_ns)
     changes.announce(
         kelp, tx, caller, entry_id, Kind.FILE, EventType.SYNC, times.now_ns,
-        target=here.path_of(), litter=here.is_litter, what="create", rushes=False,
+        target=here.path_of(), litter=here.is_litter, what="create", rushes=False, number=number,
     )  # fmt: skip
     return entry_id
 
@@ -294,8 +297,10 @@ def switch(
         place = changes.nas_place(kelp, tx, here.folder_id, entry.name, Kind.FILE, own, times.now_ns)
     if times.shown <= entry.shown_mtime:
         changes.remember_shown(tx, here.folder_id, here.key, entry.shown_mtime, times.now_ns)
+    number = tx.events.number()
     tx.entries.update(
         entry.id,
+        here.folder_id,
         content_id=content.id,
         content_user_id=caller.user_id,
         content_ns=times.now_ns,
@@ -303,13 +308,14 @@ def switch(
         mime_type=sealing.typed(tx, entry, mime_type or changes.mime_type(entry.name)),
         mtime_ns=times.mtime_ns,
         shown_mtime=times.shown,
+        **awaited(number),
         **place,
         **posix,
     )
     changes.announce(
         kelp, tx, caller, entry.id, Kind.FILE, EventType.SYNC, times.now_ns,
         target=here.path_of(entry.name), litter=here.is_litter, what="write",
-        rushes=entry.nas_status != StoreStatus.AVAILABLE,
+        rushes=entry.nas_status != StoreStatus.AVAILABLE, number=number,
     )  # fmt: skip
     return entry.id
 
