@@ -21,7 +21,7 @@ import trio
 
 from fuse_mount.askers import asking, is_dying
 from fuse_mount.requests import Requests
-from fuse_mount.threads import Threads
+from fuse_mount.threads import Call, Threads
 from vfs import errors, trace
 from vfs.errors import KelpError
 
@@ -178,12 +178,23 @@ class Bridge:
         return await self._run(call, self._threads, min(self._patience, _BRIEFLY), hard=False)
 
     async def _run(self, call: Callable[[], T], threads: Threads, patience: float, *, hard: bool) -> T:
+        with _work(_name_of(call)):
+            bell = self._requests.bell
+            begun = threads.begin(call, bell)
+            if bell is not None:
+                self._requests.stay()
+                if begun.leave() and not hard:
+                    answer: T = begun.answer()
+                    return answer
+            return await self._wait(call, begun, threads, patience, hard=hard)
+
+    async def _wait(self, call: Callable[[], T], begun: Call, threads: Threads, patience: float, *, hard: bool) -> T:
         now = trio.current_time()
         waiting = _Waiting(trio.CancelScope(deadline=min(now + patience, self._end)), asking.get(), now)
         self._waiting.add(waiting)
         try:
-            with waiting.scope as scope, _work(_name_of(call)), self._requests.waiting():
-                answer = await self._answer(call, threads, hard=hard)
+            with waiting.scope as scope, self._requests.waiting():
+                answer = await self._answer(call, begun, threads, hard=hard)
         finally:
             self._waiting.discard(waiting)
         if not scope.cancelled_caught:
@@ -193,16 +204,17 @@ class Bridge:
         _log.error("%s has not come back for %.1f s: given up", _name_of(call), trio.current_time() - now)
         refuse(errno.EIO)
 
-    async def _answer(self, call: Callable[[], T], threads: Threads, *, hard: bool) -> T:
+    async def _answer(self, call: Callable[[], T], begun: Call, threads: Threads, *, hard: bool) -> T:
         while True:
             try:
-                answer: T = await threads.run(call)
+                answer: T = await begun.wait()
                 return answer
             except errors.StoreUnavailable as error:
                 if not hard:
                     raise
                 _log.warning("waiting for %s", error)
                 await trio.sleep(min(error.retry_after, 5))
+                begun = threads.begin(call)
 
     async def watch(self) -> None:
         """For as long as there is a mount: programs that are killed must not wait for a store that is away."""

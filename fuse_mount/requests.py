@@ -2,15 +2,16 @@
 
 By itself each of them waits for it by trio, and hands the descriptor to the next one by a fair lock: of a call that is
 answered from memory that was most (43 µs of the processor, so 27). Here who has answered at once takes the next request
-itself, which a program that asks for one thing after the other sends within a moment; only who has to wait for a thread
-lets another task read. So the loop looks at all the rest (timers, signals, what threads have done) some milliseconds
-later at most.
+itself, which a program that asks for one thing after the other sends within a moment. Who has to wait for a thread lets
+another task read, but not before there is something to read: mostly the thread is done by then. So the loop looks at
+all the rest (timers, signals, what threads have done) some milliseconds later at most.
 
 pyfuse3 has its event loop under the name `trio`, and puts another one there for asyncio: this takes the same place.
 """
 
 from __future__ import annotations
 
+import os
 import select
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -22,6 +23,8 @@ import trio
 _SOON = 1  # ms that the next request is waited for in which nothing else can happen
 _MOST = 64  # requests in a row before the loop looks at what else there is …
 _FEW = 4  # … and while threads are at work, whose answers come by it
+_STAY = 5  # ms that a thread's answer is waited for in which nothing else can happen …
+_OF_A_STAY = 4  # … which counts as so many requests
 
 
 class Requests:
@@ -40,6 +43,8 @@ class Requests:
         self._in_a_row = 0
         self._readiness = select.poll()
         self._watched = -1
+        self._bell = -1
+        self._either = select.poll()  # the next request, or the bell
 
     def install(self) -> None:
         """Before pyfuse3 serves the mount."""
@@ -54,6 +59,16 @@ class Requests:
             yield
         finally:
             self._away -= 1
+
+    @property
+    def bell(self) -> int | None:
+        """To be rung by a thread that is at work for this task, which may `stay`; None: other tasks wait too."""
+        return self._bell if self._bell >= 0 and self._watched >= 0 and not self._away else None
+
+    def stay(self) -> None:
+        """Sleep until the bell rings, or a request comes, or the loop has to look at other things."""
+        self._in_a_row += _OF_A_STAY
+        self._either.poll(_STAY)
 
     def _wake_one(self) -> None:
         if self._idle and not self._is_read:
@@ -83,6 +98,7 @@ class Requests:
         """Raises ClosedResourceError when the mount ends."""
         if fd != self._watched:
             self._readiness.register(fd, select.POLLIN)
+            self._either.register(fd, select.POLLIN)
             self._watched = fd
         self._in_a_row += 1
         if self._in_a_row < (_FEW if self._away else _MOST) and self._readiness.poll(0 if self._away else _SOON):
@@ -92,8 +108,15 @@ class Requests:
 
     @asynccontextmanager
     async def open_nursery(self) -> AsyncIterator[_Nursery]:
-        async with trio.open_nursery() as nursery:
-            yield _Nursery(self, nursery)
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC)
+        self._either.register(self._bell, select.POLLIN)
+        try:
+            async with trio.open_nursery() as nursery:
+                yield _Nursery(self, nursery)
+        finally:
+            bell, self._bell = self._bell, -1
+            self._either.unregister(bell)
+            os.close(bell)
 
 
 class _Nursery:

@@ -2,11 +2,15 @@
 
 trio.to_thread does the same, and more: each call of it took 140 µs of the processor, one of these 29, and a file that
 is made, written and closed is three of them.
+
+While nothing else happens in the loop, it sleeps until the thread rings a bell (`Requests.stay`): going through all of
+its rounds it would take the interpreter's lock from the thread, and the thread from it, again and again.
 """
 
 from __future__ import annotations
 
 import contextvars
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -21,21 +25,25 @@ class Threads:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._waiting: queue.SimpleQueue[_Call] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Call] = queue.SimpleQueue()
         self._under_way = 0  # calls that were handed over and have not come back
         self._made = 0
 
     async def run(self, action: Callable[[], Any]) -> Any:
         """What `action` answers, or raises. Who is cancelled meanwhile does not wait for it: when it has begun it goes
         on, and nobody hears of it; else it is never begun."""
-        call = _Call(action, self)
+        return await self.begin(action).wait()
+
+    def begin(self, action: Callable[[], Any], bell: int | None = None) -> Call:
+        """As `run`: the task has to `wait` next. `bell`: an eventfd(2) that rings when it is done, until the task has
+        called `leave`, which comes first then."""
+        call = Call(action, self, bell)
         self._under_way += 1
         if self._under_way > self._made < self._most:
             self._made += 1
             threading.Thread(target=self._work, name=f"fuse {self._made}", daemon=True).start()
         self._waiting.put(call)
-        await trio.lowlevel.wait_task_rescheduled(call.give_up)
-        return call.answer()
+        return call
 
     def back(self) -> None:
         self._under_way -= 1
@@ -45,12 +53,12 @@ class Threads:
             self._waiting.get().carry_out()
 
 
-class _Call:
+class Call:
     """`waits`: the task to go on with the answer; None: it does not wait any more."""
 
-    __slots__ = ("_action", "_answer", "_context", "_error", "_threads", "_token", "_waits")
+    __slots__ = ("_action", "_answer", "_back", "_bell", "_context", "_error", "_rope", "_threads", "_token", "_waits")
 
-    def __init__(self, action: Callable[[], Any], threads: Threads) -> None:
+    def __init__(self, action: Callable[[], Any], threads: Threads, bell: int | None) -> None:
         self._action = action
         self._threads = threads
         self._context = contextvars.copy_context()
@@ -58,6 +66,27 @@ class _Call:
         self._waits: trio.lowlevel.Task | None = trio.lowlevel.current_task()
         self._answer: Any = None
         self._error: BaseException | None = None
+        self._back = False
+        self._bell = bell
+        self._rope = [] if bell is None else [bell]  # taken by one of two: who rings, or who does not listen any more
+
+    def leave(self) -> bool:
+        """The bell is not listened to any more. True: there is an answer."""
+        if self._rope:
+            with suppress(IndexError):  # in this moment it is done
+                self._rope.pop()
+                return False
+        if self._bell is None:
+            return False
+        os.eventfd_read(self._bell)
+        self._threads.back()
+        self._back = True
+        return True
+
+    async def wait(self) -> Any:
+        if not self._back:
+            await trio.lowlevel.wait_task_rescheduled(self.give_up)
+        return self.answer()
 
     def give_up(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._waits = None
@@ -79,6 +108,10 @@ class _Call:
                 self._answer = self._context.run(self._action)
             except BaseException as error:
                 self._error = error
+        if self._rope:
+            with suppress(IndexError):  # in this moment the loop has left it
+                os.eventfd_write(self._rope.pop(), 1)
+                return
         with suppress(trio.RunFinishedError):  # the mount has ended, nobody waits
             self._token.run_sync_soon(self._come_back)
 

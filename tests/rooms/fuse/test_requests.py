@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
+from collections.abc import Callable
 
 import pytest
 
+from vfs.errors import NotFound, StoreUnavailable
+
 trio = pytest.importorskip("trio")
 requests = pytest.importorskip("fuse_mount.requests")
+bridge = pytest.importorskip("fuse_mount.bridge")
+
+PATIENCE = 60.0
 
 
 class Kernel:
     """Requests are bytes of a pipe; tasks are as pyfuse3's (`_session_loop`), at most three."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, hard: bool = False) -> None:
         self.requests = requests.Requests()
+        self.bridge = bridge.Bridge(2, PATIENCE, hard=hard, requests=self.requests)
+        self.work: Callable[[], object] = int  # what "t" has done in a thread
         self.mine, self.theirs = os.pipe()
         self.answered: list[tuple[bytes, str]] = []
         self.over = False
@@ -42,6 +51,8 @@ class Kernel:
             elif request == b"w":
                 with self.requests.waiting():
                     await self.later.wait()
+            elif request == b"t":
+                await self.bridge.work(self.work)
             self.answered.append((request, name))
 
     async def run(self) -> None:
@@ -98,6 +109,82 @@ def test_other_tasks_of_the_loop_have_their_turn_while_requests_come() -> None:
     trio.run(both)
     gaps = [later - earlier for earlier, later in itertools.pairwise([*seen, 1001])]
     assert max(gaps) <= 2 * 64  # the loop draws lots who of two goes first: at the worst last, then first
+
+
+def test_while_a_thread_works_requests_are_answered() -> None:
+    kernel, free = Kernel(), threading.Event()
+
+    def work() -> None:
+        assert free.wait(PATIENCE)
+
+    def ask() -> None:
+        os.write(kernel.theirs, b"atb")
+        while len(kernel.answered) < 2:
+            assert not free.wait(0.01)
+        os.write(kernel.theirs, b"tc")
+        while len(kernel.answered) < 3:
+            assert not free.wait(0.01)
+        free.set()
+        while len(kernel.answered) < 5:
+            threading.Event().wait(0.01)
+        os.write(kernel.theirs, b"x")
+
+    kernel.work = work
+    asker = threading.Thread(target=ask)
+    asker.start()
+    trio.run(kernel.run)
+    asker.join()
+    assert [request for request, _ in kernel.answered] == [b"a", b"b", b"c", b"t", b"t", b"x"]
+
+
+def test_other_tasks_have_their_turn_while_threads_work_for_one_request_after_the_other() -> None:
+    kernel = Kernel()
+    seen: list[int] = []
+
+    async def look() -> None:
+        while not kernel.over:
+            seen.append(len(kernel.answered))
+            await trio.lowlevel.checkpoint()
+
+    def ask() -> None:
+        for number in range(100):
+            os.write(kernel.theirs, b"t")
+            while len(kernel.answered) <= number:
+                threading.Event().wait(0.0005)
+        os.write(kernel.theirs, b"x")
+
+    async def both() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            await kernel.run()
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    trio.run(both)
+    asker.join()
+    gaps = [later - earlier for earlier, later in itertools.pairwise([*seen, 101])]
+    assert max(gaps) <= 2 * 64 // 4  # each of them counts as four that are answered at once
+
+
+def test_what_a_thread_raises_comes_back_and_what_is_away_is_waited_for() -> None:
+    kernel, left, told = Kernel(hard=True), [StoreUnavailable("away", retry_after=0), NotFound("gone")], []
+
+    def work() -> None:
+        if left:
+            raise left.pop(0)
+
+    async def ask() -> None:
+        async with kernel.requests.open_nursery():
+            await kernel.requests.wait_readable(kernel.mine)
+            os.read(kernel.mine, 1)
+            try:
+                await kernel.bridge.work(work)
+            except NotFound as error:
+                told.append(str(error))
+
+    os.write(kernel.theirs, b"a")
+    trio.run(ask)
+    assert told == ["gone"]
 
 
 def test_it_ends_with_the_descriptor() -> None:
