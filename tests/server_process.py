@@ -10,19 +10,18 @@ import contextlib
 import http.client
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests import engines, new_drive
+from tests import engines, new_drive, warm_starts
 from tests.new_drive import PASSWORD
 from tests.services.child import children, free_port
 from tests.waiting import until
 from vfs.settings import Settings
 
-PROGRAM = Path(__file__).parent.parent / "kelp.py"
+PROGRAM = warm_starts.PROGRAM
 
 
 class ServerProcess:
@@ -55,9 +54,9 @@ class ServerProcess:
         own = {f"KELP_{name.upper()}": str(value) for name, value in settings.items()}
         elsewhere = engines.environ_of(self.data, *settings)
         self.environ = {**environ, **elsewhere, **own, "KELP_ADMIN_PASSWORD": PASSWORD}  # for commands beside it, too
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: warm_starts.Process | None = None
         self._has_worker = worker and "KELP_QUEUE_URL" in self.environ
-        self._worker: subprocess.Popen[bytes] | None = None
+        self._worker: warm_starts.Process | None = None
 
     @property
     def settings(self) -> Settings:
@@ -74,11 +73,9 @@ class ServerProcess:
         if self._has_worker and (self._worker is None or self._worker.poll() is not None):
             self._worker = self._launch((), "worker", *self._worker_arguments)
 
-    def _launch(self, under: Sequence[str], command: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def _launch(self, under: Sequence[str], command: str, *arguments: str) -> warm_starts.Process:
         place = ("--data", str(self.data), "--nas", str(self.nas))
-        words = [*under, sys.executable, str(PROGRAM), command, *place, *arguments]
-        with self.log.open("ab") as log:
-            return subprocess.Popen(words, env=self.environ, stdout=subprocess.DEVNULL, stderr=log)
+        return warm_starts.start([*under, sys.executable, PROGRAM, command, *place, *arguments], self.environ, self.log)
 
     def wait_ready(self, seconds: float = 60) -> None:
         """Until it answers. Raises AssertionError with the end of its log when it does not."""
@@ -92,7 +89,7 @@ class ServerProcess:
         raise AssertionError(f"the server did not start:\n{self.log_text()[-3000:]}")
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> warm_starts.Process:
         assert self._process is not None, "not started"
         return self._process
 
@@ -112,7 +109,7 @@ class ServerProcess:
             code = process.wait(timeout=30)
             assert code == 0, f"it ended with {code}:\n{self.log_text()[-3000:]}"
 
-    def processes(self) -> list[subprocess.Popen[bytes]]:
+    def processes(self) -> list[warm_starts.Process]:
         """The server, and the worker where there is one."""
         return [process for process in (self._process, self._worker) if process]
 

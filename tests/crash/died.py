@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
-from tests import engines
+from tests import engines, warm_starts
 from tests.services.child import bound_to_parent
 
 _ROOT = Path(__file__).parents[2]
@@ -19,15 +18,8 @@ def died(module: str, data: Path, *words: str, number: int) -> str:
     its end."""
     note = data.parent / "instant"
     note.write_text("")
-    command = [sys.executable, "-m", module, str(data), *words, str(number), str(note)]
-    done = subprocess.run(
-        bound_to_parent(command, signal.SIGKILL),
-        cwd=_ROOT,
-        env={**os.environ, **engines.environ_of(data), "PYTHONPATH": str(_ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    command = bound_to_parent([sys.executable, "-m", module, data, *words, str(number), note], signal.SIGKILL)
+    done = warm_starts.run(command, {**os.environ, **engines.environ_of(data), "PYTHONPATH": str(_ROOT)}, 120)
     where = note.read_text()
     assert done.returncode == (-signal.SIGKILL if where else 0), done.stderr
     return where

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import warm_starts
 from tests.server_process import PROGRAM, ServerProcess
 from tests.services import postgresql, s3
 from tests.services import redis as redis_service
@@ -59,7 +60,7 @@ class Parts:
         """A command line call on the first node. Raises subprocess.TimeoutExpired."""
         first = self.servers[0]
         words = [sys.executable, str(PROGRAM), *arguments, "--data", str(first.data), "--nas", str(first.nas)]
-        return subprocess.run(words, env=first.environ, capture_output=True, text=True, timeout=seconds)
+        return warm_starts.run(words, first.environ, seconds)
 
     def new_log_text(self) -> str:
         """What all have logged since the last call."""

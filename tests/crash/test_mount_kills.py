@@ -25,7 +25,7 @@ from pathlib import Path
 import pytest
 
 from cli import mount_points
-from tests import vaults
+from tests import vaults, warm_starts
 from tests.crash.ledger import Body, Node, Tree, difference
 from tests.crash.mount_ledger import Expected
 from tests.crash.nas_tree import nas_tree, vault_tree
@@ -147,9 +147,10 @@ def _start_again(drive: MountedDrive, chance: random.Random) -> None:
         mount_points.unmount(drive.path)
     if chance.random() < 0.25:
         words = drive.command("mount", str(drive.path), "--foreground", "--recover", "--log-level", "error")
-        with drive.log.open("ab") as log, subprocess.Popen(words, env=drive.environ, stderr=log) as process:
-            time.sleep(chance.uniform(0.2, 1.5))
-            process.kill()
+        process = warm_starts.start(words, drive.environ, drive.log)
+        time.sleep(chance.uniform(0.2, 1.5))
+        process.kill()
+        process.wait()
     drive.start("--recover")
 
 
@@ -164,9 +165,7 @@ def _remove_others(folder: Path, shown: dict[str, bytes]) -> None:
 
 
 def _compare_with_nas(drive: MountedDrive, shown: list[dict[str, bytes]]) -> None:
-    waited = subprocess.run(
-        drive.command("sync", "wait", "--timeout", "120"), env=drive.environ, capture_output=True, text=True
-    )
+    waited = warm_starts.run(drive.command("sync", "wait", "--timeout", "120"), drive.environ)
     assert waited.returncode == 0, waited
     drive.unmount()
     drive.end()

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from cli import mount_points
-from tests import engines, mount_names, vaults
+from tests import engines, mount_names, vaults, warm_starts
 from tests.server_process import PROGRAM
 from vfs.bootstrap import build
 from vfs.core import Kelp
@@ -83,8 +83,8 @@ class MountedDrive:
         self.kelp = self._make()
         environ["PYTHONFAULTHANDLER"] = "1"  # a process that dies in libfuse says where
         self.environ = {**environ, **engines.environ_of(self.data, *settings), **own}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._worker: subprocess.Popen[bytes] | None = None
+        self._process: warm_starts.Process | None = None
+        self._worker: warm_starts.Process | None = None
         self._mirrors = True
         self._watchdog: threading.Timer | None = None
 
@@ -134,10 +134,9 @@ class MountedDrive:
         if on and "KELP_QUEUE_URL" in self.environ and self._worker is None:
             self._worker = self._launch("worker")
 
-    def _launch(self, *words: str) -> subprocess.Popen[bytes]:
+    def _launch(self, *words: str) -> warm_starts.Process:
         command = mount_names.dying_with_this(self.command(*words))
-        with self.log.open("ab") as log:
-            return subprocess.Popen(command, env=self.environ, stdout=subprocess.DEVNULL, stderr=log)
+        return warm_starts.start(command, self.environ, self.log)
 
     def watch(self, longest: float) -> None:
         """In so many seconds it is ended, unless this is said again."""
@@ -155,7 +154,7 @@ class MountedDrive:
         return False
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> warm_starts.Process:
         assert self._process is not None, "not started"
         return self._process
 
