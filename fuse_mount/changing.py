@@ -68,10 +68,20 @@ def make_file(files: OpenFiles, caller: Caller, place: Place, wanted: Wanted, fl
     return _made(entry)._replace(mode=wanted.mode, uid=wanted.uid, gid=wanted.gid), file
 
 
+def make_file_at_once(
+    files: OpenFiles, caller: Caller, place: Place, wanted: Wanted, flags: int
+) -> tuple[Node, OpenFile] | None:
+    """As `make_file`, where nothing has to be waited for; None: then that has to be asked."""
+    if files.coming or not _needs_no_key(files.kelp, place):
+        return None
+    done = files.kelp.database.at_once(partial(make_file, files, caller, place, wanted, flags))
+    return None if done is None else done[0]
+
+
 def expect_file(
     files: OpenFiles, caller: Caller, place: Place, wanted: Wanted, flags: int
 ) -> tuple[Node, OpenFile] | None:
-    """As `make_file`, where nothing has to be waited for (`OpenFiles.expect`)."""
+    """As `make_file`, of a file whose row comes later (`OpenFiles.expect`)."""
     made = files.expect(place, wanted.mode, caller, uid=wanted.uid, gid=wanted.gid, flags=flags)
     if made is None:
         return None

@@ -49,12 +49,13 @@ class Naming(pyfuse3.Operations):
         place, wanted = Place(folder_id, decoded(name)), self._wanted(folder_id, mode, ctx, folder=False)
         self._inodes.note_change()
         caller = self._account.caller
+        asked = self._open_files, caller, place, wanted, flags
         if self._bridge.looks_at_once:
             with suppress(StoreUnavailable):  # it may be waited for
-                made = changing.expect_file(self._open_files, caller, place, wanted, flags)
+                made = changing.expect_file(*asked) or changing.make_file_at_once(*asked)
                 if made is not None:
                     return made
-        return await self._bridge.work(changing.make_file, self._open_files, caller, place, wanted, flags)
+        return await self._bridge.work(changing.make_file, *asked)
 
     async def _settled(self, folder_id: int | None = None) -> None:
         """Files that were just made, in that folder or anywhere, have their rows (`coming`)."""

@@ -20,7 +20,10 @@ def test_while_another_process_changes_the_drive_looks_are_answered(mounted: Mou
     for folder in folders:
         folder.mkdir()
         (folder / "file").write_bytes(b"some")
-    threads = [threading.Thread(target=os.unlink, args=(folder / "file",)) for folder in folders[:2]]
+    threads = [
+        threading.Thread(target=os.unlink, args=(folders[0] / "file",)),
+        threading.Thread(target=os.mknod, args=(folders[1] / "new",)),
+    ]
     with mounted.kelp.database.write() as tx:
         tx.lock_tree(exclusive=True)
         for thread in threads:
@@ -32,7 +35,7 @@ def test_while_another_process_changes_the_drive_looks_are_answered(mounted: Mou
         assert all(thread.is_alive() for thread in threads)
     for thread in threads:
         thread.join()
-    assert [folder.joinpath("file").exists() for folder in folders] == [False, False, True]
+    assert [os.listdir(folder) for folder in folders] == [[], ["file", "new"], ["file"]]
 
 
 def test_what_was_removed_or_refused_is_the_same_by_either_way(mounted: MountedDrive) -> None:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from fuse_mount import changing
+from fuse_mount.drafts import OpenFile
 from fuse_mount.inodes import Inodes
 from tests import engines, vaults
 from tests.rooms.fuse.files import Files, close
-from vfs.errors import Forbidden, KelpError, Locked, NotFound, WrongKind
+from vfs.errors import AlreadyExists, Forbidden, KelpError, Locked, NameTooLong, NotFound, WrongKind
 from vfs.model import Caller, Kind
 
 pytestmark = pytest.mark.skipif(
     engines.CHOSEN.database != "sqlite" or vaults.ALL, reason="a server, or keys, may have to be waited for"
 )
+
+
+@pytest.fixture
+def files(files: Files) -> Files:
+    """The log has begun: who begins it syncs it."""
+    files.drive.folder("begun")
+    files.drive.remove("begun")
+    return files
 
 
 def removed(files: Files, path: str, caller: Caller | None = None) -> bool:
@@ -31,6 +42,47 @@ def test_a_file_goes(files: Files) -> None:
     handle.release()
     assert removed(files, "b")
     assert files.drive.names() == []
+
+
+def made(files: Files, path: str, caller: Caller | None = None) -> OpenFile | None:
+    wanted, flags = changing.Wanted(mode=0o604, uid=12), os.O_RDWR | os.O_CREAT | os.O_EXCL
+    found = changing.make_file_at_once(files.open_files, caller or files.caller, files.drive.place(path), wanted, flags)
+    if found is None:
+        return None
+    node, file = found
+    assert (node.name, node.mode, node.uid, node.id, node.size) == (path, 0o604, 12, file.inode, 0)
+    return file
+
+
+def test_a_file_comes(files: Files) -> None:
+    file = made(files, "a")
+    assert file is not None and file.has_row and file.unsynced and files.drive.names() == ["a"]
+    file.write(0, b"some")
+    close(file)
+    assert files.drive.read("a") == b"some" and not file.unsynced
+
+
+def test_beside_another_change_nothing_of_it_is_there(files: Files) -> None:
+    place, wanted = files.drive.place("a"), changing.Wanted()
+    with files.drive.kelp.database.write():
+        assert changing.make_file_at_once(files.open_files, files.caller, place, wanted, os.O_RDWR) is None
+        assert not files.open_files.any_open and not removed(files, "a")
+    assert files.drive.names() == []
+    file = made(files, "a")
+    assert file is not None
+    close(file)
+
+
+def test_before_files_that_are_coming_have_their_rows_none_is_made(files: Files) -> None:
+    files.open_files.coming.prepare()
+    coming = changing.expect_file(
+        files.open_files, files.caller, files.drive.place("a"), changing.Wanted(), os.O_RDWR | os.O_CREAT
+    )
+    assert coming is not None and made(files, "b") is None and files.drive.names() == []
+    close(coming[1])
+    file = made(files, "b")
+    assert file is not None and sorted(files.drive.names()) == ["a", "b"]
+    close(file)
 
 
 def test_an_open_file_goes_elsewhere(files: Files) -> None:
@@ -68,6 +120,16 @@ def test_refusals_are_the_same(files: Files) -> None:
             changing.remove(open_files, inodes, caller, drive.place(path), Kind.FILE)
         with pytest.raises(error):
             changing.remove_at_once(open_files, inodes, caller, drive.place(path))
+    makings: list[tuple[str, Caller, type[KelpError]]] = [
+        ("locked", files.caller, AlreadyExists),
+        ("new", drive.viewer, Forbidden),
+        ("n" * 300, files.caller, NameTooLong),
+    ]
+    for path, caller, error in makings:
+        for make in (changing.make_file, changing.make_file_at_once):
+            with pytest.raises(error):
+                make(open_files, caller, drive.place(path), changing.Wanted(), os.O_RDWR)
+    assert not open_files.any_open
     assert sorted(drive.names()) == ["folder", "locked"]
 
 
