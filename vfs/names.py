@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from vfs.errors import InvalidName, NameTooLong
 
@@ -86,7 +87,12 @@ def labelled(name: str, label: str) -> str:
 
 def stamp(time_ns: int) -> str:
     """`YYYYMMDDHHMMSS` in UTC (spec §5)."""
-    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y%m%d%H%M%S")
+    return _stamp(time_ns // 1_000_000_000)
+
+
+@lru_cache(maxsize=64)  # of now, nearly always
+def _stamp(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%d%H%M%S")
 
 
 def nas_file_name(stamped: str, name: str, uuid: str, refused: frozenset[str]) -> str:

@@ -44,6 +44,7 @@ class SecondStatement(Exception):
 
 class PostgresTx(Tx):
     is_overheard = True
+    holds_all = False
     commits_in_order = False
 
     def __init__(

@@ -190,10 +190,11 @@ _MIRROR = (
     Rule(
         "two at one NAS place",
         # In the order of the indexes: a million rows are not sorted in memory.
-        """SELECT CAST(MIN(id) AS TEXT), MIN(nas_key) FROM entries WHERE nas_key IS NOT NULL AND id <> 1
+        """SELECT CAST(MIN(id) AS TEXT), MIN(nas_key) FROM entries
+           WHERE nas_parent_id IS NOT NULL AND nas_key IS NOT NULL AND id <> 1
            GROUP BY nas_parent_id, nas_key HAVING COUNT(*) > 1
            UNION ALL
-           SELECT MIN(uuid), MIN(nas_key) FROM versions WHERE nas_key IS NOT NULL
+           SELECT MIN(uuid), MIN(nas_key) FROM versions WHERE nas_parent_id IS NOT NULL AND nas_key IS NOT NULL
            GROUP BY nas_parent_id, nas_key HAVING COUNT(*) > 1
            UNION ALL
            SELECT v.uuid, v.nas_path FROM versions v

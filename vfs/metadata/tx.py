@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from vfs.metadata.accounts import Accounts
@@ -27,6 +26,7 @@ from vfs.metadata.groups import Groups
 from vfs.metadata.holdings import Holdings
 from vfs.metadata.leases import Leases
 from vfs.metadata.locks import Locks
+from vfs.metadata.made_once import made_once
 from vfs.metadata.manifests import Manifests
 from vfs.metadata.mirror import Mirror
 from vfs.metadata.name_memory import NameMemory
@@ -69,6 +69,7 @@ class Tx(abc.ABC):
     """Functions that expect one take it as `tx`, first. SQL has `:name` for each of the `values`."""
 
     is_overheard = False  # what it asks goes to a server, whose log may have it
+    holds_all = True  # nobody else changes anything meanwhile: there is nothing to lock, and nothing to foresee
     commits_in_order = True  # numbers of new rows grow in the order in which their transactions commit
 
     def __init__(self, seal_memory: SealMemory) -> None:
@@ -204,138 +205,138 @@ class Tx(abc.ABC):
         for action in self._after_commit:
             action()
 
-    @cached_property
+    @made_once
     def change_log(self) -> ChangeLog:
         return ChangeLog(self)
 
-    @cached_property
+    @made_once
     def entries(self) -> Entries:
         return Entries(self)
 
-    @cached_property
+    @made_once
     def folder_versions(self) -> FolderVersions:
         return FolderVersions(self)
 
-    @cached_property
+    @made_once
     def name_memory(self) -> NameMemory:
         return NameMemory(self)
 
-    @cached_property
+    @made_once
     def trash(self) -> Trash:
         return Trash(self)
 
-    @cached_property
+    @made_once
     def contents(self) -> Contents:
         return Contents(self)
 
-    @cached_property
+    @made_once
     def drafts(self) -> Drafts:
         return Drafts(self)
 
-    @cached_property
+    @made_once
     def versions(self) -> Versions:
         return Versions(self)
 
-    @cached_property
+    @made_once
     def events(self) -> Events:
         return Events(self)
 
-    @cached_property
+    @made_once
     def mirror(self) -> Mirror:
         return Mirror(self)
 
-    @cached_property
+    @made_once
     def manifests(self) -> Manifests:
         return Manifests(self)
 
-    @cached_property
+    @made_once
     def leases(self) -> Leases:
         return Leases(self)
 
-    @cached_property
+    @made_once
     def verifying(self) -> Verifying:
         return Verifying(self)
 
-    @cached_property
+    @made_once
     def evicting(self) -> Evicting:
         return Evicting(self)
 
-    @cached_property
+    @made_once
     def freeing(self) -> Freeing:
         return Freeing(self)
 
-    @cached_property
+    @made_once
     def holdings(self) -> Holdings:
         return Holdings(self)
 
-    @cached_property
+    @made_once
     def locks(self) -> Locks:
         return Locks(self)
 
-    @cached_property
+    @made_once
     def pins(self) -> Pins:
         return Pins(self)
 
-    @cached_property
+    @made_once
     def policies(self) -> Policies:
         return Policies(self)
 
-    @cached_property
+    @made_once
     def properties(self) -> Properties:
         return Properties(self)
 
-    @cached_property
+    @made_once
     def reading(self) -> Reading:
         return Reading(self)
 
-    @cached_property
+    @made_once
     def recipients(self) -> Recipients:
         return Recipients(self)
 
-    @cached_property
+    @made_once
     def restoring(self) -> Restoring:
         return Restoring(self)
 
-    @cached_property
+    @made_once
     def alerts(self) -> Alerts:
         return Alerts(self)
 
-    @cached_property
+    @made_once
     def unfinished(self) -> UnfinishedObjects:
         return UnfinishedObjects(self)
 
-    @cached_property
+    @made_once
     def uploads(self) -> UploadSessions:
         return UploadSessions(self)
 
-    @cached_property
+    @made_once
     def pruning(self) -> Pruning:
         return Pruning(self)
 
-    @cached_property
+    @made_once
     def accounts(self) -> Accounts:
         return Accounts(self)
 
-    @cached_property
+    @made_once
     def groups(self) -> Groups:
         return Groups(self)
 
-    @cached_property
+    @made_once
     def grants(self) -> Grants:
         return Grants(self)
 
-    @cached_property
+    @made_once
     def tokens(self) -> Tokens:
         return Tokens(self)
 
-    @cached_property
+    @made_once
     def event_log(self) -> EventLog:
         return EventLog(self)
 
-    @cached_property
+    @made_once
     def nas_settings(self) -> NasSettingRows:
         return NasSettingRows(self)
 
-    @cached_property
+    @made_once
     def vaults(self) -> Vaults:
         return Vaults(self)

@@ -7,6 +7,8 @@ import mimetypes
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from posixpath import splitext
 
 from vfs import links, names, trace
 from vfs.core import Kelp
@@ -28,7 +30,14 @@ def mime_type(name: str, before: str = "") -> str:
     """Of a file, by its name; `before`: what the same bytes had under another name, where that tells more."""
     if before == links.TYPE:
         return before
-    return mimetypes.guess_type(name, strict=False)[0] or "application/octet-stream"
+    stem, last = splitext(name)
+    return _type_of(splitext(stem)[1] + last)
+
+
+@lru_cache(maxsize=1024)
+def _type_of(endings: str) -> str:
+    """Of a file whose name has these endings: two at most tell it (".tar.gz")."""
+    return mimetypes.guess_type(f"file{endings}", strict=False)[0] or "application/octet-stream"
 
 
 def nas_place(
@@ -54,7 +63,7 @@ def nas_place(
         return _sealed_place(kind, stamp_ns)
     id, entry_uuid = id_and_uuid
     properties = kelp.nas.properties
-    refused = properties.refused | frozenset(kelp.settings.nas.refused)
+    refused = properties.refused.union(kelp.settings.nas.refused)
 
     def free(nas_name: str) -> str | None:
         key = names.nas_key(nas_name, properties.folds_case)

@@ -75,6 +75,8 @@ def lock(kelp: Kelp, tx: Tx, *places: Place, strong: bool = False, seen: Entry |
     `strong` (LOCK): also against those who are about to make something in the entries. `seen`: what the caller has just
     found there; for a folder the whole tree is held from the start.
     """
+    if tx.holds_all:
+        return
     tx.lock_tree(exclusive=seen is not None and seen.is_folder)
     wanted = [(place.folder_id, sealing.key_in(kelp, tx, place.folder_id, place.name)) for place in places]
     tx.lock_names(wanted, strong)

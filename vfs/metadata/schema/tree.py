@@ -44,7 +44,7 @@ entries = numbered(
     sa.Column("nas_parent_id", Id, index=False),
     sa.Column("nas_name", sa.Text),
     sa.Column("nas_key", sa.Text),
-    sa.Column("nas_content_id", sa.Text, index=True),
+    sa.Column("nas_content_id", sa.Text),
     sa.Column("nas_size", sa.BigInteger),
     sa.Column("nas_mtime_ns", sa.BigInteger),
     sa.Column("nas_inode", sa.BigInteger),
@@ -88,7 +88,20 @@ entries = numbered(
         postgresql_where=sa.text("state = 'DELETED'"),
     ),
     sa.Index("entries_parent", "parent_id", "state", "id"),
-    sa.Index("entries_nas_place", "nas_parent_id", "nas_key"),
+    # What is not on the NAS is in neither of these: a new file touches two pages less.
+    sa.Index(
+        "entries_nas_place",
+        "nas_parent_id",
+        "nas_key",
+        sqlite_where=sa.text("nas_parent_id IS NOT NULL"),
+        postgresql_where=sa.text("nas_parent_id IS NOT NULL"),
+    ),
+    sa.Index(
+        "entries_nas_content",
+        "nas_content_id",
+        sqlite_where=sa.text("nas_content_id IS NOT NULL"),
+        postgresql_where=sa.text("nas_content_id IS NOT NULL"),
+    ),
 )
 
 folder_versions = sa.Table(
@@ -138,7 +151,13 @@ versions = sa.Table(
     sa.Column("nas_manifest", sa.Text),
     sa.Column("nas_verified_ns", sa.BigInteger),
     sa.Index("versions_entry", "entry_id", "created_ns"),
-    sa.Index("versions_nas_place", "nas_parent_id", "nas_key"),
+    sa.Index(
+        "versions_nas_place",
+        "nas_parent_id",
+        "nas_key",
+        sqlite_where=sa.text("nas_parent_id IS NOT NULL"),
+        postgresql_where=sa.text("nas_parent_id IS NOT NULL"),
+    ),
     sa.Index(
         "versions_unsettled",
         "state",
@@ -170,6 +189,7 @@ name_memory = sa.Table(
     sa.Column("entry_id", Id, nullable=False),  # 0: nobody who could claim it
     sa.Column("shown_mtime", sa.BigInteger, nullable=False),
     sa.Column("left_ns", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,  # one page less in each commit
 )
 
 dav_locks = sa.Table(
