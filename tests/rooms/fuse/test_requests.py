@@ -166,6 +166,24 @@ def test_other_tasks_have_their_turn_while_threads_work_for_one_request_after_th
     assert max(gaps) <= 2 * 64 // 4  # each of them counts as four that are answered at once
 
 
+def test_requests_are_answered_however_soon_or_late_they_come() -> None:
+    kernel = Kernel()
+
+    def ask() -> None:
+        for number, pause in enumerate([0.0] * 50 + [0.00005] * 50 + [0.0003] * 20 + [0.003] * 5 + [0.0] * 50):
+            os.write(kernel.theirs, b"a")
+            while len(kernel.answered) <= number:
+                threading.Event().wait(0.00001)
+            threading.Event().wait(pause)
+        os.write(kernel.theirs, b"x")
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    trio.run(kernel.run)
+    asker.join()
+    assert len(kernel.answered) == 176
+
+
 def test_what_a_thread_raises_comes_back_and_what_is_away_is_waited_for() -> None:
     kernel, left, told = Kernel(hard=True), [StoreUnavailable("away", retry_after=0), NotFound("gone")], []
 
