@@ -32,13 +32,11 @@ NAMED = (
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    with server_process(tmp_path) as started:
+def server(disk_path: Path) -> Iterator[ServerProcess]:
+    with server_process(disk_path) as started:
         ask(started, "PUT", "/dav/small", PIECE)  # what is loaded at the first request is no growth
         ask(started, "GET", "/dav/small")
         yield started
-    for folder in (started.data, started.nas):  # pytest keeps the folders of three runs
-        shutil.rmtree(folder)
 
 
 def big_size(folder: Path) -> int:
