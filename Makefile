@@ -49,32 +49,39 @@ check: $(VENV)/.tests-ready
 # Files are the unit that workers share: tests of one file may use one server. One worker more than CI has cores, since
 # many of them wait. In their order, which has the longest (tests/crash) at the beginning: at the end one worker would
 # be left alone with it.
-PYTEST := $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -rfEs
+PYTEST := $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -rfEs -o tmp_path_retention_policy=failed
 
 # Twice: embedded, then on PostgreSQL, S3 and Redis (tests/engines.py), which the tests start themselves. The second
 # run is what could tell the engines apart: all that changes a drive, by any way in, and all that kills one. Outages and
 # the short soak run embedded; on the others by KELP_TEST_ENGINES=production make outages, … make soak.
-ON_PRODUCTION := tests/contracts tests/rooms/core tests/rooms/mirror tests/rooms/test_put_rollback.py \
+ON_PRODUCTION := tests/rooms/core tests/rooms/mirror tests/rooms/test_put_rollback.py \
 	tests/rooms/vault/test_vaults.py tests/stateful \
 	$(addprefix tests/rooms/fuse/test_,sharing.py two_writers.py) tests/crash tests/faces
 # The faces without what is about HTTP before it reaches a drive, memory, the machine's own disks, or tools, and without
-# what brings its own engines; what clients send is replayed embedded only.
+# what brings its own engines; what clients send is replayed embedded only. Of the rooms what opens no drive is left out;
+# the contracts bring their own stores.
 NOT_ON_PRODUCTION := $(addprefix --ignore=tests/faces/test_,bad_input.py bad_values.py bench.py behind_nginx.py \
 	connect.py doctor.py dump_and_move.py forwarded.py fresh_clone.py full_disk.py fuzz.py known_failures.py \
 	lock_bounds.py log_ins.py memory.py metrics.py old_tree.py real_tree.py recording.py replay.py replay_player.py \
 	small_cache.py smuggling.py stopping.py syncs.py xml_memory.py) \
-	$(addprefix --ignore=tests/faces/api/test_,openapi.py schema.py)
+	$(addprefix --ignore=tests/faces/api/test_,openapi.py schema.py) \
+	$(addprefix --ignore=tests/rooms/core/test_,closing.py database_url.py keys.py settings.py sizes.py)
 
 # Of tests whose variants cost seconds each every twelfth variant, and of all on the production engines every 24th
 # (tests/sampling.py): CI has 30 minutes on 2 cores.
 test: export KELP_TEST_SHARE ?= 12
 # Tests start `kelp` hundreds of times: compiled once, each start takes two thirds of the time, even where Python was
-# told to keep nothing.
+# told to keep nothing; forked from a process that has it all, a tenth (tests/warm_starts.py).
 test test-all test-vault: export PYTHONDONTWRITEBYTECODE :=
+test-all test-vault crash: export KELP_TEST_COLD_STARTS ?= 1
+# What tests write is in memory, where there is enough of it for those of a share.
+test test-all: export KELP_TEST_DISK := $(or $(TMPDIR),/tmp)
 test test-all: $(VENV)/.tests-ready
 	@scripts/install-test-tools
 	@$(MAKE) --no-print-directory check
-	@$(PYTEST); embedded=$$?; \
+	@memory=$${KELP_TEST_SHARE:+$$(scripts/memory-folder)}; [ -z "$$memory" ] || export TMPDIR="$$memory"; \
+	trap '[ -z "$$memory" ] || rm -rf "$$memory"' EXIT; trap 'exit 130' INT TERM; \
+	$(PYTEST); embedded=$$?; \
 	KELP_TEST_ENGINES=production KELP_TEST_SHARE=$${KELP_TEST_SHARE:+24} $(PYTEST) $(ON_PRODUCTION) $(NOT_ON_PRODUCTION); production=$$?; \
 	echo "embedded: exit code $$embedded; PostgreSQL, S3 and Redis: exit code $$production"; \
 	[ $$embedded -gt $$production ] && exit $$embedded; exit $$production

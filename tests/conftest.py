@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +54,13 @@ def _nothing_left_elsewhere(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if folder is not None:
         engines.drop_below(folder)
+
+
+@pytest.fixture
+def disk_path() -> Iterator[Path]:
+    """For what looks at its disk, or fills it: `make test` has `tmp_path` in memory, where there is enough."""
+    with tempfile.TemporaryDirectory(prefix="kelp-on-disk-", dir=os.environ.get("KELP_TEST_DISK")) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,8 @@
 A variant is one set of parameters. Embedded only the tests whose variants cost most are thinned; on other engines all
 are, since each variant runs embedded, and what says nothing about engines is left out there. The choice is always the
 same, at least one variant of each test is taken but of a few that cost what a hundred others do, and what was left out
-is counted as deselected. `make test-all` takes everything.
+is counted as deselected. What is random and goes on for a time, or does the same with ever more, does less of it then
+(`usual`). `make test-all` takes everything.
 """
 
 from __future__ import annotations
@@ -12,12 +13,21 @@ import os
 import zlib
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import TypeVar
 
 import pytest
 
 from tests import engines
 
 SHARE = int(os.environ.get("KELP_TEST_SHARE") or 1)
+_T = TypeVar("_T")
+
+
+def usual(whole: _T, in_a_share: _T) -> _T:
+    """How long something random goes on, or how much of the same there is: less where a run takes a share."""
+    return whole if SHARE <= 1 else in_a_share
+
+
 _COSTLY = tuple(
     f"tests/{name}.py"
     for name in (

@@ -1,10 +1,10 @@
 """Start `kelp` as a fork of a process that has imported it all: a start from nothing is a second of imports.
 
-`start` and `run` take a command as `subprocess` does. One that runs kelp.py, or a module of the tests, becomes a
-process of its own as ever, with its own arguments, environment and descriptors, which can be killed and dies with us;
-only its imports were done before, by one helper of this test process. Any other command, one with another interpreter's
-environment (LD_PRELOAD, PYTHON…), and all with KELP_TEST_COLD_STARTS=1, start as they are. Tests of the command line,
-of `kelp serve` and of its supervisor start it from nothing in every run.
+`start` and `run` take a command as `subprocess` does. One that runs kelp.py, a module of the tests, or a text that is
+given (`-c`), becomes a process of its own as ever, with its own arguments, environment and descriptors, which can be
+killed and dies with us; only its imports were done before, by one helper of this test process. Any other command, one
+with another interpreter's environment (LD_PRELOAD, PYTHON…), and all with KELP_TEST_COLD_STARTS=1, start as they are.
+Tests of the command line, of `kelp serve` and of its supervisor start it from nothing in every run.
 """
 
 from __future__ import annotations
@@ -116,13 +116,15 @@ def run(command: Command, environ: Mapping[str, str], timeout: float | None = No
 
 
 def _asked(words: list[str], environ: Mapping[str, str]) -> list[str] | None:
-    """Module and arguments, when a helper can start that."""
+    """Module, or "-c" and text, and arguments, when a helper can start that."""
     if words and Path(words[0]).name == "setpriv" and words[1] == "--pdeathsig":
         words = [word for word in words[3:] if word != "--"] if "--" in words[3:4] else words[3:]
     if _ALWAYS_COLD or words[:1] != [sys.executable] or not _is_ours(environ):
         return None
     if words[1:2] == [str(PROGRAM)]:
         return ["kelp", *words[2:]]
+    if words[1:2] == ["-c"]:
+        return words[1:]
     if words[1:2] == ["-m"] and words[2].startswith("tests."):
         return words[2:]
     return None

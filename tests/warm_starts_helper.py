@@ -106,6 +106,10 @@ def _settle(request: dict[str, Any], parent: int) -> list[str]:
 
 def _become(words: list[str]) -> NoReturn:
     module, *arguments = words
+    if module == "-c":
+        sys.argv = [module, *arguments[1:]]
+        exec(compile(arguments[0], "<string>", "exec"), {"__name__": "__main__", "__builtins__": __builtins__})
+        sys.exit()
     sys.argv = [importlib.import_module(module).__file__ or module, *arguments]
     if module == "kelp":
         importlib.import_module(module).main()

@@ -67,6 +67,7 @@ class Client:
         self._folders = [self._home, (*self._home, "inner folder")]
         self._written = 0
         self.biggest = BIG
+        self.pause = 0.04  # seconds between two requests, at most
         self.files: dict[Path, File] = {}
         self.doubts: list[Doubt] = []
         self.wrong: list[str] = []
@@ -101,7 +102,7 @@ class Client:
             except Exception as error:  # of this program: the test has to hear of it
                 self.wrong.append(f"{way.__name__}: {error!r}")
                 raise
-            stop.wait(self._random.uniform(0.0, 0.04))
+            stop.wait(self._random.uniform(0.0, self.pause))
 
     # --- what it does
 

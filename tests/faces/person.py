@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cli import mount_points
-from tests import mount_names, vaults
+from tests import mount_names, vaults, warm_starts
 from tests.server_process import PROGRAM, ServerProcess
 from tests.waiting import until
 
@@ -81,15 +81,13 @@ class Mount:
         self.path, self._server, self._log = folder / mount_names.name(), server, server.log.with_name("mount.log")
         self.path.mkdir()
         self.top = self.path / vaults.FOLDER
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: warm_starts.Process | None = None
 
     def start(self, *more: str) -> None:
         server = self._server
         place = ("--data", str(server.data), "--nas", str(server.nas), "--log-level", "debug", "-o", "xattr")
         words = [sys.executable, str(PROGRAM), "mount", str(self.path), "--foreground", *place, *more]
-        with self._log.open("ab") as log:
-            command = mount_names.dying_with_this(words)
-            self._process = subprocess.Popen(command, env=server.environ, stdout=log, stderr=log)
+        self._process = warm_starts.start(mount_names.dying_with_this(words), server.environ, self._log, self._log)
         until(lambda: mount_points.kind_at(self.path) == mount_points.KIND and self._answers())
 
     def _answers(self) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm_starts
 from tests.mirror_drive import MirrorDrive, TestClock
 from tests.server_process import PROGRAM, ServerProcess, server_process
 from tests.small_disk import small_disk
@@ -49,9 +50,8 @@ def environ_of(settings: Settings) -> dict[str, str]:
     }
 
 
-def kelp(settings: Settings, *arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(PROGRAM), *map(str, arguments)]
-    return subprocess.run(command, env=environ_of(settings), capture_output=True, text=True, timeout=120, **options)  # type: ignore[call-overload, no-any-return]
+def kelp(settings: Settings, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return warm_starts.run([sys.executable, PROGRAM, *arguments], environ_of(settings), 120)
 
 
 def require(done: subprocess.CompletedProcess[str]) -> str:
@@ -85,41 +85,6 @@ def require_alike(old: MirrorDrive, place: Place) -> None:
 
 # --- killed ---
 
-_CHILD = """
-import os, signal, sys
-import kelp
-from vfs.metadata import transfer
-from vfs.operations import dumping, loading
-
-left = int(sys.argv[1])
-
-def instant():
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-def deadly(inner):
-    def call(*arguments, **options):
-        instant()
-        result = inner(*arguments, **options)
-        instant()
-        return result
-    return call
-
-def deadly_pieces(data):
-    for piece in inner_pieces(data):
-        yield piece
-        instant()
-
-for name in ("begin", "advance", "insert", "mark_stored", "set_counters", "finish"):
-    setattr(transfer, name, deadly(getattr(transfer, name)))
-inner_pieces, loading.pieces = loading.pieces, deadly_pieces
-loading._BATCH = 4
-raise SystemExit(kelp.run(["load", sys.argv[2]]))
-"""
-
-
 _INSTANTS = (1, 2, 3, 9, 20, 31, 42, 50, 58, 66, 70, 72, 80, 200, 1000)
 
 
@@ -131,8 +96,8 @@ def test_killed_while_it_loads(
     """At many instants of one load after another; what each leaves, nobody serves, and the next one goes on."""
     with new_place(target, tmp_path / "new" / "data", old.root) as place:
         for instant in (*instants, 0):
-            command = [sys.executable, "-c", _CHILD, str(instant), str(dump)]
-            done = subprocess.run(command, env=environ_of(place()), cwd=PROGRAM.parent, capture_output=True, text=True)
+            command = [sys.executable, "-m", "tests.faces.dying_load", str(instant), dump]
+            done = warm_starts.run(command, environ_of(place()))
             if done.returncode == 0:
                 break
             assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]

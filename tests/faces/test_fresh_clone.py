@@ -50,6 +50,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_drive(clone: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`make drive` in the background, and its banner once that is complete. Ends it in every case."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("KELP_", "MAKE", "VIRTUAL_"))}
+    environ["PIP_NO_COMPILE"] = "1"  # most is never imported here
     making = subprocess.Popen(
         ["make", "drive", f"PORT={port}"],
         cwd=clone, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,

@@ -4,7 +4,7 @@ Every change names what it replaces, by its entity tag or under a lock, and ever
 So a content is born once and ends once, and in the end the drive holds exactly those that were born and did not end: a
 lost update, a stale answer, or a lock that another process did not see, gives a content that ends twice or is missing.
 
-KELP_HAMMER_SECONDS (8) and KELP_HAMMER_SEED make longer and other runs.
+KELP_HAMMER_SECONDS (8, in a share of all variants 5) and KELP_HAMMER_SEED make longer and other runs.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import sampling
 from tests.faces.rules.requests import LOCKINFO
 from tests.server_process import ServerProcess, server_process
 from vfs.bootstrap import build
 from vfs.operations import checking
 
-SECONDS = float(os.environ.get("KELP_HAMMER_SECONDS", "8"))
+SECONDS = float(os.environ.get("KELP_HAMMER_SECONDS", sampling.usual("8", "5")))
 SEED = int(os.environ.get("KELP_HAMMER_SEED", "0")) or random.randrange(1, 1_000_000)
 CLIENTS, PROCESSES = 8, 4
 FOLDERS = ("/dav/d1", "/dav/d2", "/dav/d3")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm_starts
 from tests.faces.clients import Cadaver, Curl, Login, Rclone, davfs_mount, why_not
 from tests.faces.trees import Tree, assert_same, make_source_tree, nas_tree_of, tree_of
 from tests.server_process import PASSWORD, PROGRAM, ServerProcess, server_process
@@ -49,7 +50,7 @@ class Copies:
         """`kelp sync wait`, as people run it."""
         place = ["--data", str(self.server.data), "--nas", str(self.server.nas)]
         command = [sys.executable, str(PROGRAM), "sync", "wait", "--timeout", "120", *place]
-        waited = subprocess.run(command, env=self.server.environ, capture_output=True, text=True, timeout=180)
+        waited = warm_starts.run(command, self.server.environ, 180)
         assert waited.returncode == 0, waited.stderr
 
 

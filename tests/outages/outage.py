@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tests import warm_starts
 from tests.crash.asking import Exchange
 from tests.crash.ledger import Tree, difference
 from tests.crash.load import MIB, Client, under_load
@@ -198,7 +199,7 @@ def says(drive: Drive, *words: str, seconds: float) -> str:
     """What a `kelp` command says. AssertionError: it fails, or takes longer."""
     line = [sys.executable, str(PROGRAM), *words, "--data", str(drive.server.data), "--nas", str(drive.server.nas)]
     try:
-        done = subprocess.run(line, env=drive.server.environ, capture_output=True, text=True, timeout=seconds)
+        done = warm_starts.run(line, drive.server.environ, seconds)
     except subprocess.TimeoutExpired as error:
         raise AssertionError(f"kelp {' '.join(words)} takes more than {seconds:.0f} s") from error
     assert done.returncode == 0, (words, done.stdout, done.stderr)

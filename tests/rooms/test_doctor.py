@@ -63,6 +63,12 @@ Run = Callable[..., Answer]
 
 
 @pytest.fixture
+def tmp_path(disk_path: Path) -> Path:
+    """The command complains of disks that forget."""
+    return disk_path
+
+
+@pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Run the command in this process; settings are given as for `Settings.load`. No server runs at its port."""
 
@@ -183,8 +189,8 @@ def test_a_nas_that_is_not_mounted(run: Run, drive: Path) -> None:
     (drive / "elsewhere").rename(nas)
 
 
-def test_another_drives_nas(run: Run, drive: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    other = tmp_path_factory.mktemp("other")
+def test_another_drives_nas(run: Run, drive: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
     make_drive(other)
     answer = run(nas_root=other / "data" / "nas")
     assert answer.errors == {("NAS", "root")}

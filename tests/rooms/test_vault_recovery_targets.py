@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import kelp as command_line
+from tests import warm_starts
 from tests.rooms.crypto.vault_folder import Made, VaultFolder
 from tests.rooms.test_cli import Answer
 from tests.rooms.test_vault_recovery import KEY, MIB, OTHER, RSA, random_bytes, run
@@ -225,9 +226,8 @@ def test_killed_and_run_again(command: Command, tmp_path: Path) -> None:
         expected[made.plain] = f"file {number}"
     out = tmp_path / "out"
     for after in (0, 7, 20):
-        done = subprocess.run(
-            [sys.executable, "-c", KILLED, str(vault.top), str(out), str(tmp_path / "key.pem"), str(after)], cwd=ROOT
-        )
+        command_line = [sys.executable, "-c", KILLED, vault.top, out, tmp_path / "key.pem", str(after)]
+        done = warm_starts.run(command_line, os.environ)
         assert done.returncode == -signal.SIGKILL
         for file in out.rglob("*"):  # what has a name is whole
             if file.is_file() and placing.UNFINISHED not in file.parts:

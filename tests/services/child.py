@@ -42,7 +42,8 @@ def free_port() -> int:
 @functools.cache
 def _port_locks() -> int:
     """Of a file with a lock for each port, held by the process that has the port; never closed, which gives up all."""
-    file = Path(tempfile.gettempdir(), f"kelp-ports-{os.getuid()}")
+    shared = os.environ.get("KELP_TEST_DISK") or tempfile.gettempdir()  # a run may have a TMPDIR of its own
+    file = Path(shared, f"kelp-ports-{os.getuid()}")
     return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests import engines
+from tests import engines, warm_starts
 from tests.rooms.core.drive import SECOND, Drive
 from tests.rooms.core.rot import in_cache, mirrored, rot_cache, rot_nas, some_bytes, statuses
-from tests.services.child import bound_to_parent
 from vfs.errors import ContentCorrupt, ContentLost, NoSpace, StoreUnavailable
 from vfs.model import BLOCK_SIZE, Content
 from vfs.operations import orphans, restoring
@@ -90,8 +88,7 @@ def test_killed_at_any_instant(drive: Drive, content: Content, tmp_path: Path) -
     while len(died) < MOST:
         rot_both(drive, content)
         arguments = (str(data), str(drive.clock.now), content.id, str(len(died) + 1), str(note))
-        command = bound_to_parent([sys.executable, "-c", RESTORE, *arguments], signal.SIGKILL)
-        code = subprocess.run(command, env=environ, cwd=Path(__file__).parents[3], check=False).returncode
+        code = warm_starts.run([sys.executable, "-c", RESTORE, *arguments], environ).returncode
         if code == 0:
             break
         assert code == -signal.SIGKILL and is_whole_again(drive, content), note.read_text()

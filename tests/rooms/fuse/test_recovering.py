@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from fuse_mount import recovering
 from fuse_mount.drafts import OpenFile
+from tests import warm_starts
 from tests.rooms.core.drive import Drive
 from tests.rooms.fuse.files import Files, close
 from vfs.errors import NotFound, StoreUnavailable
@@ -108,21 +107,9 @@ def test_what_it_was_made_of_is_gone(drive: Drive, files_of: MountOf, monkeypatc
 def test_a_kill_leaves_the_old_version_or_the_new_one(drive: Drive, files_of: MountOf, when: int | str) -> None:
     old = bytes(3 * PART_SIZE)
     files_of(drive).save("big", old)
-    child = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.rooms.fuse.dying",
-            str(drive.kelp.settings.data),
-            str(drive.editor.user_id),
-            str(drive.entry("big").id),
-            str(when),
-        ],
-        cwd=Path(__file__).parents[3],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        timeout=120,
-        check=False,
-    )
+    about = (drive.kelp.settings.data, str(drive.editor.user_id), str(drive.entry("big").id), str(when))
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    child = warm_starts.run([sys.executable, "-m", "tests.rooms.fuse.dying", *about], environ, 120)
     assert child.returncode == -signal.SIGKILL
     new = bytearray(old)
     new[5:8] = b"one"

@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from fuse_mount import recovering
 from fuse_mount.drafts import OpenFile
-from tests import vaults
+from tests import vaults, warm_starts
 from tests.rooms.core.drive import Drive
 from tests.rooms.fuse.files import Files, close, whole
 from tests.waiting import until
@@ -435,13 +433,8 @@ def test_nothing_of_a_vault_is_stored_ahead(drive: Drive, files: Files) -> None:
 @pytest.mark.parametrize("when", ["ahead", "claimed"])
 def test_a_kill_leaves_the_draft_and_orphans(drive: Drive, files_of: MountOf, when: str) -> None:
     arguments = [str(drive.kelp.settings.data), str(drive.editor.user_id), str(drive.clock.now), when]
-    child = subprocess.run(
-        [sys.executable, "-m", "tests.rooms.fuse.dying_ahead", *arguments],
-        cwd=Path(__file__).parents[3],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        timeout=120,
-        check=False,
-    )
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    child = warm_starts.run([sys.executable, "-m", "tests.rooms.fuse.dying_ahead", *arguments], environ, 120)
     assert child.returncode == -signal.SIGKILL
     assert len(stored(drive)) >= 2
     assert drive.find("f") is None or drive.read("f") == b""

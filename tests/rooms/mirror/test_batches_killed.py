@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from jobs import batches
-from tests import engines
+from tests import engines, warm_starts
 from tests.mirror_drive import MirrorDrive, TestClock
 from vfs.operations import trashing
 
@@ -90,11 +91,9 @@ def aged(open_drive: Callable[..., MirrorDrive]) -> Path:
     return folder
 
 
-def child(folder: Path, at: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", _CHILD, str(folder), str(at), str(LATER)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()},
-    )  # fmt: skip
+def child(folder: Path, at: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", _CHILD, folder, str(at), str(LATER)]
+    return warm_starts.run(command, {**os.environ, "PYTHONPATH": os.getcwd()}, 120)
 
 
 def finish(folder: Path) -> None:
@@ -130,8 +129,7 @@ def test_killed_at_any_write_and_any_delete(aged: Path) -> None:
     dead = 0
     for at in range(60):
         process = child(aged, at)
-        _, complaints = process.communicate(timeout=60)
-        assert process.returncode in (0, -signal.SIGKILL), complaints
+        assert process.returncode in (0, -signal.SIGKILL), process.stderr
         dead += process.returncode != 0
         if not process.returncode:
             break
@@ -141,11 +139,10 @@ def test_killed_at_any_write_and_any_delete(aged: Path) -> None:
 
 @embedded
 def test_two_processes_at_once(aged: Path) -> None:
-    both = [child(aged, 10_000) for _ in range(2)]
-    for process in both:
-        _, complaints = process.communicate(timeout=120)
-        assert process.returncode == 0, complaints
-        assert "Traceback" not in complaints
+    with ThreadPoolExecutor(2) as both:
+        for process in both.map(lambda _: child(aged, 10_000), range(2)):
+            assert process.returncode == 0, process.stderr
+            assert "Traceback" not in process.stderr
     finish(aged)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from jobs import mirror
+from tests import warm_starts
 from tests.mirror_drive import CHANGING, Killed, MirrorDrive
 from vfs.model import OnConflict
 from vfs.operations import properties, trashing
@@ -304,7 +305,7 @@ def test_a_process_really_killed_between_the_nas_and_the_record(
     drive.settle_down()
     drive.close()
     command = [sys.executable, "-c", _CHILD, str(tmp_path / "drive"), method, when, "a>b b>c"]
-    assert subprocess.run(command, timeout=60).returncode == -signal.SIGKILL
+    assert warm_starts.run(command, os.environ, 60).returncode == -signal.SIGKILL
     drive = open_drive()
     drive.die()
     drive.check_mirrored()

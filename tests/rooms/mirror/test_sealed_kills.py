@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobs import mirror
+from tests import warm_starts
 from tests.mirror_drive import CHANGING, Killed, MirrorDrive
 from tests.rooms.mirror.sealed_rows import SealedRows
 from vfs.errors import NasDown, NasFault
@@ -188,7 +189,7 @@ def test_a_process_really_killed(open_drive: Callable[..., MirrorDrive], tmp_pat
     rows.overwrite(file, b"third", b"fourth")
     drive.close()
     command = [sys.executable, "-c", _CHILD, str(tmp_path / "drive"), where]
-    assert subprocess.run(command, timeout=60).returncode == -signal.SIGKILL
+    assert warm_starts.run(command, os.environ, 60).returncode == -signal.SIGKILL
     rows.drive = drive = open_drive()
     drive.die()
     drive.settle_down()
