@@ -38,13 +38,18 @@ class Wanted(NamedTuple):
         return {name: value for name, value in found if value is not None}
 
 
-def make_folder(kelp: Kelp, caller: Caller, place: Place, wanted: Wanted) -> Node:
+def make_folder(kelp: Kelp, caller: Caller, place: Place) -> Node:
     """Raises as `folders.make_folder`."""
     with kelp.database.deferring(makes=True):
-        node = _made(folders.make_folder(kelp, caller, place))
-    if wanted == Wanted():
-        return node
-    return _set(kelp, caller, node.id, wanted)
+        return _made(folders.make_folder(kelp, caller, place))
+
+
+def make_folder_at_once(kelp: Kelp, caller: Caller, place: Place) -> Node | None:
+    """As `make_folder`, where nothing has to be waited for; None: then that has to be asked."""
+    if not _needs_no_key(kelp, place.folder_id):
+        return None
+    done = kelp.database.at_once(partial(make_folder, kelp, caller, place))
+    return None if done is None else done[0]
 
 
 def make_link(
@@ -72,7 +77,7 @@ def make_file_at_once(
     files: OpenFiles, caller: Caller, place: Place, wanted: Wanted, flags: int
 ) -> tuple[Node, OpenFile] | None:
     """As `make_file`, where nothing has to be waited for; None: then that has to be asked."""
-    if files.coming or not _needs_no_key(files.kelp, place):
+    if files.coming or not _needs_no_key(files.kelp, place.folder_id):
         return None
     done = files.kelp.database.at_once(partial(make_file, files, caller, place, wanted, flags))
     return None if done is None else done[0]
@@ -105,6 +110,13 @@ def set_attributes(files: OpenFiles, caller: Caller, inode: int, wanted: Wanted)
     return _set(files.kelp, caller, inode, wanted)
 
 
+def set_at_once(files: OpenFiles, caller: Caller, inode: int, wanted: Wanted) -> tuple[Node | None] | None:
+    """As `set_attributes`, where nothing has to be waited for; None: then that has to be asked."""
+    if files.knows(inode) or not _needs_no_key(files.kelp, inode):
+        return None
+    return files.kelp.database.at_once(partial(set_attributes, files, caller, inode, wanted))
+
+
 def _set(kelp: Kelp, caller: Caller, inode: int, wanted: Wanted) -> Node:
     with kelp.database.deferring():
         return posix.set_attributes(
@@ -123,23 +135,24 @@ def remove(files: OpenFiles, inodes: Inodes, caller: Caller, place: Place, kind:
         trashing.remove(files.kelp, caller, place, only=kind)
 
 
-def remove_at_once(files: OpenFiles, inodes: Inodes, caller: Caller, place: Place) -> bool:
-    """As `remove` of a file, where nothing has to be waited for; False: then that has to be asked."""
-    if not _needs_no_key(files.kelp, place):
+def remove_at_once(files: OpenFiles, inodes: Inodes, caller: Caller, place: Place, kind: Kind) -> bool:
+    """As `remove`, where nothing has to be waited for; False: then that has to be asked."""
+    kelp = files.kelp
+    if not _needs_no_key(kelp, place.folder_id) or (kind == Kind.FOLDER and kelp.database.has_vaults):
         return False
-    if files.any_open:
-        inode = _file_at(files.kelp, caller, place)
+    if kind == Kind.FILE and files.any_open:
+        inode = _file_at(kelp, caller, place)
         if inode is not None and files.knows(inode):
             return False  # it may just be committed
-    done = files.kelp.database.at_once(partial(trashing.remove, files.kelp, caller, place, only=Kind.FILE))
-    if done is not None:
+    done = kelp.database.at_once(partial(trashing.remove, kelp, caller, place, only=kind))
+    if done is not None and kind == Kind.FILE:
         inodes.removed(*done)
     return done is not None
 
 
-def _needs_no_key(kelp: Kelp, place: Place) -> bool:
+def _needs_no_key(kelp: Kelp, folder_id: int) -> bool:
     """Those of vaults may have to be read from somewhere."""
-    return not kelp.database.has_vaults or kelp.database.knows_as_plain(place.folder_id)
+    return not kelp.database.has_vaults or kelp.database.knows_as_plain(folder_id)
 
 
 def with_columns(node: Node, said: Mapping[str, int]) -> Node:

@@ -209,7 +209,7 @@ class Handlers(Naming):
             return
         await self._settled()
         try:
-            await self._bridge.work(changing.set_attributes, self._open_files, self._account.caller, inode, wanted)
+            await self._set_attributes(inode, wanted)
         except NotFound:
             opened = self._handles.of(inode)
             if opened is None:

@@ -74,8 +74,9 @@ class Naming(pyfuse3.Operations):
         wanted = self._wanted(parent_inode, mode & ~ctx.umask, ctx, folder=True)
         await self._settled(parent_inode)
         self._inodes.note_change()
-        caller = self._account.caller
-        return self._told(await self._bridge.work(changing.make_folder, self._kelp, caller, place, wanted))
+        asked = self._kelp, self._account.caller, place
+        node = changing.make_folder_at_once(*asked) or await self._bridge.work(changing.make_folder, *asked)
+        return self._told(await self._with(node, wanted))
 
     @answering
     async def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> EntryAttributes:
@@ -115,7 +116,7 @@ class Naming(pyfuse3.Operations):
         await self._settled()
         self._inodes.note_change()
         files, inodes, caller = self._open_files, self._inodes, self._account.caller
-        if kind != Kind.FILE or not changing.remove_at_once(files, inodes, caller, place):
+        if not changing.remove_at_once(files, inodes, caller, place, kind):
             await self._bridge.work(changing.remove, files, inodes, caller, place, kind)
 
     @answering
@@ -137,6 +138,18 @@ class Naming(pyfuse3.Operations):
         caller = self._account.caller
         entry = (await self._bridge.work(changing.rename, self._open_files, caller, source, target, how)).entry
         self._inodes.changed(entry.id, Known(target.folder_id, entry.name, entry.version, entry.content_id))
+
+    async def _with(self, made: Node, wanted: changing.Wanted) -> Node:
+        """What was just made, with the attributes that it is to have."""
+        if wanted == changing.Wanted():
+            return made
+        return await self._set_attributes(made.id, wanted) or made
+
+    async def _set_attributes(self, inode: int, wanted: changing.Wanted) -> Node | None:
+        """As `changing.set_attributes`."""
+        asked = self._open_files, self._account.caller, inode, wanted
+        done = changing.set_at_once(*asked)
+        return await self._bridge.work(changing.set_attributes, *asked) if done is None else done[0]
 
     def _wanted(self, folder_id: int, mode: int, ctx: RequestContext, *, folder: bool) -> changing.Wanted:
         """What of a new entry is not as it would be shown anyway: only that is stored. In a set-group-ID folder it has

@@ -41,6 +41,7 @@ class ChangeCount:
         Raises OSError.
         """
         self._file = file
+        self._path = os.fspath(file)  # made of it each time it cost a tenth of an empty change
         self._like = like
         self._following = threading.Lock()
         self._due = 0.0  # monotonic, when to look at the file again
@@ -108,7 +109,7 @@ class ChangeCount:
                 return
             try:
                 with contextlib.suppress(FileNotFoundError):
-                    if os.path.samestat(os.stat(self._file), os.fstat(self._handle)):
+                    if os.path.samestat(os.stat(self._path), os.fstat(self._handle)):
                         self._is_lost = False
                         return
                 self._is_lost = True

@@ -11,8 +11,9 @@ from fuse_mount.drafts import OpenFile
 from fuse_mount.inodes import Inodes
 from tests import engines, vaults
 from tests.rooms.fuse.files import Files, close
-from vfs.errors import AlreadyExists, Forbidden, KelpError, Locked, NameTooLong, NotFound, WrongKind
-from vfs.model import Caller, Kind
+from vfs.errors import AlreadyExists, Forbidden, KelpError, Locked, NameTooLong, NotEmpty, NotFound, WrongKind
+from vfs.model import ROOT_ID, Caller, Kind, Place
+from vfs.operations import posix
 
 pytestmark = pytest.mark.skipif(
     engines.CHOSEN.database != "sqlite" or vaults.ALL, reason="a server, or keys, may have to be waited for"
@@ -28,7 +29,9 @@ def files(files: Files) -> Files:
 
 
 def removed(files: Files, path: str, caller: Caller | None = None) -> bool:
-    return changing.remove_at_once(files.open_files, Inodes(), caller or files.caller, files.drive.place(path))
+    return changing.remove_at_once(
+        files.open_files, Inodes(), caller or files.caller, files.drive.place(path), Kind.FILE
+    )
 
 
 def test_a_file_goes(files: Files) -> None:
@@ -85,6 +88,36 @@ def test_before_files_that_are_coming_have_their_rows_none_is_made(files: Files)
     close(file)
 
 
+def test_a_folder_comes_and_goes(files: Files) -> None:
+    kelp, inodes, wanted = files.drive.kelp, Inodes(), changing.Wanted(mode=0o711, mtime_ns=5)
+    node = changing.make_folder_at_once(kelp, files.caller, files.drive.place("folder"))
+    assert node is not None and node.id == files.drive.entry("folder").id
+    done = changing.set_at_once(files.open_files, files.caller, node.id, wanted)
+    assert done is not None and done[0] is not None and (done[0].mode, done[0].mtime_ns) == (0o711, 5)
+    files.save("folder/file", b"1")
+    place = files.drive.place("folder")
+    with pytest.raises(NotEmpty):
+        changing.remove_at_once(files.open_files, inodes, files.caller, place, Kind.FOLDER)
+    assert removed(files, "folder/file")
+    assert changing.remove_at_once(files.open_files, inodes, files.caller, place, Kind.FOLDER)
+    assert files.drive.names() == []
+    with pytest.raises(NotFound):
+        changing.set_at_once(files.open_files, files.caller, node.id, wanted)
+
+
+def test_attributes_of_an_open_file_are_set_elsewhere(files: Files) -> None:
+    """They come with what is being written to it, which may just be committed."""
+    handle = files.create("a", b"some")
+    assert changing.set_at_once(files.open_files, files.caller, handle.inode, changing.Wanted(mode=0o604)) is None
+    close(handle)
+    assert changing.set_at_once(files.open_files, files.caller, handle.inode, changing.Wanted(mode=0o604)) is not None
+    with files.drive.kelp.database.write():
+        assert changing.set_at_once(files.open_files, files.caller, handle.inode, changing.Wanted(uid=7)) is None
+        assert changing.make_folder_at_once(files.drive.kelp, files.caller, Place(ROOT_ID, "folder")) is None
+    node = posix.node(files.drive.kelp, files.caller, handle.inode)
+    assert (node.mode, node.uid) == (0o604, None) and files.drive.names() == ["a"]
+
+
 def test_an_open_file_goes_elsewhere(files: Files) -> None:
     """Its commit may have to be waited for; and it is there until it is closed."""
     handle = files.create("a", b"some")
@@ -99,7 +132,7 @@ def test_an_open_file_goes_elsewhere(files: Files) -> None:
 def test_what_was_removed_is_known_to_be_ours(files: Files) -> None:
     files.save("a", b"1")
     inodes, id = Inodes(), files.drive.entry("a").id
-    assert changing.remove_at_once(files.open_files, inodes, files.caller, files.drive.place("a"))
+    assert changing.remove_at_once(files.open_files, inodes, files.caller, files.drive.place("a"), Kind.FILE)
     assert inodes.take_removed(id)
 
 
@@ -119,7 +152,7 @@ def test_refusals_are_the_same(files: Files) -> None:
         with pytest.raises(error):
             changing.remove(open_files, inodes, caller, drive.place(path), Kind.FILE)
         with pytest.raises(error):
-            changing.remove_at_once(open_files, inodes, caller, drive.place(path))
+            changing.remove_at_once(open_files, inodes, caller, drive.place(path), Kind.FILE)
     makings: list[tuple[str, Caller, type[KelpError]]] = [
         ("locked", files.caller, AlreadyExists),
         ("new", drive.viewer, Forbidden),
@@ -139,7 +172,7 @@ def test_in_a_folder_that_may_be_a_vaults_it_is_not_done(files: Files) -> None:
     seals.any_vaults = True
     try:
         seals._known.clear()
-        assert not changing.remove_at_once(files.open_files, Inodes(), files.caller, place)
+        assert not changing.remove_at_once(files.open_files, Inodes(), files.caller, place, Kind.FILE)
         files.drive.put("b")  # the folder is looked at
         assert removed(files, "a") and files.drive.names() == ["b"]
     finally:
