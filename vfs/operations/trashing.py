@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from vfs.core import Kelp
@@ -52,6 +53,8 @@ def remove(
     with kelp.database.write() as tx:
         guard.lock(kelp, tx, place, seen=seen)
         tx.foresee_ids("sync_events")
+        if seen is not None and caller.on_drive:
+            tx.foresee(partial(tx.trash.life, seen.id))
         now = kelp.clock.now_ns()
         here, entry = guard.stand_on(kelp, tx, caller, place)
         if only is not None and entry.is_folder != (only == Kind.FOLDER):

@@ -56,6 +56,25 @@ def test_a_database_of_the_first_revision_is_brought_up_to_date(
     test_migrations_lead_to_the_described_schema(tmp_path)
 
 
+def test_names_that_were_left_are_remembered_by_the_next_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "alembic.command.upgrade", lambda config, to, _upgrade=alembic.command.upgrade: _upgrade(config, "0008")
+    )
+    Database(url(tmp_path)).close()
+    monkeypatch.undo()
+    left = [(1, "b", 2, 30, 4), (1, "a", 0, 31, 5), (7, "a", 3, 32, 6)]
+    with contextlib.closing(sqlite3.connect(tmp_path / "kelp.db")) as before:
+        before.executemany("INSERT INTO name_memory VALUES (?, ?, ?, ?, ?)", left)
+        before.commit()
+    database = Database(url(tmp_path))
+    with database.read() as tx:
+        assert sorted(tx.all("SELECT * FROM name_memory")) == sorted(left)
+        assert tx.name_memory.recall(7, "a") == (3, 32, 6)
+    database.close()
+
+
 def open_and_close(folder: str) -> None:
     Database(url(Path(folder))).close()
 

@@ -12,7 +12,7 @@ from tests.rooms.postgresql.racing import Nodes
 from tests.vaults import make_vault
 from vfs.metadata.postgres_tx import PostgresTx
 from vfs.model import Place, Scope
-from vfs.operations import folders, locking, moving, reading, writing
+from vfs.operations import folders, locking, moving, reading, trashing, writing
 
 
 @pytest.fixture
@@ -35,6 +35,10 @@ def put(drive: Drive, name: str, seen: bool) -> None:
     writing.put_file(drive.kelp, drive.editor, place, [b"x"], expected=writing.Expected(length=1), seen=entry)
 
 
+def remove(drive: Drive, name: str) -> None:
+    trashing.remove(drive.kelp, drive.editor, Place(1, name), seen=drive.entry(name))
+
+
 def lock_and_unlock(drive: Drive) -> None:
     taken = locking.lock(drive.kelp, drive.editor, Place(1, "a"), scope=Scope.EXCLUSIVE, infinite=True, owner="")
     locking.unlock(drive.kelp, drive.editor, taken.entry.id, taken.lock.token)
@@ -47,6 +51,7 @@ CASES: dict[str, tuple[int, Callable[[Drive], object]]] = {
     "list a folder": (2, lambda drive: list(reading.list_folder(drive.kelp, drive.editor, 1))),
     "make a folder": (3, lambda drive: folders.make_folder(drive.kelp, drive.editor, Place(1, "made"))),
     "move a file": (4, lambda drive: moving.move(drive.kelp, drive.editor, Place(1, "a"), Place(1, "b"))),
+    "remove a file": (3, lambda drive: remove(drive, "a")),  # one of them finds it
     "lock and unlock": (5, lock_and_unlock),
 }
 
