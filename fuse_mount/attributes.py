@@ -44,32 +44,36 @@ class Looks:
     ) -> pyfuse3.EntryAttributes:
         """`size` and `mtime_ns` where an open file has others by now. `links` 0: it was deleted and is still open.
         `target`: how long that of a symbolic link is, 0: it could not be read just now."""
-        shown = pyfuse3.EntryAttributes()
+        shown = pyfuse3.EntryAttributes()  # its generation is 0: an id is never given to another entry
         shown.st_ino = node.id
-        shown.generation = 0  # an id is never given to another entry
         shown.entry_timeout = shown.attr_timeout = self.timeout
-        mode = self.mode_of(folder=node.is_folder) if node.mode is None else node.mode
-        if node.level < Level.WRITE:
+        mode, is_folder, level = node.mode, node.is_folder, node.level
+        if mode is None:
+            mode = self.mode_of(folder=is_folder)
+        if level < Level.WRITE:
             mode &= ~_WRITABLE
-        if node.level < Level.READ and not node.is_root:
-            mode &= _ENTERABLE
-        shown.st_mode = mode | (stat.S_IFDIR if node.is_folder else stat.S_IFREG)
+            if level < Level.READ and not node.is_root:
+                mode &= _ENTERABLE
+        shown.st_mode = mode | (stat.S_IFDIR if is_folder else stat.S_IFREG)
         # 1 for a folder says that nobody counts the folders in it; find(1) relies on any other number.
         shown.st_nlink = links
         shown.st_uid = self.uid if node.uid is None else node.uid
         shown.st_gid = self.gid if node.gid is None else node.gid
-        shown.st_size = node.size if size is None else size
-        shown.st_blocks = -(-shown.st_size // _SECTOR)
+        if size is None:
+            size = node.size
+        shown.st_size = size
+        shown.st_blocks = -(-size // _SECTOR)
         shown.st_blksize = _BLOCK
         if target is not None:
             shown.st_mode, shown.st_size, shown.st_blocks = stat.S_IFLNK | 0o777, target, 0
             if not target:
                 shown.entry_timeout = shown.attr_timeout = 0.0
-        mtime_ns = node.mtime_ns if mtime_ns is None else mtime_ns
+        if mtime_ns is None:
+            mtime_ns = node.mtime_ns
         shown.st_mtime_ns = shown.st_atime_ns = mtime_ns
         # The time of the last change of the row is not kept: what there is, and grows with each write, stays the same
         # otherwise. git looks at it.
-        shown.st_ctime_ns = max(mtime_ns, node.created_ns)
+        shown.st_ctime_ns = mtime_ns if mtime_ns > node.created_ns else node.created_ns
         return shown
 
 

@@ -66,11 +66,11 @@ class Handlers(Naming):
 
     async def _child(self, folder_id: int, name: bytes) -> Node | None:
         try:
-            if self._open_files.coming and self._open_files.coming.has(folder_id, name.decode()):
+            text, coming = name.decode(), self._open_files.coming
+            if coming and coming.has(folder_id, text):
                 await self._settled()
-            ahead = partial(self._finding.ahead, folder_id)
-            find = partial(posix.child, self._kelp, self._account.caller, folder_id, name.decode(), ahead=ahead)
-            found = await self._bridge.look(find)
+            caller, ahead = self._account.caller, self._finding.ahead
+            found = await self._bridge.look(posix.child, self._kelp, caller, folder_id, text, ahead=ahead)
         except NameTooLong:
             raise
         except (InvalidName, UnicodeDecodeError):

@@ -81,13 +81,11 @@ _STATES = {state.value: state for state in State}
 def _node(row: Sequence[Any], level: Level, seals: Seals) -> Node:
     if (row[15] is not None or seals.active) and seals.learn(row[0], row[15], row[16], row[2], row[3]) is not None:
         row = seals.opened(row, 2, 13)
-    *own, mime_type, changed = row[: _WIDTH - 2]
-    id, parent_id, name, kind, size, mtime, created, mode, uid, gid, version, state, content_id = own
-    return Node(
-        *(id, parent_id, name, _KINDS[kind], size, mtime if changed is None else changed, created),
-        *(mode, uid, gid, version, _STATES[state], content_id, level),
-        is_link=size == links.SIZE and mime_type == links.TYPE,
-    )
+    id, parent_id, name, kind, size, mtime, created, mode, uid, gid, version, state, content_id = row[:13]
+    mime_type, changed = row[13:15]
+    is_link = size == links.SIZE and mime_type == links.TYPE
+    own = (id, parent_id, name, _KINDS[kind], size, mtime if changed is None else changed, created, mode, uid, gid)
+    return Node._make((*own, version, _STATES[state], content_id, level, is_link))
 
 
 class Posix:

@@ -12,7 +12,9 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -144,24 +146,17 @@ class SqliteEngine:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Tx]:
-        with turns.hold(), self.scan() as tx:
+        with turns.hold(), self._connection() as connection, _Reading(connection, self.seal_memory) as tx:
             yield tx
 
     def look(self, look: Callable[[Tx], T]) -> T:
-        with self.read() as tx:
+        with turns.hold(), self._connection() as connection, _Reading(connection, self.seal_memory) as tx:
             return look(tx)
 
     @contextlib.contextmanager
     def scan(self) -> Iterator[Tx]:
-        with self._connection() as connection:
-            connection.execute("BEGIN")
-            tx = SqliteTx(connection, self.seal_memory)
-            try:
-                yield tx
-            finally:
-                tx.close_cursors()
-                if connection.in_transaction:  # SQLite ends it itself by some faults, which are what is to be told
-                    connection.execute("ROLLBACK")
+        with self._connection() as connection, _Reading(connection, self.seal_memory) as tx:
+            yield tx
 
     @contextlib.contextmanager
     def write(self, quiet: bool = False, synced: bool = True) -> Iterator[Tx]:
@@ -207,29 +202,25 @@ class SqliteEngine:
                 connection.executescript(_PATIENT)
         return 0 if busy else size
 
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection for a block: getting one out of the pool for each look costs as much as the look.
+    def _connection(self) -> AbstractContextManager[sqlite3.Connection]:
+        return _Leased(self)
+
+    def lease(self) -> sa.PoolProxiedConnection:
+        """A connection until `give_back`: getting one out of the pool for each look costs as much as the look.
 
         The one used last is taken first: few exist, and those have what was read lately in their caches.
         """
-        spare = self._spare
         try:
-            pooled = spare.pop()
+            return self._spare.pop()
         except IndexError:
-            pooled = self._lease()
-        try:
             with _translated():
-                yield pooled.driver_connection  # type: ignore[misc]
-        finally:
-            if self._closed:
-                pooled.invalidate()
-            else:
-                spare.append(pooled)
+                return self._engine.raw_connection()
 
-    def _lease(self) -> sa.PoolProxiedConnection:
-        with _translated():
-            return self._engine.raw_connection()
+    def give_back(self, pooled: sa.PoolProxiedConnection) -> None:
+        if self._closed:
+            pooled.invalidate()
+        else:
+            self._spare.append(pooled)
 
     def _migrate(self) -> None:
         with self._connection() as connection:
@@ -250,12 +241,61 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute(pragma)
 
 
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
+class _translated:  # noqa: N801  # read as a statement: `with _translated():`
     """Foreign errors become ours at this border."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is not None:
+            _translate(error)
+
+
+def _translate(error: BaseException) -> None:
+    if isinstance(error, sqlite3.OperationalError):
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             raise NoSpace("the disk of the database is full") from error
         raise StoreUnavailable(f"the database did not answer: {error}") from error
+
+
+# Every look goes through these: as generators, with `contextmanager`, they were a third of what it takes.
+
+
+class _Leased:
+    """A connection for a block."""
+
+    __slots__ = ("_engine", "_pooled")
+
+    def __init__(self, engine: SqliteEngine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._pooled = self._engine.lease()
+        return self._pooled.driver_connection  # type: ignore[return-value]
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._engine.give_back(self._pooled)
+        if error is not None:
+            _translate(error)
+
+
+class _Reading:
+    """A read transaction for a block."""
+
+    __slots__ = ("_connection", "_tx")
+
+    def __init__(self, connection: sqlite3.Connection, seal_memory: SealMemory) -> None:
+        self._connection = connection
+        self._tx = SqliteTx(connection, seal_memory)
+
+    def __enter__(self) -> Tx:
+        self._connection.execute("BEGIN")
+        return self._tx
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._tx.close_cursors()
+        if self._connection.in_transaction:  # SQLite ends it itself by some faults, which are what is to be told
+            self._connection.execute("ROLLBACK")

@@ -26,13 +26,13 @@ _USERS = 0xFFFF_FFFE  # the last number stands for nobody in chown(2)
 
 
 def child(
-    kelp: Kelp, caller: Caller, folder_id: int, name: str, *, ahead: Callable[[], int] = lambda: 0
+    kelp: Kelp, caller: Caller, folder_id: int, name: str, *, ahead: Callable[[int], int] = lambda folder_id: 0
 ) -> Node | None:
     """What has that name in a folder; None when nothing has, or the caller may not see it.
 
-    `ahead`: asked where a look is cheap and has to be taken; so many files that were made after it are remembered for
-    the next calls: who looks at all of a folder asks for each, most likely in this order. Raises InvalidName
-    (NameTooLong) for a name that no entry can have, StoreUnavailable.
+    `ahead`: asked, with the folder, where a look is cheap and has to be taken; so many files that were made after it
+    are remembered for the next calls: who looks at all of a folder asks for each, most likely in this order. Raises
+    InvalidName (NameTooLong) for a name that no entry can have, StoreUnavailable.
     """
     names.check_segment(name)
     minds_case, rights = kelp.settings.drive.case_sensitive, caller.rights
@@ -43,7 +43,7 @@ def child(
         if found is None or not kelp.database.is_near:
             return found
         more.append((("posix node", rights, found.id), found))  # who has found it opens it
-        if not found.is_folder and (count := ahead()):
+        if not found.is_folder and (count := ahead(folder_id)):
             for other in Posix(tx).page(folder_id, found.id, count, found.level):
                 if not other.is_folder:  # which may have grants of its own; files of one folder have the same
                     more.append((("posix child", rights, folder_id, names.key(other.name, minds_case)), other))

@@ -230,13 +230,13 @@ def test_files_that_were_looked_up_ahead_are_as_they_are(drive: Drive) -> None:
     drive.folder("a/folder")
     for number in range(5):
         drive.put(f"a/f{number}", b"x" * number)
-    looked = [posix.child(drive.kelp, drive.editor, folder, f"f{n}", ahead=lambda: 3) for n in range(5)]
+    looked = [posix.child(drive.kelp, drive.editor, folder, f"f{n}", ahead=lambda _: 3) for n in range(5)]
     assert looked == [posix.node(drive.kelp, drive.editor, drive.entry(f"a/f{n}").id) for n in range(5)]
     drive.put("a/f3", b"other")
     drive.remove("a/f4")
-    changed = posix.child(drive.kelp, drive.editor, folder, "f3", ahead=lambda: 3)
+    changed = posix.child(drive.kelp, drive.editor, folder, "f3", ahead=lambda _: 3)
     assert changed is not None and changed.size == 5
-    assert posix.child(drive.kelp, drive.editor, folder, "f4", ahead=lambda: 3) is None
+    assert posix.child(drive.kelp, drive.editor, folder, "f4", ahead=lambda _: 3) is None
 
 
 def test_files_that_are_opened_one_after_the_other_are_as_they_are(drive: Drive) -> None:
