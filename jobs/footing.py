@@ -7,7 +7,9 @@ overwritten or deleted.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from vfs import names
@@ -49,10 +51,11 @@ class Progress:
     recorded: Recorded
     versions: dict[str, Recorded] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
+    written: Mapping[str, NasFile] = field(default_factory=dict)  # temporary files that are there already
 
     @classmethod
-    def of(cls, job: Job) -> Progress:
-        return cls(job, job.situation.recorded)
+    def of(cls, job: Job, written: Mapping[str, NasFile] = MappingProxyType({})) -> Progress:
+        return cls(job, job.situation.recorded, written=written)
 
     def result(self, *, done: bool) -> Result:
         """A version that could not be kept from the file on the NAS is planned anew, from the cache."""
@@ -124,9 +127,11 @@ def holds(kelp: Kelp, path: str, content: Content) -> bool:
     return sealed_copies.is_whole(kelp, path, content)
 
 
-def write_content(kelp: Kelp, content_id: str, subject: str | None, temp: str, mtime_ns: int) -> Written:
+def write_content(kelp: Kelp, at: Progress, content_id: str, subject: str | None, temp: str, mtime_ns: int) -> Written:
     """Bytes to a temporary file; of a sealed content all that the NAS shall have of it, with `subject`'s manifest."""
-    content = mirroring.content_of(kelp, content_id)
+    content = at.job.contents.get(content_id) or mirroring.content_of(kelp, content_id)
+    if (seen := at.written.get(temp)) is not None:
+        return Written(content, seen, None)
     kelp.nas.remove(temp)
     if subject is None:
         return Written(content, contents.write_to_nas(kelp, content, temp, mtime_ns), None)

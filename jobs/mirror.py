@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from jobs import outage, settling, steps
@@ -13,7 +14,7 @@ from jobs.footing import LostLease, Overtaken, Progress, Vanished
 from jobs.plan import plan
 from vfs import trace
 from vfs.core import Kelp
-from vfs.errors import NasDown, NasFault
+from vfs.errors import KelpError, NasDown, NasFault
 from vfs.model import Done
 from vfs.nas_model import (
     TEMPORARY,
@@ -28,7 +29,8 @@ from vfs.nas_model import (
     Write,
     WriteVersion,
 )
-from vfs.operations import claiming, mirroring, recording
+from vfs.operations import claiming, mirroring, recording, together
+from vfs.operations.together import Prepared
 
 log = logging.getLogger(__name__)
 
@@ -143,16 +145,20 @@ class _Batch:
 def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
     """Do the jobs one by one, sync the folders, record all in one commit. What `stop` leaves over is given back."""
     batch = _Batch()
+    prepared = Prepared() if stop() else _prepared(kelp, jobs)
+    if prepared is None:
+        return 0
     verified = time.monotonic()
     for number, job in enumerate(jobs):
         if stop():
             mirroring.abandon(kelp, jobs[number:])
             break
-        at = Progress.of(job)
-        if batch.waiting and _needs_cache(job):  # each would wait as long as the first did
+        at = Progress.of(job, prepared.written)
+        if batch.waiting and _needs_cache(job, prepared):  # each would wait as long as the first did
             batch.behind.append(at)
             continue
         try:
+            _raise_if_away(job, prepared)
             if time.monotonic() - verified > _VERIFY_SECONDS:
                 kelp.nas.verify()
                 verified = time.monotonic()
@@ -172,11 +178,44 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
             batch.vanished.append(at)
         except Exception as error:
             _sort_out(batch, at, error)
+    _clear(kelp, batch, prepared)
     return _record(kelp, batch)
 
 
-def _needs_cache(job: Job) -> bool:
-    return any(isinstance(step, Write | WriteVersion | Secure) for step in job.steps)
+def _prepared(kelp: Kelp, jobs: Sequence[Job]) -> Prepared | None:
+    """None: the NAS is down, and they are given back."""
+    try:
+        return together.write(kelp, jobs)
+    except NasDown as error:
+        outage.declare(kelp, error)
+        mirroring.abandon(kelp, jobs)
+        return None
+    except KelpError as error:
+        log.warning("nothing is written together: %s", error)
+        return Prepared()
+
+
+def _needs_cache(job: Job, prepared: Prepared) -> bool:
+    return any(
+        isinstance(step, Secure | WriteVersion) or (isinstance(step, Write) and step.temp not in prepared.written)
+        for step in job.steps
+    )
+
+
+def _raise_if_away(job: Job, prepared: Prepared) -> None:
+    for step in job.steps if prepared.away else ():
+        if isinstance(step, Write) and step.temp in prepared.away:
+            raise prepared.away[step.temp]
+
+
+def _clear(kelp: Kelp, batch: _Batch, prepared: Prepared) -> None:
+    """Temporary files of jobs that did not come to use them."""
+    ended = {at.job.fence for at in batch.finished}
+    for at in batch.every:
+        for step in at.job.steps if at.job.fence not in ended else ():
+            if isinstance(step, Write) and step.temp in prepared.written:
+                with suppress(KelpError):  # or `tidy` does
+                    kelp.nas.remove(step.temp)
 
 
 def _sort_out(batch: _Batch, at: Progress, error: Exception) -> None:

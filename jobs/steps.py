@@ -106,7 +106,7 @@ def _move(kelp: Kelp, step: Move, at: Progress) -> None:
 def _write(kelp: Kelp, step: Write, at: Progress) -> None:
     target = at.job.path(step.spot)
     subject = str(at.job.situation.entry_id) if at.job.situation.desired.manifest is not None else None
-    content, written, manifest = write_content(kelp, step.content_id, subject, step.temp, step.mtime_ns)
+    content, written, manifest = write_content(kelp, at, step.content_id, subject, step.temp, step.mtime_ns)
     fence(kelp, at)
     if step.replace and not is_ours(kelp, target, at.recorded):
         put_aside(kelp, target)

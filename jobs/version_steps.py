@@ -100,7 +100,7 @@ def write(kelp: Kelp, step: WriteVersion, at: Progress) -> None:
         manifest is not None and sealed_copies.manifest_digest(kelp, target) != manifest.digest
     ):
         subject = step.version if manifest is not None else None
-        written = write_content(kelp, step.content_id, subject, step.temp, step.mtime_ns)
+        written = write_content(kelp, at, step.content_id, subject, step.temp, step.mtime_ns)
         metrics.MIRRORED_BYTES.inc(written.seen.size)
         manifest = manifest and manifest._replace(digest=written.manifest or "")
         fence(kelp, at)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from vfs import names
-from vfs.model import Kind
+from vfs.model import Content, Kind
 
 TRASH = ".trash"
 PRIVATE = ".kelp"
@@ -194,6 +194,7 @@ class Job:
     places: Mapping[int, str]
     final: bool = True  # reaches the desired state; False when it only clears a name for another
     trace_id: str = ""  # of the request that asked for the newest change it carries
+    contents: Mapping[str, Content] = field(default_factory=dict)  # those that it writes, as far as they are simple
 
     def path(self, spot: Spot) -> str:
         folder = self.places[spot.parent_id]

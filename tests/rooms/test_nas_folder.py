@@ -16,7 +16,7 @@ from blake3 import blake3
 from tests.small_disk import mount, small_disk, unmount
 from vfs.errors import ConfigurationError, NasDown, NasFault
 from vfs.storage.nas_folder import FolderNasStore
-from vfs.storage.nas_store import ROOT, NasProperties, NasStore, nas_faults
+from vfs.storage.nas_store import ROOT, NasProperties, NasStore, SmallFile, fault_of
 
 
 def prepared(root: Path, installation: str = "ours") -> FolderNasStore:
@@ -229,12 +229,61 @@ def test_properties_are_known_before_the_nas_answers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [116, 5, 110, 107, 30, 28, 122, 112])  # design §5, in its order
 def test_faults_of_the_nas(number: int) -> None:
-    with pytest.raises(NasDown) as caught, nas_faults("f"):
-        raise OSError(number, os.strerror(number))
-    assert caught.value.reason in ["ESTALE", "EIO", "ETIMEDOUT", "ENOTCONN", "EROFS", "ENOSPC", "EDQUOT", "EHOSTDOWN"]
+    fault = fault_of("f", OSError(number, os.strerror(number)))
+    assert isinstance(fault, NasDown) and fault.reason in [
+        "ESTALE",
+        "EIO",
+        "ETIMEDOUT",
+        "ENOTCONN",
+        "EROFS",
+        "ENOSPC",
+        "EDQUOT",
+        "EHOSTDOWN",
+    ]
 
 
 @pytest.mark.parametrize("number", [13, 1, 36, 84, 22, 20, 21, 40, 16, 18, 27, 0])
 def test_faults_of_one_entry(number: int) -> None:
-    with pytest.raises(NasFault), nas_faults("f"):
-        raise OSError(number, "x")
+    assert isinstance(fault_of("f", OSError(number, "x")), NasFault)
+
+
+# --- several small files at a time
+
+
+def small(number: int, size: int = 100) -> SmallFile:
+    return SmallFile(f"{number}-0", bytes([number]) * size, (1_700_000_000 + number) * 10**9)
+
+
+def test_files_written_together_are_there_with_their_times(tmp_path: Path) -> None:
+    store, told = prepared(tmp_path), list[str]()
+    store.on_flush = lambda: told.append("flush")
+    store.on_progress = lambda: told.append("moved")
+    files = [small(number, size) for number, size in enumerate([0, 1, 4096, 65536])]
+    written = store.write_together(".kelp/tmp", files)
+    assert told.count("flush") == 4 and told[-1] == "moved"
+    for file in files:
+        path = f".kelp/tmp/{file.name}"
+        info = store.stat(path)
+        assert b"".join(store.read(path)) == file.data and info is not None
+        assert (
+            written[file.name] == (info.size, info.mtime_ns, info.inode) == (len(file.data), file.mtime_ns, info.inode)
+        )
+    assert store.write_together(".kelp/tmp", []) == {}
+
+
+def test_of_files_written_together_each_has_its_own_faults(tmp_path: Path) -> None:
+    store = prepared(tmp_path)
+    write(store, ".kelp/tmp/2-0", b"was there")
+    tmp_path.joinpath(".kelp/tmp/3-0").symlink_to("/etc/passwd")
+    files = [small(1), small(2), small(3), SmallFile("x" * 300, b"a name that is too long", 0), small(4)]
+    assert store.write_together(".kelp/tmp", files).keys() == {"1-0", "4-0"}
+    assert sorted(os.listdir(tmp_path / ".kelp/tmp")) == ["1-0", "2-0", "3-0", "4-0"]
+    assert b"".join(store.read(".kelp/tmp/2-0")) == b"was there"
+
+
+def test_a_full_nas_is_down_and_nothing_written_together_is_left(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        store = prepared(disk)
+        with pytest.raises(NasDown):
+            store.write_together(".kelp/tmp", [small(number, 65536) for number in range(60)])
+        assert list(store.list(".kelp/tmp")) == []

@@ -81,6 +81,17 @@ class Contents:
         seal = None if vault is None else ContentSeal(vault, wrapped or "", bytes(part_list or b""))
         return Content(id, size, checksum, digests, parts, seal)
 
+    def of_one_object(self, ids: Sequence[str]) -> dict[str, Content]:
+        """Those of these contents that are plain, have one object, and whose checksum is known."""
+        marks, values = listed(ids)
+        rows = self._tx.all(
+            f"""SELECT c.id, c.size, c.checksum, c.digests, o.key, o.size, o.checksum, o.blocks
+                FROM contents c JOIN objects o ON o.key = c.id
+                WHERE c.id IN ({marks}) AND c.parts = 1 AND c.vault_id IS NULL AND c.checksum <> ''""",
+            **values,
+        )
+        return {row[0]: Content(row[0], row[1], row[2], row[3], (Part(*row[4:]),)) for row in rows}
+
     def blocks(self, key: str) -> bytes | None:
         """The sums of one part's blocks, where they are known."""
         row = self._tx.one("SELECT blocks FROM objects WHERE key = :key", key=key)

@@ -105,6 +105,14 @@ class Events:
         )
         return [row[0] for row in rows]
 
+    def span(self, entry_id: int) -> tuple[int, int] | None:
+        """The oldest and the newest event of an entry that are not carried yet."""
+        sql = (
+            "SELECT MIN(id), MAX(id) FROM sync_events WHERE aggregate_id = :id AND status IN ('PENDING', 'PROCESSING')"
+        )
+        row = self._tx.one(sql, id=entry_id)
+        return (row[0], row[1]) if row and row[0] is not None else None
+
     def newest(self, entry_id: int) -> int | None:
         """The newest event of an entry that is not carried yet."""
         sql = "SELECT MAX(id) FROM sync_events WHERE aggregate_id = :id AND status IN ('PENDING', 'PROCESSING')"
@@ -117,21 +125,18 @@ class Events:
         rows = self._tx.all(f"SELECT id, trace_id FROM sync_events WHERE id IN ({marks})", **values)
         return {row[0]: row[1] for row in rows}
 
-    def oldest(self, entry_id: int) -> int | None:
-        """The oldest event of an entry that is not carried yet."""
-        sql = "SELECT MIN(id) FROM sync_events WHERE aggregate_id = :id AND status IN ('PENDING', 'PROCESSING')"
-        row = self._tx.one(sql, id=entry_id)
-        return row[0] if row else None
-
     def has_failed(self, entry_id: int) -> bool:
         """It could not be carried, for good or so far."""
         sql = """SELECT 1 FROM sync_events WHERE aggregate_id = :id AND (status = 'FAILED'
                  OR status IN ('PENDING', 'PROCESSING') AND retry_count > 0) LIMIT 1"""
         return self._tx.one(sql, id=entry_id) is not None
 
-    def start(self, entry_id: int) -> None:
-        sql = "UPDATE sync_events SET status = 'PROCESSING' WHERE aggregate_id = :id AND status = 'PENDING'"
-        self._tx.run(sql, id=entry_id)
+    def start(self, entry_ids: Sequence[int]) -> None:
+        marks, values = listed(entry_ids)
+        self._tx.run(
+            f"UPDATE sync_events SET status = 'PROCESSING' WHERE aggregate_id IN ({marks}) AND status = 'PENDING'",
+            **values,
+        )
 
     @trace.step("db.sync_event_done")
     def cover(self, entry_id: int, upto: int, now_ns: int, status: str = "DONE") -> None:

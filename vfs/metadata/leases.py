@@ -80,6 +80,11 @@ class Leases:
         row = self._tx.one("SELECT expires_ns FROM mirror_leases WHERE id = :id", id=fence)
         return row[0] if row else None
 
+    def expires_from(self, fence: int) -> dict[int, int]:
+        """As `expires`, of this fence and some that were taken after it."""
+        sql = "SELECT id, expires_ns FROM mirror_leases WHERE id >= :id ORDER BY id LIMIT 32"
+        return dict(self._tx.all(sql, id=fence))
+
     def any_of(self, owner: str) -> bool:
         """Leases that `renew` would renew."""
         sql = "SELECT 1 FROM mirror_leases WHERE owner = :owner AND expires_ns > 0 LIMIT 1"
@@ -122,8 +127,9 @@ class Leases:
             taken.append((fence, entry_id, plan))
         return taken
 
-    def release(self, fence: int) -> None:
-        self._tx.run("DELETE FROM mirror_leases WHERE id = :id", id=fence)
+    def release(self, *fences: int) -> None:
+        marks, values = listed(fences)
+        self._tx.run(f"DELETE FROM mirror_leases WHERE id IN ({marks})", **values)
 
     def alive(self, fences: Sequence[int]) -> set[int]:
         """Those of them whose holder may still record what was done."""

@@ -195,15 +195,14 @@ class Mirror:
         found = ((self.nas_chain(parent_id), name) for parent_id, name in places)
         return [f"{chain[1]}/{name}" if chain[1] else name for chain, name in found if chain is not None]
 
-    def waits_to_move(self, folder_ids: list[int], before_event: int) -> bool:
-        """One of these folders has an older change of its own place: it goes first, else steady writing below it
-        would keep it from ever moving."""
+    def waits_to_move(self, folder_ids: Sequence[int]) -> int | None:
+        """The oldest change that waits to give one of these folders another place."""
         marks, values = listed(folder_ids)
-        sql = f"""SELECT 1 FROM entries e JOIN sync_events s ON s.aggregate_id = e.id
-                  WHERE e.id IN ({marks}) AND e.state = 'ACTIVE'
-                  AND s.status = 'PENDING' AND NOT s.litter AND s.id < :before
-                  AND (e.nas_parent_id <> e.parent_id OR e.nas_name <> e.nas_desired_name) LIMIT 1"""
-        return self._tx.one(sql, before=before_event, **values) is not None
+        sql = f"""SELECT MIN(s.id) FROM entries e JOIN sync_events s ON s.aggregate_id = e.id
+                  WHERE e.id IN ({marks}) AND e.state = 'ACTIVE' AND s.status = 'PENDING' AND NOT s.litter
+                  AND (e.nas_parent_id <> e.parent_id OR e.nas_name <> e.nas_desired_name)"""
+        oldest: int | None = self._tx.one(sql, **values)[0]
+        return oldest
 
     def stays_below(self, folder_id: int) -> list[int]:
         """Entries recorded to be below a folder on the NAS, at any depth, that do not go when it is DELETED; also those

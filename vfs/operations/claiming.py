@@ -8,7 +8,7 @@ free, or not possible yet, waits a moment and uses up no retry.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -16,7 +16,7 @@ from vfs.core import Kelp
 from vfs.errors import KeyMissing
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
-from vfs.model import ROOT_ID, Kind
+from vfs.model import ROOT_ID, Content, Kind
 from vfs.nas_model import (
     TEMPORARY,
     TRASH,
@@ -26,12 +26,13 @@ from vfs.nas_model import (
     Situation,
     Spot,
     Step,
+    Write,
     dump_steps,
     spots_of,
     version_targets,
 )
 from vfs.operations import changes, homing, protecting
-from vfs.operations.mirroring import SECOND, make_due, read
+from vfs.operations.mirroring import SECOND, Ways, make_due, read
 from vfs.operations.protecting import Protection
 from vfs.operations.under_way import VersionsUnderWay, key_of
 
@@ -55,6 +56,9 @@ class _Claims:
     taken: set[int] = field(default_factory=set)
     homeless: set[int] = field(default_factory=set)
     versions: VersionsUnderWay | None = None
+    ways: Ways = field(kw_only=True)
+    waiting: dict[tuple[int, ...], int | None] = field(default_factory=dict)  # see `Mirror.waits_to_move`
+    free: set[tuple[int, ...]] = field(default_factory=set)  # ways that nobody blocks
 
 
 @retried
@@ -68,22 +72,36 @@ def claim(kelp: Kelp, owner: str, limit: int, planner: Planner) -> tuple[list[Jo
     with kelp.database.write() as tx:
         tx.lock_mirror()
         tx.lock_tree()
-        claims = _Claims(owner, now + int(kelp.settings.mirror.lease * SECOND), now)
+        claims = _Claims(owner, now + int(kelp.settings.mirror.lease * SECOND), now, ways=Ways(tx))
         due = list(dict.fromkeys(tx.events.due(now, limit * 4)))
         tx.lock_rows(due)
         for at in range(0, len(due), limit):
             if len(claims.jobs) >= limit:
                 break
             covered += _claim_several(kelp, tx, claims, due[at : at + limit], limit, planner)
-        for entry_id in claims.taken:
-            tx.events.start(entry_id)
-        traces = tx.events.traces([job.situation.event_id for job in claims.jobs]) if claims.jobs else {}
+        traces: dict[int, str] = {}
+        small: dict[str, Content] = {}
+        if claims.jobs:
+            tx.events.start(sorted(claims.taken))
+            traces = tx.events.traces([job.situation.event_id for job in claims.jobs])
+            small = tx.contents.of_one_object(sorted(_written(claims.jobs)))
     for entry_id in sorted(claims.homeless):
         try:
             homing.bring_home(kelp, entry_id)
         except KeyMissing as error:  # its name is sealed for its folder: a process that has the key does it
             log.warning("entry %s has no folder any more, and stays where it is: %s", entry_id, error)
-    return [replace(job, trace_id=traces.get(job.situation.event_id, "")) for job in claims.jobs], covered
+    return [
+        replace(job, trace_id=traces.get(job.situation.event_id, ""), contents=_of(job, small)) for job in claims.jobs
+    ], covered
+
+
+def _written(jobs: Iterable[Job]) -> set[str]:
+    """Contents that are to be written; "" for none."""
+    return {step.content_id for job in jobs for step in job.steps if isinstance(step, Write)} | {""}
+
+
+def _of(job: Job, known: dict[str, Content]) -> dict[str, Content]:
+    return {id: known[id] for id in _written([job]) if id in known}
 
 
 def _claim_several(kelp: Kelp, tx: Tx, claims: _Claims, entry_ids: list[int], limit: int, planner: Planner) -> int:
@@ -92,10 +110,9 @@ def _claim_several(kelp: Kelp, tx: Tx, claims: _Claims, entry_ids: list[int], li
     tx.foresee_ids("mirror_leases", len(entry_ids))
     for entry_id in entry_ids:
         tx.foresee(
-            partial(tx.events.newest, entry_id),
+            partial(tx.events.span, entry_id),
             partial(tx.mirror.row, entry_id),
             partial(tx.versions.on_nas, entry_id),
-            partial(tx.events.oldest, entry_id),
         )
     for entry_id in entry_ids:
         if len(claims.jobs) >= limit:
@@ -107,10 +124,11 @@ def _claim_several(kelp: Kelp, tx: Tx, claims: _Claims, entry_ids: list[int], li
 
 def _claim_one(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, planner: Planner) -> bool:
     """Claim an entry, or give it back for later; True when there was nothing to do for it."""
-    event_id = tx.events.newest(entry_id)
-    if event_id is None:
+    events = tx.events.span(entry_id)
+    if events is None:
         return False
-    situation = read(kelp, tx, entry_id, event_id)
+    oldest, event_id = events
+    situation = read(kelp, tx, entry_id, event_id, claims.ways)
     wanted = situation.desired.spot
     steps = planner(situation, 0)
     if not steps:
@@ -122,19 +140,24 @@ def _claim_one(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, planner: Plan
     if _is_read(tx, claims, situation):
         tx.events.put_off(entry_id, claims.now_ns + _READ_NS)
         return False
-    obstacle = _obstacle(kelp, tx, situation, steps)
+    obstacle = _obstacle(kelp, tx, claims.ways, situation, steps)
     if obstacle is not None:
         _move_aside(kelp, tx, claims, entry_id, *obstacle)
         return False
     protection = _secure_before(tx, claims, situation, steps)
-    if protection is not None:
-        _take(kelp, tx, claims, situation, lambda fence: protecting.secured(planner(situation, fence), protection))
+    if protection is None:
+        return False
+
+    def secured(fence: int) -> list[Step]:
+        return protecting.secured(planner(situation, fence), protection)
+
+    _take(kelp, tx, claims, situation, protecting.secured(steps, protection), secured, oldest)
     return False
 
 
 def _parent_is_there(tx: Tx, claims: _Claims, entry_id: int, wanted: Spot) -> bool:
     """Parents first: without one on the NAS the entry waits, and the parent is made due."""
-    if tx.mirror.nas_chain(wanted.parent_id) is not None:
+    if claims.ways.chain(wanted.parent_id) is not None:
         return True
     if wanted.parent_id not in claims.taken:
         lost = homing.homeless(tx, entry_id)
@@ -155,7 +178,7 @@ def _is_read(tx: Tx, claims: _Claims, situation: Situation) -> bool:
     return leaves and tx.reading.leased(content_id, claims.now_ns)
 
 
-def _obstacle(kelp: Kelp, tx: Tx, situation: Situation, steps: list[Step]) -> tuple[int, str | None] | None:
+def _obstacle(kelp: Kelp, tx: Tx, ways: Ways, situation: Situation, steps: list[Step]) -> tuple[int, str | None] | None:
     """Who is in the way: the holder of a name that the entry or a version (its uuid) of it shall have, or what leads to
     its spot and is still inside the entry."""
     entry_id, wanted = situation.entry_id, situation.desired.spot
@@ -168,7 +191,7 @@ def _obstacle(kelp: Kelp, tx: Tx, situation: Situation, steps: list[Step]) -> tu
             return holder
     if wanted is None or wanted == situation.recorded.spot or situation.kind != Kind.FOLDER:
         return None
-    chain = tx.mirror.nas_chain(wanted.parent_id)
+    chain = ways.chain(wanted.parent_id)
     if chain is None or entry_id not in chain[0]:
         return None
     # On the drive the way to the spot does not lead through the entry, so one of these has left its folder there.
@@ -183,7 +206,7 @@ def _move_aside(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, holder: int,
     if tx.leases.held(holder):
         tx.events.put_off(entry_id, claims.now_ns + _BUSY_NS)
         return
-    situation = read(kelp, tx, holder, 0)
+    situation = read(kelp, tx, holder, 0, claims.ways)
     source = situation.recorded.spot
     if version is not None:
         source = next((v.spot for v in situation.versions if v.uuid == version), None)  # None: in place
@@ -200,7 +223,7 @@ def _move_aside(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, holder: int,
             return [Move(source, Spot(ROOT_ID, f"{TEMPORARY}/held-{holder}-{fence}"))]
         return [MoveVersion(version, source, Spot(ROOT_ID, f"{TEMPORARY}/held-{version}-{fence}"))]
 
-    _take(kelp, tx, claims, situation, aside, final=False, instead_of=entry_id)
+    _take(kelp, tx, claims, situation, aside(0), aside, None, instead_of=entry_id)
 
 
 def _rightful(situation: Situation) -> set[Spot | None]:
@@ -230,27 +253,30 @@ def _take(
     tx: Tx,
     claims: _Claims,
     situation: Situation,
+    draft: list[Step],
     steps_for: Callable[[int], list[Step]],
+    oldest: int | None,
     *,
-    final: bool = True,
     instead_of: int | None = None,
 ) -> None:
-    """Lease, plan and path leases in this commit; when the paths are not free, the entry waits a moment."""
-    entry_id = situation.entry_id
-    draft = steps_for(0)
-    places, shared = _ways(tx, spots_of(draft))
+    """Lease, plan and path leases in this commit; when the paths are not free, the entry waits a moment.
+
+    `draft`: the steps but for their fence. `oldest` of the changes that it carries; None: it only makes way (for
+    `instead_of`).
+    """
+    entry_id, final = situation.entry_id, oldest is not None
+    places, shared = _ways(claims.ways, spots_of(draft))
     moves = situation.kind == Kind.FOLDER and situation.recorded.spot is not None
     exclusive = [entry_id] if moves else []
     ancestors = sorted(shared - {ROOT_ID, entry_id})
-    # Compared by the oldest change of each, which gives one order for all: no two entries wait for each other.
-    oldest = tx.events.oldest(entry_id)
     target = situation.desired.spot if final else None
     goal = (target.parent_id, key_of(kelp, target)) if target is not None else None
     tx.foresee(partial(tx.leases.blocked, sorted(shared), exclusive))
     if goal is not None:
         tx.foresee(partial(tx.leases.heads_for, *goal))
-    in_the_way = final and ancestors and oldest is not None and tx.mirror.waits_to_move(ancestors, oldest)
-    if in_the_way or _is_aimed_at(kelp, tx, claims, draft, goal) or tx.leases.blocked(sorted(shared), exclusive):
+    # Compared by the oldest change of each, which gives one order for all: no two entries wait for each other.
+    in_the_way = oldest is not None and _waits_before(tx, claims, ancestors, oldest)
+    if in_the_way or _is_aimed_at(kelp, tx, claims, draft, goal) or _is_blocked(tx, claims, shared, exclusive):
         tx.events.put_off(instead_of or entry_id, claims.now_ns + _BUSY_NS)
         return
     steps: list[Step] = []
@@ -262,17 +288,40 @@ def _take(
     fence = tx.leases.take(entry_id, claims.owner, claims.expires_ns, plan_for, goal or (None, None))
     tx.leases.take_paths(fence, sorted(shared), exclusive)
     claims.taken.add(entry_id)
+    if exclusive:
+        claims.free.clear()
     if claims.versions is not None:
         claims.versions.add(kelp, steps)
     claims.jobs.append(Job(fence, situation, tuple(steps), places, final))
 
 
-def _ways(tx: Tx, spots: set[Spot]) -> tuple[dict[int, str], set[int]]:
+def _waits_before(tx: Tx, claims: _Claims, folders: list[int], event_id: int) -> bool:
+    """One of these folders has an older change of its own place: it goes first, else steady writing below it would keep
+    it from ever moving."""
+    key = tuple(folders)
+    if key not in claims.waiting:
+        claims.waiting[key] = tx.mirror.waits_to_move(folders) if folders else None
+    oldest = claims.waiting[key]
+    return oldest is not None and oldest < event_id
+
+
+def _is_blocked(tx: Tx, claims: _Claims, shared: set[int], exclusive: list[int]) -> bool:
+    """What nobody blocks stays so until this transaction itself takes something for one alone."""
+    key = tuple(sorted(shared))
+    if not exclusive and key in claims.free:
+        return False
+    blocked = tx.leases.blocked(key, exclusive)
+    if not blocked and not exclusive:
+        claims.free.add(key)
+    return blocked
+
+
+def _ways(ways: Ways, spots: set[Spot]) -> tuple[dict[int, str], set[int]]:
     """Recorded paths of the folders that these spots are in, and all folders on the ways there."""
     places: dict[int, str] = {ROOT_ID: ""}
     shared: set[int] = set()
     for parent_id in {spot.parent_id for spot in spots}:
-        chain = tx.mirror.nas_chain(parent_id)
+        chain = ways.chain(parent_id)
         if chain is not None:
             shared |= set(chain[0])
             places[parent_id] = chain[1]

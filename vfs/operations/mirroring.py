@@ -6,8 +6,9 @@ A claim (`claiming`) is one commit. Then comes NAS work, with no transaction ope
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from vfs import names, trace
 from vfs.core import Kelp
@@ -41,28 +42,54 @@ _ABSURD_NS = 3600 * SECOND  # no lease is so far ahead, by clocks that are right
 # --- what the NAS shall have, and has -------------------------------------------------------------
 
 
-def read(kelp: Kelp, tx: Tx, entry_id: int, event_id: int) -> Situation:
+class Ways:
+    """What leads to entries, asked once by a transaction that changes nothing of it: they come in neighbours."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+        self._chains: dict[int, tuple[list[int], str] | None] = {}
+        self._gone: dict[int, bool] = {}
+
+    def chain(self, folder_id: int) -> tuple[list[int], str] | None:
+        """See `Mirror.nas_chain`."""
+        if folder_id not in self._chains:
+            self._chains[folder_id] = self._tx.mirror.nas_chain(folder_id)
+        return self._chains[folder_id]
+
+    def is_gone(self, folder_id: int) -> bool:
+        """It is DELETED, itself or with what it is in."""
+        if folder_id not in self._gone:
+            above = self._tx.entries.ancestors(folder_id)
+            nearest = next((own for _, own, _ in above if own != State.ACTIVE), State.ACTIVE)
+            self._gone[folder_id] = nearest == State.DELETED
+        return self._gone[folder_id]
+
+
+def read(kelp: Kelp, tx: Tx, entry_id: int, event_id: int, ways: Ways | None = None) -> Situation:
     """All that the planner looks at, for one entry."""
+    ways = ways or Ways(tx)
     row = tx.mirror.row(entry_id)
     (_, uuid, kind, name, state, parent_id, content_id, mtime_ns, desired_name, *recorded, manifest) = row
-    spot = _desired_spot(tx, entry_id, uuid, State(state), parent_id, desired_name)
+    spot = _desired_spot(tx, ways, entry_id, uuid, State(state), parent_id, desired_name)
     nas_parent, nas_name, *seen = recorded
     have = Recorded(None if nas_name is None else Spot(nas_parent, nas_name), *seen)
     desired = Desired(spot, content_id if spot else None, mtime_ns, manifest=manifest if spot else None)
-    versions = _versions(tx, entry_id, name, desired, have) if kind == Kind.FILE.value else ()
-    desired = replace(desired, note=_note(tx, name, spot, versions))
+    versions = _versions(tx, ways, entry_id, name, desired, have) if kind == Kind.FILE.value else ()
+    desired = replace(desired, note=_note(ways, name, spot, versions))
     return Situation(entry_id, uuid, Kind(kind), name, desired, have, versions, event_id)
 
 
-def _note(tx: Tx, name: str, spot: Spot | None, versions: tuple[NasVersion, ...]) -> str | None:
+def _note(ways: Ways, name: str, spot: Spot | None, versions: tuple[NasVersion, ...]) -> str | None:
     if spot is None:
         return None
     kept = any(version.wanted is not None and is_private(version.wanted) for version in versions)
-    chain = tx.mirror.nas_chain(spot.parent_id) if kept else None
+    chain = ways.chain(spot.parent_id) if kept else None
     return note_of(name, spot.name, chain[1] if chain is not None else None)
 
 
-def _desired_spot(tx: Tx, id: int, uuid: str, state: State, parent_id: int, desired_name: str) -> Spot | None:
+def _desired_spot(
+    tx: Tx, ways: Ways, id: int, uuid: str, state: State, parent_id: int, desired_name: str
+) -> Spot | None:
     """In its folder, wherever that is; in the trash when trashed itself; nowhere when it or what it is in is gone."""
     if state == State.DELETED:
         return None
@@ -70,11 +97,10 @@ def _desired_spot(tx: Tx, id: int, uuid: str, state: State, parent_id: int, desi
         record = tx.trash.record(id)
         stamp = names.stamp(record[1]) if record else "00000000000000"
         return Spot(ROOT_ID, f"{TRASH}/{stamp}__{uuid}/{desired_name}")
-    nearest = next((own for _, own, _ in tx.entries.ancestors(parent_id) if own != State.ACTIVE), State.ACTIVE)
-    return None if nearest == State.DELETED else Spot(parent_id, desired_name)
+    return None if ways.is_gone(parent_id) else Spot(parent_id, desired_name)
 
 
-def _versions(tx: Tx, entry_id: int, name: str, desired: Desired, have: Recorded) -> tuple[NasVersion, ...]:
+def _versions(tx: Tx, ways: Ways, entry_id: int, name: str, desired: Desired, have: Recorded) -> tuple[NasVersion, ...]:
     """Older contents; a removed file may hand its bytes to the version that another file keeps of them."""
     found = []
     for uuid, state, content_id, created_ns, own_name, manifest, *seen_there in tx.versions.on_nas(entry_id):
@@ -84,7 +110,7 @@ def _versions(tx: Tx, entry_id: int, name: str, desired: Desired, have: Recorded
             wanted = _version_spot(entry_id, uuid, created_ns, name, desired.spot, own_name, seen.spot)
         found.append(NasVersion(uuid, content_id, created_ns, seen, wanted, manifest))
     if desired.spot is None and have.content_id is not None and have.spot is not None:
-        found += _heir(tx, entry_id, name, have.content_id, have.spot)
+        found += _heir(tx, ways, entry_id, name, have.content_id, have.spot)
     return tuple(found)
 
 
@@ -105,7 +131,7 @@ def _version_spot(
     return there if file is None else file._replace(name=f"{file.name.rpartition('/')[0]}/{own_name}".lstrip("/"))
 
 
-def _heir(tx: Tx, entry_id: int, name: str, content_id: str, file: Spot) -> list[NasVersion]:
+def _heir(tx: Tx, ways: Ways, entry_id: int, name: str, content_id: str, file: Spot) -> list[NasVersion]:
     """A file in the tree is handed over where it is; a second name below .kelp can be given it from anywhere."""
     for uuid, owner_id, created_ns, own_name in tx.mirror.heirs(content_id, entry_id):
         if tx.leases.held(owner_id):
@@ -113,7 +139,7 @@ def _heir(tx: Tx, entry_id: int, name: str, content_id: str, file: Spot) -> list
         spot: Spot | None = Spot(ROOT_ID, _version_path(owner_id, uuid, created_ns, name))
         if own_name is not None:
             (_, owner_uuid, _, _, state, parent_id, _, _, desired_name, *_) = tx.mirror.row(owner_id)
-            beside = _desired_spot(tx, owner_id, owner_uuid, State(state), parent_id, desired_name)
+            beside = _desired_spot(tx, ways, owner_id, owner_uuid, State(state), parent_id, desired_name)
             spot = _version_spot(owner_id, uuid, created_ns, name, beside, own_name, None)
             if spot != file:
                 continue
@@ -161,11 +187,18 @@ def still_mine(kelp: Kelp, job: Job) -> bool:
 
     What is in memory may be from before the last renewal, which is a quiet commit; a take-over is none.
     """
-    expires = kelp.database.fresh(("lease", job.fence), lambda tx: tx.leases.expires(job.fence))
+    expires = kelp.database.ahead(("lease", job.fence), partial(_expiries, job.fence))
     if expires is not None and expires <= kelp.clock.now_ns():
         with kelp.database.read() as tx:
             expires = tx.leases.expires(job.fence)
     return expires is not None and expires > kelp.clock.now_ns()
+
+
+def _expiries(fence: int, tx: Tx, more: list[tuple[Hashable, int | None]]) -> int | None:
+    """Of a lease; those that come after it are asked for next."""
+    found = tx.leases.expires_from(fence)
+    more.extend((("lease", id), expires) for id, expires in found.items())
+    return found.get(fence)
 
 
 @retried

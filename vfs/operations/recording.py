@@ -49,17 +49,15 @@ def record(
                 else:
                     tx.after_commit(metrics.MIRRORED.labels("put_off").inc)
                     tx.events.put_off(result.job.situation.entry_id, now)
-                tx.leases.release(result.job.fence)
         for result, message in failures:
             with _under_its_request(result.job):
                 _record_one(kelp, tx, seen, result)
                 _fail(kelp, tx, result.job, message, now)
-                tx.leases.release(result.job.fence)
         for before, result in enumerate([*waiting, *reversed(behind)]):
             _record_one(kelp, tx, seen, result)
             tx.after_commit(metrics.MIRRORED.labels("put_off").inc)
             tx.events.put_off(result.job.situation.entry_id, now + _CACHE_AWAY - before * _BEFORE)
-            tx.leases.release(result.job.fence)
+        tx.leases.release(*(result.job.fence for result in every))
 
 
 def _under_its_request(job: Job) -> trace.Work:

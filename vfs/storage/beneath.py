@@ -52,12 +52,15 @@ class Root:
 
         Raises FileNotFoundError, or NotADirectoryError when a file or a symlink is in the way.
         """
-        fd = os.open(".", _FOLDER, dir_fd=self.fd)  # not dup(): two listings would share one position
+        if not segments:
+            return os.open(".", _FOLDER, dir_fd=self.fd)  # not dup(): two listings would share one position
+        fd = self.fd
         for segment in segments:
             try:
                 below = self._enter(fd, segment, make)
             finally:
-                os.close(fd)
+                if fd != self.fd:
+                    os.close(fd)
             fd = below
             progress()
         return fd

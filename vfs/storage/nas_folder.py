@@ -7,18 +7,19 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from blake3 import blake3
 
-from vfs.errors import ContentCorrupt, KelpError, NasFault, ObjectMissing
+from vfs.errors import ContentCorrupt, KelpError, ObjectMissing
 from vfs.model import ByteRange
-from vfs.storage import beneath, bundles, renaming
+from vfs.storage import beneath, bundles, nas_together, renaming
 from vfs.storage.files import Pieces, forget, no_progress, set_time, span, write_all
 from vfs.storage.nas_listing import Listing, Survey, info_of
 from vfs.storage.nas_marker import MarkedRoot, PlainRoot
+from vfs.storage.nas_opening import Faults, Opened
 from vfs.storage.nas_store import (
     OWN_FOLDERS,
     NasFile,
@@ -27,7 +28,7 @@ from vfs.storage.nas_store import (
     NasNotEmpty,
     NasProperties,
     NasSeen,
-    nas_faults,
+    SmallFile,
 )
 from vfs.storage.object_store import Usage
 
@@ -113,6 +114,10 @@ class FolderNasStore:
                 os.close(fd)
             return info
 
+    def write_together(self, folder: str, files: Iterable[SmallFile]) -> dict[str, NasFile]:
+        with self._opened(beneath.split(folder), folder, make=True) as (opened, _), self._faults(folder):
+            return nas_together.write_together(opened, files, self.on_flush, self._progress)
+
     def read(self, path: str, byte_range: ByteRange | None = None) -> Iterator[bytes]:
         with self._parent(path) as (folder, name), self._faults(path):
             fd, info = beneath.open_file(folder, name)
@@ -156,7 +161,12 @@ class FolderNasStore:
                 os.close(fd)
 
     def move(self, old: str, new: str, *, replace: bool = False, parents: bool = False) -> None:
-        with self._pair(old, new, parents) as (source, old_name, target, new_name), self._faults(f"{old} to {new}"):
+        way = f"{old} to {new}"
+        with (
+            self._parent(old) as (source, old_name),
+            self._target(new, parents) as (target, new_name),
+            self._faults(way),
+        ):
             if not replace:
                 renaming.rename_new(source, old_name, target, new_name)
                 return
@@ -169,7 +179,12 @@ class FolderNasStore:
             self._replace(old, source, new, target)
 
     def link(self, old: str, new: str, *, parents: bool = False) -> bool:
-        with self._pair(old, new, parents) as (source, old_name, target, new_name), self._faults(f"{old} to {new}"):
+        way = f"{old} to {new}"
+        with (
+            self._parent(old) as (source, old_name),
+            self._target(new, parents) as (target, new_name),
+            self._faults(way),
+        ):
             if not stat.S_ISREG(os.stat(old_name, dir_fd=source, follow_symlinks=False).st_mode):
                 raise OSError(errno.EINVAL, "not a regular file")
             try:
@@ -207,17 +222,17 @@ class FolderNasStore:
 
     def list(self, path: str) -> Iterator[NasListed]:
         segments = beneath.split(path)
-        with self._opened(segments, path) as folder, self._faults(path):
+        with self._opened(segments, path) as (folder, _), self._faults(path):
             return Listing(folder, segments, partial(self._faults, path), self._progress)
 
     def survey(self, path: str) -> Iterator[NasSeen]:
         segments = beneath.split(path)
-        with self._opened(segments, path) as folder, self._faults(path):
+        with self._opened(segments, path) as (folder, _), self._faults(path):
             return Survey(folder, segments, partial(self._faults, path), self._progress)
 
     def sync(self, paths: Iterable[str]) -> None:
         for path in dict.fromkeys(paths):
-            with self._opened(beneath.split(path), path) as folder, self._faults(path):
+            with self._opened(beneath.split(path), path) as (folder, _), self._faults(path):
                 try:
                     os.fsync(folder)
                 except OSError as error:
@@ -281,54 +296,25 @@ class FolderNasStore:
     def _progress(self) -> None:
         self.on_progress()  # looked up at each call: it may be set while an iterator is under way
 
-    @contextmanager
-    def _faults(self, path: str) -> Iterator[None]:
-        """As `nas_faults`, but nothing is called missing when the root itself was deleted or unmounted."""
-        with nas_faults(path or "root"):
-            try:
-                yield
-            except FileNotFoundError as error:
-                if self._marked.is_in_place():
-                    raise
-                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE)) from error
+    def _faults(self, path: str) -> Faults:
+        return Faults(self._marked, path)
 
-    @contextmanager
-    def _opened(self, folders: beneath.Segments, path: str, *, fill: bool = False, make: bool = False) -> Iterator[int]:
-        """A folder, for the block. Missing, it raises ObjectMissing, or NasFault if something shall go in (`fill`)."""
-        try:
-            with self._faults(path):
-                folder = self._marked.root().descend(folders, make=make, progress=self._progress)
-        except ObjectMissing as error:
-            if fill:
-                raise NasFault(f"NAS: {path}: its folder is missing") from error
-            raise
-        try:
-            yield folder
-        finally:
-            os.close(folder)
-        self._progress()
+    def _opened(self, folders: beneath.Segments, path: str, *, make: bool = False) -> Opened:
+        """The folder itself; with `make` it is made, as something shall go in."""
+        return Opened(self._marked, folders, "", path, self._progress, fill=make, make=make)
 
-    @contextmanager
-    def _parent(self, path: str) -> Iterator[tuple[int, str]]:
+    def _parent(self, path: str) -> Opened:
         """The folder that holds `path`, opened, and the name in it."""
-        folders, name = _name_apart(path)
-        with self._opened(folders, path) as folder:
-            yield folder, name
+        return Opened(self._marked, *_name_apart(path), path, self._progress)
 
-    @contextmanager
-    def _target(self, path: str, parents: bool = False) -> Iterator[tuple[int, str]]:
+    def _target(self, path: str, parents: bool = False) -> Opened:
         """The folder that shall hold `path`, opened, and the name to be."""
         folders, name = _name_apart(path)
-        with self._opened(folders, path, fill=True, make=parents and folders[:1] in _OWN) as folder:
-            yield folder, name
-
-    @contextmanager
-    def _pair(self, old: str, new: str, parents: bool) -> Iterator[tuple[int, str, int, str]]:
-        with self._parent(old) as (source, old_name), self._target(new, parents) as (target, new_name):
-            yield source, old_name, target, new_name
+        make = parents and folders[:1] in _OWN
+        return Opened(self._marked, folders, name, path, self._progress, fill=True, make=make)
 
     def _fill(self, fd: int, path: str, chunks: Iterable[bytes | memoryview], size: int, checksum: str | None) -> None:
-        """Write the chunks, fetched outside `nas_faults`: their errors are not the NAS's."""
+        """Write the chunks, fetched outside `Faults`: their errors are not the NAS's."""
         digest = None if checksum is None else blake3()
         written = 0
         for chunk in chunks:

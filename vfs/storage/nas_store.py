@@ -18,11 +18,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, cast
 
-from vfs.errors import NasDown, NasFault, ObjectMissing
+from vfs.errors import KelpError, NasDown, NasFault, ObjectMissing
 from vfs.model import ByteRange
 from vfs.storage.object_store import Usage
 
@@ -197,6 +196,31 @@ class NasStore(Protocol):
         ...
 
 
+class SmallFile(NamedTuple):
+    """To be written. `name`: in the folder."""
+
+    name: str
+    data: bytes
+    mtime_ns: int
+
+
+class Together(Protocol):
+    """A NAS that gains by several files at a time."""
+
+    def write_together(self, folder: str, files: Iterable[SmallFile]) -> dict[str, NasFile]:
+        """Write new files into a folder below OWN_FOLDERS, made if missing; their bytes are durable on return.
+
+        Names of those that could not be written are left out, and nothing is left of them: `write` would say why.
+        Raises NasDown; then nothing is left, unless it is too far away for that.
+        """
+        ...
+
+
+def together(store: NasStore) -> Together | None:
+    """The store, when it can do so."""
+    return cast(Together, store) if hasattr(store, "write_together") else None
+
+
 # Faults of the NAS, or of this machine: they would meet every entry alike.
 _DOWN = frozenset(
     {
@@ -215,14 +239,15 @@ _FAULTS: dict[int, type[NasFault] | type[ObjectMissing]] = {
 }
 
 
-@contextmanager
-def nas_faults(subject: str) -> Iterator[None]:
-    """Turn an OSError of the block into an error of the core. No foreign code (chunks) may run inside."""
-    try:
-        yield
-    except OSError as error:
-        number = error.errno or 0
-        message = f"NAS: {subject}: {error.strerror or error}"
-        if number in _DOWN:
-            raise NasDown(message, errno.errorcode[number]) from error
-        raise _FAULTS.get(number, NasFault)(message) from error
+def is_down(error: OSError) -> bool:
+    """It is the NAS's, not one entry's."""
+    return error.errno in _DOWN
+
+
+def fault_of(subject: str, error: OSError) -> KelpError:
+    """What an OSError means in the words of the core."""
+    number = error.errno or 0
+    message = f"NAS: {subject}: {error.strerror or error}"
+    if number in _DOWN:
+        return NasDown(message, errno.errorcode[number])
+    return _FAULTS.get(number, NasFault)(message)

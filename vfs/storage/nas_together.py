@@ -1,0 +1,70 @@
+"""Several small files are written into one opened folder, and made durable together.
+
+All are written, and on their way to the disk, before the first is waited for: its sync brings the others along as far
+as the file system works so (on ext4 one commit of the journal instead of one for each; half of the processor's time).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from vfs.storage import beneath
+from vfs.storage.files import Progress, forget, set_time, write_all
+from vfs.storage.nas_store import NasFile, SmallFile, is_down
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def write_together(
+    folder: int, files: Iterable[SmallFile], on_flush: Callable[[], None], progress: Progress
+) -> dict[str, NasFile]:
+    """See `Together.write_together`; an OSError that is the NAS's own is raised as it is."""
+    opened: dict[str, int] = {}
+    done: dict[str, NasFile] = {}
+    sizes = {file.name: len(file.data) for file in files}
+    try:
+        for file in files:
+            with _own_fault():
+                opened[file.name] = os.open(file.name, _NEW, 0o666, dir_fd=folder)
+                _fill(opened[file.name], file, progress)
+        for name, fd in opened.items():
+            with _own_fault():
+                done[name] = _flushed(fd, sizes[name], on_flush)
+            progress()
+    finally:
+        for name, fd in opened.items():
+            with suppress(OSError):
+                os.close(fd)
+            if name not in done:
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=folder)
+    return done
+
+
+@contextmanager
+def _own_fault() -> Iterator[None]:
+    """What is wrong with one file alone is met again by who writes it alone."""
+    try:
+        yield
+    except OSError as error:
+        if is_down(error):
+            raise
+
+
+def _fill(fd: int, file: SmallFile, progress: Progress) -> None:
+    write_all(fd, file.data, progress)
+    set_time(fd, file.mtime_ns)
+    with suppress(OSError):
+        forget(fd)  # which sends what was written on its way
+
+
+def _flushed(fd: int, size: int, on_flush: Callable[[], None]) -> NasFile:
+    on_flush()
+    os.fsync(fd)
+    info = os.fstat(fd)
+    if info.st_size != size:
+        raise OSError(errno.EINVAL, "other bytes are there than were written")
+    return NasFile(info.st_size, info.st_mtime_ns, beneath.inode_of(info))
