@@ -43,6 +43,12 @@ RIGHT = (
 Found = dict[str, tuple[str, str, str]]
 
 
+@pytest.fixture
+def tmp_path(disk_path: Path) -> Path:
+    """The command complains of disks that forget."""
+    return disk_path
+
+
 class Answer(NamedTuple):
     returncode: int
     stdout: str
