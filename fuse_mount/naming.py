@@ -75,7 +75,9 @@ class Naming(pyfuse3.Operations):
         await self._settled(parent_inode)
         self._inodes.note_change()
         asked = self._kelp, self._account.caller, place
-        node = changing.make_folder_at_once(*asked) or await self._bridge.work(changing.make_folder, *asked)
+        node = changing.make_folder_at_once(*asked)
+        if node is None:
+            node = await self._bridge.work(changing.make_folder, *asked)
         return self._told(await self._with(node, wanted))
 
     @answering

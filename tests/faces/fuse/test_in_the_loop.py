@@ -26,6 +26,7 @@ def test_while_another_process_changes_the_drive_looks_are_answered(mounted: Mou
     ]
     with mounted.kelp.database.write() as tx:
         tx.lock_tree(exclusive=True)
+        tx.any_locks_or_grants()  # a server is told with the first thing that is asked
         for thread in threads:
             thread.start()
         threading.Event().wait(0.3)  # their calls have come to the mount
