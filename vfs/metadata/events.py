@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vfs import trace
+from vfs.ids import new_id
 from vfs.metadata.lists import listed
 from vfs.model import EventType, Kind, StoreStatus
 
@@ -66,7 +66,7 @@ class Events:
         number: int | None = None,
     ) -> None:
         """Write the outbox row of a change and mark the entry SYNCING, unless its row has the event's `number`."""
-        event_uuid = str(uuid.uuid4())
+        event_uuid = new_id()
         id = self.number() if number is None else number
         self._tx.run(
             _INSERT if id is None else _INSERT_NUMBERED,

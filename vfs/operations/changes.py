@@ -12,6 +12,7 @@ from posixpath import splitext
 
 from vfs import links, names, trace
 from vfs.core import Kelp
+from vfs.ids import new_id
 from vfs.metadata.database import Tx
 from vfs.model import ROOT_ID, Caller, Entry, EventType, Kind, State
 from vfs.operations import nas_settings, sealing
@@ -175,7 +176,7 @@ def keep_version(
         stamp, _, registered_ns, nas_name = tx.entries.placing(old.id)
         key = names.nas_key(nas_name, kelp.nas.properties.folds_case)
         place = (stamp or names.stamp(registered_ns), nas_name, key)
-    tx.versions.add(str(uuid.uuid4()), owner_id, old.content_id, old.size, created_ns, now_ns, user_id, place)
+    tx.versions.add(new_id(), owner_id, old.content_id, old.size, created_ns, now_ns, user_id, place)
     if not dated:
         tx.versions.expire_beyond(owner_id, kelp.settings.versions.keep_count)
 

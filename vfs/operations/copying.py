@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -10,6 +9,7 @@ from functools import partial
 from vfs import names
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, CircularMove, CrossesVault, StoreUnavailable, WrongKind
+from vfs.ids import new_id
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import (
@@ -218,7 +218,7 @@ def _file(
 ) -> int:
     content = _content(tx, entry, there, border)
     vaults_of.require_same(there.seal, content)
-    copy_uuid = str(uuid.uuid4())
+    copy_uuid = new_id()
     now = kelp.clock.now_ns()
     mtime = entry.mtime_ns if mtime_ns is None else mtime_ns
     by_client = mtime_ns is not None or tx.name_memory.recall(there.folder_id, there.key) is None

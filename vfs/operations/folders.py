@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
-
 from vfs import names
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists
+from vfs.ids import new_id
 from vfs.metadata.database import Tx
 from vfs.metadata.events import awaited
 from vfs.metadata.retrying import retried
@@ -59,7 +58,7 @@ def insert(
     vault_id: int | None = None,
 ) -> int:
     """The row and event of a new folder; its id. `vault_id`: it is the root of that vault."""
-    folder_uuid = str(uuid.uuid4())
+    folder_uuid = new_id()
     mtime = now_ns if mtime_ns is None else mtime_ns
     number = tx.events.number()
     folder_id = tx.entries.insert(

@@ -19,6 +19,7 @@ from vfs.crypto.parts import NewPart, PartKey, part_name
 from vfs.crypto.sealed_texts import Text, open_text, seal_text
 from vfs.crypto.vault_keys import VaultKey
 from vfs.errors import ContentCorrupt
+from vfs.ids import new_id
 from vfs.model import PIECE_SIZE, Content, ContentSeal, Expected, Part
 from vfs.operations.incoming import Body, Held
 from vfs.sealed_sum import checksum_of
@@ -168,7 +169,7 @@ def content_of(vault: Vault, sealed: SealedParts, id: str | None = None) -> Cont
     parts = sealed.parts
     if len(parts) == 1:
         id = parts[0].key
-    id = id or str(uuid.uuid4())
+    id = id or new_id()
     content_id, content_key = part_id_of(id), vault_keys.new_content_key()
     wrapped = vault.key.wrap_content_key(content_id, content_key)
     part_list = part_lists.seal_parts(content_id, content_key, PartList(sealed.slices))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +11,7 @@ from typing import NamedTuple
 from vfs import names
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, InvalidRequest, NoSpace, WrongKind
+from vfs.ids import new_id
 from vfs.metadata.database import Tx
 from vfs.metadata.events import awaited
 from vfs.metadata.retrying import retried
@@ -334,7 +334,7 @@ class Empty(NamedTuple):
 
 def no_bytes(id: str = "") -> Content:
     """The content of a file that was just made; `id` [a new one]."""
-    return Content(id or str(uuid.uuid4()), 0, EMPTY_CHECKSUM, None, ())
+    return Content(id or new_id(), 0, EMPTY_CHECKSUM, None, ())
 
 
 def make_empty(kelp: Kelp, tx: Tx, caller: Caller, here: Standing, birth: Birth | None = None) -> Empty:
