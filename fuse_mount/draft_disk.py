@@ -3,7 +3,8 @@
     {data}/drafts/{pid}-{random}/lock        locked by the mount for as long as it lives
                                  {n}.data    the bytes, where the file has them; holes where nobody wrote
                                  {n}.log     a line of JSON (which file, which content it had), then a record for each
-                                             change of what was written; empty: nobody's, to be used again
+                                             change of what was written, the first one with it; empty: nobody's, to be
+                                             used again
 
 Neither is synced: what a draft promises is nothing, until it is committed. A killed process loses nothing all the same,
 since the kernel has it; a machine that stops does, and the file is as it was.
@@ -16,6 +17,7 @@ import os
 import secrets
 import shutil
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +27,9 @@ from vfs.operations import at_hand
 
 _MOST_IDLE = 16  # pairs of files that wait to be used again: making and removing them costs more than a small write
 _MOST_ROOMS = 4  # that are kept
+# Where so many bytes are left, nobody asks for so long whether there is room for little.
+_LITTLE, _AMPLE = 64 << 10, 4 << 30
+_A_WHILE = 0.1  # seconds, in which no disk takes so much
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -41,6 +46,7 @@ class DraftDisk:
         self._idle: list[DraftFile] = []
         self._rooms: list[memoryview] = []
         self._next = 0
+        self._ample_until = 0.0  # monotonic
         name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self.folder = folder / name
         try:
@@ -83,16 +89,24 @@ class DraftDisk:
 
     def take(self, size: int) -> None:
         """Raises NoSpace."""
-        if size:
-            with disk_faults():
-                disk = os.statvfs(self._lock)
-            again = max(self._used + size - self.ahead, 0) if self._twice else 0
-            if disk.f_bavail * disk.f_frsize < size + again + self._reserve:
-                raise NoSpace("the disk of the drafts is full")
+        if size > _LITTLE or time.monotonic() > self._ample_until:
+            self._look_for_room(size)
         with self._guard:
             if self._limit and self._used + size > self._limit:
                 raise NoSpace(f"more than {self._limit} bytes are written and not closed (fuse.draft_limit)")
             self._used += size
+
+    def _look_for_room(self, size: int) -> None:
+        if not size:
+            return
+        now = time.monotonic()
+        with disk_faults():
+            disk = os.statvfs(self._lock)
+        again = max(self._used + size - self.ahead, 0) if self._twice else 0
+        left = disk.f_bavail * disk.f_frsize - (size + again + self._reserve)
+        if left < 0:
+            raise NoSpace("the disk of the drafts is full")
+        self._ample_until = now + _A_WHILE if left > _AMPLE else 0.0
 
     def give(self, size: int) -> None:
         with self._guard:

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Protocol, TypeAlias
 
 from fuse_mount.spans import Spans
@@ -42,7 +43,8 @@ class Header:
         return repr(self.name) if self.vault_id is None else f"entry {self.entry_id} in a vault"
 
 
-_HEADER = tuple(field.name for field in fields(Header))  # `asdict` copies each value, for 10 µs a file
+_HEADER = tuple(field.name for field in fields(Header))
+_values = attrgetter(*_HEADER)  # `asdict` copies each, for 10 µs a file
 
 
 class Written:
@@ -103,12 +105,13 @@ class DraftFile:
         self.ahead: Ahead | None = None
         self.is_lent = False  # another thread may be reading it, also when it has ended
         self._new_ahead: NewAhead | None = None
+        self._header = b""  # as long as it is not in the log
 
     def begin(self, header: Header, ahead: NewAhead | None = None) -> None:
         self.written = Written(header.size)
         self._new_ahead = ahead
-        with disk_faults():
-            self._note(json.dumps({name: getattr(header, name) for name in _HEADER}).encode() + b"\n")
+        # It comes with the first record: without one there is nothing to be recovered, and a write took 20 µs.
+        self._header = json.dumps(dict(zip(_HEADER, _values(header), strict=True))).encode() + b"\n"
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Raises NoSpace, beyond what all drafts may have too."""
@@ -157,10 +160,12 @@ class DraftFile:
 
     def _note(self, record: bytes) -> None:
         """The whole of it, or nothing: what follows half a record could not be read."""
+        record = self._header + record
         done = os.write(self._log, record)
         if done < len(record):
             os.ftruncate(self._log, os.fstat(self._log).st_size - done)
             raise NoSpace("the disk of the drafts is full")
+        self._header = b""
 
     def read(self, start: int, stop: int) -> bytes:
         """Of one span."""

@@ -42,6 +42,7 @@ def test_what_does_not_fit_into_a_full_disk_is_no_half_a_record(tmp_path: Path) 
         disk = DraftDisk(folder)
         draft = disk.new(Header(7, 1, "a", "id", 0, "anna", 0))
         (log,) = disk.folder.glob("*.log")
+        draft.cut(0)  # with which the header comes
         (folder / "others").write_bytes(bytes(_MIB - 2 * os.sysconf("SC_PAGE_SIZE")))
         began = log.stat().st_size
         with pytest.raises(NoSpace):
