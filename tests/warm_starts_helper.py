@@ -23,7 +23,16 @@ from typing import Any, NoReturn
 
 _MODULES = (
     *("kelp", "dav_provider.app", "dav_provider.http_server", "http_api.app", "vfs.storage.s3", "tests.crash.dying"),
-    *("fuse_mount.mounting", "jobs.redis_queue", "jobs.worker", "jobs.runner", "redis", "rq", "encodings.idna"),
+    *(
+        "fuse_mount.mounting",
+        "jobs.redis_queue",
+        "jobs.worker",
+        "jobs.runner",
+        "redis",
+        "rq",
+        "boto3",
+        "encodings.idna",
+    ),
     *("sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql.psycopg"),
 )
 _PR_SET_PDEATHSIG = 1  # prctl(2)

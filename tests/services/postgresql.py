@@ -17,6 +17,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -46,6 +47,7 @@ _SETTINGS = {
 }
 _FAST = {"fsync": "off", "full_page_writes": "off"}  # synchronous_commit stays on: what a commit waits for is the same
 _HAS_STRATEGIES = 150000
+_Connection = psycopg.Connection[tuple[object, ...]]
 Mode = Literal["smart", "fast", "immediate"]
 _SIGNALS: dict[str, signal.Signals] = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
@@ -93,10 +95,41 @@ class PostgreSQL:
         with self._connected() as connection:
             return connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is not None
 
-    def _connected(self) -> psycopg.Connection[tuple[object, ...]]:
+    def _connected(self) -> contextlib.AbstractContextManager[_Connection]:
         # "IF EXISTS" speaks up when there is none; nobody asked.
         options = "-c client_min_messages=error"
         return psycopg.connect(self._address.geturl(), autocommit=True, connect_timeout=10, options=options)
+
+
+class SharedPostgreSQL(PostgreSQL):
+    """One whose databases come and go with each test: one connection does all that, a new one costs as much."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self._kept: _Connection | None = None
+        self._turn = threading.Lock()
+        atexit.register(self._let_go)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[_Connection]:
+        with self._turn:
+            if self._kept is None or not _answers(self._kept):
+                self._let_go()
+                self._kept = super()._connected().__enter__()
+            yield self._kept
+
+    def _let_go(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+
+def _answers(connection: _Connection) -> bool:
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.OperationalError:  # a test ended all connections
+        return False
+    return True
 
 
 class OwnPostgreSQL(PostgreSQL):
@@ -186,16 +219,16 @@ def postgresql_server(*, durable: bool = False, **settings: str) -> Iterator[Own
 
 
 @functools.cache
-def shared() -> PostgreSQL:
+def shared() -> SharedPostgreSQL:
     """The server of this run: started at the first call, ended with this process.
 
     The environment names it from then on, for the processes that tests start.
     """
     address = os.environ.get(VARIABLE)
     if address:
-        return PostgreSQL(address)
+        return SharedPostgreSQL(address)
     stack = contextlib.ExitStack()
     atexit.register(stack.close)
     server = stack.enter_context(postgresql_server())
     os.environ[VARIABLE] = server.url("postgres")
-    return server
+    return SharedPostgreSQL(os.environ[VARIABLE])
