@@ -184,7 +184,7 @@ def started(server: ServerProcess) -> Iterator[Client]:
 
 
 def test_adopted_worked_on_lost_and_recovered(disk_path: Path) -> None:
-    """On a disk: in memory folders list in another order after the loss, and the other of the twins may be shown."""
+    """On a disk: in memory (tmpfs) the other of the twins was shown after the loss; why is not known yet."""
     old = ServerProcess(disk_path / "old", new=True)
     make_tree(old.nas, FILES)
     make_source_tree(old.nas / "python", sampling.usual(500, 200))
