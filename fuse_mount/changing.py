@@ -17,7 +17,7 @@ from fuse_mount.drafts import OpenFile, OpenFiles
 from fuse_mount.inodes import Inodes
 from fuse_mount.links import Links
 from vfs.core import Kelp
-from vfs.errors import NotFound
+from vfs.errors import NotFound, StoreUnavailable
 from vfs.model import Caller, Entry, Kind, Level, OnConflict, Outcome, Place
 from vfs.operations import folders, linking, moving, posix, trashing
 from vfs.operations.posix import Node
@@ -138,10 +138,15 @@ def remove(files: OpenFiles, inodes: Inodes, caller: Caller, place: Place, kind:
 def remove_at_once(files: OpenFiles, inodes: Inodes, caller: Caller, place: Place, kind: Kind) -> bool:
     """As `remove`, where nothing has to be waited for; False: then that has to be asked."""
     kelp = files.kelp
-    if not _needs_no_key(kelp, place.folder_id) or (kind == Kind.FOLDER and kelp.database.has_vaults):
+    if not kelp.database.is_near or not _needs_no_key(kelp, place.folder_id):
+        return False
+    if kind == Kind.FOLDER and kelp.database.has_vaults:
         return False
     if kind == Kind.FILE and files.any_open:
-        inode = _file_at(kelp, caller, place)
+        try:
+            inode = _file_at(kelp, caller, place)
+        except StoreUnavailable:  # it may be waited for
+            return False
         if inode is not None and files.knows(inode):
             return False  # it may just be committed
     done = kelp.database.at_once(partial(trashing.remove, kelp, caller, place, only=kind))
