@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -138,6 +138,10 @@ class _Batch:
     failed: list[tuple[Progress, str]] = field(default_factory=list)
 
     @property
+    def unfinished(self) -> list[Job]:
+        return [at.job for at in self.every[len(self.finished) :]]
+
+    @property
     def every(self) -> list[Progress]:
         return [*self.finished, *self.vanished, *self.waiting, *self.behind, *(at for at, _ in self.failed)]
 
@@ -170,6 +174,8 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
         except LostLease as error:
             log.warning("%s is another worker's now", error)
         except NasDown as error:
+            if outage.is_full(error):  # what waits takes no room
+                _clear(kelp, jobs[number:], prepared)
             outage.declare(kelp, error)
             mirroring.abandon(kelp, jobs[number:])
             break
@@ -178,7 +184,7 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
             batch.vanished.append(at)
         except Exception as error:
             _sort_out(batch, at, error)
-    _clear(kelp, batch, prepared)
+    _clear(kelp, batch.unfinished, prepared)
     return _record(kelp, batch)
 
 
@@ -208,11 +214,10 @@ def _raise_if_away(job: Job, prepared: Prepared) -> None:
             raise prepared.away[step.temp]
 
 
-def _clear(kelp: Kelp, batch: _Batch, prepared: Prepared) -> None:
+def _clear(kelp: Kelp, jobs: Iterable[Job], prepared: Prepared) -> None:
     """Temporary files of jobs that did not come to use them."""
-    ended = {at.job.fence for at in batch.finished}
-    for at in batch.every:
-        for step in at.job.steps if at.job.fence not in ended else ():
+    for job in jobs:
+        for step in job.steps:
             if isinstance(step, Write) and step.temp in prepared.written:
                 with suppress(KelpError):  # or `tidy` does
                     kelp.nas.remove(step.temp)

@@ -6,11 +6,11 @@ While the NAS is down nothing is tried but one probe every few seconds: `vfs/ope
 from __future__ import annotations
 
 from vfs.errors import KelpError, KeyMissing, StoreError, StoreUnavailable
-from vfs.operations.nas_outage import declare, is_up, probe
+from vfs.operations.nas_outage import declare, is_full, is_up, probe
 
 _LONGEST = 1000  # characters of a reason
 
-__all__ = ["declare", "is_entry_fault", "is_outage", "is_up", "probe", "reason"]
+__all__ = ["declare", "is_entry_fault", "is_full", "is_outage", "is_up", "probe", "reason"]
 
 
 def is_entry_fault(error: Exception) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -281,9 +282,27 @@ def test_of_files_written_together_each_has_its_own_faults(tmp_path: Path) -> No
     assert b"".join(store.read(".kelp/tmp/2-0")) == b"was there"
 
 
-def test_a_full_nas_is_down_and_nothing_written_together_is_left(tmp_path: Path) -> None:
+def test_of_files_written_together_those_go_that_have_room(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         store = prepared(disk)
-        with pytest.raises(NasDown):
-            store.write_together(".kelp/tmp", [small(number, 65536) for number in range(60)])
-        assert list(store.list(".kelp/tmp")) == []
+        files = [small(number, 65536) for number in range(60)]
+        written = store.write_together(".kelp/tmp", files)
+        assert 10 < len(written) < 40 and list(written) == [file.name for file in files][: len(written)]
+        assert {item.name for item in store.list(".kelp/tmp")} == written.keys(), "nothing is left of the others"
+        with pytest.raises(NasDown, match="space"):
+            write(store, ".kelp/tmp/alone", files[-1].data)
+
+
+def test_few_descriptors_are_enough(tmp_path: Path) -> None:
+    """One file at a time needs one: a batch is none that says the NAS is down since it wants thirty."""
+    store = prepared(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.open("/dev/null", os.O_RDONLY)
+    os.close(spare)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spare + 6, before[1]))
+        written = store.write_together(".kelp/tmp", [small(number) for number in range(30)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert 0 < len(written) < 30
+    assert {item.name for item in store.list(".kelp/tmp")} == written.keys()

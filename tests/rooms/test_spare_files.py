@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -137,6 +139,35 @@ def test_a_forked_process_has_none_of_its_parents(store: FolderObjectStore, tmp_
             os._exit(2)
     assert os.waitpid(child, 0)[1] == 0
     assert set(put_in_a_row(store, BATCH)) == before
+
+
+def test_a_process_forked_in_the_middle_of_another_thread_does_not_wait_for_it(store: FolderObjectStore) -> None:
+    put_in_a_row(store)
+    kept = new_key()
+    store.put(kept, [b"x"])
+    with store._spares._guard, store._spares._making:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            try:
+                store.delete(kept)  # whose first step asks whether it was a spare
+                put_in_a_row(store, BATCH)
+                store.close()
+                os._exit(0)
+            except BaseException:
+                os._exit(2)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def test_keys_are_uuids_whatever_they_were_made_beside(store: FolderObjectStore, tmp_path: Path) -> None:
+    """Files get their UUIDs from them; the orphan batch asks the store for its clock by an object `clock-…`."""
+    for beside in ("clock-1", "zz", "0", "Z", "ff-1"):
+        for _ in range(IN_A_ROW):
+            next_key(store)
+        store.put(beside, [b"."])
+        made = empty_files(tmp_path)
+        keys = put_in_a_row(store, BATCH)
+        assert set(keys) <= made and [str(uuid.UUID(key)) for key in keys] == keys
 
 
 def test_each_is_given_once(store: FolderObjectStore) -> None:

@@ -50,8 +50,13 @@ def is_away(kelp: Kelp, host: str = HERE) -> bool:
 
 def declare(kelp: Kelp, error: NasDown, host: str = HERE) -> None:
     """`host` does not reach the NAS."""
-    full = error.reason in ("ENOSPC", "EDQUOT")
+    full = is_full(error)
     _change(kelp, host, lambda state, now: lost(state, host, str(error), now, full=full))
+
+
+def is_full(error: NasDown) -> bool:
+    """It answers, and has no room."""
+    return error.reason in ("ENOSPC", "EDQUOT")
 
 
 def probe(kelp: Kelp, host: str = HERE) -> bool:

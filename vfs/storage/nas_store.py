@@ -210,8 +210,8 @@ class Together(Protocol):
     def write_together(self, folder: str, files: Iterable[SmallFile]) -> dict[str, NasFile]:
         """Write new files into a folder below OWN_FOLDERS, made if missing; their bytes are durable on return.
 
-        Names of those that could not be written are left out, and nothing is left of them: `write` would say why.
-        Raises NasDown; then nothing is left, unless it is too far away for that.
+        Names of those that could not be written are left out, and nothing is left of them: `write` would say why. What
+        comes after one for which there was no room is left out too. Raises NasDown; then some may be there.
         """
         ...
 

@@ -16,6 +16,8 @@ from vfs.storage.files import Progress, forget, set_time, write_all
 from vfs.storage.nas_store import NasFile, SmallFile, is_down
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# Met sooner by many files at a time than by one: those that came before it go, and so may what makes room.
+_SCARCE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 
 
 def write_together(
@@ -23,16 +25,22 @@ def write_together(
 ) -> dict[str, NasFile]:
     """See `Together.write_together`; an OSError that is the NAS's own is raised as it is."""
     opened: dict[str, int] = {}
+    filled: dict[str, int] = {}  # sizes
     done: dict[str, NasFile] = {}
-    sizes = {file.name: len(file.data) for file in files}
     try:
         for file in files:
-            with _own_fault():
-                opened[file.name] = os.open(file.name, _NEW, 0o666, dir_fd=folder)
-                _fill(opened[file.name], file, progress)
-        for name, fd in opened.items():
-            with _own_fault():
-                done[name] = _flushed(fd, sizes[name], on_flush)
+            try:
+                with _own_fault():
+                    opened[file.name] = os.open(file.name, _NEW, 0o666, dir_fd=folder)
+                    _fill(opened[file.name], file, progress)
+                    filled[file.name] = len(file.data)
+            except OSError as error:
+                if error.errno not in _SCARCE:
+                    raise
+                break
+        for name, size in filled.items():
+            with _own_fault(_SCARCE):
+                done[name] = _flushed(opened[name], size, on_flush)
             progress()
     finally:
         for name, fd in opened.items():
@@ -45,12 +53,12 @@ def write_together(
 
 
 @contextmanager
-def _own_fault() -> Iterator[None]:
+def _own_fault(also: frozenset[int] = frozenset()) -> Iterator[None]:
     """What is wrong with one file alone is met again by who writes it alone."""
     try:
         yield
     except OSError as error:
-        if is_down(error):
+        if is_down(error) and error.errno not in also:
             raise
 
 

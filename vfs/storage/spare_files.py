@@ -12,6 +12,7 @@ import os
 import threading
 import time
 import uuid
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -32,16 +33,20 @@ class _Spare(NamedTuple):
     made: float
 
 
+_all = weakref.WeakSet["SpareFiles"]()
+
+
 class SpareFiles:
     """Of one store in one process. For many threads; a forked process begins with none."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._closed = False
-        self._start()
+        self.start_anew()
+        _all.add(self)
 
-    def _start(self) -> None:
-        self._pid = os.getpid()
+    def start_anew(self) -> None:
+        """With none, as nobody is at work: what a process was forked from may have been in the middle of anything."""
         self._ready: deque[_Spare] = deque()
         self._given: set[str] = set()  # told to somebody who has not come with his object yet
         self._guard = threading.Lock()
@@ -50,7 +55,6 @@ class SpareFiles:
 
     def take(self) -> str | None:
         """A key for `claim`, when one is ready."""
-        self._notice_fork()
         now, stale = self._clock(), list[_Spare]()
         with self._guard:
             self._asked = self._asked + 1 if 0 <= now - self._last < _ROW else 1
@@ -76,7 +80,6 @@ class SpareFiles:
 
     def keys(self) -> frozenset[str]:
         """Of files that nobody has asked for: they are no objects yet."""
-        self._notice_fork()
         with self._guard:
             return frozenset(spare.key for spare in self._ready)
 
@@ -87,7 +90,7 @@ class SpareFiles:
             yield
             return
         try:
-            made = _make(*os.path.split(path), self._clock())
+            made = _make(os.path.dirname(path), self._clock())
             try:
                 yield
             except BaseException:
@@ -102,28 +105,24 @@ class SpareFiles:
             self._making.release()
 
     def _is_due(self) -> bool:
-        self._notice_fork()
         return self._asked >= IN_A_ROW and not self._ready and not self._closed
 
     def close(self) -> None:
         """Remove what nobody has asked for, and make no more."""
-        self._notice_fork()
         with self._guard:
             self._closed = True
             left, self._ready = list(self._ready), deque()
         _remove(left)
 
-    def _notice_fork(self) -> None:
-        if self._pid != os.getpid():  # the parent's are the parent's
-            self._start()
 
-
-def _make(folder: str, beside: str, now: float) -> list[_Spare]:
-    """As many as can be: a full disk is for others to notice."""
+def _make(folder: str, now: float) -> list[_Spare]:
+    """As many as can be: a full disk is for others to notice. Each key is a UUID whose first byte names the folder; the
+    key beside which they are made need not be one, and entries get their UUIDs from here."""
     made: list[_Spare] = []
+    first = os.path.basename(folder)
     with suppress(OSError):
         for _ in range(BATCH):
-            key = beside[:2] + str(uuid.uuid4())[2:]
+            key = first + str(uuid.uuid4())[2:]
             path = f"{folder}/{key}"
             os.close(os.open(path, _NEW, 0o600))
             made.append(_Spare(key, path, now))
@@ -134,3 +133,11 @@ def _remove(spares: list[_Spare]) -> None:
     for spare in spares:
         with suppress(OSError):
             os.unlink(spare.path)
+
+
+def _forget() -> None:
+    for spares in _all:
+        spares.start_anew()
+
+
+os.register_at_fork(after_in_child=_forget)
