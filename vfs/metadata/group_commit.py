@@ -138,8 +138,8 @@ class GroupCommit:
     def _hurried(self, connection: sqlite3.Connection) -> Iterator[None]:
         """A transaction that writes is open; nobody else writes, and its commit syncs nothing. Raises Busy."""
         self._choose(connection, synced=False)
-        connection.executescript(_HASTY)  # as in `_choose`
         try:
+            connection.executescript(_HASTY)  # as in `_choose`
             if not self._changes.enter_at_once():
                 raise Busy
             try:

@@ -10,6 +10,8 @@ from vfs.metadata.lists import portions
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
+_MOST = 1000  # names that a transaction keeps in mind
+
 
 class NameMemory:
     """Keys of names are as in `entries.name_key`."""
@@ -39,6 +41,8 @@ class NameMemory:
     def recall(self, folder_id: int, key: str) -> tuple[int, int, int] | None:
         """(entry id, shown_mtime, left_ns) of who had the name last."""
         if (folder_id, key) not in self._recalled:
+            if len(self._recalled) >= _MOST:  # a copy of a whole tree asks for each of its files
+                self._recalled.clear()
             sql = "SELECT entry_id, shown_mtime, left_ns FROM name_memory WHERE parent_id = :folder AND name_key = :key"
             self._recalled[folder_id, key] = self._tx.one(sql, folder=folder_id, key=key)
         return self._recalled[folder_id, key]

@@ -16,6 +16,7 @@ import pytest
 from tests import engines
 from tests.rooms.core.drive import Drive
 from vfs.errors import Conflict, Forbidden, Locked, NotFound
+from vfs.metadata import group_commit
 from vfs.metadata.database import Database
 from vfs.metadata.retrying import retried
 from vfs.operations import trashing
@@ -68,6 +69,16 @@ def test_the_next_change_waits_as_ever_and_is_synced(database: Database) -> None
     assert asked() == [30_000, 4000, 2]
     with database.read() as tx:
         assert tx.one("PRAGMA busy_timeout") == (30_000,)
+
+
+def test_a_connection_that_failed_to_hurry_waits_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert at_once(database, "now")
+    with monkeypatch.context() as patch:
+        patch.setattr(group_commit, "_HASTY", f"{group_commit._HASTY}; no SQL")
+        assert not at_once(database, "never")
+    with database.read() as tx:
+        assert [tx.one(f"PRAGMA {name}")[0] for name in ("busy_timeout", "wal_autocheckpoint")] == [30_000, 4000]
+    assert heard(database) == "now"
 
 
 def test_an_error_takes_it_back_and_is_told(database: Database) -> None:

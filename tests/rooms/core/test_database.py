@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 
 from tests.rooms.core.drive import Drive
 from vfs.errors import ConfigurationError
-from vfs.metadata import schema
+from vfs.metadata import name_memory, schema
 from vfs.metadata.database import Database
 
 
@@ -73,6 +73,14 @@ def test_names_that_were_left_are_remembered_by_the_next_revision(
         assert sorted(tx.all("SELECT * FROM name_memory")) == sorted(left)
         assert tx.name_memory.recall(7, "a") == (3, 32, 6)
     database.close()
+
+
+def test_of_the_names_that_it_asked_for_a_transaction_keeps_some(drive: Drive) -> None:
+    """A copy of a whole tree asks for each of its files."""
+    with drive.kelp.database.read() as tx:
+        memory = tx.name_memory
+        for number in range(3000):
+            assert memory.recall(1, f"{number}") is None and len(memory._recalled) <= name_memory._MOST
 
 
 def open_and_close(folder: str) -> None:
