@@ -11,6 +11,8 @@ from vfs.errors import NasDown
 from vfs.storage.nas_store import NasFile
 from vfs.storage.small_contents import SMALL
 
+pytestmark = pytest.mark.engine(cache="folder", reason="what is far away goes alone")
+
 CONTENTS = {f"f{number}": b"%d" % number * (number + 1) * 100 for number in range(12)}
 
 
@@ -63,7 +65,6 @@ def test_overwritten_and_moved_ones_too(drive: MirrorDrive) -> None:
     assert _shown(drive) == expected and drive.versions("d/moved") == [CONTENTS["f1"]]
 
 
-@pytest.mark.engine(cache="folder", reason="breaks its files")
 def test_what_the_cache_has_not_whole_is_left_to_the_usual_way(drive: MirrorDrive) -> None:
     _fill(drive)
     drive.settle_down()
