@@ -119,3 +119,14 @@ def test_a_nas_that_goes_away_meanwhile_costs_no_retry(drive: MirrorDrive) -> No
     drive.pass_time(60)
     with drive.kelp.database.read() as tx:
         assert all(tx.events.retries(drive.entry(f"d/{name}").id) == 0 for name in CONTENTS)
+
+
+def test_what_nobody_foresaw_keeps_no_entry_of_the_batch_back(drive: MirrorDrive) -> None:
+    _fill(drive)
+
+    def broken(folder: str, files: list[Any]) -> dict[str, NasFile]:
+        raise RuntimeError("a mistake of ours")
+
+    drive.nas.inner.write_together = broken
+    drive.drain()
+    assert _shown(drive) == CONTENTS and _temporary(drive) == []
