@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
-from tests.mirror_drive import Killed, MirrorDrive
+from jobs import mirror
+from tests.mirror_drive import Killed, MirrorDrive, Pause
 from vfs.errors import NasDown
 from vfs.storage.nas_store import NasFile
 from vfs.storage.small_contents import SMALL
@@ -130,3 +132,31 @@ def test_what_nobody_foresaw_keeps_no_entry_of_the_batch_back(drive: MirrorDrive
     drive.nas.inner.write_together = broken
     drive.drain()
     assert _shown(drive) == CONTENTS and _temporary(drive) == []
+
+
+@pytest.mark.parametrize(
+    "method, place", [("write_together", "before"), ("write_together", "after"), ("move", "before")]
+)
+def test_who_was_taken_over_meanwhile_changes_nothing_any_more(drive: MirrorDrive, method: str) -> None:
+    """It slept (a laptop, a hung NAS) beyond its lease; by then others have carried the files, and newer ones."""
+    _fill(drive)
+    place, _, called = method.partition(" ")
+    pause = Pause(lambda method, _arguments: method == called)
+    setattr(drive.nas, place, pause)
+    sleeper = threading.Thread(target=drive.drain, args=("sleeper",))
+    sleeper.start()
+    pause.wait()
+    drive.pass_time(60)
+    drive.settle_down("other")
+    for name in CONTENTS:
+        drive.put(f"d/{name}", b"newer " + name.encode())
+    drive.remove("d/f3")
+    drive.settle_down("other")
+    pause.resume()
+    sleeper.join(30)
+    assert not sleeper.is_alive()
+    drive.nas.calm()
+    drive.settle_down()
+    assert _shown(drive) == {name: b"newer " + name.encode() for name in CONTENTS if name != "f3"}
+    mirror.tidy(drive.kelp)
+    assert _temporary(drive) == []
