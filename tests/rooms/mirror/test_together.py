@@ -134,9 +134,7 @@ def test_what_nobody_foresaw_keeps_no_entry_of_the_batch_back(drive: MirrorDrive
     assert _shown(drive) == CONTENTS and _temporary(drive) == []
 
 
-@pytest.mark.parametrize(
-    "method, place", [("write_together", "before"), ("write_together", "after"), ("move", "before")]
-)
+@pytest.mark.parametrize("method", ["before write_together", "after write_together", "before move"])
 def test_who_was_taken_over_meanwhile_changes_nothing_any_more(drive: MirrorDrive, method: str) -> None:
     """It slept (a laptop, a hung NAS) beyond its lease; by then others have carried the files, and newer ones."""
     _fill(drive)
