@@ -196,8 +196,8 @@ def _prepared(kelp: Kelp, jobs: Sequence[Job]) -> Prepared | None:
         outage.declare(kelp, error)
         mirroring.abandon(kelp, jobs)
         return None
-    except KelpError as error:
-        log.warning("nothing is written together: %s", error)
+    except Exception as error:  # whatever it is, it is met again alone by the entry whose it is
+        log.warning("nothing is written together: %s", error, exc_info=None if isinstance(error, KelpError) else error)
         return Prepared()
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
-from tests.mirror_drive import Killed, MirrorDrive
+from jobs import mirror
+from tests.mirror_drive import Killed, MirrorDrive, Pause
 from vfs.errors import NasDown
 from vfs.storage.nas_store import NasFile
 from vfs.storage.small_contents import SMALL
+
+pytestmark = pytest.mark.engine(cache="folder", reason="what is far away goes alone")
 
 CONTENTS = {f"f{number}": b"%d" % number * (number + 1) * 100 for number in range(12)}
 
@@ -63,7 +67,6 @@ def test_overwritten_and_moved_ones_too(drive: MirrorDrive) -> None:
     assert _shown(drive) == expected and drive.versions("d/moved") == [CONTENTS["f1"]]
 
 
-@pytest.mark.engine(cache="folder", reason="breaks its files")
 def test_what_the_cache_has_not_whole_is_left_to_the_usual_way(drive: MirrorDrive) -> None:
     _fill(drive)
     drive.settle_down()
@@ -118,3 +121,40 @@ def test_a_nas_that_goes_away_meanwhile_costs_no_retry(drive: MirrorDrive) -> No
     drive.pass_time(60)
     with drive.kelp.database.read() as tx:
         assert all(tx.events.retries(drive.entry(f"d/{name}").id) == 0 for name in CONTENTS)
+
+
+def test_what_nobody_foresaw_keeps_no_entry_of_the_batch_back(drive: MirrorDrive) -> None:
+    _fill(drive)
+
+    def broken(folder: str, files: list[Any]) -> dict[str, NasFile]:
+        raise RuntimeError("a mistake of ours")
+
+    drive.nas.inner.write_together = broken
+    drive.drain()
+    assert _shown(drive) == CONTENTS and _temporary(drive) == []
+
+
+@pytest.mark.parametrize("method", ["before write_together", "after write_together", "before move"])
+def test_who_was_taken_over_meanwhile_changes_nothing_any_more(drive: MirrorDrive, method: str) -> None:
+    """It slept (a laptop, a hung NAS) beyond its lease; by then others have carried the files, and newer ones."""
+    _fill(drive)
+    place, _, called = method.partition(" ")
+    pause = Pause(lambda method, _arguments: method == called)
+    setattr(drive.nas, place, pause)
+    sleeper = threading.Thread(target=drive.drain, args=("sleeper",))
+    sleeper.start()
+    pause.wait()
+    drive.pass_time(60)
+    drive.settle_down("other")
+    for name in CONTENTS:
+        drive.put(f"d/{name}", b"newer " + name.encode())
+    drive.remove("d/f3")
+    drive.settle_down("other")
+    pause.resume()
+    sleeper.join(30)
+    assert not sleeper.is_alive()
+    drive.nas.calm()
+    drive.settle_down()
+    assert _shown(drive) == {name: b"newer " + name.encode() for name in CONTENTS if name != "f3"}
+    mirror.tidy(drive.kelp)
+    assert _temporary(drive) == []
