@@ -70,10 +70,10 @@ class Store:
             return value
 
         def call(*arguments: Any, **options: Any) -> Any:
-            if name in ("put", "write"):
+            if name in ("put", "write", "write_together"):
                 arguments = (arguments[0], self._pieces(name, arguments[1]), *arguments[2:])
             result = value(*arguments, **options)
-            if name not in ("stat", "verify", "usage", "get", "list", "read", "checksum"):
+            if name not in ("stat", "verify", "usage", "get", "list", "read", "checksum", "open", "spare_key"):
                 self._countdown.point(f"after {name} {arguments[0]}")
             return result
 
