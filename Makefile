@@ -77,8 +77,8 @@ test-all test-vault crash: export KELP_TEST_COLD_STARTS ?= 1
 # What tests write is in memory, where there is enough of it for those of a share.
 test test-all: export KELP_TEST_DISK := $(or $(TMPDIR),/tmp)
 test test-all: $(VENV)/.tests-ready
-	@scripts/install-test-tools & installing=$$!; $(MAKE) --no-print-directory check; checked=$$?; \
-	wait $$installing && exit $$checked
+	@scripts/install-test-tools
+	@$(MAKE) --no-print-directory check
 	@memory=$${KELP_TEST_SHARE:+$$(scripts/memory-folder)}; [ -z "$$memory" ] || export TMPDIR="$$memory"; \
 	trap '[ -z "$$memory" ] || rm -rf "$$memory"' EXIT; trap 'exit 130' INT TERM; \
 	$(PYTEST); embedded=$$?; \
