@@ -80,9 +80,21 @@ def test_a_batch_that_is_killed_is_gone_on_with(server: Drive) -> None:
 
 
 def test_a_rotation_that_is_killed_anywhere_is_completed_by_the_next(server: Drive) -> None:
-    """Each time at the next instant of it, from when the new key is being written, on top of what was left before."""
     vaults = new_vaults(server, 2)
-    ends = []
+    ends: list[str] = []
+    for _ in range(3):  # what another thread does in between may count as an instant, and hide one
+        ends += killed_rotations(server, vaults)
+        if {"before a commit", "after a commit"} <= set(ends):
+            break
+    assert not ends[-1] and {"before a commit", "after a commit"} <= set(ends)
+    assert any("os.link" in each for each in ends) and any("os.rename" in each for each in ends)
+    require_clean_end(server, vaults)
+
+
+def killed_rotations(server: Drive, vaults: dict[int, VaultKey]) -> list[str]:
+    """Each dies at the next instant of it, from when the new key is being written, on top of what was left before; the
+    last one comes to its end. Where they died."""
+    ends: list[str] = []
     for number in range(3, _MOST):
         ends.append(work_and_die(server, "rotate", number))
         require_open(server, vaults)
@@ -93,9 +105,7 @@ def test_a_rotation_that_is_killed_anywhere_is_completed_by_the_next(server: Dri
             if not ends[-1]:
                 break
             complete(kelp)
-    assert not ends[-1] and {"before a commit", "after a commit"} <= set(ends)
-    assert any("os.link" in each for each in ends) and any("os.rename" in each for each in ends)
-    require_clean_end(server, vaults)
+    return ends
 
 
 def new_vault_opens(kelp: Kelp) -> bool:

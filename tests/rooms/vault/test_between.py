@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -121,7 +122,8 @@ def in_nameless_files() -> Iterator[bytes]:
             where = os.readlink(f"/proc/self/fd/{number}")
         except OSError:
             continue
-        if where.startswith(tempfile.gettempdir()) and where.endswith(" (deleted)"):
+        nameless = where.startswith(tempfile.gettempdir()) and where.endswith(" (deleted)")
+        if nameless and stat.S_ISREG(os.fstat(int(number)).st_mode):
             yield os.pread(int(number), 64 << 20, 0)
 
 
