@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -99,6 +100,14 @@ class ServerProcess:
             process.kill()
         for process in self.processes():
             process.wait()
+        until(lambda: not self._listens())  # its own children die a moment after it, and may answer until then
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 10).close()
+        except OSError:
+            return False
+        return True
 
     def stop(self) -> None:
         """SIGTERM; it must end by itself, in order."""
