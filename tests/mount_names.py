@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 from pathlib import Path
 
 from cli import mount_points
@@ -21,11 +20,6 @@ _NAME = re.compile(r"kelp-mount-(\d+)-(\d+)(-\w+)?")  # of the test process: its
 def name(more: str = "") -> str:
     """For the last folder of a mount point of this process; `more`: where it has several."""
     return f"kelp-mount-{os.getpid()}-{_began(os.getpid())}" + (f"-{more}" if more else "")
-
-
-def dying_with_this(words: list[str]) -> list[str]:
-    """The command as one that ends when this process, or the thread that starts it, does, by whatever."""
-    return ["setpriv", "--pdeathsig", "KILL", "--", *words] if shutil.which("setpriv") else words
 
 
 def free_left() -> list[Path]:

@@ -118,7 +118,7 @@ def run(command: Command, environ: Mapping[str, str], timeout: float | None = No
 def _asked(words: list[str], environ: Mapping[str, str]) -> list[str] | None:
     """Module, or "-c" and text, and arguments, when a helper can start that."""
     if words and Path(words[0]).name == "setpriv" and words[1] == "--pdeathsig":
-        words = [word for word in words[3:] if word != "--"] if "--" in words[3:4] else words[3:]
+        words = words[3:]
     if _ALWAYS_COLD or words[:1] != [sys.executable] or not _is_ours(environ):
         return None
     if words[1:2] == [str(PROGRAM)]:

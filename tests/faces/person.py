@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import quote
 from cli import mount_points
 from tests import mount_names, vaults, warm_starts
 from tests.server_process import PROGRAM, ServerProcess
+from tests.services.child import bound_to_parent
 from tests.waiting import until
 
 OWNER = (
@@ -87,7 +89,8 @@ class Mount:
         server = self._server
         place = ("--data", str(server.data), "--nas", str(server.nas), "--log-level", "debug", "-o", "xattr")
         words = [sys.executable, str(PROGRAM), "mount", str(self.path), "--foreground", *place, *more]
-        self._process = warm_starts.start(mount_names.dying_with_this(words), server.environ, self._log, self._log)
+        command = bound_to_parent(words, signal.SIGKILL)
+        self._process = warm_starts.start(command, server.environ, self._log, self._log)
         until(lambda: mount_points.kind_at(self.path) == mount_points.KIND and self._answers())
 
     def _answers(self) -> bool:

@@ -9,6 +9,7 @@ import functools
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ import pytest
 from cli import mount_points
 from tests import engines, mount_names, vaults, warm_starts
 from tests.server_process import PROGRAM
+from tests.services.child import bound_to_parent
 from vfs.bootstrap import build
 from vfs.core import Kelp
 from vfs.errors import ConfigurationError
@@ -135,7 +137,7 @@ class MountedDrive:
             self._worker = self._launch("worker")
 
     def _launch(self, *words: str) -> warm_starts.Process:
-        command = mount_names.dying_with_this(self.command(*words))
+        command = bound_to_parent(self.command(*words), signal.SIGKILL)
         return warm_starts.start(command, self.environ, self.log)
 
     def watch(self, longest: float) -> None:
