@@ -150,8 +150,7 @@ def command(server: ServerProcess, *words: str, kill_after: float | None = None)
     line = [sys.executable, str(PROGRAM), *words, *place]
     if kill_after is None:
         return warm_starts.run(line, server.environ)
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(line, env=server.environ, text=True, **pipes)  # type: ignore[call-overload]
+    process = subprocess.Popen(line, env=server.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         out, err = process.communicate(timeout=kill_after)
     except subprocess.TimeoutExpired:

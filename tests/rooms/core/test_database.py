@@ -37,14 +37,18 @@ def test_migrations_lead_to_the_described_schema(tmp_path: Path) -> None:
     engine.dispose()
 
 
+def make_at(folder: Path, revision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database as this revision made it."""
+    upgrade = alembic.command.upgrade
+    with monkeypatch.context() as patch:
+        patch.setattr("alembic.command.upgrade", lambda config, _: upgrade(config, revision))
+        Database(url(folder)).close()
+
+
 def test_a_database_of_the_first_revision_is_brought_up_to_date(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "alembic.command.upgrade", lambda config, to, _upgrade=alembic.command.upgrade: _upgrade(config, "0001")
-    )
-    Database(url(tmp_path)).close()
-    monkeypatch.undo()
+    make_at(tmp_path, "0001", monkeypatch)
     with contextlib.closing(sqlite3.connect(tmp_path / "kelp.db")) as first:
         sql = "INSERT INTO contents (id, size, checksum, sha1, parts, created_ns) VALUES (?, 0, 'c', ?, 0, 1)"
         first.executemany(sql, [("told", "ab12"), ("untold", None)])
@@ -59,11 +63,7 @@ def test_a_database_of_the_first_revision_is_brought_up_to_date(
 def test_names_that_were_left_are_remembered_by_the_next_revision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "alembic.command.upgrade", lambda config, to, _upgrade=alembic.command.upgrade: _upgrade(config, "0008")
-    )
-    Database(url(tmp_path)).close()
-    monkeypatch.undo()
+    make_at(tmp_path, "0008", monkeypatch)
     left = [(1, "b", 2, 30, 4), (1, "a", 0, 31, 5), (7, "a", 3, 32, 6)]
     with contextlib.closing(sqlite3.connect(tmp_path / "kelp.db")) as before:
         before.executemany("INSERT INTO name_memory VALUES (?, ?, ?, ?, ?)", left)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.waiting import until
 from vfs.errors import NotFound, StoreUnavailable
 
 trio = pytest.importorskip("trio")
@@ -91,8 +92,8 @@ def test_while_one_waits_another_reads_and_at_the_end_all_end() -> None:
     assert sorted(request for request, _ in kernel.answered) == [b"a", b"b", b"c", b"w", b"w", b"x"]
 
 
-def test_other_tasks_of_the_loop_have_their_turn_while_requests_come() -> None:
-    kernel = Kernel()
+def gaps_between_turns(kernel: Kernel, count: int) -> list[int]:
+    """How many of so many requests are answered between one turn of another task of the loop and the next one."""
     seen: list[int] = []
 
     async def look() -> None:
@@ -105,9 +106,14 @@ def test_other_tasks_of_the_loop_have_their_turn_while_requests_come() -> None:
             nursery.start_soon(look)
             await kernel.run()
 
-    os.write(kernel.theirs, b"a" * 1000 + b"x")
     trio.run(both)
-    gaps = [later - earlier for earlier, later in itertools.pairwise([*seen, 1001])]
+    return [later - earlier for earlier, later in itertools.pairwise([*seen, count])]
+
+
+def test_other_tasks_of_the_loop_have_their_turn_while_requests_come() -> None:
+    kernel = Kernel()
+    os.write(kernel.theirs, b"a" * 1000 + b"x")
+    gaps = gaps_between_turns(kernel, 1001)
     assert max(gaps) <= 2 * 64  # the loop draws lots who of two goes first: at the worst last, then first
 
 
@@ -119,14 +125,11 @@ def test_while_a_thread_works_requests_are_answered() -> None:
 
     def ask() -> None:
         os.write(kernel.theirs, b"atb")
-        while len(kernel.answered) < 2:
-            assert not free.wait(0.01)
+        until(lambda: len(kernel.answered) == 2)
         os.write(kernel.theirs, b"tc")
-        while len(kernel.answered) < 3:
-            assert not free.wait(0.01)
+        until(lambda: len(kernel.answered) == 3)
         free.set()
-        while len(kernel.answered) < 5:
-            threading.Event().wait(0.01)
+        until(lambda: len(kernel.answered) == 5)
         os.write(kernel.theirs, b"x")
 
     kernel.work = work
@@ -139,12 +142,6 @@ def test_while_a_thread_works_requests_are_answered() -> None:
 
 def test_other_tasks_have_their_turn_while_threads_work_for_one_request_after_the_other() -> None:
     kernel = Kernel()
-    seen: list[int] = []
-
-    async def look() -> None:
-        while not kernel.over:
-            seen.append(len(kernel.answered))
-            await trio.lowlevel.checkpoint()
 
     def ask() -> None:
         for number in range(100):
@@ -153,16 +150,10 @@ def test_other_tasks_have_their_turn_while_threads_work_for_one_request_after_th
                 threading.Event().wait(0.0005)
         os.write(kernel.theirs, b"x")
 
-    async def both() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(look)
-            await kernel.run()
-
     asker = threading.Thread(target=ask)
     asker.start()
-    trio.run(both)
+    gaps = gaps_between_turns(kernel, 101)
     asker.join()
-    gaps = [later - earlier for earlier, later in itertools.pairwise([*seen, 101])]
     assert max(gaps) <= 2 * 64 // 4  # each of them counts as four that are answered at once
 
 
