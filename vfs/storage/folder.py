@@ -23,6 +23,7 @@ from blake3 import blake3
 
 from vfs.errors import ConfigurationError, ObjectMissing
 from vfs.model import ByteRange, Stored
+from vfs.storage.faults import Faults
 from vfs.storage.files import DirectWriter, Pieces, forget, make_durably, span, sync_folder, write_all
 from vfs.storage.object_store import ObjectInfo, Usage, check_key, fault_of, is_key
 from vfs.storage.spare_files import SpareFiles
@@ -180,31 +181,12 @@ class FolderObjectStore:
                     found = _infos(self._objects / name, prefix, after, spares)
                 yield from found
 
-    def _faults(self, subject: str) -> _Faults:
-        return _Faults(subject, self._objects)
+    def _faults(self, subject: str) -> Faults:
+        return Faults(subject, fault_of, self._gone)
 
-
-class _Faults:
-    """Turns an OSError of the block into an error of the core. No foreign code (a body's chunks) may run inside, and no
-    object is called missing while the whole folder is (a disk not mounted).
-    """
-
-    __slots__ = ("_folder", "_subject")
-
-    def __init__(self, subject: str, folder: Path) -> None:
-        self._subject, self._folder = subject, folder
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if not isinstance(error, OSError):
-            return
-        if isinstance(error, FileNotFoundError) and not self._folder.is_dir():
-            gone = OSError(errno.ENODEV, f"the folder {self._folder} is gone")
-            gone.__cause__ = error
-            error = gone
-        raise fault_of(self._subject, error) from error
+    def _gone(self) -> OSError | None:
+        """The whole folder is: a disk that is not mounted."""
+        return None if self._objects.is_dir() else OSError(errno.ENODEV, f"the folder {self._objects} is gone")
 
 
 def _fill(

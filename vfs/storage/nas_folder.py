@@ -16,10 +16,11 @@ from blake3 import blake3
 from vfs.errors import ContentCorrupt, KelpError, ObjectMissing
 from vfs.model import ByteRange
 from vfs.storage import beneath, bundles, nas_together, renaming
+from vfs.storage.faults import Faults
 from vfs.storage.files import Pieces, forget, no_progress, set_time, span, write_all
 from vfs.storage.nas_listing import Listing, Survey, info_of
 from vfs.storage.nas_marker import MarkedRoot, PlainRoot
-from vfs.storage.nas_opening import Faults, Opened
+from vfs.storage.nas_opening import Opened
 from vfs.storage.nas_store import (
     OWN_FOLDERS,
     NasFile,
@@ -297,7 +298,7 @@ class FolderNasStore:
         self.on_progress()  # looked up at each call: it may be set while an iterator is under way
 
     def _faults(self, path: str) -> Faults:
-        return Faults(self._marked, path)
+        return self._marked.faults(path)
 
     def _opened(self, folders: beneath.Segments, path: str, *, make: bool = False) -> Opened:
         """The folder itself; with `make` it is made, as something shall go in."""

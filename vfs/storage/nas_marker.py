@@ -17,8 +17,9 @@ from pathlib import Path
 
 from vfs.errors import ConfigurationError, NasDown
 from vfs.storage.beneath import Root, identity, look, open_file
+from vfs.storage.faults import Faults
 from vfs.storage.files import make_durably, write_all
-from vfs.storage.nas_store import NasProperties
+from vfs.storage.nas_store import NasProperties, fault_of
 
 _OWN = ".kelp"
 _MARKER = "drive.json"
@@ -63,6 +64,14 @@ class MarkedRoot:
             return root is not None and root.identity == identity(os.stat(self._path))
         except OSError:
             return False
+
+    def faults(self, subject: str) -> Faults:
+        """For a step below the root."""
+        return Faults(subject or "root", fault_of, self._gone)
+
+    def _gone(self) -> OSError | None:
+        """The root itself was deleted or unmounted."""
+        return None if self.is_in_place() else OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
     def prepare(self, first_run: bool) -> None:
         """Claim the root on the first run, then `verify`. Raises NasDown, ConfigurationError (first run only)."""

@@ -1,40 +1,13 @@
-"""Blocks that every step on the NAS in a folder is made of: errors translated, a folder opened and closed.
-
-Classes: a batch goes through a dozen of them for each of its files, and generators took a tenth of its time.
-"""
+"""The block that every step on the NAS in a folder is: it is opened, and closed (a class, as `faults`)."""
 
 from __future__ import annotations
 
-import errno
 import os
 
 from vfs.errors import NasFault, ObjectMissing
 from vfs.storage import beneath
 from vfs.storage.files import Progress
 from vfs.storage.nas_marker import MarkedRoot
-from vfs.storage.nas_store import fault_of
-
-
-class Faults:
-    """Turns an OSError of the block into an error of the core, and calls nothing missing when the root itself was
-    deleted or unmounted. No foreign code (chunks) may run inside."""
-
-    __slots__ = ("_marked", "_subject")
-
-    def __init__(self, marked: MarkedRoot, subject: str) -> None:
-        self._marked, self._subject = marked, subject
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if not isinstance(error, OSError):
-            return
-        if isinstance(error, FileNotFoundError) and not self._marked.is_in_place():
-            gone = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-            gone.__cause__ = error
-            error = gone
-        raise fault_of(self._subject or "root", error) from error
 
 
 class Opened:
@@ -60,7 +33,7 @@ class Opened:
 
     def __enter__(self) -> tuple[int, str]:
         try:
-            with Faults(self._marked, self._path):
+            with self._marked.faults(self._path):
                 self._fd = self._marked.root().descend(self._folders, make=self._make, progress=self._progress)
         except ObjectMissing as error:
             if self._fill:
