@@ -10,7 +10,6 @@ import contextlib
 import http.client
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from tests import engines, new_drive, warm_starts
 from tests.new_drive import PASSWORD
-from tests.services.child import children, free_port
+from tests.services.child import children, free_port, state
 from tests.waiting import until
 from vfs.settings import Settings
 
@@ -95,19 +94,20 @@ class ServerProcess:
         return self._process
 
     def kill(self) -> None:
-        """SIGKILL to what still runs, and wait until the kernel has cleaned up behind it."""
-        for process in self.processes():
+        """SIGKILL to what still runs, and wait until nothing of it is left.
+
+        Its own children end by themselves, a moment later, and answer until then: also one that only comes up now.
+        """
+        running = [process for process in self.processes() if process.poll() is None]
+        for process in running:
+            process.send_signal(signal.SIGSTOP)  # it starts no more of them
+        until(lambda: all(state(process.pid) in "TZ" for process in running))
+        theirs = [child for process in running for child in children(process.pid)]
+        for process in running:
             process.kill()
         for process in self.processes():
             process.wait()
-        until(lambda: not self._listens())  # its own children die a moment after it, and may answer until then
-
-    def _listens(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 10).close()
-        except OSError:
-            return False
-        return True
+        until(lambda: all(state(child) == "Z" for child in theirs))
 
     def stop(self) -> None:
         """SIGTERM; it must end by itself, in order."""

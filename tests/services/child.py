@@ -74,6 +74,13 @@ def parent(stat: Path) -> int:
     return 0
 
 
+def state(pid: int) -> str:
+    """Of a process, one letter, proc(5): T is stopped, Z dead and not buried, which one that is gone counts as too."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return "Z"
+
+
 @contextlib.contextmanager
 def scratch_folder(prefix: str) -> Iterator[Path]:
     """An empty folder that every user may pass through, as pytest's are not; also removed when we are killed, later."""

@@ -333,8 +333,10 @@ def test_when_all_connections_are_busy_it_is_unavailable(nodes: Nodes, tmp_path:
             error = outcome(refused)
             assert isinstance(error, StoreUnavailable) and "busy" in str(error)
         assert drive.names() == []
+        drive.kelp.close()
+        drive = open_drive(nodes.url, tmp_path, nodes.a.clock, connections=2, timeout=60.0)  # of a busy machine
         found = at_once.all_at_once([partial(drive.put, f"n{n}") for n in range(16)])
-        assert not any(isinstance(one, BaseException) for one in found)
+        assert not [one for one in found if isinstance(one, BaseException)]
     assert len(activity(nodes.url, "true")) <= 2 + len(activity(nodes.url, "state = 'idle'"))
     drive.kelp.close()
 
