@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vfs import trace
@@ -138,25 +138,22 @@ class Events:
             **values,
         )
 
-    @trace.step("db.sync_event_done")
-    def cover(self, entry_id: int, upto: int, now_ns: int, status: str = "DONE") -> None:
-        """The NAS has what events up to `upto` asked for."""
-        self._tx.run(
+    def cover(self, upto: Mapping[int, int], now_ns: int, status: str = "DONE") -> None:
+        """The NAS has what the events of these entries up to those asked for."""
+        self._tx.many(
             f"""UPDATE sync_events SET status = :status, processed_ns = :now
                WHERE aggregate_id = :id AND id <= :upto AND status IN ('PENDING', 'PROCESSING', 'FAILED')
                AND NOT ({_HOMELESS} AND processed_ns >= (SELECT created_ns FROM sync_events WHERE id = :upto))""",
-            id=entry_id,
-            upto=upto,
-            now=now_ns,
-            status=status,
+            [{"id": id, "upto": event, "now": now_ns, "status": status} for id, event in upto.items()],
         )
-        with trace.span("db.storage_available"):
-            self._tx.run(
-                """UPDATE entries SET nas_status = 'AVAILABLE', active_sync_event_id = NULL
-                   WHERE id = :id AND active_sync_event_id <= :upto""",
-                id=entry_id,
-                upto=upto,
-            )
+
+    def await_none(self, upto: Mapping[int, int]) -> None:
+        """These entries wait for none of their events up to those any more."""
+        self._tx.many(
+            """UPDATE entries SET nas_status = 'AVAILABLE', active_sync_event_id = NULL
+               WHERE id = :id AND active_sync_event_id <= :upto""",
+            [{"id": id, "upto": event} for id, event in upto.items()],
+        )
 
     def put_off(self, entry_id: int, until_ns: int) -> None:
         """Give the entry back without using up a retry."""
