@@ -221,8 +221,8 @@ def _show(kelp: Kelp, put: writing.Put, new: Content, insert: Callable[[int, Tx]
     with kelp.database.write() as tx:
         guard.lock(kelp, tx, put.place)
         tx.foresee_ids("sync_events")
-        entry_id, _ = writing.commit(kelp, tx, put, new, insert=lambda now_ns: insert(now_ns, tx))
-        shown = tx.last(lambda: guard.again(tx, entry_id))
+        row, _ = writing.commit(kelp, tx, put, new, insert=lambda now_ns: insert(now_ns, tx))
+        shown = tx.last(lambda: row.now(tx))
         put.committing = True
     return shown.value
 
