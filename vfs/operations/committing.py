@@ -89,6 +89,7 @@ def _put(
         told=draft.told,
         posix=draft.posix,
         shows=draft.source.size,
+        joins=True,  # a file that is made, written and closed is one thing to carry
     )
 
 

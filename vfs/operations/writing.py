@@ -32,7 +32,7 @@ from vfs.model import (
     Written,
 )
 from vfs.operations import appearance, busy, changes, contents, guard, reserving, sealed_contents, sealing, vaults_of
-from vfs.operations.guard import Standing
+from vfs.operations.guard import Standing, WrittenRow
 from vfs.storage.small_contents import SMALL
 
 # An upload that took longer asks whether its objects are still there: in an S3 cache that is a call of its own, and the
@@ -94,6 +94,7 @@ class Put:
     birth: Birth | None = None  # what the row is to have if there is none yet
     posix: Mapping[str, object] = field(default_factory=dict)  # columns: mode, uid, gid
     shows: int | None = None  # bytes that the content shows, where its parts are not all that it has
+    joins: bool = False  # a sync event of the file that waits may stand for this change too: see `Events.to_join`
 
 
 def carry_out(kelp: Kelp, put: Put, chunks: Iterable[bytes], expected: Expected) -> Written:
@@ -218,18 +219,9 @@ def commit(
     if here.entry is None:
         row = create(kelp, tx, put.caller, here, content, put.mime_type, times, put.birth, put.posix, put.shows)
     else:
-        row = switch(kelp, tx, put.caller, here, here.entry, content, put.mime_type, times, put.posix, put.shows)
+        more = (put.posix, put.shows, put.joins)
+        row = switch(kelp, tx, put.caller, here, here.entry, content, put.mime_type, times, *more)
     return row, here.entry is None
-
-
-class WrittenRow(NamedTuple):
-    """A row that the transaction has written. `entry`: as it is now, where that is known without a look."""
-
-    id: int
-    entry: Entry | None = None
-
-    def now(self, tx: Tx) -> Entry:
-        return guard.again(tx, self.id) if self.entry is None else self.entry
 
 
 class _Times:
@@ -305,8 +297,9 @@ def switch(
     times: _Times,
     posix: Mapping[str, object] = MappingProxyType({}),
     shows: int | None = None,
+    joins: bool = False,
 ) -> WrittenRow:
-    """The row shows another content from now on; the one before becomes a version."""
+    """The row shows another content from now on; the one before becomes a version. `shows`, `joins`: see `Put`."""
     vaults_of.require_same(here.seal, content)
     changes.keep_version(kelp, tx, caller, entry, entry.id, times.now_ns, litter=here.is_litter)
     place: dict[str, object] = {}
@@ -315,7 +308,8 @@ def switch(
         place = changes.nas_place(kelp, tx, here.folder_id, entry.name, Kind.FILE, own, times.now_ns)
     if times.shown <= entry.shown_mtime:
         changes.remember_shown(tx, here.folder_id, here.key, entry.shown_mtime, times.now_ns)
-    number = tx.events.number()
+    waiting = tx.events.to_join(entry.id, times.now_ns, litter=here.is_litter) if joins else None
+    number = tx.events.number() if waiting is None else waiting
     size = sealed_contents.plain_size(content) if shows is None else shows
     stored_type = sealing.typed(tx, entry, mime_type or changes.mime_type(entry.name))
     tx.entries.update(
@@ -335,7 +329,7 @@ def switch(
     changes.announce(
         kelp, tx, caller, entry.id, Kind.FILE, EventType.SYNC, times.now_ns,
         target=here.path_of(entry.name), litter=here.is_litter, what="write",
-        rushes=entry.nas_status != StoreStatus.AVAILABLE, number=number,
+        rushes=entry.nas_status != StoreStatus.AVAILABLE, number=number, joined=waiting is not None,
     )  # fmt: skip
     if entry.vault_id is not None:
         return WrittenRow(entry.id)
