@@ -28,6 +28,11 @@ _INSERT, _INSERT_NUMBERED = (
     for id, value in (("", ""), ("id, ", ":id, "))
 )
 
+# Of events that are not carried: whether one is as `Events.to_join` wants it.
+_TO_JOIN = f"""SELECT id, status = 'PENDING' AND event_type = 'SYNC' AND retry_count = 0 AND litter = :litter
+                   AND created_ns <= :now AND scheduled_ns <= :now {_NOBODYS}
+               FROM sync_events WHERE aggregate_id = :id AND {_OPEN} LIMIT 2"""
+
 
 def awaited(number: int | None) -> dict[str, object]:
     """The columns of an entry that waits for that event, which has the number of `Events.number`."""
@@ -49,6 +54,17 @@ class Events:
             self._numbered = row[0] if row else 0
         self._numbered += 1
         return self._numbered
+
+    def to_join(self, entry_id: int, now_ns: int, *, litter: bool) -> int | None:
+        """The number of an event that may stand for one more new content: the only one of the entry that is not
+        carried, and nobody is at it or has been. Who carries it looks at what the entry shows when he begins.
+
+        None, too, where asking would be a round trip.
+        """
+        if not self._tx.commits_in_order:
+            return None
+        rows = self._tx.all(_TO_JOIN, id=entry_id, now=now_ns, litter=litter)
+        return rows[0][0] if len(rows) == 1 and rows[0][1] else None
 
     @trace.step("db.sync_event_insert")
     def add(
