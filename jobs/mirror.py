@@ -30,6 +30,7 @@ from vfs.nas_model import (
     WriteVersion,
 )
 from vfs.operations import claiming, mirroring, recording, together
+from vfs.operations.fences import Fences
 from vfs.operations.together import Prepared
 
 log = logging.getLogger(__name__)
@@ -172,12 +173,12 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
         return 0
     if jobs:
         kelp.database.sync()  # their plans, before anything of them can be seen on the NAS
-    verified = time.monotonic()
+    verified, fences = time.monotonic(), Fences(kelp, jobs)
     for number, job in enumerate(jobs):
         if stop():
             mirroring.abandon(kelp, jobs[number:])
             break
-        at = Progress.of(job, prepared.written)
+        at = Progress.of(job, prepared.written, fences)
         if batch.waiting and _needs_cache(job, prepared):  # each would wait as long as the first did
             batch.behind.append(at)
             continue

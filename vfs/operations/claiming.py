@@ -59,7 +59,7 @@ def claim(kelp: Kelp, owner: str, limit: int, planner: Planner, before: Iterable
         if not due:
             return [], 0
         if tx.holds_all:  # looking first costs another round trip elsewhere, and nobody waits there for what is read
-            foreseen = plain_claims.foresee(tx, due, planner, now)
+            foreseen = plain_claims.foresee(kelp, tx, due, planner, now)
     with kelp.database.deferring(makes=True), kelp.database.write() as tx:
         tx.lock_mirror()
         tx.lock_tree()
@@ -268,16 +268,15 @@ def _take(
     `instead_of`).
     """
     entry_id, final = situation.entry_id, oldest is not None
-    places, shared = claims.ways_of(spots_of(draft))
+    places, shared = claims.ways_of(frozenset(spot.parent_id for spot in spots_of(draft)))
     moves = situation.kind == Kind.FOLDER and situation.recorded.spot is not None
     exclusive = [entry_id] if moves else []
-    ancestors = sorted(shared - {ROOT_ID, entry_id})
     goal = goal_of(kelp, situation) if final else None
-    tx.foresee(partial(tx.leases.blocked, sorted(shared), exclusive))
+    tx.foresee(partial(tx.leases.blocked, shared, exclusive))
     if goal is not None:
         tx.foresee(partial(tx.leases.heads_for, *goal))
     # Compared by the oldest change of each, which gives one order for all: no two entries wait for each other.
-    in_the_way = oldest is not None and claims.waits_before(tx, ancestors, oldest)
+    in_the_way = oldest is not None and claims.waits_before(tx, entry_id, shared, oldest)
     if in_the_way or _is_aimed_at(kelp, tx, claims, draft, goal) or claims.is_blocked(tx, shared, exclusive):
         tx.events.put_off(instead_of or entry_id, claims.now_ns + _BUSY_NS)
         return
@@ -288,7 +287,7 @@ def _take(
         return dump_steps(steps)
 
     fence = tx.leases.take(entry_id, claims.owner, claims.expires_ns, plan_for, goal or (None, None))
-    tx.leases.take_paths(fence, sorted(shared), exclusive)
+    tx.leases.take_paths(fence, shared, exclusive)
     claims.add_versions(kelp, steps)
     claims.add(Job(fence, situation, tuple(steps), places, final), exclusive=bool(exclusive))
 

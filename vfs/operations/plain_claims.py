@@ -8,7 +8,7 @@ in somebody's way, or is not as usual, is left to `claiming`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from vfs import trace
@@ -17,7 +17,7 @@ from vfs.metadata import claimable
 from vfs.metadata.claimable import Claimable
 from vfs.metadata.database import Tx
 from vfs.metadata.leases import Taken
-from vfs.model import ROOT_ID, Content, State
+from vfs.model import Content, State
 from vfs.nas_model import Job, Situation, Step, Write, dump_steps, spots_of
 from vfs.operations import protecting
 from vfs.operations.claims import Claims, Goal, goal_of
@@ -28,13 +28,17 @@ Planner = Callable[[Situation, int], list[Step]]
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A plan under a fence that may be another's by then. `plan`: its steps as text."""
+    """A plan under a fence that may be another's by then. `plan`: its steps as text; `folders`: those that they name;
+    `destroyed`: the content that has a place less after them."""
 
     facts: Claimable
     situation: Situation
+    goal: Goal | None
     fence: int
     steps: tuple[Step, ...]
     plan: str
+    folders: frozenset[int]
+    destroyed: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +50,13 @@ class Foreseen:
     contents: dict[str, Content] = field(default_factory=dict)
 
 
-def foresee(tx: Tx, entry_ids: Sequence[int], planner: Planner, now_ns: int) -> Foreseen:
+def foresee(kelp: Kelp, tx: Tx, entry_ids: Sequence[int], planner: Planner, now_ns: int) -> Foreseen:
     """Of entries that are due; `tx` holds no lock."""
     fence, ways = tx.leases.upcoming() or 0, Ways(tx)
     drafts: dict[int, Draft] = {}
     for facts in claimable.look(tx, entry_ids, now_ns).values():
         if not facts.is_special and facts.newest is not None:
-            drafts[facts.row[0]] = _draft(ways, facts, fence, planner)
+            drafts[facts.row[0]] = _draft(kelp, ways, facts, fence, planner)
             fence += 1
     traces = tx.events.traces([draft.situation.event_id for draft in drafts.values()])
     wanted = written(step for draft in drafts.values() for step in draft.steps)
@@ -64,19 +68,13 @@ def written(steps: Iterable[Step]) -> set[str]:
     return {step.content_id for step in steps if isinstance(step, Write)}
 
 
-def _draft(ways: Ways, facts: Claimable, fence: int, planner: Planner) -> Draft:
-    return _draft_for(facts, read_plain(ways, facts), fence, planner)
-
-
-def _draft_for(facts: Claimable, situation: Situation, fence: int, planner: Planner) -> Draft:
+def _draft(kelp: Kelp, ways: Ways, facts: Claimable, fence: int, planner: Planner) -> Draft:
+    situation = read_plain(ways, facts)
     steps = tuple(planner(situation, fence))
-    return Draft(facts, situation, fence, steps, dump_steps(steps))
-
-
-def _destroyed(draft: Draft) -> list[str]:
-    """The content that has a place less after these steps."""
-    content_id = draft.situation.recorded.content_id
-    return [content_id] if content_id is not None and any(protecting.destroys(step) for step in draft.steps) else []
+    folders = frozenset(spot.parent_id for spot in spots_of(steps))
+    destroyed = situation.recorded.content_id if any(protecting.destroys(step) for step in steps) else None
+    goal = goal_of(kelp, situation)
+    return Draft(facts, situation, goal, fence, steps, dump_steps(steps), folders, destroyed)
 
 
 class PlainClaims:
@@ -93,9 +91,8 @@ class PlainClaims:
             draft = self._redraft(id)
             if draft is not None:
                 self._drafts[id] = draft
-        self._goals = {id: goal_of(kelp, draft.situation) for id, draft in self._drafts.items() if draft.steps}
         self._met = self._names_taken()
-        going = {content for draft in self._drafts.values() for content in _destroyed(draft)}
+        going = {draft.destroyed for draft in self._drafts.values()} - {None}
         tx.foresee(*(partial(tx.is_being_shared, content) for content in sorted(going)))
         self._leases: list[Taken] = []
         self._done: dict[str, dict[int, int]] = {"DONE": {}, "CANCELLED": {}}
@@ -107,7 +104,7 @@ class PlainClaims:
             return None
         if draft is not None and draft.facts == facts and self._is_in_its_folder(draft.situation, facts):
             return draft
-        return _draft(self._claims.ways, facts, self._tx.new_id("mirror_leases") or 0, self._planner)
+        return _draft(self._kelp, self._claims.ways, facts, self._tx.new_id("mirror_leases") or 0, self._planner)
 
     def _is_in_its_folder(self, situation: Situation, facts: Claimable) -> bool:
         """… or not, as the folder is there or not."""
@@ -119,9 +116,9 @@ class PlainClaims:
     def _names_taken(self) -> dict[Goal, set[int]]:
         """Who is where these shall come, or is about to; 0: somebody's plan says so."""
         keys: dict[int, set[str]] = {}
-        for goal in self._goals.values():
-            if goal is not None:
-                keys.setdefault(goal[0], set()).add(goal[1])
+        for draft in self._drafts.values():
+            if draft.steps and draft.goal is not None:
+                keys.setdefault(draft.goal[0], set()).add(draft.goal[1])
         met: dict[Goal, set[int]] = {}
         for parent_id, wanted in keys.items():
             for key, id in claimable.names_taken(self._tx, parent_id, sorted(wanted)):
@@ -139,20 +136,19 @@ class PlainClaims:
             self._done["DONE" if was_there else "CANCELLED"][id] = situation.event_id
             self._claims.covered += 1
             return True
-        goal = self._goals[id]
-        places, shared = self._claims.ways_of(spots_of(draft.steps))
+        places, ways = self._claims.ways_of(draft.folders)
         draft = self._numbered(draft)
-        if not draft.fence or self._is_in_a_way(draft, goal, shared):
+        if not draft.fence or self._is_in_a_way(draft, ways):
             return False
-        self._leases.append(Taken(draft.fence, id, draft.plan, goal or (None, None), sorted(shared)))
+        self._leases.append(Taken(draft.fence, id, draft.plan, draft.goal or (None, None), ways))
         self._claims.add(Job(draft.fence, situation, draft.steps, places))
-        if goal is not None:
-            self._met.setdefault(goal, set()).add(0)
+        if draft.goal is not None:
+            self._met.setdefault(draft.goal, set()).add(0)
         return True
 
-    def _is_in_a_way(self, draft: Draft, goal: Goal | None, shared: set[int]) -> bool:
+    def _is_in_a_way(self, draft: Draft, ways: tuple[int, ...]) -> bool:
         """Its own, or another's."""
-        tx, claims, id = self._tx, self._claims, draft.situation.entry_id
+        tx, claims, id, goal = self._tx, self._claims, draft.situation.entry_id, draft.goal
         if goal is not None and (
             claims.ways.chain(goal[0]) is None
             or self._met.get(goal, set()) - {id}
@@ -160,15 +156,18 @@ class PlainClaims:
         ):
             return True
         return (
-            claims.waits_before(tx, sorted(shared - {ROOT_ID, id}), draft.facts.oldest or 0)
-            or claims.is_blocked(tx, shared, [])
-            or any(tx.is_being_shared(content) for content in _destroyed(draft))
+            claims.waits_before(tx, id, ways, draft.facts.oldest or 0)
+            or claims.is_blocked(tx, ways, [])
+            or (draft.destroyed is not None and tx.is_being_shared(draft.destroyed))
         )
 
     def _numbered(self, draft: Draft) -> Draft:
         """Fences grow, whoever takes them; on PostgreSQL by a sequence, which has been asked."""
         fence = max(self._claims.fence + 1, draft.fence) if self._tx.commits_in_order else draft.fence
-        return draft if fence == draft.fence else _draft_for(draft.facts, draft.situation, fence, self._planner)
+        if fence == draft.fence:
+            return draft
+        steps = tuple(self._planner(draft.situation, fence))
+        return replace(draft, fence=fence, steps=steps, plan=dump_steps(steps))
 
     def flush(self) -> None:
         """Write what was taken."""
