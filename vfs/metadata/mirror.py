@@ -13,6 +13,11 @@ from vfs.nas_model import Recorded, Spot
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
 
+# Of an entry `e`: what `Mirror.row` gives.
+ROW = """e.id, e.uuid, e.kind, e.name, e.state, e.parent_id, e.content_id, e.mtime_ns, e.nas_desired_name,
+    e.nas_parent_id, e.nas_name, e.nas_content_id, e.nas_size, e.nas_mtime_ns, e.nas_inode, e.nas_noted, e.nas_manifest,
+    CASE WHEN e.vault_id IS NOT NULL THEN (SELECT digest FROM manifests WHERE subject = CAST(e.id AS TEXT)) END"""
+
 # The folder :id first, then the folders it is recorded to be in, up to the root.
 _NAS_UP = """
 WITH RECURSIVE up(id, nas_parent_id, nas_name, depth) AS (
@@ -54,14 +59,7 @@ class Mirror:
 
     def row(self, id: int) -> Any:
         """Columns of one entry that the mirror needs: see `operations.mirroring`."""
-        return self._tx.one(
-            """SELECT id, uuid, kind, name, state, parent_id, content_id, mtime_ns, nas_desired_name,
-                      nas_parent_id, nas_name, nas_content_id, nas_size, nas_mtime_ns, nas_inode, nas_noted,
-                      nas_manifest, CASE WHEN vault_id IS NOT NULL THEN
-                          (SELECT digest FROM manifests WHERE subject = CAST(:id AS TEXT)) END
-               FROM entries WHERE id = :id""",
-            id=id,
-        )
+        return self._tx.one(f"SELECT {ROW} FROM entries e WHERE id = :id", id=id)
 
     def nas_chain(self, id: int) -> tuple[list[int], str] | None:
         """Ids from the entry up to the root, and its recorded NAS path ("" for the root); None when it is not there."""
