@@ -86,8 +86,9 @@ def test_what_cannot_be_made_meanwhile_is_made_later(
         elif fault == "there are too many threads":
             patch.setattr(threading.Thread, "start", _refuses)
         else:
-            patch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=0))
-            (tmp_path / "objects" / "00").rmdir()
+            gone = next(path for path in (tmp_path / "objects").iterdir() if not any(path.iterdir()))
+            gone.rmdir()
+            patch.setattr(uuid, "uuid4", lambda: uuid.UUID(gone.name + 30 * "0"))
         put_in_a_row(store, BATCH)
         made_meanwhile(store._spares)
         assert empty_files(tmp_path) == set()
