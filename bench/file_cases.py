@@ -94,6 +94,7 @@ class Pass:
         paths = [self._folder / f"{n // _IN_A_FOLDER}" / f"file-{n}" for n in range(self._sizes.files)]
         for folder in dict.fromkeys(path.parent for path in paths):
             folder.mkdir()
+        _forget_removed()
         body = os.urandom(SMALL)
         self._each("create", paths, lambda path: _create(path, body, self._mounted.sync))
         if self._reads:
@@ -191,6 +192,14 @@ def forget_names() -> None:
     """What the kernel remembers of names and attributes, where that is allowed (root)."""
     if can_forget_names():
         _DROP.write_text("2")
+
+
+def _forget_removed() -> None:
+    """ext4 gives nobody an inode that was removed within minutes, as long as it has the block at hand that tells when:
+    making a file looks past them all, one by one. So whoever comes after a mass removal would pay for it."""
+    if can_forget_names():
+        os.sync()
+        _DROP.write_text("1")
 
 
 def _create(path: Path, body: bytes, sync: Callable[[Path], None] | None) -> None:

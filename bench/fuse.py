@@ -48,7 +48,8 @@ _NOTES = """\
   then: that decides whether it comes back after a power cut, since what its cache has of it was carried before.
 - "disk" does no more than the program says, "disk, synced" has an fsync before each close; stored: after sync(1).
 - Reads: what the kernel has of a mount's file is dropped before, so the mount's process answers; its own files are in
-  the kernel's memory, as is the file of "disk"."""
+  the kernel's memory, as is the file of "disk". Before the small files are made the disk is synced, and what the kernel
+  has of it dropped: ext4 looks past the inodes that were removed lately, which would be those of the folder before."""
 
 
 @dataclass

@@ -152,6 +152,8 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
     prepared = Prepared() if stop() else _prepared(kelp, jobs)
     if prepared is None:
         return 0
+    if jobs:
+        kelp.database.sync()  # their plans, before anything of them can be seen on the NAS
     verified = time.monotonic()
     for number, job in enumerate(jobs):
         if stop():

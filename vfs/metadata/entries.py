@@ -275,7 +275,7 @@ class Entries:
             if id is not None:
                 self._tx.run(f"INSERT INTO entries ({names}) VALUES ({marks})", **values)
             else:
-                id = self._tx.insert(f"INSERT INTO entries ({names}) VALUES ({marks}) RETURNING id", **values)
+                id = self._tx.insert(f"INSERT INTO entries ({names}) VALUES ({marks})", **values)
         self._tx.note_change(id, made_in=values["parent_id"])
         self._tx.seals.made(id, values.get("vault_id"), values.get("seal_id"), values["name"])
         return id

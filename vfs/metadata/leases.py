@@ -43,7 +43,7 @@ class Leases:
             self._tx.run(sql, id=fence, plan=plan_for(fence), **values)
             return fence
         sql = """INSERT INTO mirror_leases (entry_id, owner, expires_ns, plan, nas_parent_id, nas_key)
-                 VALUES (:entry, :owner, :expires, '[]', :parent, :key) RETURNING id"""
+                 VALUES (:entry, :owner, :expires, '[]', :parent, :key)"""
         fence = self._tx.insert(sql, **values)
         self._tx.run("UPDATE mirror_leases SET plan = :plan WHERE id = :id", id=fence, plan=plan_for(fence))
         return fence

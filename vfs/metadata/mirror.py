@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vfs import names
@@ -29,6 +29,23 @@ there(id) AS (SELECT id FROM entries WHERE id = :id
               UNION SELECT e.id FROM entries e JOIN there ON e.nas_parent_id = there.id),
 goes(id) AS (SELECT id FROM entries WHERE id = :id
              UNION SELECT e.id FROM entries e JOIN goes ON e.parent_id = goes.id WHERE e.state <> 'TRASHED')"""
+
+
+def _recorded_row(id: int, after: Recorded, upto: int, folds_case: bool) -> dict[str, object]:
+    spot = after.spot
+    return {
+        "id": id,
+        "upto": upto,
+        "parent": spot.parent_id if spot else None,
+        "name": spot.name if spot else None,
+        "key": names.nas_key(spot.name, folds_case) if spot else None,
+        "content": after.content_id,
+        "size": after.size,
+        "mtime": after.mtime_ns,
+        "inode": after.inode,
+        "note": after.note,
+        "manifest": after.manifest,
+    }
 
 
 class Mirror:
@@ -96,24 +113,20 @@ class Mirror:
 
     def record(self, id: int, after: Recorded, folds_case: bool) -> None:
         """What the NAS has of a row that is locked."""
-        spot = after.spot
-        self._tx.run(
+        self.record_all([(id, after, 0)], folds_case)
+
+    def record_all(self, every: Iterable[tuple[int, Recorded, int]], folds_case: bool) -> None:
+        """The same of several: (id, what, the event up to which it waits for none any more; 0: it waits on)."""
+        self._tx.many(
             """UPDATE entries SET nas_parent_id = :parent, nas_name = :name, nas_key = :key, nas_content_id = :content,
                       nas_size = :size, nas_mtime_ns = :mtime, nas_inode = :inode, nas_noted = :note,
                       nas_manifest = :manifest,
                       nas_verified_ns = CASE WHEN nas_content_id = :content AND nas_inode = :inode
-                                        THEN nas_verified_ns END
+                                        THEN nas_verified_ns END,
+                      nas_status = CASE WHEN active_sync_event_id <= :upto THEN 'AVAILABLE' ELSE nas_status END,
+                      active_sync_event_id = CASE WHEN active_sync_event_id > :upto THEN active_sync_event_id END
                WHERE id = :id""",
-            id=id,
-            parent=spot.parent_id if spot else None,
-            name=spot.name if spot else None,
-            key=names.nas_key(spot.name, folds_case) if spot else None,
-            content=after.content_id,
-            size=after.size,
-            mtime=after.mtime_ns,
-            inode=after.inode,
-            note=after.note,
-            manifest=after.manifest,
+            [_recorded_row(id, after, upto, folds_case) for id, after, upto in every],
         )
 
     def held_aside(self) -> set[str]:

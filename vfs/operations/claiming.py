@@ -3,6 +3,9 @@
 In one transaction an entry's situation is read, its plan made, its lease taken with fence and plan, and the paths
 leased that the plan relies on: shared on every folder above, exclusive on a folder that moves or goes. What is not
 free, or not possible yet, waits a moment and uses up no retry.
+
+The commit does not wait for the disk while it has SQLite's write lock, for which people wait too: whoever carries out
+the plans syncs the database before the first step that can be seen on the NAS.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from vfs import trace
 from vfs.core import Kelp
 from vfs.errors import KeyMissing
 from vfs.metadata.database import Tx
@@ -69,7 +73,7 @@ def claim(kelp: Kelp, owner: str, limit: int, planner: Planner) -> tuple[list[Jo
     with kelp.database.read() as tx:
         if not tx.events.due(now, 1):
             return [], 0
-    with kelp.database.write() as tx:
+    with kelp.database.deferring(makes=True), kelp.database.write() as tx:
         tx.lock_mirror()
         tx.lock_tree()
         claims = _Claims(owner, now + int(kelp.settings.mirror.lease * SECOND), now, ways=Ways(tx))
@@ -133,7 +137,9 @@ def _claim_one(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, planner: Plan
     steps = planner(situation, 0)
     if not steps:
         was_there = wanted is not None or situation.recorded.spot is not None
-        tx.events.cover(entry_id, event_id, claims.now_ns, "DONE" if was_there else "CANCELLED")
+        with trace.span("db.sync_event_done"), trace.span("db.storage_available"):
+            tx.events.cover({entry_id: event_id}, claims.now_ns, "DONE" if was_there else "CANCELLED")
+            tx.events.await_none({entry_id: event_id})
         return True
     if wanted is not None and not _parent_is_there(tx, claims, entry_id, wanted):
         return False

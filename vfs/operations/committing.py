@@ -91,6 +91,7 @@ def _put(
         told=draft.told,
         posix=draft.posix,
         shows=draft.source.size,
+        joins=True,  # a file that is made, written and closed is one thing to carry
     )
 
 
@@ -251,8 +252,8 @@ def _show(kelp: Kelp, put: writing.Put, new: Content, insert: _Insert | None) ->
         guard.lock(kelp, tx, put.place)
         tx.foresee_ids("sync_events")
         own = None if insert is None else partial(insert, tx)
-        entry_id, _ = writing.commit(kelp, tx, put, new, insert=own)
-        shown = tx.last(lambda: guard.again(tx, entry_id))
+        row, _ = writing.commit(kelp, tx, put, new, insert=own)
+        shown = tx.last(lambda: row.now(tx))
         put.committing = True
     return shown.value
 
