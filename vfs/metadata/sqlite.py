@@ -162,16 +162,9 @@ class SqliteEngine:
         with self._connection() as connection, _Reading(connection, self.seal_memory) as tx:
             yield tx
 
-    @contextlib.contextmanager
-    def write(self, quiet: bool = False, synced: bool = True) -> Iterator[Tx]:
+    def write(self, quiet: bool = False, synced: bool = True) -> AbstractContextManager[Tx]:
         change = self._writing.change if may_wait() else self._writing.at_once
-        with turns.hold(), _translated(), change(quiet, synced) as connection:
-            tx = SqliteTx(connection, self.seal_memory)
-            tx.seals.share_commit()
-            yield tx
-            tx.finish()
-            tx.settle()
-        tx.committed()
+        return _Writing(change(quiet, synced), self.seal_memory)
 
     def sync(self) -> None:
         """The log holds whatever is not in the file itself; what a checkpoint brought there, it has synced. Closing a
@@ -285,6 +278,48 @@ class _Leased:
         self._engine.give_back(self._pooled)
         if error is not None:
             _translate(error)
+
+
+class _Writing:
+    """A write transaction for a block."""
+
+    __slots__ = ("_change", "_hold", "_seal_memory", "_tx")
+
+    def __init__(self, change: AbstractContextManager[sqlite3.Connection], seal_memory: SealMemory) -> None:
+        self._change, self._seal_memory, self._hold = change, seal_memory, turns.hold()
+
+    def __enter__(self) -> Tx:
+        self._hold.__enter__()
+        try:
+            with _translated():
+                connection = self._change.__enter__()
+        except BaseException:
+            self._hold.__exit__(None, None, None)
+            raise
+        self._tx = SqliteTx(connection, self._seal_memory)
+        self._tx.seals.share_commit()
+        return self._tx
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            with _translated():
+                if error is None:
+                    self._finish()
+                self._change.__exit__(kind, error, at)
+            if error is not None:
+                _translate(error)
+        finally:
+            self._hold.__exit__(None, None, None)
+        if error is None:
+            self._tx.committed()
+
+    def _finish(self) -> None:
+        try:
+            self._tx.finish()
+            self._tx.settle()
+        except BaseException as error:
+            self._change.__exit__(type(error), error, error.__traceback__)
+            raise
 
 
 class _Reading:
