@@ -24,6 +24,7 @@ from vfs.errors import ConfigurationError, NoSpace, StoreUnavailable
 from vfs.metadata import migrating
 from vfs.metadata.change_count import ChangeCount
 from vfs.metadata.group_commit import GroupCommit
+from vfs.metadata.node_memory import Effect, NodeMemory
 from vfs.metadata.retrying import may_wait
 from vfs.metadata.seals import SealMemory
 from vfs.metadata.tx import Tx
@@ -122,10 +123,14 @@ class SqliteEngine:
             self._changes = ChangeCount(self._file.with_suffix(".changes"), like=self._file)
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise ConfigurationError(f"cannot open the database {self._file}: {error}") from error
+        self.nodes = NodeMemory(self.version)
         self._log = WalIndex(self._file, _LOG_PAGES)
         patient = f"{_PATIENT}; {_CHECKPOINTS}"
         self._writing = GroupCommit(
-            lambda: self._connection(), self._changes, takes_more=self._log.takes_more, patient=patient
+            *(lambda: self._connection(), self._changes),
+            takes_more=self._log.takes_more,
+            patient=patient,
+            follow=self.nodes.follow,
         )
         self._syncing = threading.Lock()
 
@@ -161,11 +166,13 @@ class SqliteEngine:
     @contextlib.contextmanager
     def write(self, quiet: bool = False, synced: bool = True) -> Iterator[Tx]:
         change = self._writing.change if may_wait() else self._writing.at_once
-        with turns.hold(), _translated(), change(quiet, synced) as connection:
+        effects: list[Effect | None] = []
+        with turns.hold(), _translated(), change(quiet, synced, effects) as connection:
             tx = SqliteTx(connection, self.seal_memory)
             tx.seals.share_commit()
             yield tx
             tx.finish()
+            effects.append(tx.effect)
             tx.settle()
         tx.committed()
 

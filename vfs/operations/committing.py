@@ -219,6 +219,7 @@ def _stored_and_shown(
 def _show(kelp: Kelp, put: writing.Put, new: Content, insert: Callable[[int, Tx], None]) -> Entry:
     put.committing = False
     with kelp.database.write() as tx:
+        tx.leaves_folders = True
         guard.lock(kelp, tx, put.place)
         tx.foresee_ids("sync_events")
         entry_id, _ = writing.commit(kelp, tx, put, new, insert=lambda now_ns: insert(now_ns, tx))
