@@ -91,6 +91,10 @@ class ChangeCount:
         counts[_BEGUN] = number
         return number
 
+    def version_of(self, number: int) -> int:
+        """What `value` will be once the change has ended, while no other begins."""
+        return self._mapped[1] + number
+
     def end(self, number: int) -> None:
         """The change `number` can be seen by everybody, or never will be."""
         self._mapped[0][_ENDED] = number

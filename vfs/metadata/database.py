@@ -12,6 +12,7 @@ from vfs import trace
 from vfs.errors import ConfigurationError, StoreUnavailable
 from vfs.metadata import database_url, retrying
 from vfs.metadata.memory import Memory
+from vfs.metadata.node_memory import NodeMemory
 from vfs.metadata.seals import Cipher, SealMemory
 from vfs.metadata.tx import Tx
 from vfs.model import Content
@@ -38,6 +39,7 @@ class Engine(Protocol):
     def empty_log(self) -> int: ...
 
     seal_memory: SealMemory
+    nodes: NodeMemory
     version_is_free: bool  # asking for it costs nothing worth mentioning
     readers_are_few: bool  # who reads for long may keep others from it
 
@@ -87,6 +89,11 @@ class Database:
 
     def close(self) -> None:
         self._engine.close()
+
+    @property
+    def nodes(self) -> NodeMemory:
+        """What a mounted file system has looked at. Where looking is not worth remembering it remembers nothing."""
+        return self._engine.nodes
 
     @property
     def readers_are_few(self) -> bool:
@@ -195,6 +202,10 @@ class Database:
         if not self._engine.version_is_free:
             return self._engine.look(lambda tx: look(tx, more))
         return self._memory.recall(key, lambda: self._engine.look(lambda tx: look(tx, more)), more)
+
+    def look(self, look: Callable[[Tx], T]) -> T:
+        """What `look` finds in a read transaction. It may be called twice."""
+        return self._engine.look(look)
 
     def keep(self, key: Hashable, look: Callable[[Tx], Content | None]) -> Content | None:
         """The content that `look` finds, for good: it never changes once it is there and its checksum is known."""

@@ -284,6 +284,7 @@ class Entries:
             else:
                 id = self._tx.insert(_insert_sql(*values), **values)
         self._tx.note_change(id, made_in=values["parent_id"])
+        self._tx.note_name(values["parent_id"], values["name_key"], is_sealed=values.get("vault_id") is not None)
         self._tx.seals.made(id, values.get("vault_id"), values.get("seal_id"), values["name"])
         return id
 

@@ -36,6 +36,7 @@ class FolderVersions:
         self._touched: set[int] = set()  # folders: what is in one of their entries is another
         self._entries: set[int] = set()  # the same of the folders that these are in
         self._named: set[int] = set()  # names have changed in the folders that these are in
+        self.times: dict[int, int] | None = {}  # of folders in which names have changed; None: also of others
 
     def note(self, entry_id: int, within: int | None, *, names: bool) -> None:
         """An entry changes. `names`: it comes, goes, or is called otherwise. `within` as in `Entries.update`."""
@@ -65,6 +66,7 @@ class FolderVersions:
         their own counts again.
         """
         now = time.time_ns()
+        self.times = None if named or self.times is None else {**self.times, **dict.fromkeys(folders, now)}
         if not (of_entries or named or dated) and len(folders) + len(touched) == 1:
             (id,) = (*folders, *touched)
             self._tx.run(_BUMP_ONE, id=id, changed=now if folders else None)

@@ -13,11 +13,12 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from vfs import turns
 from vfs.metadata.change_count import ChangeCount
+from vfs.metadata.node_memory import Effect
 from vfs.metadata.retrying import Busy
 
 _HASTY = "PRAGMA busy_timeout=0; PRAGMA wal_autocheckpoint=0"
@@ -36,6 +37,7 @@ class _Group:
         self.number: int | None = None  # of the change count, once something is changed that others may remember
         self.done = threading.Event()
         self.failure: BaseException | None = None
+        self.effects: list[Effect | None] = []
 
     def close(self) -> None:
         self._lent.__exit__(None, None, None)
@@ -52,13 +54,16 @@ class GroupCommit:
         *,
         takes_more: Callable[[], bool] = lambda: False,
         patient: str = "",
+        follow: Callable[[int, list[Effect | None]], None] = lambda version, effects: None,
     ) -> None:
         """For `at_once`: `takes_more` as `WalIndex.takes_more`; `patient`: pragmas by which a connection waits for
-        locks, and brings a long log into the file, as it did before."""
+        locks, and brings a long log into the file, as it did before. `follow`: is told what the changes of a commit
+        were, once it is made and before it is counted, with the version that it will make."""
         self._connect = connect
         self._changes = changes
         self._takes_more = takes_more
         self._patient = patient
+        self._follow = follow
         self._turn = threading.Lock()
         self._counting = threading.Lock()
         self._waiting = 0
@@ -67,10 +72,13 @@ class GroupCommit:
         self.unsynced = False  # something was committed that may not be on the disk
 
     @contextlib.contextmanager
-    def change(self, quiet: bool = False, synced: bool = True) -> Iterator[sqlite3.Connection]:
+    def change(
+        self, quiet: bool = False, synced: bool = True, effects: Sequence[Effect | None] = (None,)
+    ) -> Iterator[sqlite3.Connection]:
         """One change. When the block has ended without an error it is committed, or the commit's error is raised.
 
         `quiet`: it is not counted, unless it shares its commit with one that is. `synced`: it is durable then.
+        `effects`: of a change that is not quiet, filled in the block; None: anything may be changed.
         """
         with self._counting:
             self._waiting += 1
@@ -90,6 +98,8 @@ class GroupCommit:
                 if group.size:
                     group.connection.execute("RELEASE change")
                 group.size += 1
+                if not quiet:
+                    group.effects += effects
             except BaseException as error:
                 _undo_change(group)
                 refusal = error
@@ -108,7 +118,9 @@ class GroupCommit:
             raise refusal
 
     @contextlib.contextmanager
-    def at_once(self, quiet: bool = False, synced: bool = False) -> Iterator[sqlite3.Connection]:
+    def at_once(
+        self, quiet: bool = False, synced: bool = False, effects: Sequence[Effect | None] = (None,)
+    ) -> Iterator[sqlite3.Connection]:
         """As `change`, where nothing has to be waited for: no other change, no sync, no checkpoint.
 
         Raises Busy before the block, or at its begin; then nothing has happened.
@@ -126,7 +138,7 @@ class GroupCommit:
                     if not self._changes.enter_at_once():
                         raise Busy
                     try:
-                        yield from self._hurried(connection, quiet)
+                        yield from self._hurried(connection, quiet, effects)
                     finally:
                         self._changes.leave()
                 finally:
@@ -134,7 +146,9 @@ class GroupCommit:
         finally:
             self._turn.release()
 
-    def _hurried(self, connection: sqlite3.Connection, quiet: bool) -> Iterator[sqlite3.Connection]:
+    def _hurried(
+        self, connection: sqlite3.Connection, quiet: bool, effects: Sequence[Effect | None]
+    ) -> Iterator[sqlite3.Connection]:
         """The transaction itself: nobody else writes, and its commit syncs nothing. Raises Busy."""
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -147,6 +161,8 @@ class GroupCommit:
         try:
             yield connection
             connection.execute("COMMIT")
+            if number is not None:
+                self._follow(self._changes.version_of(number), list(effects))
         finally:
             if connection.in_transaction:
                 with contextlib.suppress(sqlite3.Error):
@@ -199,6 +215,8 @@ class GroupCommit:
             if not group.synced:
                 self.unsynced = True
             if group.number is not None:
+                if group.failure is None:
+                    self._follow(self._changes.version_of(group.number), group.effects)
                 self._changes.end(group.number)
             if group.entered:
                 self._changes.leave()

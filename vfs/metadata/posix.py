@@ -99,6 +99,11 @@ class Posix:
         """
         return self._look(_BY_NAME, user_id, folder=folder_id, key=key)
 
+    def next_key(self, folder_id: int, key: str) -> str:
+        """The first name key of a folder after this one, in their order; "": there is none."""
+        sql = "SELECT MIN(name_key) FROM entries WHERE parent_id = :folder AND name_key > :key AND state = 'ACTIVE'"
+        return self._tx.one(sql, folder=folder_id, key=key)[0] or ""
+
     def by_id(self, id: int, user_id: int | None) -> tuple[Node, int | None] | None:
         """As `child`, by id."""
         return self._look(_BY_ID, user_id, id=id)

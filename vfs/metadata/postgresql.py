@@ -25,6 +25,7 @@ from vfs import turns
 from vfs.errors import ConfigurationError, Conflict, InvalidRequest, NoSpace, StoreUnavailable
 from vfs.metadata import migrating
 from vfs.metadata.hung import Watchdog
+from vfs.metadata.node_memory import NodeMemory
 from vfs.metadata.postgres_tx import KELP, LOCK_TIMEOUT, LONGEST_STATEMENT, MIGRATING, PostgresTx, SecondStatement
 from vfs.metadata.seals import SealMemory
 from vfs.metadata.tx import Tx
@@ -53,6 +54,7 @@ class PostgresEngine:
         logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what follows from an error that it raises
         self._timeout = timeout
         self.seal_memory = SealMemory()
+        self.nodes = NodeMemory()
         self._watchdog = Watchdog(self._answers)
         self._free = threading.BoundedSemaphore(connections)
         self._spare: list[sa.PoolProxiedConnection] = []

@@ -24,6 +24,7 @@ from vfs.errors import ConfigurationError, NoSpace, StoreUnavailable
 from vfs.metadata import migrating
 from vfs.metadata.change_count import ChangeCount
 from vfs.metadata.group_commit import GroupCommit
+from vfs.metadata.node_memory import Effect, NodeMemory
 from vfs.metadata.retrying import may_wait
 from vfs.metadata.seals import SealMemory
 from vfs.metadata.tx import Tx
@@ -126,10 +127,14 @@ class SqliteEngine:
             self._changes = ChangeCount(self._file.with_suffix(".changes"), like=self._file)
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise ConfigurationError(f"cannot open the database {self._file}: {error}") from error
+        self.nodes = NodeMemory(self.version)
         self._log = WalIndex(self._file, _LOG_PAGES)
         patient = f"{_PATIENT}; {_CHECKPOINTS}"
         self._writing = GroupCommit(
-            lambda: self._connection(), self._changes, takes_more=self._log.takes_more, patient=patient
+            *(lambda: self._connection(), self._changes),
+            takes_more=self._log.takes_more,
+            patient=patient,
+            follow=self.nodes.follow,
         )
         self._syncing = threading.Lock()
 
@@ -164,7 +169,8 @@ class SqliteEngine:
 
     def write(self, quiet: bool = False, synced: bool = True) -> AbstractContextManager[Tx]:
         change = self._writing.change if may_wait() else self._writing.at_once
-        return _Writing(change(quiet, synced), self.seal_memory)
+        effects: list[Effect | None] = []
+        return _Writing(change(quiet, synced, effects), self.seal_memory, effects)
 
     def sync(self) -> None:
         """The log holds whatever is not in the file itself; what a checkpoint brought there, it has synced. Closing a
@@ -283,10 +289,13 @@ class _Leased:
 class _Writing:
     """A write transaction for a block."""
 
-    __slots__ = ("_change", "_hold", "_seal_memory", "_tx")
+    __slots__ = ("_change", "_effects", "_hold", "_seal_memory", "_tx")
 
-    def __init__(self, change: AbstractContextManager[sqlite3.Connection], seal_memory: SealMemory) -> None:
-        self._change, self._seal_memory, self._hold = change, seal_memory, turns.hold()
+    def __init__(
+        self, change: AbstractContextManager[sqlite3.Connection], seal_memory: SealMemory, effects: list[Effect | None]
+    ) -> None:
+        """`effects`: where `change` hears what was changed."""
+        self._change, self._seal_memory, self._effects, self._hold = change, seal_memory, effects, turns.hold()
 
     def __enter__(self) -> Tx:
         self._hold.__enter__()
@@ -316,6 +325,7 @@ class _Writing:
     def _finish(self) -> None:
         try:
             self._tx.finish()
+            self._effects.append(self._tx.effect)
             self._tx.settle()
         except BaseException as error:
             self._change.__exit__(type(error), error, error.__traceback__)

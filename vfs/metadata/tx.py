@@ -31,6 +31,7 @@ from vfs.metadata.manifests import Manifests
 from vfs.metadata.mirror import Mirror
 from vfs.metadata.name_memory import NameMemory
 from vfs.metadata.nas_settings import NasSettingRows
+from vfs.metadata.node_memory import Effect
 from vfs.metadata.pins import Pins
 from vfs.metadata.policies import Policies
 from vfs.metadata.properties import Properties
@@ -83,6 +84,11 @@ class Tx(abc.ABC):
         self._noted: set[int] = set()  # for the change log
         self._made: set[Any] = set()
         self._locks_or_grants: tuple[bool, bool] | None = None
+        # Said by a change that takes no folder away, restores none, and gives nothing another name or place; that makes
+        # and changes rows by `entries.insert` and `entries.update` alone, and nothing of rights and accounts: what is
+        # remembered of all other rows is true after it too (`node_memory`).
+        self.leaves_folders = False
+        self._new_names: list[tuple[int, str]] | None = []  # (folder, name key); None: some are sealed
 
     @abc.abstractmethod
     def all(self, sql: str, **values: object) -> list[Any]:
@@ -187,6 +193,21 @@ class Tx(abc.ABC):
             self._made.add(entry_id)
         if made_in not in self._made and (made_in is not None or entry_id not in self._made):
             self._noted.add(entry_id)
+
+    def note_name(self, folder_id: Any, key: Any, *, is_sealed: bool) -> None:
+        """Something new has it."""
+        if is_sealed:
+            self._new_names = None
+        elif self._new_names is not None:
+            self._new_names.append((folder_id, key))
+
+    @property
+    def effect(self) -> Effect | None:
+        """Once it is finished: what it has changed of what is remembered; None: perhaps everything."""
+        names, times = self._new_names, self.folder_versions.times
+        if not self.leaves_folders or names is None or times is None or ALL in self._noted:
+            return None
+        return Effect(self._made | self.changed_entries, names, times)
 
     def finish(self) -> None:
         """Last before the commit."""

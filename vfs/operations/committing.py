@@ -249,6 +249,7 @@ def _shown(
 def _show(kelp: Kelp, put: writing.Put, new: Content, insert: _Insert | None) -> Entry:
     put.committing = False
     with kelp.database.write() as tx:
+        tx.leaves_folders = True
         guard.lock(kelp, tx, put.place)
         tx.foresee_ids("sync_events")
         own = None if insert is None else partial(insert, tx)

@@ -200,6 +200,7 @@ def create(
     """
     names.check_segment(place.name)
     with kelp.database.write() as tx:
+        tx.leaves_folders = True
         guard.lock(kelp, tx, place)
         tx.foresee_ids("entries")
         tx.foresee_ids("sync_events")

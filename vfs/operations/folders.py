@@ -31,6 +31,7 @@ def make_folder(
     names.check_segment(place.name)
     guard.check_time(mtime_ns)
     with kelp.database.write() as tx:
+        tx.leaves_folders = True
         guard.lock(kelp, tx, place)
         tx.foresee_ids("entries")
         tx.foresee_ids("sync_events")

@@ -7,13 +7,14 @@ and are one statement each, such a folder's two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 from vfs import names
 from vfs.core import Kelp
 from vfs.errors import InvalidRequest, NotFound
 from vfs.locks import table
 from vfs.metadata.database import Tx
+from vfs.metadata.node_memory import Seen
 from vfs.metadata.posix import Node, Posix
 from vfs.metadata.retrying import retried
 from vfs.model import ROOT_ID, Caller, Level, Role
@@ -38,19 +39,21 @@ def child(
     minds_case, rights = kelp.settings.drive.case_sensitive, caller.rights
     key = names.key(name, minds_case)  # as it is remembered; in a vault it is looked for by another
 
-    def look(tx: Tx, more: list[tuple[Hashable, Node | None]]) -> Node | None:
-        found = _seen(tx, caller, Posix(tx).child(folder_id, tx.seals.key(tx.seals.of(folder_id), key), _whose(caller)))
-        if found is None or not kelp.database.is_near:
-            return found
-        more.append((("posix node", rights, found.id), found))  # who has found it opens it
-        if not found.is_folder and (count := ahead(folder_id)):
-            for other in Posix(tx).page(folder_id, found.id, count, found.level):
-                if not other.is_folder:  # which may have grants of its own; files of one folder have the same
-                    more.append((("posix child", rights, folder_id, names.key(other.name, minds_case)), other))
-                    more.append((("posix node", rights, other.id), other))
-        return found
+    def look(tx: Tx) -> Seen:
+        seal, posix = tx.seals.of(folder_id), Posix(tx)
+        there = posix.child(folder_id, tx.seals.key(seal, key), _whose(caller))
+        if not kelp.database.is_near:
+            return Seen(_seen(tx, caller, there))
+        if there is None:  # in a vault nobody knows the order of its keys
+            return Seen(None, free_until=posix.next_key(folder_id, key) if seal is None else None)
+        found = _seen(tx, caller, there)
+        if found is None or found.is_folder or not (count := ahead(folder_id)):
+            return Seen(found)
+        beside = posix.page(folder_id, found.id, count, found.level)
+        # A folder may have grants of its own; files of one folder have the same.
+        return Seen(found, [(names.key(node.name, minds_case), node) for node in beside if not node.is_folder])
 
-    return kelp.database.ahead(("posix child", rights, folder_id, key), look)
+    return kelp.database.nodes.by_name(rights, folder_id, key, lambda: kelp.database.look(look))
 
 
 def node(kelp: Kelp, caller: Caller, entry_id: int) -> Node:
@@ -60,7 +63,9 @@ def node(kelp: Kelp, caller: Caller, entry_id: int) -> Node:
     def look(tx: Tx) -> Node | None:
         return _seen(tx, caller, Posix(tx).by_id(entry_id, _whose(caller)))
 
-    found = kelp.database.fresh(("posix node", caller.rights, entry_id), look)
+    rights = caller.rights
+    key = "posix node", rights, entry_id  # which whoever opens files one after the other has looked at ahead
+    found = kelp.database.nodes.by_id(rights, entry_id, lambda: kelp.database.fresh(key, look))
     if found is None:
         raise NotFound("it does not exist")
     return found
@@ -117,6 +122,7 @@ def set_attributes(
         now = kelp.clock.now_ns()
         entry, chain = guard.reach(tx, caller, entry_id, Level.WRITE)
         table.confirm(tx, caller, chain, now)
+        tx.leaves_folders = True
         properties.put_columns(kelp, tx, caller, entry, wanted, mtime_ns, now)
         shown = tx.last(lambda: _seen(tx, caller, Posix(tx).by_id(entry_id, _whose(caller))))
     if shown.value is None:

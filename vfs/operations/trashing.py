@@ -63,6 +63,7 @@ def remove(
             tx.require_tree()
             if only is not None:
                 require_empty(tx, entry)
+        tx.leaves_folders = not entry.is_folder
         guard.check_condition(tx, here, condition, now)
         busy.refuse_trashing(tx, caller, entry, now)
         guard.confirm_removal(tx, caller, here, entry, now)
