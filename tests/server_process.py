@@ -101,7 +101,7 @@ class ServerProcess:
         running = [process for process in self.processes() if process.poll() is None]
         for process in running:
             process.send_signal(signal.SIGSTOP)  # it starts no more of them
-        until(lambda: all(state(process.pid) in "TZ" for process in running))
+        until(lambda: all(state(process.pid) in "TtZ" for process in running))  # t: strace has it
         theirs = [child for process in running for child in children(process.pid)]
         for process in running:
             process.kill()
