@@ -1,7 +1,8 @@
 """The mirror's side of the database: what the NAS shall have and has, leases, what is due (design §5).
 
-A claim (`claiming`) is one commit. Then comes NAS work, with no transaction open. Then one commit records it
-(`recording`). Who finds an expired lease settles its plan by looking first.
+A claim (`claiming`) is one commit, which is on the disk before the NAS shows anything of it. Then comes NAS work, with
+no transaction open. Then one commit records it (`recording`), which no disk need have: who finds an expired lease, or
+after a power cut one that was recorded already, settles its plan by looking first.
 """
 
 from __future__ import annotations

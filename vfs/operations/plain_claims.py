@@ -92,7 +92,7 @@ class PlainClaims:
             if draft is not None:
                 self._drafts[id] = draft
         self._met = self._names_taken()
-        going = {draft.destroyed for draft in self._drafts.values()} - {None}
+        going = {draft.destroyed for draft in self._drafts.values() if draft.destroyed is not None}
         tx.foresee(*(partial(tx.is_being_shared, content) for content in sorted(going)))
         self._leases: list[Taken] = []
         self._done: dict[str, dict[int, int]] = {"DONE": {}, "CANCELLED": {}}
