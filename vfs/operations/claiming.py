@@ -289,7 +289,7 @@ def _take(
     fence = tx.leases.take(entry_id, claims.owner, claims.expires_ns, plan_for, goal or (None, None))
     tx.leases.take_paths(fence, shared, exclusive)
     claims.add_versions(kelp, steps)
-    claims.add(Job(fence, situation, tuple(steps), places, final), exclusive=bool(exclusive))
+    claims.add(Job(fence, situation, tuple(steps), places, final), goal, exclusive=bool(exclusive))
 
 
 def _is_aimed_at(kelp: Kelp, tx: Tx, claims: Claims, steps: list[Step], goal: Goal | None) -> bool:

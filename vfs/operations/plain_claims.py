@@ -141,9 +141,7 @@ class PlainClaims:
         if not draft.fence or self._is_in_a_way(draft, ways):
             return False
         self._leases.append(Taken(draft.fence, id, draft.plan, draft.goal or (None, None), ways))
-        self._claims.add(Job(draft.fence, situation, draft.steps, places))
-        if draft.goal is not None:
-            self._met.setdefault(draft.goal, set()).add(0)
+        self._claims.add(Job(draft.fence, situation, draft.steps, places), draft.goal)
         return True
 
     def _is_in_a_way(self, draft: Draft, ways: tuple[int, ...]) -> bool:
@@ -151,6 +149,7 @@ class PlainClaims:
         tx, claims, id, goal = self._tx, self._claims, draft.situation.entry_id, draft.goal
         if goal is not None and (
             claims.ways.chain(goal[0]) is None
+            or goal in claims.goals
             or self._met.get(goal, set()) - {id}
             or goal in claims.versions(self._kelp, tx).places
         ):
