@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from vfs import names, trace
 from vfs.core import Kelp
@@ -67,10 +68,12 @@ class Ways:
         return self._gone[folder_id]
 
 
-def read(kelp: Kelp, tx: Tx, entry_id: int, event_id: int, ways: Ways | None = None) -> Situation:
-    """All that the planner looks at, for one entry."""
+def read(
+    kelp: Kelp, tx: Tx, entry_id: int, event_id: int, ways: Ways | None = None, row: Sequence[Any] | None = None
+) -> Situation:
+    """All that the planner looks at, for one entry; `row` (see `Mirror.row`) where it was asked for already."""
     ways = ways or Ways(tx)
-    row = tx.mirror.row(entry_id)
+    row = row or tx.mirror.row(entry_id)
     (_, uuid, kind, name, state, parent_id, content_id, mtime_ns, desired_name, *recorded, manifest) = row
     spot = _desired_spot(tx, ways, entry_id, uuid, State(state), parent_id, desired_name)
     nas_parent, nas_name, *seen = recorded

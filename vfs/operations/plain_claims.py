@@ -84,7 +84,7 @@ class PlainClaims:
         self, kelp: Kelp, tx: Tx, claims: Claims, entry_ids: Sequence[int], planner: Planner, foreseen: Foreseen
     ) -> None:
         self._kelp, self._tx, self._claims, self._planner = kelp, tx, claims, planner
-        self._facts = claimable.look(tx, entry_ids, claims.now_ns)
+        self.facts = claimable.look(tx, entry_ids, claims.now_ns)
         self._foreseen = foreseen
         self._drafts: dict[int, Draft] = {}
         for id in entry_ids:
@@ -99,7 +99,7 @@ class PlainClaims:
 
     def _redraft(self, id: int) -> Draft | None:
         """As it was foreseen, or anew when something is another by now; None: it is not as usual."""
-        facts, draft = self._facts.get(id), self._foreseen.drafts.get(id)
+        facts, draft = self.facts.get(id), self._foreseen.drafts.get(id)
         if facts is None or facts.is_special or facts.newest is None:
             return None
         if draft is not None and draft.facts == facts and self._is_in_its_folder(draft.situation, facts):
