@@ -121,14 +121,6 @@ class Events:
         )
         return [row[0] for row in rows]
 
-    def span(self, entry_id: int) -> tuple[int, int] | None:
-        """The oldest and the newest event of an entry that are not carried yet."""
-        sql = (
-            "SELECT MIN(id), MAX(id) FROM sync_events WHERE aggregate_id = :id AND status IN ('PENDING', 'PROCESSING')"
-        )
-        row = self._tx.one(sql, id=entry_id)
-        return (row[0], row[1]) if row and row[0] is not None else None
-
     def newest(self, entry_id: int) -> int | None:
         """The newest event of an entry that is not carried yet."""
         sql = "SELECT MAX(id) FROM sync_events WHERE aggregate_id = :id AND status IN ('PENDING', 'PROCESSING')"

@@ -18,6 +18,7 @@ from functools import partial
 from vfs import trace
 from vfs.core import Kelp
 from vfs.errors import KeyMissing
+from vfs.metadata.claimable import Claimable
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import ROOT_ID, Kind
@@ -114,22 +115,22 @@ def _claim_several(
     """Claim these as far as `limit` allows."""
     tx.foresee_ids("mirror_leases", len(entry_ids))
     plain = PlainClaims(kelp, tx, claims, entry_ids, planner, foreseen)
+    tx.foresee(*(partial(tx.versions.on_nas, id) for id, facts in plain.facts.items() if facts.is_special))
     for entry_id in entry_ids:
         if len(claims.jobs) >= limit:
             break
         if entry_id not in claims.taken and not plain.take(entry_id):
             plain.flush()
-            _claim_one(kelp, tx, claims, entry_id, planner)
+            _claim_one(kelp, tx, claims, entry_id, planner, plain.facts.get(entry_id))
     plain.flush()
 
 
-def _claim_one(kelp: Kelp, tx: Tx, claims: Claims, entry_id: int, planner: Planner) -> None:
+def _claim_one(kelp: Kelp, tx: Tx, claims: Claims, entry_id: int, planner: Planner, facts: Claimable | None) -> None:
     """Claim an entry, or give it back for later."""
-    events = tx.events.span(entry_id)
-    if events is None:
+    if facts is None or facts.newest is None:
         return
-    oldest, event_id = events
-    situation = read(kelp, tx, entry_id, event_id, claims.ways)
+    oldest, event_id = facts.oldest, facts.newest
+    situation = read(kelp, tx, entry_id, event_id, claims.ways, facts.row)
     wanted = situation.desired.spot
     steps = planner(situation, 0)
     if not steps:
@@ -289,7 +290,7 @@ def _take(
     fence = tx.leases.take(entry_id, claims.owner, claims.expires_ns, plan_for, goal or (None, None))
     tx.leases.take_paths(fence, shared, exclusive)
     claims.add_versions(kelp, steps)
-    claims.add(Job(fence, situation, tuple(steps), places, final), exclusive=bool(exclusive))
+    claims.add(Job(fence, situation, tuple(steps), places, final), goal, exclusive=bool(exclusive))
 
 
 def _is_aimed_at(kelp: Kelp, tx: Tx, claims: Claims, steps: list[Step], goal: Goal | None) -> bool:

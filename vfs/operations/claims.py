@@ -25,16 +25,20 @@ class Claims:
     covered: int = 0  # entries that needed no work at all
     taken: set[int] = field(default_factory=set)
     homeless: set[int] = field(default_factory=set)
+    goals: set[Goal] = field(default_factory=set)
     fence: int = 0  # the last one given
     _ways_of: dict[frozenset[int], tuple[dict[int, str], tuple[int, ...]]] = field(default_factory=dict)
     _versions: VersionsUnderWay | None = None
     _waiting: dict[tuple[int, ...], int | None] = field(default_factory=dict)  # see `Mirror.waits_to_move`
     _free: set[tuple[int, ...]] = field(default_factory=set)  # ways that nobody blocks
 
-    def add(self, job: Job, *, exclusive: bool = False) -> None:
+    def add(self, job: Job, goal: Goal | None, *, exclusive: bool = False) -> None:
+        """`goal`: where its plan puts the entry; `exclusive`: a folder moves or goes."""
         self.fence = job.fence
         self.taken.add(job.situation.entry_id)
         self.jobs.append(job)
+        if goal is not None:
+            self.goals.add(goal)
         if exclusive:
             self._free.clear()
 

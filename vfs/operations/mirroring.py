@@ -1,7 +1,8 @@
 """The mirror's side of the database: what the NAS shall have and has, leases, what is due (design §5).
 
-A claim (`claiming`) is one commit. Then comes NAS work, with no transaction open. Then one commit records it
-(`recording`). Who finds an expired lease settles its plan by looking first.
+A claim (`claiming`) is one commit, which is on the disk before the NAS shows anything of it. Then comes NAS work, with
+no transaction open. Then one commit records it (`recording`), which no disk need have: who finds an expired lease, or
+after a power cut one that was recorded already, settles its plan by looking first.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from vfs import names, trace
 from vfs.core import Kelp
@@ -66,10 +68,12 @@ class Ways:
         return self._gone[folder_id]
 
 
-def read(kelp: Kelp, tx: Tx, entry_id: int, event_id: int, ways: Ways | None = None) -> Situation:
-    """All that the planner looks at, for one entry."""
+def read(
+    kelp: Kelp, tx: Tx, entry_id: int, event_id: int, ways: Ways | None = None, row: Sequence[Any] | None = None
+) -> Situation:
+    """All that the planner looks at, for one entry; `row` (see `Mirror.row`) where it was asked for already."""
     ways = ways or Ways(tx)
-    row = tx.mirror.row(entry_id)
+    row = row or tx.mirror.row(entry_id)
     (_, uuid, kind, name, state, parent_id, content_id, mtime_ns, desired_name, *recorded, manifest) = row
     spot = _desired_spot(tx, ways, entry_id, uuid, State(state), parent_id, desired_name)
     nas_parent, nas_name, *seen = recorded

@@ -84,7 +84,7 @@ class PlainClaims:
         self, kelp: Kelp, tx: Tx, claims: Claims, entry_ids: Sequence[int], planner: Planner, foreseen: Foreseen
     ) -> None:
         self._kelp, self._tx, self._claims, self._planner = kelp, tx, claims, planner
-        self._facts = claimable.look(tx, entry_ids, claims.now_ns)
+        self.facts = claimable.look(tx, entry_ids, claims.now_ns)
         self._foreseen = foreseen
         self._drafts: dict[int, Draft] = {}
         for id in entry_ids:
@@ -99,7 +99,7 @@ class PlainClaims:
 
     def _redraft(self, id: int) -> Draft | None:
         """As it was foreseen, or anew when something is another by now; None: it is not as usual."""
-        facts, draft = self._facts.get(id), self._foreseen.drafts.get(id)
+        facts, draft = self.facts.get(id), self._foreseen.drafts.get(id)
         if facts is None or facts.is_special or facts.newest is None:
             return None
         if draft is not None and draft.facts == facts and self._is_in_its_folder(draft.situation, facts):
@@ -141,9 +141,7 @@ class PlainClaims:
         if not draft.fence or self._is_in_a_way(draft, ways):
             return False
         self._leases.append(Taken(draft.fence, id, draft.plan, draft.goal or (None, None), ways))
-        self._claims.add(Job(draft.fence, situation, draft.steps, places))
-        if draft.goal is not None:
-            self._met.setdefault(draft.goal, set()).add(0)
+        self._claims.add(Job(draft.fence, situation, draft.steps, places), draft.goal)
         return True
 
     def _is_in_a_way(self, draft: Draft, ways: tuple[int, ...]) -> bool:
@@ -151,6 +149,7 @@ class PlainClaims:
         tx, claims, id, goal = self._tx, self._claims, draft.situation.entry_id, draft.goal
         if goal is not None and (
             claims.ways.chain(goal[0]) is None
+            or goal in claims.goals
             or self._met.get(goal, set()) - {id}
             or goal in claims.versions(self._kelp, tx).places
         ):
