@@ -34,7 +34,7 @@ class Amount:
 
     @property
     def is_default(self) -> bool:
-        return self == Amount()
+        return not self.unlimited and self.bytes is None and self.percent is None
 
     def of(self, total: int) -> int | None:
         """Bytes, on a disk of `total`; None: no limit."""

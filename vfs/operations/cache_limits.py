@@ -17,6 +17,7 @@ from vfs.model import Done, StoreStatus
 from vfs.operations import alerts
 from vfs.operations.alerts import AlertKind, Severity
 from vfs.settings import Amount
+from vfs.storage.object_store import Usage
 
 _MIB = 1024 * 1024
 _SECOND = 1_000_000_000
@@ -54,9 +55,10 @@ class Holdings:
         return self.clean + self.dirty + self.pending + self.evicting
 
 
-def hard_limit(kelp: Kelp) -> int | None:
-    """Bytes that only the cache may have; None: the store's own "full" counts. Raises StoreUnavailable."""
-    return _bytes(kelp, kelp.settings.cache.hard_limit, _HARD_LIMIT)
+def hard_limit(kelp: Kelp, usage: Usage | None = None) -> int | None:
+    """Bytes that only the cache may have; None: the store's own "full" counts. `usage`: when it was just asked for.
+    Raises StoreUnavailable."""
+    return _bytes(kelp, kelp.settings.cache.hard_limit, _HARD_LIMIT, usage)
 
 
 def limit(kelp: Kelp, clean: int, dirty: int) -> int | None:
@@ -75,10 +77,10 @@ def limit(kelp: Kelp, clean: int, dirty: int) -> int | None:
     return max(min(found), 0) if found else None
 
 
-def _bytes(kelp: Kelp, amount: Amount, default: Amount) -> int | None:
+def _bytes(kelp: Kelp, amount: Amount, default: Amount, usage: Usage | None = None) -> int | None:
     if amount.bytes is not None or amount.unlimited:
         return amount.bytes
-    total = kelp.cache.usage().total
+    total = (usage or kelp.cache.usage()).total
     return None if total >= _NOBODY_KNOWS else (default if amount.is_default else amount).of(total)
 
 

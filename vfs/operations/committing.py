@@ -215,8 +215,9 @@ def _stored_and_shown(
 def _finished(kelp: Kelp, put: writing.Put, draft: Draft, content: Content, begun: Begun) -> Committed:
     """The same for a small draft, whose bytes are on their way to the disk meanwhile."""
     with begun:
-        guard.require_space(kelp, content.size)
-        with reserving.reserve(kelp, content.size) as room:
+        usage = kelp.cache.usage()
+        guard.require_space(kelp, content.size, usage)
+        with reserving.reserve(kelp, content.size, usage=usage) as room:
             room.count(content.size)
             with turns.waiting():
                 begun.finish()

@@ -20,6 +20,7 @@ from vfs.metadata.database import Tx
 from vfs.model import Caller, Condition, Entry, Kind, Level, Place, Role, State
 from vfs.operations import nas_state, sealing
 from vfs.operations.sealing import Seal
+from vfs.storage.object_store import Usage
 
 _REFUSED = {
     Level.READ: "your account may not read here",
@@ -267,14 +268,15 @@ def confirm_removal(tx: Tx, caller: Caller, here: Standing, entry: Entry, now_ns
         table.confirm_below(tx, caller, entry.id, now_ns)
 
 
-def require_space(kelp: Kelp, size: int | None) -> None:
+def require_space(kelp: Kelp, size: int | None, usage: Usage | None = None) -> None:
     """Room for `size` more bytes (None: for any) on the disk of the cache, and on the NAS. Raises NoSpace before a body
-    is read. What waits for the NAS in the cache has a limit of its own: `reserving`.
+    is read. What waits for the NAS in the cache has a limit of its own: `reserving`. `usage` of the cache, when it was
+    just asked for.
     """
     size = 1 if size is None else size
     if not size:
         return
-    free = kelp.cache.usage().free - kelp.settings.cache.reserve
+    free = (usage or kelp.cache.usage()).free - kelp.settings.cache.reserve
     if size > free:
         raise NoSpace(f"{size} bytes do not fit: {max(free, 0)} are free")
     if kelp.nas_ample.has(size):

@@ -24,6 +24,7 @@ from vfs.escrow import LIFETIME
 from vfs.metadata.retrying import retried
 from vfs.operations import cache_limits
 from vfs.operations.sealed_contents import sealed_size
+from vfs.storage.object_store import Usage
 
 _SECOND = 1_000_000_000
 _GRANT = 64 * 1024 * 1024
@@ -109,14 +110,16 @@ class Reservation:
         self.end()
 
 
-def reserve(kelp: Kelp, size: int, *, counted: bool = False, sealed: bool = False) -> Reservation:
+def reserve(
+    kelp: Kelp, size: int, *, counted: bool = False, sealed: bool = False, usage: Usage | None = None
+) -> Reservation:
     """Room for `size` bytes, for the length of the block that it is used for; 0: for what comes, as it comes. Raises
     NoSpace.
 
     `sealed`: as for `Reservation`; `size` is what they take in the cache. `counted`: they take the place of bytes that
-    wait already, in the very commit that shows them, so they need none.
+    wait already, in the very commit that shows them, so they need none. `usage` as for `hard_limit`.
     """
-    reservation = Reservation(kelp, None if counted else cache_limits.hard_limit(kelp), sealed=sealed)
+    reservation = Reservation(kelp, None if counted else cache_limits.hard_limit(kelp, usage), sealed=sealed)
     reservation.grow(size)
     return reservation
 
