@@ -20,7 +20,7 @@ from vfs import turns
 from vfs.metadata.change_count import ChangeCount
 from vfs.metadata.retrying import Busy
 
-_HASTY = "PRAGMA busy_timeout=0; PRAGMA wal_autocheckpoint=0"
+_HASTY = "PRAGMA busy_timeout=0"
 _LARGEST = 64  # changes in one commit: bounds what an answer waits for others
 
 
@@ -53,8 +53,8 @@ class GroupCommit:
         takes_more: Callable[[], bool] = lambda: False,
         patient: str = "",
     ) -> None:
-        """For `at_once`: `takes_more` as `WalIndex.takes_more`; `patient`: pragmas by which a connection waits for
-        locks, and brings a long log into the file, as it did before."""
+        """For `at_once`: `takes_more` as `WalIndex.takes_more`; `patient`: the pragma by which a connection waits for
+        locks as it did before."""
         self._connect = connect
         self._changes = changes
         self._takes_more = takes_more

@@ -83,6 +83,7 @@ class Tx(abc.ABC):
         self._noted: set[int] = set()  # for the change log
         self._made: set[Any] = set()
         self._locks_or_grants: tuple[bool, bool] | None = None
+        self.last_event_id: int | None = None  # of any transaction's events, where that was seen: see `Events.number`
 
     @abc.abstractmethod
     def all(self, sql: str, **values: object) -> list[Any]:
