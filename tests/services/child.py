@@ -75,7 +75,8 @@ def parent(stat: Path) -> int:
 
 
 def state(pid: int) -> str:
-    """Of a process, one letter, proc(5): T is stopped, t by who traces it, Z dead and not buried, which one that is gone counts as too."""
+    """Of a process, one letter, proc(5): T is stopped, t by who traces it, Z dead and not buried; one that is gone counts
+    as that too."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     return "Z"

@@ -49,6 +49,8 @@ class Events:
         to be given to `add`. None where asking would be a round trip, and nobody foresaw it: then `add` notes it."""
         if not self._tx.commits_in_order:
             return self._tx.new_id("sync_events")
+        if not self._numbered:  # then this transaction has made none
+            self._numbered = self._tx.last_event_id or 0
         if not self._numbered:
             row = self._tx.one("SELECT seq FROM sqlite_sequence WHERE name = 'sync_events'")
             self._numbered = row[0] if row else 0

@@ -21,7 +21,7 @@ from vfs.metadata.change_count import ChangeCount
 from vfs.metadata.node_memory import Effect
 from vfs.metadata.retrying import Busy
 
-_HASTY = "PRAGMA busy_timeout=0; PRAGMA wal_autocheckpoint=0"
+_HASTY = "PRAGMA busy_timeout=0"
 _LARGEST = 64  # changes in one commit: bounds what an answer waits for others
 
 
@@ -56,9 +56,9 @@ class GroupCommit:
         patient: str = "",
         follow: Callable[[int, list[Effect | None]], None] = lambda version, effects: None,
     ) -> None:
-        """For `at_once`: `takes_more` as `WalIndex.takes_more`; `patient`: pragmas by which a connection waits for
-        locks, and brings a long log into the file, as it did before. `follow`: is told what the changes of a commit
-        were, once it is made and before it is counted, with the version that it will make."""
+        """For `at_once`: `takes_more` as `WalIndex.takes_more`; `patient`: the pragma by which a connection waits for
+        locks as it did before. `follow`: is told what the changes of a commit were, once it is made and before it is
+        counted, with the version that it will make."""
         self._connect = connect
         self._changes = changes
         self._takes_more = takes_more

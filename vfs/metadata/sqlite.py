@@ -34,14 +34,14 @@ _PATIENT = "PRAGMA busy_timeout=30000"
 # Pages of the log (16 MiB) before they are brought into the file, which costs two syncs and keeps one change waiting:
 # a new file is 26 of them, so with SQLite's 1,000 it was every fortieth.
 _LOG_PAGES = 4000
-_CHECKPOINTS = f"PRAGMA wal_autocheckpoint={_LOG_PAGES}"
+_HURRIED_PAGES = 64  # … and so many before, for no change is made at once: one that brings it there would wait for that
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",  # a commit is on the disk when it returns: "acknowledged is durable"
     "PRAGMA foreign_keys=ON",
     _PATIENT,
     "PRAGMA temp_store=MEMORY",
-    _CHECKPOINTS,
+    f"PRAGMA wal_autocheckpoint={_LOG_PAGES}",
     # KiB of each connection, and there is one a thread: of 2,000 a process grew by 50 MiB in an hour, without being
     # faster for it. The system keeps the pages for all of them.
     "PRAGMA cache_size=-512",
@@ -50,6 +50,8 @@ _PRAGMAS = (
     "PRAGMA secure_delete=ON",
 )
 _BUSY_MS = 250  # that the emptying of the log waits for readers, and writers for it
+_LOCKS_AND_LAST_EVENT = """SELECT EXISTS (SELECT 1 FROM dav_locks), EXISTS (SELECT 1 FROM grants),
+                                  (SELECT seq FROM sqlite_sequence WHERE name = 'sync_events')"""
 _OLDEST = (3, 39, 0)  # IS DISTINCT FROM
 
 
@@ -75,6 +77,12 @@ class SqliteTx(Tx):
 
     def count(self, sql: str, **values: object) -> int:
         return self._connection.execute(sql, values).rowcount
+
+    def any_locks_or_grants(self) -> tuple[bool, bool]:
+        if self._locks_or_grants is None:  # every change asks for both: one statement less
+            locks, grants, self.last_event_id = self.one(_LOCKS_AND_LAST_EVENT)
+            self._locks_or_grants = bool(locks), bool(grants)
+        return self._locks_or_grants
 
     def insert(self, sql: str, **values: object) -> int:
         # RETURNING, as other engines need it, is a trigger here: with it an insert took half as long again.
@@ -128,12 +136,11 @@ class SqliteEngine:
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise ConfigurationError(f"cannot open the database {self._file}: {error}") from error
         self.nodes = NodeMemory(self.version)
-        self._log = WalIndex(self._file, _LOG_PAGES)
-        patient = f"{_PATIENT}; {_CHECKPOINTS}"
+        self._log = WalIndex(self._file, _LOG_PAGES - _HURRIED_PAGES)
         self._writing = GroupCommit(
             *(lambda: self._connection(), self._changes),
             takes_more=self._log.takes_more,
-            patient=patient,
+            patient=_PATIENT,
             follow=self.nodes.follow,
         )
         self._syncing = threading.Lock()

@@ -89,6 +89,7 @@ class Tx(abc.ABC):
         # remembered of all other rows is true after it too (`node_memory`).
         self.leaves_folders = False
         self._new_names: list[tuple[int, str]] | None = []  # (folder, name key); None: some are sealed
+        self.last_event_id: int | None = None  # of any transaction's events, where that was seen: see `Events.number`
 
     @abc.abstractmethod
     def all(self, sql: str, **values: object) -> list[Any]:

@@ -65,7 +65,7 @@ def test_the_next_change_waits_as_ever_and_is_synced(database: Database) -> None
         with database.write() as tx:
             return [int(tx.one(f"PRAGMA {name}")[0]) for name in ("busy_timeout", "wal_autocheckpoint", "synchronous")]
 
-    assert database.at_once(asked) == ([0, 0, 1],)
+    assert database.at_once(asked) == ([0, 4000, 1],)
     assert asked() == [30_000, 4000, 2]
     with database.read() as tx:
         assert tx.one("PRAGMA busy_timeout") == (30_000,)
