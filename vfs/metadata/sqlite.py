@@ -175,6 +175,7 @@ class SqliteEngine:
             effects.append(tx.effect)
             tx.settle()
         tx.committed()
+        tx.end()
 
     def sync(self) -> None:
         """The log holds whatever is not in the file itself; what a checkpoint brought there, it has synced. Closing a
@@ -307,3 +308,4 @@ class _Reading:
         self._tx.close_cursors()
         if self._connection.in_transaction:  # SQLite ends it itself by some faults, which are what is to be told
             self._connection.execute("ROLLBACK")
+        self._tx.end()
