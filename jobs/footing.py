@@ -18,6 +18,7 @@ from vfs.errors import NasFault
 from vfs.model import ROOT_ID, Content
 from vfs.nas_model import FOREIGN, TRASH, VERSIONS, Job, Keep, Recorded, Result, Spot
 from vfs.operations import contents, mirroring, sealed_copies
+from vfs.operations.fences import Fences
 from vfs.operations.sealed_copies import Kept, NasFile
 
 log = logging.getLogger(__name__)
@@ -52,10 +53,13 @@ class Progress:
     versions: dict[str, Recorded] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     written: Mapping[str, NasFile] = field(default_factory=dict)  # temporary files that are there already
+    fences: Fences | None = None  # of the batch that it is in
 
     @classmethod
-    def of(cls, job: Job, written: Mapping[str, NasFile] = MappingProxyType({})) -> Progress:
-        return cls(job, job.situation.recorded, written=written)
+    def of(
+        cls, job: Job, written: Mapping[str, NasFile] = MappingProxyType({}), fences: Fences | None = None
+    ) -> Progress:
+        return cls(job, job.situation.recorded, written=written, fences=fences)
 
     def result(self, *, done: bool) -> Result:
         """A version that could not be kept from the file on the NAS is planned anew, from the cache."""
@@ -72,7 +76,7 @@ class Progress:
 
 
 def fence(kelp: Kelp, at: Progress) -> None:
-    if not mirroring.still_mine(kelp, at.job):
+    if not (mirroring.still_mine(kelp, at.job) if at.fences is None else at.fences.hold(at.job)):
         raise LostLease(f"entry {at.job.situation.entry_id}")
 
 

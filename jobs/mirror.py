@@ -30,12 +30,15 @@ from vfs.nas_model import (
     WriteVersion,
 )
 from vfs.operations import claiming, mirroring, recording, together
+from vfs.operations.fences import Fences
 from vfs.operations.together import Prepared
 
 log = logging.getLogger(__name__)
 
 _VERIFY_SECONDS = 1.0  # how old the last look at the marker may be; on a real NAS it costs round trips
-BATCH = 32  # entries per commit: two commits and one sync of each folder are shared by so many
+BATCH = 32  # entries: one sync of each folder is shared by so many, and where the database is a server two commits
+_SHARE = 16  # … else so many: people wait for SQLite's write lock, 1 ms each time (measured)
+_PAUSE = 0.0005  # seconds between two such commits, in which whoever waits takes the lock
 
 
 class Worker:
@@ -60,8 +63,7 @@ class Worker:
                 self.give_back()
                 self._kelp.nas.verify()
                 settled = self._settle()
-                jobs, covered = claiming.claim(self._kelp, self._owner, BATCH, plan)
-                self._held = jobs
+                jobs, covered = self._claim()
                 done += covered + _batch(self._kelp, jobs, self._stop)
                 self._held = ()
             except NasDown as error:
@@ -69,9 +71,21 @@ class Worker:
                 break
             if not jobs and not settled and not covered:
                 break
-            if len(jobs) < BATCH:
+            if len(jobs) + covered < BATCH:
                 gather()
         return done
+
+    def _claim(self) -> tuple[list[Job], int]:
+        """A batch, and how many entries needed no work."""
+        jobs: list[Job] = []
+        covered, share = 0, _share(self._kelp)
+        while len(jobs) + covered < BATCH:
+            more, done = claiming.claim(self._kelp, self._owner, share, plan, jobs)
+            self._held = jobs = [*jobs, *more]
+            covered += done
+            if len(more) + done < share:
+                break
+        return jobs, covered
 
     @property
     def works(self) -> bool:
@@ -96,6 +110,11 @@ class Worker:
             recording.record(self._kelp, [] if fault else [result], [(result, fault)] if fault else [])
         self._held = ()
         return len(jobs)
+
+
+def _share(kelp: Kelp) -> int:
+    """Entries per commit."""
+    return _SHARE if kelp.database.is_near else BATCH
 
 
 def _settled(kelp: Kelp, job: Job) -> tuple[Progress, str]:
@@ -152,12 +171,14 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
     prepared = Prepared() if stop() else _prepared(kelp, jobs)
     if prepared is None:
         return 0
-    verified = time.monotonic()
+    if jobs:
+        kelp.database.sync()  # their plans, before anything of them can be seen on the NAS
+    verified, fences = time.monotonic(), Fences(kelp, jobs)
     for number, job in enumerate(jobs):
         if stop():
             mirroring.abandon(kelp, jobs[number:])
             break
-        at = Progress.of(job, prepared.written)
+        at = Progress.of(job, prepared.written, fences)
         if batch.waiting and _needs_cache(job, prepared):  # each would wait as long as the first did
             batch.behind.append(at)
             continue
@@ -242,9 +263,15 @@ def _record(kelp: Kelp, batch: _Batch) -> int:
     except NasDown:
         mirroring.abandon(kelp, [at.job for at in every])
         raise
+    results = [at.result(done=True) for at in batch.finished] + [at.result(done=False) for at in batch.vanished]
+    share = _share(kelp)
+    while len(results) > share:
+        recording.record(kelp, results[:share])
+        results = results[share:]
+        time.sleep(_PAUSE)
     recording.record(
         kelp,
-        [at.result(done=True) for at in batch.finished] + [at.result(done=False) for at in batch.vanished],
+        results,
         [(at.result(done=False), message) for at, message in batch.failed],
         [at.result(done=False) for at in batch.waiting],
         [at.result(done=False) for at in batch.behind],

@@ -65,9 +65,7 @@ def _people(drive: MirrorDrive) -> None:
     other = access.add_user(drive.kelp, "보고서", "correct horse", Role.VIEWER)
     gone = access.add_user(drive.kelp, "gone", "correct horse", Role.EDITOR)
     with drive.kelp.database.write() as tx:
-        group_id = tx.insert(
-            "INSERT INTO groups (name, name_key, uuid) VALUES (:name, :name, :name) RETURNING id", name="everybody"
-        )
+        group_id = tx.insert("INSERT INTO groups (name, name_key, uuid) VALUES (:name, :name, :name)", name="everybody")
         tx.run("INSERT INTO group_members (group_id, user_id) VALUES (:group, :user)", group=group_id, user=other.id)
         tx.grants.put(drive.entry("younger").id, other.id, None, Level.WRITE, 0)
         tx.grants.put(drive.entry("younger").id, None, group_id, Level.READ, 0)

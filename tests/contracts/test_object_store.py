@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from tests.contracts.object_store_contract import ObjectStoreContract
 from tests.services import s3
@@ -34,6 +35,26 @@ class TestFolderDirectly(ObjectStoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> ObjectStore:
         return _Directly(tmp_path)
+
+
+class _Begun(FolderObjectStore):
+    def put(self, key: str, chunks: Iterable[bytes | memoryview], *, replace: bool = False) -> Stored:
+        if replace:
+            return super().put(key, chunks, replace=True)
+        try:
+            data = b"".join([bytes(chunk) for chunk in chunks])
+        except BaseException:
+            self.delete(key)  # it may be one that the store gave
+            raise
+        with self.begin(key, data) as begun:
+            begun.finish()
+        return Stored(len(data), blake3(data).hexdigest())
+
+
+class TestFolderBegun(ObjectStoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> ObjectStore:
+        return _Begun(tmp_path)
 
 
 class TestRetrying(ObjectStoreContract):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,4 +122,43 @@ def test_a_disk_that_is_full_says_so_past_the_memory_too(tmp_path: Path) -> None
         store, room = FolderObjectStore(folder), memoryview(mmap.mmap(-1, PIECE_SIZE))
         with pytest.raises(NoSpace):
             store.put_directly(new_key(), (room for _ in range(4)))
+        assert list(store.list()) == []
+
+
+# --- begun, and finished later ---
+
+
+def test_what_is_begun_and_not_finished_leaves_nothing(tmp_path: Path) -> None:
+    store, key = FolderObjectStore(tmp_path), new_key()
+    with pytest.raises(ZeroDivisionError), store.begin(key, b"not wanted"):
+        raise ZeroDivisionError
+    assert list(store.list()) == []
+    with store.begin(key, b"wanted") as begun:
+        begun.finish()
+    assert b"".join(store.get(key)) == b"wanted"
+
+
+@pytest.mark.parametrize("step", ["fsync", "open"])
+def test_what_is_begun_and_cannot_be_finished_leaves_nothing(
+    tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`open`: of the folder, to be synced."""
+    store, key = FolderObjectStore(tmp_path), new_key()
+    store.put(new_key(), [b"the folders are there"])
+    with store.begin(key, b"x") as begun, monkeypatch.context() as patch:
+        patch.setattr(os, step, _fails)
+        with pytest.raises(StoreUnavailable):
+            begun.finish()
+    assert [info.key for info in store.list() if info.key == key] == []
+
+
+def _fails(*_: object) -> None:
+    raise OSError(errno.EIO, "the disk does not answer")
+
+
+def test_a_full_disk_leaves_nothing_of_what_is_begun(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        store, key = FolderObjectStore(disk), new_key()
+        with pytest.raises(NoSpace):
+            store.begin(key, bytes(3_000_000))
         assert list(store.list()) == []

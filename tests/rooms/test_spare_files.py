@@ -20,7 +20,7 @@ from vfs.storage import spare_files
 from vfs.storage.folder import FolderObjectStore
 from vfs.storage.object_store import ObjectStore
 from vfs.storage.object_store import new_key as next_key
-from vfs.storage.spare_files import BATCH, FRESH, IN_A_ROW, SpareFiles
+from vfs.storage.spare_files import BATCH, FEW, FRESH, IN_A_ROW, SpareFiles
 
 
 def empty_files(folder: Path) -> set[str]:
@@ -50,8 +50,76 @@ def test_objects_one_after_the_other_have_files_made_for_the_next(store: FolderO
     inodes = {(folder / name).stat().st_ino for name in made}
     following = put_in_a_row(store, BATCH)
     assert set(following) == made and {(folder / key).stat().st_ino for key in following} == inodes
-    put_in_a_row(store, 1)
-    assert len(empty_files(tmp_path)) == BATCH
+
+
+def made_meanwhile(spares: SpareFiles) -> None:
+    """Nobody is making any."""
+    with spares._making:
+        return
+
+
+def test_more_are_made_before_they_are_used_up(store: FolderObjectStore, tmp_path: Path) -> None:
+    put_in_a_row(store)
+    for _ in range(5):
+        first = empty_files(tmp_path)
+        assert len(first) == BATCH
+        assert set(put_in_a_row(store, BATCH - FEW - 1)) < first
+        made_meanwhile(store._spares)
+        assert empty_files(tmp_path) < first, "none as long as there are enough"
+        put_in_a_row(store, 1)
+        made_meanwhile(store._spares)
+        second = empty_files(tmp_path) - first
+        assert len(second) == BATCH and len({key[:2] for key in second}) == 1
+        assert second.isdisjoint(info.key for info in store.list()), "they are no objects yet"
+        assert set(put_in_a_row(store, FEW)) < first
+
+
+@pytest.mark.parametrize("fault", ["the folder cannot be synced", "the folder is gone", "there are too many threads"])
+def test_what_cannot_be_made_meanwhile_is_made_later(
+    store: FolderObjectStore, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in_a_row(store)
+    first = empty_files(tmp_path)
+    with monkeypatch.context() as patch:
+        if fault == "the folder cannot be synced":
+            patch.setattr(spare_files, "sync_folder", _fails)
+        elif fault == "there are too many threads":
+            patch.setattr(threading.Thread, "start", _refuses)
+        else:
+            gone = next(path for path in (tmp_path / "objects").iterdir() if not any(path.iterdir()))
+            gone.rmdir()
+            patch.setattr(uuid, "uuid4", lambda: uuid.UUID(gone.name + 30 * "0"))
+        put_in_a_row(store, BATCH)
+        made_meanwhile(store._spares)
+        assert empty_files(tmp_path) == set()
+    (last,) = put_in_a_row(store, 1)
+    assert last not in first and len(empty_files(tmp_path)) == BATCH
+
+
+def _fails(*_: object) -> None:
+    raise OSError("sync")
+
+
+def _refuses(*_: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_the_end_comes_while_more_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, closing_now = FolderObjectStore(tmp_path), threading.Event()
+
+    def sync(folder: str) -> None:
+        assert closing_now.wait(60)
+
+    put_in_a_row(store)
+    monkeypatch.setattr(spare_files, "sync_folder", sync)
+    put_in_a_row(store, BATCH - FEW)
+    ending = threading.Thread(target=store.close)
+    ending.start()
+    while not store._spares._closed:
+        pass
+    closing_now.set()
+    ending.join(60)
+    assert empty_files(tmp_path) == set()
 
 
 def test_few_objects_and_readers_have_none_made(store: FolderObjectStore, tmp_path: Path) -> None:
@@ -159,15 +227,16 @@ def test_a_process_forked_in_the_middle_of_another_thread_does_not_wait_for_it(s
         assert os.waitpid(child, 0)[1] == 0
 
 
-def test_keys_are_uuids_whatever_they_were_made_beside(store: FolderObjectStore, tmp_path: Path) -> None:
+def test_keys_are_uuids_whatever_they_were_made_beside(tmp_path: Path) -> None:
     """Files get their UUIDs from them; the orphan batch asks the store for its clock by an object `clock-…`."""
     for beside in ("clock-1", "zz", "0", "Z", "ff-1"):
-        for _ in range(IN_A_ROW):
-            next_key(store)
-        store.put(beside, [b"."])
-        made = empty_files(tmp_path)
-        keys = put_in_a_row(store, BATCH)
-        assert set(keys) <= made and [str(uuid.UUID(key)) for key in keys] == keys
+        with closing(FolderObjectStore(tmp_path / beside)) as store:
+            for _ in range(IN_A_ROW):
+                next_key(store)
+            store.put(beside, [b"."])
+            made = empty_files(tmp_path / beside)
+            keys = put_in_a_row(store, 3 * BATCH)
+            assert set(keys[:BATCH]) == made and [str(uuid.UUID(key)) for key in keys] == keys
 
 
 def test_each_is_given_once(store: FolderObjectStore) -> None:

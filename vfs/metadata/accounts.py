@@ -46,7 +46,7 @@ class Accounts:
     ) -> int:
         return self._tx.insert(
             """INSERT INTO users (uuid, name, name_key, password_hash, role, created_ns)
-               VALUES (:uuid, :name, :key, :hash, :role, :now) RETURNING id""",
+               VALUES (:uuid, :name, :key, :hash, :role, :now)""",
             uuid=public_id or str(uuid.uuid4()),
             name=name,
             key=key,

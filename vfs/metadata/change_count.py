@@ -47,6 +47,7 @@ class ChangeCount:
         self._due = 0.0  # monotonic, when to look at the file again
         self._is_lost = False
         self._handle, counts = _mapped(file, like)
+        self._identity = _identity(os.fstat(self._handle))
         self._usher: _Usher | None = None
         self._mapped = (counts, 0)  # … and what is added, so that no number comes twice when there is another file
 
@@ -113,7 +114,7 @@ class ChangeCount:
                 return
             try:
                 with contextlib.suppress(FileNotFoundError):
-                    if os.path.samestat(os.stat(self._path), os.fstat(self._handle)):
+                    if _identity(os.stat(self._path)) == self._identity:
                         self._is_lost = False
                         return
                 self._is_lost = True
@@ -123,7 +124,7 @@ class ChangeCount:
                 return
             log.warning("%s was removed or replaced while it was in use", self._file)
             os.close(self._handle)
-            self._handle = handle
+            self._handle, self._identity = handle, _identity(os.fstat(handle))
             self._mapped = (counts, self._mapped[1] + _ROUND)
             self._is_lost = False
 
@@ -168,6 +169,10 @@ class _Usher(threading.Thread):
                     continue
             with contextlib.suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_ino, found.st_dev
 
 
 def _mapped(file: Path, like: Path | None) -> tuple[int, memoryview[int]]:

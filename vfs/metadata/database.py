@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 from typing import Protocol, TypeVar
 
 from vfs import trace
@@ -55,6 +56,21 @@ class _Moment(threading.local):
     open = False
     version: int | str | None = None
     deferring = False
+
+
+class _Deferring:
+    """The thread's changes of a block are deferred, or not."""
+
+    __slots__ = ("_before", "_moment", "_wanted")
+
+    def __init__(self, moment: _Moment, wanted: bool) -> None:
+        self._moment, self._wanted = moment, wanted
+
+    def __enter__(self) -> None:
+        self._before, self._moment.deferring = self._moment.deferring, self._wanted
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._moment.deferring = self._before
 
 
 class Database:
@@ -127,8 +143,7 @@ class Database:
             self._moment.version = None
         return trace.around("db.transaction", self._engine.write(quiet, not self._moment.deferring))
 
-    @contextmanager
-    def deferring(self, *, makes: bool = False) -> Iterator[None]:
+    def deferring(self, *, makes: bool = False) -> AbstractContextManager[None]:
         """Inside, this thread's changes need not be durable by themselves: everybody sees them, in their order, and the
         end of Kelp's processes does them no harm; but only the next change made outside, or `sync`, brings them to the
         disk.
@@ -138,11 +153,7 @@ class Database:
         `makes`: they make rows. A database that is a server of its own can die without those who use it, and would
         forget rows that programs have open, and give their ids again: there each of them is durable all the same.
         """
-        before, self._moment.deferring = self._moment.deferring, self.is_near or not makes
-        try:
-            yield
-        finally:
-            self._moment.deferring = before
+        return _Deferring(self._moment, self.is_near or not makes)
 
     def at_once(self, change: Callable[[], T]) -> tuple[T] | None:
         """What `change` answers, where nothing has to be waited for: no other change, no disk. None: something has to

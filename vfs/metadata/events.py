@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vfs import trace
@@ -28,6 +28,11 @@ _INSERT, _INSERT_NUMBERED = (
     for id, value in (("", ""), ("id, ", ":id, "))
 )
 
+# Of events that are not carried: whether one is as `Events.to_join` wants it.
+_TO_JOIN = f"""SELECT id, status = 'PENDING' AND event_type = 'SYNC' AND retry_count = 0 AND litter = :litter
+                   AND created_ns <= :now AND scheduled_ns <= :now {_NOBODYS}
+               FROM sync_events WHERE aggregate_id = :id AND {_OPEN} LIMIT 2"""
+
 
 def awaited(number: int | None) -> dict[str, object]:
     """The columns of an entry that waits for that event, which has the number of `Events.number`."""
@@ -49,6 +54,17 @@ class Events:
             self._numbered = row[0] if row else 0
         self._numbered += 1
         return self._numbered
+
+    def to_join(self, entry_id: int, now_ns: int, *, litter: bool) -> int | None:
+        """The number of an event that may stand for one more new content: the only one of the entry that is not
+        carried, and nobody is at it or has been. Who carries it looks at what the entry shows when he begins.
+
+        None, too, where asking would be a round trip.
+        """
+        if not self._tx.commits_in_order:
+            return None
+        rows = self._tx.all(_TO_JOIN, id=entry_id, now=now_ns, litter=litter)
+        return rows[0][0] if len(rows) == 1 and rows[0][1] else None
 
     @trace.step("db.sync_event_insert")
     def add(
@@ -138,25 +154,22 @@ class Events:
             **values,
         )
 
-    @trace.step("db.sync_event_done")
-    def cover(self, entry_id: int, upto: int, now_ns: int, status: str = "DONE") -> None:
-        """The NAS has what events up to `upto` asked for."""
-        self._tx.run(
+    def cover(self, upto: Mapping[int, int], now_ns: int, status: str = "DONE") -> None:
+        """The NAS has what the events of these entries up to those asked for."""
+        self._tx.many(
             f"""UPDATE sync_events SET status = :status, processed_ns = :now
                WHERE aggregate_id = :id AND id <= :upto AND status IN ('PENDING', 'PROCESSING', 'FAILED')
                AND NOT ({_HOMELESS} AND processed_ns >= (SELECT created_ns FROM sync_events WHERE id = :upto))""",
-            id=entry_id,
-            upto=upto,
-            now=now_ns,
-            status=status,
+            [{"id": id, "upto": event, "now": now_ns, "status": status} for id, event in upto.items()],
         )
-        with trace.span("db.storage_available"):
-            self._tx.run(
-                """UPDATE entries SET nas_status = 'AVAILABLE', active_sync_event_id = NULL
-                   WHERE id = :id AND active_sync_event_id <= :upto""",
-                id=entry_id,
-                upto=upto,
-            )
+
+    def await_none(self, upto: Mapping[int, int]) -> None:
+        """These entries wait for none of their events up to those any more."""
+        self._tx.many(
+            """UPDATE entries SET nas_status = 'AVAILABLE', active_sync_event_id = NULL
+               WHERE id = :id AND active_sync_event_id <= :upto""",
+            [{"id": id, "upto": event} for id, event in upto.items()],
+        )
 
     def put_off(self, entry_id: int, until_ns: int) -> None:
         """Give the entry back without using up a retry."""

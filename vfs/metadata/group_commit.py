@@ -131,44 +131,45 @@ class GroupCommit:
         try:
             if self._open is not None:
                 raise Busy
-            with self._connect() as connection, self._hurried(connection):
-                number = None if quiet else self._changes.begin()
+            with self._connect() as connection:
+                self._choose(connection, synced=False)
                 try:
-                    yield connection
-                    connection.execute("COMMIT")
-                    if number is not None:
-                        self._follow(self._changes.version_of(number), list(effects))
+                    connection.executescript(_HASTY)  # as in `_choose`
+                    if not self._changes.enter_at_once():
+                        raise Busy
+                    try:
+                        yield from self._hurried(connection, quiet, effects)
+                    finally:
+                        self._changes.leave()
                 finally:
-                    if connection.in_transaction:
-                        with contextlib.suppress(sqlite3.Error):
-                            connection.execute("ROLLBACK")
-                    self.unsynced = True
-                    if number is not None:
-                        self._changes.end(number)
+                    connection.executescript(self._patient)
         finally:
             self._turn.release()
 
-    @contextlib.contextmanager
-    def _hurried(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """A transaction that writes is open; nobody else writes, and its commit syncs nothing. Raises Busy."""
-        self._choose(connection, synced=False)
+    def _hurried(
+        self, connection: sqlite3.Connection, quiet: bool, effects: Sequence[Effect | None]
+    ) -> Iterator[sqlite3.Connection]:
+        """The transaction itself: nobody else writes, and its commit syncs nothing. Raises Busy."""
         try:
-            connection.executescript(_HASTY)  # as in `_choose`
-            if not self._changes.enter_at_once():
-                raise Busy
-            try:
-                try:
-                    connection.execute("BEGIN IMMEDIATE")
-                except sqlite3.OperationalError as error:
-                    raise Busy from error
-                if not self._takes_more():
-                    connection.execute("ROLLBACK")
-                    raise Busy
-                yield
-            finally:
-                self._changes.leave()
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise Busy from error
+        if not self._takes_more():
+            connection.execute("ROLLBACK")
+            raise Busy
+        number = None if quiet else self._changes.begin()
+        try:
+            yield connection
+            connection.execute("COMMIT")
+            if number is not None:
+                self._follow(self._changes.version_of(number), list(effects))
         finally:
-            connection.executescript(self._patient)
+            if connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+            self.unsynced = True
+            if number is not None:
+                self._changes.end(number)
 
     def _begin(self, quiet: bool, synced: bool) -> _Group:
         """The open group, or a new one; with a savepoint for this change, when it is not the first."""

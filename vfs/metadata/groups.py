@@ -45,7 +45,7 @@ class Groups:
     def insert(self, name: str, key: str, now_ns: int) -> Group:
         public_id = str(uuid.uuid4())
         id = self._tx.insert(
-            "INSERT INTO groups (uuid, name, name_key, created_ns) VALUES (:uuid, :name, :key, :now) RETURNING id",
+            "INSERT INTO groups (uuid, name, name_key, created_ns) VALUES (:uuid, :name, :key, :now)",
             uuid=public_id,
             name=name,
             key=key,

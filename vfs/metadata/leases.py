@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.metadata.lists import listed
 
@@ -18,6 +18,22 @@ if TYPE_CHECKING:
 
 def _same(plan: str, _fence: int) -> str:
     return plan
+
+
+class Taken(NamedTuple):
+    """A lease that begins. `target`: the NAS name that its plan gives the entry, if it does (parent id, key). `shared`:
+    the folders that stay where they are meanwhile."""
+
+    fence: int
+    entry_id: int
+    plan: str
+    target: tuple[int | None, str | None]
+    shared: Sequence[int]
+
+
+_INSERT = """INSERT INTO mirror_leases (id, entry_id, owner, expires_ns, plan, nas_parent_id, nas_key)
+             VALUES (:id, :entry, :owner, :expires, :plan, :parent, :key)"""
+_INSERT_PATH = "INSERT INTO path_leases (entry_id, lease_id, exclusive) VALUES (:e, :l, :x)"
 
 
 class Leases:
@@ -36,17 +52,34 @@ class Leases:
         (parent id, NAS key)."""
         parent, key = target
         values = {"entry": entry_id, "owner": owner, "expires": expires_ns, "parent": parent, "key": key}
-        fence = self._tx.new_id("mirror_leases")
+        fence = self._tx.new_id("mirror_leases") or self.upcoming()
         if fence is not None:
-            sql = """INSERT INTO mirror_leases (id, entry_id, owner, expires_ns, plan, nas_parent_id, nas_key)
-                     VALUES (:id, :entry, :owner, :expires, :plan, :parent, :key)"""
-            self._tx.run(sql, id=fence, plan=plan_for(fence), **values)
+            self._tx.run(_INSERT, id=fence, plan=plan_for(fence), **values)
             return fence
         sql = """INSERT INTO mirror_leases (entry_id, owner, expires_ns, plan, nas_parent_id, nas_key)
-                 VALUES (:entry, :owner, :expires, '[]', :parent, :key) RETURNING id"""
+                 VALUES (:entry, :owner, :expires, '[]', :parent, :key)"""
         fence = self._tx.insert(sql, **values)
         self._tx.run("UPDATE mirror_leases SET plan = :plan WHERE id = :id", id=fence, plan=plan_for(fence))
         return fence
+
+    def upcoming(self) -> int | None:
+        """The next fence; None where that is for a sequence to say."""
+        if not self._tx.commits_in_order:
+            return None
+        row = self._tx.one("SELECT seq FROM sqlite_sequence WHERE name = 'mirror_leases'")
+        return (row[0] if row else 0) + 1
+
+    def take_all(self, every: Sequence[Taken], owner: str, expires_ns: int) -> None:
+        """As `take` and `take_paths`, several whose fences are known and not below `upcoming`."""
+        self._tx.many(
+            _INSERT,
+            [
+                {"id": fence, "entry": entry_id, "owner": owner, "expires": expires_ns, "plan": plan}
+                | {"parent": target[0], "key": target[1]}
+                for fence, entry_id, plan, target, _ in every
+            ],
+        )
+        self._tx.many(_INSERT_PATH, [{"e": id, "l": one.fence, "x": False} for one in every for id in one.shared])
 
     def heads_for(self, parent_id: int, nas_key: str) -> bool:
         """Somebody's plan, perhaps carried out and not recorded yet, puts an entry there."""
@@ -56,7 +89,7 @@ class Leases:
     def take_paths(self, fence: int, shared: Sequence[int], exclusive: Sequence[int]) -> None:
         rows: list[dict[str, object]] = [{"e": id, "l": fence, "x": False} for id in shared if id not in exclusive]
         rows += [{"e": id, "l": fence, "x": True} for id in exclusive]
-        self._tx.many("INSERT INTO path_leases (entry_id, lease_id, exclusive) VALUES (:e, :l, :x)", rows)
+        self._tx.many(_INSERT_PATH, rows)
 
     def blocked(self, shared: Sequence[int], exclusive: Sequence[int]) -> bool:
         """Someone moves one of `shared`, or works on or below one of `exclusive`."""
@@ -84,6 +117,11 @@ class Leases:
         """As `expires`, of this fence and some that were taken after it."""
         sql = "SELECT id, expires_ns FROM mirror_leases WHERE id >= :id ORDER BY id LIMIT 32"
         return dict(self._tx.all(sql, id=fence))
+
+    def expiries(self, fences: Sequence[int]) -> dict[int, int]:
+        """As `expires`, of several."""
+        marks, values = listed(fences)
+        return dict(self._tx.all(f"SELECT id, expires_ns FROM mirror_leases WHERE id IN ({marks})", **values))
 
     def any_of(self, owner: str) -> bool:
         """Leases that `renew` would renew."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vfs import names
@@ -12,6 +12,11 @@ from vfs.nas_model import Recorded, Spot
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx
+
+# Of an entry `e`: what `Mirror.row` gives.
+ROW = """e.id, e.uuid, e.kind, e.name, e.state, e.parent_id, e.content_id, e.mtime_ns, e.nas_desired_name,
+    e.nas_parent_id, e.nas_name, e.nas_content_id, e.nas_size, e.nas_mtime_ns, e.nas_inode, e.nas_noted, e.nas_manifest,
+    CASE WHEN e.vault_id IS NOT NULL THEN (SELECT digest FROM manifests WHERE subject = CAST(e.id AS TEXT)) END"""
 
 # The folder :id first, then the folders it is recorded to be in, up to the root.
 _NAS_UP = """
@@ -31,20 +36,30 @@ goes(id) AS (SELECT id FROM entries WHERE id = :id
              UNION SELECT e.id FROM entries e JOIN goes ON e.parent_id = goes.id WHERE e.state <> 'TRASHED')"""
 
 
+def _recorded_row(id: int, after: Recorded, upto: int, folds_case: bool) -> dict[str, object]:
+    spot = after.spot
+    return {
+        "id": id,
+        "upto": upto,
+        "parent": spot.parent_id if spot else None,
+        "name": spot.name if spot else None,
+        "key": names.nas_key(spot.name, folds_case) if spot else None,
+        "content": after.content_id,
+        "size": after.size,
+        "mtime": after.mtime_ns,
+        "inode": after.inode,
+        "note": after.note,
+        "manifest": after.manifest,
+    }
+
+
 class Mirror:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
 
     def row(self, id: int) -> Any:
         """Columns of one entry that the mirror needs: see `operations.mirroring`."""
-        return self._tx.one(
-            """SELECT id, uuid, kind, name, state, parent_id, content_id, mtime_ns, nas_desired_name,
-                      nas_parent_id, nas_name, nas_content_id, nas_size, nas_mtime_ns, nas_inode, nas_noted,
-                      nas_manifest, CASE WHEN vault_id IS NOT NULL THEN
-                          (SELECT digest FROM manifests WHERE subject = CAST(:id AS TEXT)) END
-               FROM entries WHERE id = :id""",
-            id=id,
-        )
+        return self._tx.one(f"SELECT {ROW} FROM entries e WHERE id = :id", id=id)
 
     def nas_chain(self, id: int) -> tuple[list[int], str] | None:
         """Ids from the entry up to the root, and its recorded NAS path ("" for the root); None when it is not there."""
@@ -96,24 +111,20 @@ class Mirror:
 
     def record(self, id: int, after: Recorded, folds_case: bool) -> None:
         """What the NAS has of a row that is locked."""
-        spot = after.spot
-        self._tx.run(
+        self.record_all([(id, after, 0)], folds_case)
+
+    def record_all(self, every: Iterable[tuple[int, Recorded, int]], folds_case: bool) -> None:
+        """The same of several: (id, what, the event up to which it waits for none any more; 0: it waits on)."""
+        self._tx.many(
             """UPDATE entries SET nas_parent_id = :parent, nas_name = :name, nas_key = :key, nas_content_id = :content,
                       nas_size = :size, nas_mtime_ns = :mtime, nas_inode = :inode, nas_noted = :note,
                       nas_manifest = :manifest,
                       nas_verified_ns = CASE WHEN nas_content_id = :content AND nas_inode = :inode
-                                        THEN nas_verified_ns END
+                                        THEN nas_verified_ns END,
+                      nas_status = CASE WHEN active_sync_event_id <= :upto THEN 'AVAILABLE' ELSE nas_status END,
+                      active_sync_event_id = CASE WHEN active_sync_event_id > :upto THEN active_sync_event_id END
                WHERE id = :id""",
-            id=id,
-            parent=spot.parent_id if spot else None,
-            name=spot.name if spot else None,
-            key=names.nas_key(spot.name, folds_case) if spot else None,
-            content=after.content_id,
-            size=after.size,
-            mtime=after.mtime_ns,
-            inode=after.inode,
-            note=after.note,
-            manifest=after.manifest,
+            [_recorded_row(id, after, upto, folds_case) for id, after, upto in every],
         )
 
     def held_aside(self) -> set[str]:

@@ -56,7 +56,7 @@ class Policies:
         made = str(uuid.uuid4())
         self._tx.insert(
             """INSERT INTO ip_access_policies (uuid, name, kind, enabled, created_ns)
-               VALUES (:uuid, :name, :kind, :enabled, :now) RETURNING id""",
+               VALUES (:uuid, :name, :kind, :enabled, :now)""",
             uuid=made, name=name, kind=kind.value, enabled=enabled, now=now_ns,
         )  # fmt: skip
         self._changed()
@@ -77,8 +77,7 @@ class Policies:
         made = str(uuid.uuid4())
         self._tx.insert(
             """INSERT INTO ip_access_rules (uuid, policy_id, cidr, note, created_ns)
-               VALUES (:uuid, (SELECT id FROM ip_access_policies WHERE uuid = :policy), :cidr, :note, :now)
-               RETURNING id""",
+               VALUES (:uuid, (SELECT id FROM ip_access_policies WHERE uuid = :policy), :cidr, :note, :now)""",
             uuid=made, cidr=cidr, note=note, now=now_ns, policy=policy,
         )  # fmt: skip
         self._changed()

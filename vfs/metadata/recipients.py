@@ -49,7 +49,7 @@ class Recipients:
         """The row's id."""
         return self._tx.insert(
             """INSERT INTO recipients (key_id, role, label, public_pem, created_ns)
-               VALUES (:key, :role, :label, :pem, :now) RETURNING id""",
+               VALUES (:key, :role, :label, :pem, :now)""",
             key=key_id, role=role.value, label=label, pem=public_pem, now=now_ns,
         )  # fmt: skip
 

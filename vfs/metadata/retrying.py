@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from vfs import turns
@@ -65,13 +66,15 @@ def may_wait() -> bool:
     return _wanted.patience
 
 
-@contextmanager
-def at_once() -> Iterator[None]:
+class at_once:  # noqa: N801  # read as a statement: `with retrying.at_once():`
     """This thread's changes in the block wait for nobody."""
-    _wanted.patience = False
-    try:
-        yield
-    finally:
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        _wanted.patience = False
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         _wanted.patience = True
 
 

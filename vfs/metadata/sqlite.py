@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
@@ -75,6 +75,10 @@ class SqliteTx(Tx):
 
     def count(self, sql: str, **values: object) -> int:
         return self._connection.execute(sql, values).rowcount
+
+    def insert(self, sql: str, **values: object) -> int:
+        # RETURNING, as other engines need it, is a trigger here: with it an insert took half as long again.
+        return cast("int", self._connection.execute(sql, values).lastrowid)
 
     def many(self, sql: str, rows: Iterable[dict[str, object]]) -> None:
         self._connection.executemany(sql, rows)
@@ -163,19 +167,10 @@ class SqliteEngine:
         with self._connection() as connection, _Reading(connection, self.seal_memory) as tx:
             yield tx
 
-    @contextlib.contextmanager
-    def write(self, quiet: bool = False, synced: bool = True) -> Iterator[Tx]:
+    def write(self, quiet: bool = False, synced: bool = True) -> AbstractContextManager[Tx]:
         change = self._writing.change if may_wait() else self._writing.at_once
         effects: list[Effect | None] = []
-        with turns.hold(), _translated(), change(quiet, synced, effects) as connection:
-            tx = SqliteTx(connection, self.seal_memory)
-            tx.seals.share_commit()
-            yield tx
-            tx.finish()
-            effects.append(tx.effect)
-            tx.settle()
-        tx.committed()
-        tx.end()
+        return _Writing(change(quiet, synced, effects), self.seal_memory, effects)
 
     def sync(self) -> None:
         """The log holds whatever is not in the file itself; what a checkpoint brought there, it has synced. Closing a
@@ -289,6 +284,53 @@ class _Leased:
         self._engine.give_back(self._pooled)
         if error is not None:
             _translate(error)
+
+
+class _Writing:
+    """A write transaction for a block."""
+
+    __slots__ = ("_change", "_effects", "_hold", "_seal_memory", "_tx")
+
+    def __init__(
+        self, change: AbstractContextManager[sqlite3.Connection], seal_memory: SealMemory, effects: list[Effect | None]
+    ) -> None:
+        """`effects`: where `change` hears what was changed."""
+        self._change, self._seal_memory, self._effects, self._hold = change, seal_memory, effects, turns.hold()
+
+    def __enter__(self) -> Tx:
+        self._hold.__enter__()
+        try:
+            with _translated():
+                connection = self._change.__enter__()
+        except BaseException:
+            self._hold.__exit__(None, None, None)
+            raise
+        self._tx = SqliteTx(connection, self._seal_memory)
+        self._tx.seals.share_commit()
+        return self._tx
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            with _translated():
+                if error is None:
+                    self._finish()
+                self._change.__exit__(kind, error, at)
+            if error is not None:
+                _translate(error)
+        finally:
+            self._hold.__exit__(None, None, None)
+        if error is None:
+            self._tx.committed()
+        self._tx.end()
+
+    def _finish(self) -> None:
+        try:
+            self._tx.finish()
+            self._effects.append(self._tx.effect)
+            self._tx.settle()
+        except BaseException as error:
+            self._change.__exit__(type(error), error, error.__traceback__)
+            raise
 
 
 class _Reading:

@@ -115,8 +115,8 @@ class Tx(abc.ABC):
         """Rows one by one from a cursor, fetched in pieces."""
 
     def insert(self, sql: str, **values: object) -> int:
-        """Execute an INSERT … RETURNING id; the new id."""
-        return int(self.one(sql, **values)[0])
+        """Execute an INSERT of one row; its new id."""
+        return int(self.one(f"{sql} RETURNING id", **values)[0])
 
     def foresee(self, *looks: Callable[[], object]) -> None:  # noqa: B027  # SQLite answers at once, whenever asked
         """These looks come soon: what they ask for, until their first answer, is brought with the next round trip."""

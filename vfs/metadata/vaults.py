@@ -68,7 +68,7 @@ class Vaults:
         """The row's id."""
         return self._tx.insert(
             """INSERT INTO vaults (uuid, entry_id, generation, user_id, created_ns)
-               VALUES (:uuid, :entry, :generation, :user, :now) RETURNING id""",
+               VALUES (:uuid, :entry, :generation, :user, :now)""",
             uuid=uuid, entry=entry_id, generation=generation, user=user_id, now=now_ns,
         )  # fmt: skip
 

@@ -283,25 +283,27 @@ def announce(
     what: str = "",
     rushes: bool = True,
     number: int | None = None,
+    joined: bool = False,
 ) -> None:
     """Write history and outbox row of a change, and nudge the queue once it is committed.
 
-    `number`: of the event, where the entry's row has it (`events.awaited`).
+    `number`: of the event, where the entry's row has it (`events.awaited`). `joined`: it is there already, and waits.
 
     `rushes`: unless it is litter's, earlier ones of the entry that waited as such are due now; False: none can.
     """
     delay = nas_settings.read_in(kelp.settings, tx).delay if litter else 0.0
     scheduled = now_ns + int(delay * SECOND)
     trace_id = caller.trace_id or trace.current()
-    paths = {
-        name: sealing.path_text(tx, entry_id, Text.EVENT_PATH, path)
-        for name, path in (("source", source), ("target", target))
-    }
-    tx.events.add(
-        entry_id, kind, event, **paths,
-        trace_id=trace_id, now_ns=now_ns, scheduled_ns=scheduled, litter=litter, number=number,
-    )  # fmt: skip
-    if rushes and not litter:
+    if not joined:
+        paths = {
+            name: sealing.path_text(tx, entry_id, Text.EVENT_PATH, path)
+            for name, path in (("source", source), ("target", target))
+        }
+        tx.events.add(
+            entry_id, kind, event, **paths,
+            trace_id=trace_id, now_ns=now_ns, scheduled_ns=scheduled, litter=litter, number=number,
+        )  # fmt: skip
+    if rushes and not litter and not joined:
         tx.events.expedite(entry_id, now_ns)
     detail = sealing.path_text(tx, entry_id, Text.HISTORY, target or source) or ""
     tx.entries.log(entry_id, what or event.value.lower(), caller.user_id, caller.face, detail, trace_id, now_ns)

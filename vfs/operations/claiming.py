@@ -3,20 +3,24 @@
 In one transaction an entry's situation is read, its plan made, its lease taken with fence and plan, and the paths
 leased that the plan relies on: shared on every folder above, exclusive on a folder that moves or goes. What is not
 free, or not possible yet, waits a moment and uses up no retry.
+
+The commit does not wait for the disk while it has SQLite's write lock, for which people wait too: whoever carries out
+the plans syncs the database before the first step that can be seen on the NAS.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
+from vfs import trace
 from vfs.core import Kelp
 from vfs.errors import KeyMissing
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
-from vfs.model import ROOT_ID, Content, Kind
+from vfs.model import ROOT_ID, Kind
 from vfs.nas_model import (
     TEMPORARY,
     TRASH,
@@ -26,15 +30,16 @@ from vfs.nas_model import (
     Situation,
     Spot,
     Step,
-    Write,
     dump_steps,
     spots_of,
     version_targets,
 )
-from vfs.operations import changes, homing, protecting
+from vfs.operations import changes, homing, plain_claims, protecting
+from vfs.operations.claims import Claims, Goal, goal_of
 from vfs.operations.mirroring import SECOND, Ways, make_due, read
+from vfs.operations.plain_claims import Foreseen, PlainClaims, Planner, written
 from vfs.operations.protecting import Protection
-from vfs.operations.under_way import VersionsUnderWay, key_of
+from vfs.operations.under_way import key_of
 
 log = logging.getLogger(__name__)
 
@@ -42,120 +47,118 @@ _BUSY_NS = SECOND // 5  # how long an entry waits that is in another's way
 _FAILED_NS = 5 * SECOND  # … or below a folder that could not be made
 _READ_NS = 5 * SECOND  # … or is to leave its place while somebody reads it (spec §5)
 
-Planner = Callable[[Situation, int], list[Step]]
-
-
-@dataclass(slots=True)
-class _Claims:
-    """What one claiming transaction has taken so far."""
-
-    owner: str
-    expires_ns: int
-    now_ns: int
-    jobs: list[Job] = field(default_factory=list)
-    taken: set[int] = field(default_factory=set)
-    homeless: set[int] = field(default_factory=set)
-    versions: VersionsUnderWay | None = None
-    ways: Ways = field(kw_only=True)
-    waiting: dict[tuple[int, ...], int | None] = field(default_factory=dict)  # see `Mirror.waits_to_move`
-    free: set[tuple[int, ...]] = field(default_factory=set)  # ways that nobody blocks
-
 
 @retried
-def claim(kelp: Kelp, owner: str, limit: int, planner: Planner) -> tuple[list[Job], int]:
-    """Take up to `limit` due entries, oldest first; the jobs, and how many entries needed no work at all."""
+def claim(kelp: Kelp, owner: str, limit: int, planner: Planner, before: Iterable[Job] = ()) -> tuple[list[Job], int]:
+    """Take up to `limit` due entries, oldest first; the jobs, and how many entries needed no work at all. `before`:
+    claimed by the same worker, not carried out yet."""
     now = kelp.clock.now_ns()
-    covered = 0
+    foreseen = Foreseen()
     with kelp.database.read() as tx:
-        if not tx.events.due(now, 1):
+        due = list(dict.fromkeys(tx.events.due(now, limit)))
+        if not due:
             return [], 0
-    with kelp.database.write() as tx:
+        if tx.holds_all:  # looking first costs another round trip elsewhere, and nobody waits there for what is read
+            foreseen = plain_claims.foresee(kelp, tx, due, planner, now)
+    with kelp.database.deferring(makes=True), kelp.database.write() as tx:
         tx.lock_mirror()
         tx.lock_tree()
-        claims = _Claims(owner, now + int(kelp.settings.mirror.lease * SECOND), now, ways=Ways(tx))
-        due = list(dict.fromkeys(tx.events.due(now, limit * 4)))
-        tx.lock_rows(due)
-        for at in range(0, len(due), limit):
-            if len(claims.jobs) >= limit:
-                break
-            covered += _claim_several(kelp, tx, claims, due[at : at + limit], limit, planner)
-        traces: dict[int, str] = {}
-        small: dict[str, Content] = {}
-        if claims.jobs:
-            tx.events.start(sorted(claims.taken))
-            traces = tx.events.traces([job.situation.event_id for job in claims.jobs])
-            small = tx.contents.of_one_object(sorted(_written(claims.jobs)))
+        expires = now + int(kelp.settings.mirror.lease * SECOND)
+        taken = {job.situation.entry_id for job in before}
+        claims = Claims(owner, expires, now, Ways(tx), taken=taken, fence=(tx.leases.upcoming() or 1) - 1)
+        _claim_due(kelp, tx, claims, limit, planner, foreseen)
+        known = _look_up(tx, claims.jobs, foreseen)
     for entry_id in sorted(claims.homeless):
         try:
             homing.bring_home(kelp, entry_id)
         except KeyMissing as error:  # its name is sealed for its folder: a process that has the key does it
             log.warning("entry %s has no folder any more, and stays where it is: %s", entry_id, error)
-    return [
-        replace(job, trace_id=traces.get(job.situation.event_id, ""), contents=_of(job, small)) for job in claims.jobs
-    ], covered
+    return [_with(job, known) for job in claims.jobs], claims.covered
 
 
-def _written(jobs: Iterable[Job]) -> set[str]:
-    """Contents that are to be written; "" for none."""
-    return {step.content_id for job in jobs for step in job.steps if isinstance(step, Write)} | {""}
+def _claim_due(kelp: Kelp, tx: Tx, claims: Claims, limit: int, planner: Planner, foreseen: Foreseen) -> None:
+    """A second look, for more, is needed only when some of the first ones were not to be had."""
+    seen: set[int] = set()
+    for most in (limit, limit * 4) if tx.holds_all else (limit * 4,):
+        found = tx.events.due(claims.now_ns, most)
+        due = [id for id in dict.fromkeys(found) if id not in seen]
+        seen.update(due)
+        tx.lock_rows(due)
+        for at in range(0, len(due), limit):
+            if len(claims.jobs) + claims.covered < limit:
+                _claim_several(kelp, tx, claims, due[at : at + limit], limit, planner, foreseen)
+        if len(found) < most or len(claims.jobs) + claims.covered >= limit:
+            break
+    if claims.jobs:
+        tx.events.start(sorted(job.situation.entry_id for job in claims.jobs))
 
 
-def _of(job: Job, known: dict[str, Content]) -> dict[str, Content]:
-    return {id: known[id] for id in _written([job]) if id in known}
+def _look_up(tx: Tx, jobs: Iterable[Job], foreseen: Foreseen) -> Foreseen:
+    """What else the work on them needs, asked for all together."""
+    late = [job for job in jobs if job.situation.event_id not in foreseen.traces]
+    if not late:
+        return foreseen
+    traces = foreseen.traces | tx.events.traces([job.situation.event_id for job in late])
+    small = tx.contents.of_one_object(sorted(written(step for job in late for step in job.steps)))
+    return Foreseen(foreseen.drafts, traces, foreseen.contents | small)
 
 
-def _claim_several(kelp: Kelp, tx: Tx, claims: _Claims, entry_ids: list[int], limit: int, planner: Planner) -> int:
-    """Claim these as far as `limit` allows; how many of them needed no work at all."""
-    covered = 0
+def _with(job: Job, known: Foreseen) -> Job:
+    contents = {id: known.contents[id] for id in written(job.steps) if id in known.contents}
+    return replace(job, trace_id=known.traces.get(job.situation.event_id, ""), contents=contents)
+
+
+def _claim_several(
+    kelp: Kelp, tx: Tx, claims: Claims, entry_ids: list[int], limit: int, planner: Planner, foreseen: Foreseen
+) -> None:
+    """Claim these as far as `limit` allows."""
     tx.foresee_ids("mirror_leases", len(entry_ids))
-    for entry_id in entry_ids:
-        tx.foresee(
-            partial(tx.events.span, entry_id),
-            partial(tx.mirror.row, entry_id),
-            partial(tx.versions.on_nas, entry_id),
-        )
+    plain = PlainClaims(kelp, tx, claims, entry_ids, planner, foreseen)
     for entry_id in entry_ids:
         if len(claims.jobs) >= limit:
             break
-        if entry_id not in claims.taken:
-            covered += _claim_one(kelp, tx, claims, entry_id, planner)
-    return covered
+        if entry_id not in claims.taken and not plain.take(entry_id):
+            plain.flush()
+            _claim_one(kelp, tx, claims, entry_id, planner)
+    plain.flush()
 
 
-def _claim_one(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, planner: Planner) -> bool:
-    """Claim an entry, or give it back for later; True when there was nothing to do for it."""
+def _claim_one(kelp: Kelp, tx: Tx, claims: Claims, entry_id: int, planner: Planner) -> None:
+    """Claim an entry, or give it back for later."""
     events = tx.events.span(entry_id)
     if events is None:
-        return False
+        return
     oldest, event_id = events
     situation = read(kelp, tx, entry_id, event_id, claims.ways)
     wanted = situation.desired.spot
     steps = planner(situation, 0)
     if not steps:
         was_there = wanted is not None or situation.recorded.spot is not None
-        tx.events.cover(entry_id, event_id, claims.now_ns, "DONE" if was_there else "CANCELLED")
-        return True
+        with trace.span("db.sync_event_done"), trace.span("db.storage_available"):
+            tx.events.cover({entry_id: event_id}, claims.now_ns, "DONE" if was_there else "CANCELLED")
+            tx.events.await_none({entry_id: event_id})
+        claims.covered += 1
+        return
     if wanted is not None and not _parent_is_there(tx, claims, entry_id, wanted):
-        return False
+        return
     if _is_read(tx, claims, situation):
         tx.events.put_off(entry_id, claims.now_ns + _READ_NS)
-        return False
+        return
     obstacle = _obstacle(kelp, tx, claims.ways, situation, steps)
     if obstacle is not None:
         _move_aside(kelp, tx, claims, entry_id, *obstacle)
-        return False
+        return
     protection = _secure_before(tx, claims, situation, steps)
     if protection is None:
-        return False
+        return
 
     def secured(fence: int) -> list[Step]:
         return protecting.secured(planner(situation, fence), protection)
 
     _take(kelp, tx, claims, situation, protecting.secured(steps, protection), secured, oldest)
-    return False
 
 
-def _parent_is_there(tx: Tx, claims: _Claims, entry_id: int, wanted: Spot) -> bool:
+def _parent_is_there(tx: Tx, claims: Claims, entry_id: int, wanted: Spot) -> bool:
     """Parents first: without one on the NAS the entry waits, and the parent is made due."""
     if claims.ways.chain(wanted.parent_id) is not None:
         return True
@@ -169,7 +172,7 @@ def _parent_is_there(tx: Tx, claims: _Claims, entry_id: int, wanted: Spot) -> bo
     return False
 
 
-def _is_read(tx: Tx, claims: _Claims, situation: Situation) -> bool:
+def _is_read(tx: Tx, claims: Claims, situation: Situation) -> bool:
     """A file that is to be trashed or deleted stays where it is while somebody reads it."""
     spot, wanted, content_id = situation.recorded.spot, situation.desired.spot, situation.recorded.content_id
     if spot is None or content_id is None or spot == wanted:
@@ -199,7 +202,7 @@ def _obstacle(kelp: Kelp, tx: Tx, ways: Ways, situation: Situation, steps: list[
     return next(((id, None) for id in reversed(inside) if tx.mirror.is_misplaced(id)), None)
 
 
-def _move_aside(kelp: Kelp, tx: Tx, claims: _Claims, entry_id: int, holder: int, version: str | None = None) -> None:
+def _move_aside(kelp: Kelp, tx: Tx, claims: Claims, entry_id: int, holder: int, version: str | None = None) -> None:
     """What is in the way is never waited for: it moves aside and is then due itself."""
     if holder in claims.taken:
         return
@@ -231,7 +234,7 @@ def _rightful(situation: Situation) -> set[Spot | None]:
     return {situation.desired.spot, *(version.wanted for version in situation.versions)} - {None}
 
 
-def _secure_before(tx: Tx, claims: _Claims, situation: Situation, steps: list[Step]) -> Protection | None:
+def _secure_before(tx: Tx, claims: Claims, situation: Situation, steps: list[Step]) -> Protection | None:
     """What must be somewhere else before these steps; None when others must be carried first, and are due now: what is
     recorded inside a folder but does not go with it, and those who need the only copy of a content."""
     staying: list[int] = []
@@ -251,7 +254,7 @@ def _secure_before(tx: Tx, claims: _Claims, situation: Situation, steps: list[St
 def _take(
     kelp: Kelp,
     tx: Tx,
-    claims: _Claims,
+    claims: Claims,
     situation: Situation,
     draft: list[Step],
     steps_for: Callable[[int], list[Step]],
@@ -265,18 +268,16 @@ def _take(
     `instead_of`).
     """
     entry_id, final = situation.entry_id, oldest is not None
-    places, shared = _ways(claims.ways, spots_of(draft))
+    places, shared = claims.ways_of(frozenset(spot.parent_id for spot in spots_of(draft)))
     moves = situation.kind == Kind.FOLDER and situation.recorded.spot is not None
     exclusive = [entry_id] if moves else []
-    ancestors = sorted(shared - {ROOT_ID, entry_id})
-    target = situation.desired.spot if final else None
-    goal = (target.parent_id, key_of(kelp, target)) if target is not None else None
-    tx.foresee(partial(tx.leases.blocked, sorted(shared), exclusive))
+    goal = goal_of(kelp, situation) if final else None
+    tx.foresee(partial(tx.leases.blocked, shared, exclusive))
     if goal is not None:
         tx.foresee(partial(tx.leases.heads_for, *goal))
     # Compared by the oldest change of each, which gives one order for all: no two entries wait for each other.
-    in_the_way = oldest is not None and _waits_before(tx, claims, ancestors, oldest)
-    if in_the_way or _is_aimed_at(kelp, tx, claims, draft, goal) or _is_blocked(tx, claims, shared, exclusive):
+    in_the_way = oldest is not None and claims.waits_before(tx, entry_id, shared, oldest)
+    if in_the_way or _is_aimed_at(kelp, tx, claims, draft, goal) or claims.is_blocked(tx, shared, exclusive):
         tx.events.put_off(instead_of or entry_id, claims.now_ns + _BUSY_NS)
         return
     steps: list[Step] = []
@@ -286,54 +287,16 @@ def _take(
         return dump_steps(steps)
 
     fence = tx.leases.take(entry_id, claims.owner, claims.expires_ns, plan_for, goal or (None, None))
-    tx.leases.take_paths(fence, sorted(shared), exclusive)
-    claims.taken.add(entry_id)
-    if exclusive:
-        claims.free.clear()
-    if claims.versions is not None:
-        claims.versions.add(kelp, steps)
-    claims.jobs.append(Job(fence, situation, tuple(steps), places, final))
+    tx.leases.take_paths(fence, shared, exclusive)
+    claims.add_versions(kelp, steps)
+    claims.add(Job(fence, situation, tuple(steps), places, final), exclusive=bool(exclusive))
 
 
-def _waits_before(tx: Tx, claims: _Claims, folders: list[int], event_id: int) -> bool:
-    """One of these folders has an older change of its own place: it goes first, else steady writing below it would keep
-    it from ever moving."""
-    key = tuple(folders)
-    if key not in claims.waiting:
-        claims.waiting[key] = tx.mirror.waits_to_move(folders) if folders else None
-    oldest = claims.waiting[key]
-    return oldest is not None and oldest < event_id
-
-
-def _is_blocked(tx: Tx, claims: _Claims, shared: set[int], exclusive: list[int]) -> bool:
-    """What nobody blocks stays so until this transaction itself takes something for one alone."""
-    key = tuple(sorted(shared))
-    if not exclusive and key in claims.free:
-        return False
-    blocked = tx.leases.blocked(key, exclusive)
-    if not blocked and not exclusive:
-        claims.free.add(key)
-    return blocked
-
-
-def _ways(ways: Ways, spots: set[Spot]) -> tuple[dict[int, str], set[int]]:
-    """Recorded paths of the folders that these spots are in, and all folders on the ways there."""
-    places: dict[int, str] = {ROOT_ID: ""}
-    shared: set[int] = set()
-    for parent_id in {spot.parent_id for spot in spots}:
-        chain = ways.chain(parent_id)
-        if chain is not None:
-            shared |= set(chain[0])
-            places[parent_id] = chain[1]
-    return places, shared
-
-
-def _is_aimed_at(kelp: Kelp, tx: Tx, claims: _Claims, steps: list[Step], goal: tuple[int, str] | None) -> bool:
+def _is_aimed_at(kelp: Kelp, tx: Tx, claims: Claims, steps: list[Step], goal: Goal | None) -> bool:
     """Somebody's plan puts something where these steps would, or is about the same version."""
     if goal is not None and tx.leases.heads_for(*goal):
         return True
-    if claims.versions is None:
-        claims.versions = VersionsUnderWay.of_all_leases(kelp, tx)
-    if goal in claims.versions.places or claims.versions.meets(kelp, steps):
+    versions = claims.versions(kelp, tx)
+    if goal in versions.places or versions.meets(kelp, steps):
         return True
     return any(tx.leases.heads_for(spot.parent_id, key_of(kelp, spot)) for spot in version_targets(steps))

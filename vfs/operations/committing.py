@@ -16,8 +16,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
-from vfs import names
+from vfs import names, turns
 from vfs.core import Kelp
 from vfs.crypto.opened_lists import OpenedList
 from vfs.crypto.part_lists import PartList, Slice
@@ -42,6 +43,7 @@ from vfs.operations.reserving import Reservation
 from vfs.operations.sealed_contents import SealedParts, Vault
 from vfs.operations.storing_ahead import Claimed
 from vfs.operations.unfinished import Unfinished
+from vfs.storage.object_store import Begun
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,7 @@ def _put(
         told=draft.told,
         posix=draft.posix,
         shows=draft.source.size,
+        joins=True,  # a file that is made, written and closed is one thing to carry
     )
 
 
@@ -138,6 +141,9 @@ class _Unshared(Exception):
 def _brought(kelp: Kelp, put: writing.Put, draft: Draft) -> Committed:
     """Store what is new, and show it in one transaction. Nothing is left when it fails."""
     vault = vaults_of.vault_of(kelp, put.place.folder_id)
+    begun = draft_parts.begun(kelp, draft) if vault is None else None
+    if begun is not None:
+        return _finished(kelp, put, draft, *begun)
     base = _base(kelp, draft.base, vault)
     for attempt in range(_SHARING + 1):
         layout = _laid_out(kelp, draft, base, share=attempt < _SHARING)
@@ -197,33 +203,58 @@ def _stored_and_shown(
         new = replace(content, parts=fresh)
         shared = [piece.part.key for piece in layout if isinstance(piece, Shared)]
 
-        def insert(now_ns: int, tx: Tx) -> None:
+        def insert(tx: Tx, now_ns: int) -> None:
             if shared and not tx.drafts.hold(draft.base.id, shared):
                 raise _Unshared
             tx.contents.insert(content, now_ns, fresh)
 
-        try:
-            room.confirm()
-            entry = _show(kelp, put, new, insert)
-        except BaseException as error:
-            room.stays = put.committing
-            if put.committing:
-                draft.own.add(content.id)
-            contents.discard(kelp, new, in_doubt=put.committing and not isinstance(error, NoSpace))
-            raise
-        room.stays = True
+        entry = _shown(kelp, put, draft, new, room, insert)
     return Committed(entry, content)
 
 
+def _finished(kelp: Kelp, put: writing.Put, draft: Draft, content: Content, begun: Begun) -> Committed:
+    """The same for a small draft, whose bytes are on their way to the disk meanwhile."""
+    with begun:
+        guard.require_space(kelp, content.size)
+        with reserving.reserve(kelp, content.size) as room:
+            room.count(content.size)
+            with turns.waiting():
+                begun.finish()
+            entry = _shown(kelp, put, draft, content, room)
+    return Committed(entry, content)
+
+
+_Insert = Callable[[Tx, int], None]
+
+
+def _shown(
+    kelp: Kelp, put: writing.Put, draft: Draft, new: Content, room: Reservation, insert: _Insert | None = None
+) -> Entry:
+    """The transaction; what was stored is removed again when it fails. `new`: the content, with the parts that have no
+    rows yet."""
+    try:
+        room.confirm()
+        entry = _show(kelp, put, new, insert)
+    except BaseException as error:
+        room.stays = put.committing
+        if put.committing:
+            draft.own.add(new.id)
+        contents.discard(kelp, new, in_doubt=put.committing and not isinstance(error, NoSpace))
+        raise
+    room.stays = True
+    return entry
+
+
 @retried
-def _show(kelp: Kelp, put: writing.Put, new: Content, insert: Callable[[int, Tx], None]) -> Entry:
+def _show(kelp: Kelp, put: writing.Put, new: Content, insert: _Insert | None) -> Entry:
     put.committing = False
     with kelp.database.write() as tx:
         tx.leaves_folders = True
         guard.lock(kelp, tx, put.place)
         tx.foresee_ids("sync_events")
-        entry_id, _ = writing.commit(kelp, tx, put, new, insert=lambda now_ns: insert(now_ns, tx))
-        shown = tx.last(lambda: guard.again(tx, entry_id))
+        own = None if insert is None else partial(insert, tx)
+        row, _ = writing.commit(kelp, tx, put, new, insert=own)
+        shown = tx.last(lambda: row.now(tx))
         put.committing = True
     return shown.value
 

@@ -14,15 +14,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+from blake3 import blake3
+
 from vfs import trace, turns
 from vfs.core import Kelp
-from vfs.model import Content, Expected, Part
+from vfs.errors import UploadIncomplete
+from vfs.model import BLOCK_SIZE, Content, Expected, Part
 from vfs.operations import contents, layouts, part_uploads, writing
 from vfs.operations.drafting import Draft
 from vfs.operations.layouts import Fresh, Layout, Shared, Unit, Zeros
 from vfs.operations.reserving import Reservation
 from vfs.operations.storing_ahead import Claimed
-from vfs.storage.object_store import new_key
+from vfs.storage.object_store import Begun, early, new_key
 
 _THREADS = 3  # that store one draft; whoever commits is one of them
 
@@ -34,6 +37,24 @@ def claimed(draft: Draft, layout: Layout) -> AbstractContextManager[Claimed]:
     if draft.ahead is None:
         return nullcontext(Claimed())
     return draft.ahead.claimed(layouts.units_of(layout))
+
+
+def begun(kelp: Kelp, draft: Draft) -> tuple[Content, Begun] | None:
+    """A small draft as a content of one object, which is on its way to the disk while the commit goes on; None: it is
+    stored in other ways. Not for vaults. Raises as `store`.
+
+    A content of one part, or none, is never shared in part (`layouts.lay_out`), so there is nothing to lay out.
+    """
+    store, size = early(kelp.cache), draft.source.size
+    if store is None or not 0 < size <= BLOCK_SIZE or len(draft.base.parts) > 1 or draft.ahead is not None:
+        return None
+    data = b"".join([bytes(piece) for piece in draft.source.pieces(0, size)])
+    if len(data) != size:
+        raise UploadIncomplete(f"{len(data)} bytes came instead of {size}")
+    key = new_key(kelp.cache)
+    begun = store.begin(key, data)
+    checksum = blake3(data).hexdigest()
+    return Content(key, size, checksum, None, (Part(key, size, checksum),)), begun
 
 
 def store(

@@ -206,7 +206,7 @@ def create(
         tx.foresee_ids("sync_events")
         here = _require_free(tx, kelp, caller, place, kelp.clock.now_ns())
         new = writing.make_empty(kelp, tx, caller, here, birth or Birth(0, posix or {}))
-        made = tx.last(lambda: guard.again(tx, new.entry_id))
+        made = tx.last(lambda: new.row.now(tx))
     return Opened(made.value, new.content, kelp.holds.hold(new.content.id))
 
 

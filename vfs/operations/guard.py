@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from vfs import names
 from vfs.core import Kelp
@@ -168,6 +169,16 @@ def again(tx: Tx, entry_id: int) -> Entry:
     if entry is None:
         raise AssertionError("a row written in this transaction is there")
     return entry
+
+
+class WrittenRow(NamedTuple):
+    """A row that the transaction has written. `entry`: as it is now, where that is known without a look."""
+
+    id: int
+    entry: Entry | None = None
+
+    def now(self, tx: Tx) -> Entry:
+        return again(tx, self.id) if self.entry is None else self.entry
 
 
 def reach(tx: Tx, caller: Caller, entry_id: int, level: Level) -> tuple[Entry, tuple[int, ...]]:

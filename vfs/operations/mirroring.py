@@ -13,6 +13,7 @@ from functools import partial
 from vfs import names, trace
 from vfs.core import Kelp
 from vfs.errors import ObjectMissing
+from vfs.metadata.claimable import Claimable
 from vfs.metadata.database import Tx
 from vfs.metadata.manifests import Kept
 from vfs.metadata.retrying import retried
@@ -79,6 +80,21 @@ def read(kelp: Kelp, tx: Tx, entry_id: int, event_id: int, ways: Ways | None = N
     return Situation(entry_id, uuid, Kind(kind), name, desired, have, versions, event_id)
 
 
+def read_plain(ways: Ways, facts: Claimable) -> Situation:
+    """The same of a file that has no versions, and whose bytes on the NAS no version shall have."""
+    (id, uuid, kind, name, state, parent_id, content_id, mtime_ns, desired_name, *recorded, manifest) = facts.row
+    spot = None
+    if state == State.TRASHED.value:
+        spot = _trash_spot(uuid, facts.trashed_ns, desired_name)
+    elif state == State.ACTIVE.value and not ways.is_gone(parent_id):
+        spot = Spot(parent_id, desired_name)
+    nas_parent, nas_name, *seen = recorded
+    have = Recorded(None if nas_name is None else Spot(nas_parent, nas_name), *seen)
+    wanted = content_id if spot else None
+    desired = Desired(spot, wanted, mtime_ns, _note(ways, name, spot, ()), manifest if spot else None)
+    return Situation(id, uuid, Kind(kind), name, desired, have, (), facts.newest or 0)
+
+
 def _note(ways: Ways, name: str, spot: Spot | None, versions: tuple[NasVersion, ...]) -> str | None:
     if spot is None:
         return None
@@ -95,9 +111,13 @@ def _desired_spot(
         return None
     if state == State.TRASHED:
         record = tx.trash.record(id)
-        stamp = names.stamp(record[1]) if record else "00000000000000"
-        return Spot(ROOT_ID, f"{TRASH}/{stamp}__{uuid}/{desired_name}")
+        return _trash_spot(uuid, record[1] if record else None, desired_name)
     return None if ways.is_gone(parent_id) else Spot(parent_id, desired_name)
+
+
+def _trash_spot(uuid: str, trashed_ns: int | None, desired_name: str) -> Spot:
+    stamp = "00000000000000" if trashed_ns is None else names.stamp(trashed_ns)
+    return Spot(ROOT_ID, f"{TRASH}/{stamp}__{uuid}/{desired_name}")
 
 
 def _versions(tx: Tx, ways: Ways, entry_id: int, name: str, desired: Desired, have: Recorded) -> tuple[NasVersion, ...]:

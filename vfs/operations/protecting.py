@@ -57,7 +57,8 @@ def secured(steps: list[Step], protection: Protection) -> list[Step]:
     return [Secure(protection.secure, protection.elsewhere), *steps]
 
 
-def _destroys(step: Step) -> bool:
+def destroys(step: Step) -> bool:
+    """What is there before it is gone after it."""
     return isinstance(step, Remove | DropVersion) or (isinstance(step, Write) and step.replace)
 
 
@@ -69,7 +70,7 @@ def _destroyed(tx: Tx, situation: Situation, steps: list[Step]) -> list[str]:
             lost |= set(tx.mirror.needed_outside(situation.entry_id))
         elif isinstance(step, DropVersion):
             lost |= {v.content_id for v in situation.versions if v.uuid == step.version}
-        elif _destroys(step) and not any(isinstance(other, Keep) for other in steps):
+        elif destroys(step) and not any(isinstance(other, Keep) for other in steps):
             lost.add(situation.recorded.content_id)
     stays = {v.content_id for v in situation.versions if v.wanted is not None}
     if situation.desired.spot is not None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from vfs import metrics, trace
 from vfs.core import Kelp
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import EventType, Kind
-from vfs.nas_model import Job, Remove, Result, is_sealed
+from vfs.nas_model import Job, Recorded, Remove, Result, is_sealed
 from vfs.operations import alerts, nas_settings
 from vfs.operations.alerts import AlertKind
 from vfs.operations.mirroring import SECOND
@@ -34,7 +35,8 @@ def record(
     is away; their turn comes again in a few seconds, however often. `behind`: came after such a one and were not tried;
     then they go before it, in their order, since it may be that only its bytes cannot be had.
     """
-    with kelp.database.write() as tx:
+    # After a power cut that undoes it, who settles the leases sees the same again on the NAS, which is synced.
+    with kelp.database.deferring(makes=True), kelp.database.write() as tx:
         tx.lock_mirror()
         tx.lock_tree()
         every = [*results, *(failed for failed, _ in failures), *waiting, *behind]
@@ -42,13 +44,10 @@ def record(
         seen = _Seen(tx.leases.alive([result.job.fence for result in every]), tx.mirror.recorded(ids))
         now = kelp.clock.now_ns()
         for result in results:
-            with _under_its_request(result.job):
-                if _record_one(kelp, tx, seen, result) and result.done and result.job.final:
-                    tx.after_commit(metrics.MIRRORED.labels("done").inc)
-                    tx.events.cover(result.job.situation.entry_id, result.job.situation.event_id, now)
-                else:
-                    tx.after_commit(metrics.MIRRORED.labels("put_off").inc)
-                    tx.events.put_off(result.job.situation.entry_id, now)
+            final = result.done and result.job.final
+            if not (_record_one(kelp, tx, seen, result, final=final) and final):
+                tx.after_commit(metrics.MIRRORED.labels("put_off").inc)
+                tx.events.put_off(result.job.situation.entry_id, now)
         for result, message in failures:
             with _under_its_request(result.job):
                 _record_one(kelp, tx, seen, result)
@@ -57,6 +56,8 @@ def record(
             _record_one(kelp, tx, seen, result)
             tx.after_commit(metrics.MIRRORED.labels("put_off").inc)
             tx.events.put_off(result.job.situation.entry_id, now + _CACHE_AWAY - before * _BEFORE)
+        _write(kelp, tx, seen)
+        _cover(tx, seen.covered, now)
         tx.leases.release(*(result.job.fence for result in every))
 
 
@@ -67,33 +68,56 @@ def _under_its_request(job: Job) -> trace.Work:
 
 @dataclass(slots=True)
 class _Seen:
-    """Read once for a batch, under the locks: fences that are still alive, and what the rows say of the NAS."""
+    """Read once for a batch, under the locks: fences that are still alive, and what the rows say of the NAS; and what
+    is to be written of all together."""
 
     fences: set[int]
     rows: dict[int, tuple[int | None, str | None, str | None]]
+    found: list[tuple[int, Recorded, int]] = field(default_factory=list)  # see `Mirror.record_all`
+    covered: list[Job] = field(default_factory=list)  # nothing of what they were asked for is left
 
 
-def _record_one(kelp: Kelp, tx: Tx, seen: _Seen, result: Result) -> bool:
-    """False when somebody else took over, or the row no longer says what the plan was made from."""
+def _record_one(kelp: Kelp, tx: Tx, seen: _Seen, result: Result, *, final: bool = False) -> bool:
+    """False when somebody else took over, or the row no longer says what the plan was made from. `final`: with it the
+    entry has what its events asked for."""
     situation = result.job.situation
     if result.job.fence not in seen.fences:
         return False
     if situation.kind == Kind.FOLDER and situation.recorded.spot is not None and result.recorded.spot is None:
+        _write(kelp, tx, seen)
         _record_gone(kelp, tx, result.job)
         seen.rows = tx.mirror.recorded([*seen.rows])
     for uuid, seen_there in result.versions.items():
         tx.versions.record(uuid, seen_there, kelp.nas.properties.folds_case)
-    if result.recorded == situation.recorded:
-        return True
-    spot = situation.recorded.spot
-    planned = (spot.parent_id if spot else None, spot.name if spot else None, situation.recorded.content_id)
-    if seen.rows.get(situation.entry_id) != planned:
-        return False
-    tx.mirror.record(situation.entry_id, result.recorded, kelp.nas.properties.folds_case)
-    manifest = result.recorded.manifest
-    if manifest is not None and manifest != situation.recorded.manifest and not is_sealed(situation.name):
-        tx.manifests.mirrored(situation.entry_id, manifest)
+    if result.recorded != situation.recorded:
+        spot = situation.recorded.spot
+        planned = (spot.parent_id if spot else None, spot.name if spot else None, situation.recorded.content_id)
+        if seen.rows.get(situation.entry_id) != planned:
+            return False
+        manifest = result.recorded.manifest
+        if manifest is not None and manifest != situation.recorded.manifest and not is_sealed(situation.name):
+            tx.manifests.mirrored(situation.entry_id, manifest)
+        seen.found.append((situation.entry_id, result.recorded, situation.event_id if final else 0))
+    elif final:
+        tx.events.await_none({situation.entry_id: situation.event_id})
+    if final:
+        seen.covered.append(result.job)
     return True
+
+
+def _write(kelp: Kelp, tx: Tx, seen: _Seen) -> None:
+    """What was found so far, which is read again when a folder is gone."""
+    tx.mirror.record_all(seen.found, kelp.nas.properties.folds_case)
+    seen.found.clear()
+
+
+def _cover(tx: Tx, jobs: Sequence[Job], now_ns: int) -> None:
+    """One statement is for all of them; in the trace each has its own."""
+    tx.events.cover({job.situation.entry_id: job.situation.event_id for job in jobs}, now_ns)
+    tx.after_commit(partial(metrics.MIRRORED.labels("done").inc, len(jobs)))
+    for job in jobs if trace.is_followed() else ():
+        with _under_its_request(job), trace.span("db.sync_event_done"), trace.span("db.storage_available"):
+            pass
 
 
 def _record_gone(kelp: Kelp, tx: Tx, job: Job) -> None:

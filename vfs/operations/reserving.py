@@ -97,23 +97,28 @@ class Reservation:
 
     def end(self) -> None:
         came = min(self._come, self._size) if self.stays else 0
-        self._kelp.escrow.settle(came)
-        self._kelp.escrow.give_back(self._size - came)
+        if came:
+            self._kelp.escrow.settle(came)
+        if self._size > came:
+            self._kelp.escrow.give_back(self._size - came)
+
+    def __enter__(self) -> Reservation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
 
-@contextmanager
-def reserve(kelp: Kelp, size: int, *, counted: bool = False, sealed: bool = False) -> Iterator[Reservation]:
-    """Room for `size` bytes for the length of the block; 0: for what comes, as it comes. Raises NoSpace.
+def reserve(kelp: Kelp, size: int, *, counted: bool = False, sealed: bool = False) -> Reservation:
+    """Room for `size` bytes, for the length of the block that it is used for; 0: for what comes, as it comes. Raises
+    NoSpace.
 
     `sealed`: as for `Reservation`; `size` is what they take in the cache. `counted`: they take the place of bytes that
     wait already, in the very commit that shows them, so they need none.
     """
     reservation = Reservation(kelp, None if counted else cache_limits.hard_limit(kelp), sealed=sealed)
     reservation.grow(size)
-    try:
-        yield reservation
-    finally:
-        reservation.end()
+    return reservation
 
 
 def _take(kelp: Kelp, size: int, limit: int) -> None:

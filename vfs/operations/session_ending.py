@@ -261,8 +261,8 @@ def _change(kelp: Kelp, ending: _Ending, content: Content, *, is_sent: bool = Fa
             else:
                 tx.contents.insert(content, now_ns)
 
-        entry_id, created = writing.commit(kelp, tx, put, content, insert)
-        tx.uploads.complete(sending.id, entry_id, ending.size)
-        shown = tx.last(lambda: guard.again(tx, entry_id))
+        row, created = writing.commit(kelp, tx, put, content, insert)
+        tx.uploads.complete(sending.id, row.id, ending.size)
+        shown = tx.last(lambda: row.now(tx))
         put.committing = True
     return Written(shown.value, created)

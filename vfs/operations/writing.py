@@ -32,7 +32,7 @@ from vfs.model import (
     Written,
 )
 from vfs.operations import appearance, busy, changes, contents, guard, reserving, sealed_contents, sealing, vaults_of
-from vfs.operations.guard import Standing
+from vfs.operations.guard import Standing, WrittenRow
 from vfs.storage.small_contents import SMALL
 
 # An upload that took longer asks whether its objects are still there: in an S3 cache that is a call of its own, and the
@@ -94,6 +94,7 @@ class Put:
     birth: Birth | None = None  # what the row is to have if there is none yet
     posix: Mapping[str, object] = field(default_factory=dict)  # columns: mode, uid, gid
     shows: int | None = None  # bytes that the content shows, where its parts are not all that it has
+    joins: bool = False  # a sync event of the file that waits may stand for this change too: see `Events.to_join`
 
 
 def carry_out(kelp: Kelp, put: Put, chunks: Iterable[bytes], expected: Expected) -> Written:
@@ -157,15 +158,15 @@ def change(kelp: Kelp, put: Put, content: Content) -> Written:
     with kelp.database.write() as tx:
         guard.lock(kelp, tx, put.place)
         _foresee(kelp, tx, put, content)
-        entry_id, created = commit(kelp, tx, put, content)
-        shown = tx.last(lambda: _last_look(tx, put, entry_id))
+        row, created = commit(kelp, tx, put, content)
+        shown = tx.last(lambda: _last_look(tx, put, row))
         put.committing = True
     entry, facts = shown.value
     return Written(entry, created, facts)
 
 
-def _last_look(tx: Tx, put: Put, entry_id: int) -> tuple[Entry, Facts | None]:
-    return appearance.as_written(tx, entry_id, put.folders) if put.with_facts else (guard.again(tx, entry_id), None)
+def _last_look(tx: Tx, put: Put, row: WrittenRow) -> tuple[Entry, Facts | None]:
+    return appearance.as_written(tx, row.id, put.folders) if put.with_facts else (row.now(tx), None)
 
 
 def _foresee(kelp: Kelp, tx: Tx, put: Put, content: Content) -> None:
@@ -200,8 +201,8 @@ def check(kelp: Kelp, tx: Tx, put: Put) -> Standing:
 
 def commit(
     kelp: Kelp, tx: Tx, put: Put, content: Content, insert: Callable[[int], None] | None = None
-) -> tuple[int, bool]:
-    """Inside a transaction that has locked the place: the file's id, and whether it is new. Raises as `put_file`.
+) -> tuple[WrittenRow, bool]:
+    """Inside a transaction that has locked the place: the file's row, and whether it is new. Raises as `put_file`.
 
     `insert`: makes the rows of the content at that time, where its parts have rows already.
     """
@@ -216,10 +217,11 @@ def commit(
         insert(now)
     times = _Times(tx, here, put.mtime_ns, now, by_client=put.told and put.mtime_ns is not None)
     if here.entry is None:
-        entry_id = create(kelp, tx, put.caller, here, content, put.mime_type, times, put.birth, put.posix, put.shows)
+        row = create(kelp, tx, put.caller, here, content, put.mime_type, times, put.birth, put.posix, put.shows)
     else:
-        entry_id = switch(kelp, tx, put.caller, here, here.entry, content, put.mime_type, times, put.posix, put.shows)
-    return entry_id, here.entry is None
+        more = (put.posix, put.shows, put.joins)
+        row = switch(kelp, tx, put.caller, here, here.entry, content, put.mime_type, times, *more)
+    return row, here.entry is None
 
 
 class _Times:
@@ -242,25 +244,27 @@ def create(
     birth: Birth | None = None,
     posix: Mapping[str, object] = MappingProxyType({}),
     shows: int | None = None,
-) -> int:
+) -> WrittenRow:
     """Insert a file's row. The first content of a file has the file's uuid as id. `shows`: see `Put`."""
     vaults_of.require_same(here.seal, content)
     own = posix if birth is None else {**({"id": birth.id} if birth.id else {}), **birth.posix, **posix}
-    made_ns = birth.mtime_ns if birth is not None else None
+    made_ns = times.now_ns if birth is None or birth.mtime_ns is None else birth.mtime_ns
     number = tx.events.number()
+    named = sealing.born(tx, here.seal, here.name, here.key, mime_type or changes.mime_type(here.name))
+    size = sealed_contents.plain_size(content) if shows is None else shows
     entry_id = tx.entries.insert(
         uuid=content.id,
         parent_id=here.folder_id,
-        **sealing.born(tx, here.seal, here.name, here.key, mime_type or changes.mime_type(here.name)),
+        **named,
         kind=Kind.FILE.value,
         state=State.ACTIVE.value,
         content_id=content.id,
         content_user_id=caller.user_id,
         content_ns=times.now_ns,
-        size=sealed_contents.plain_size(content) if shows is None else shows,
+        size=size,
         mtime_ns=times.mtime_ns,
         shown_mtime=times.shown,
-        created_ns=times.now_ns if made_ns is None else made_ns,
+        created_ns=made_ns,
         registered_ns=times.now_ns,
         born_litter=here.makes_litter,
         owner_id=caller.user_id,
@@ -268,12 +272,18 @@ def create(
         **changes.nas_place(kelp, tx, here.folder_id, here.name, Kind.FILE, (0, content.id), times.now_ns),
         **own,
     )
-    changes.succeed(kelp, tx, caller, here, entry_id, content.id, times.now_ns)
+    succeeds = changes.succeed(kelp, tx, caller, here, entry_id, content.id, times.now_ns)
     changes.announce(
         kelp, tx, caller, entry_id, Kind.FILE, EventType.SYNC, times.now_ns,
         target=here.path_of(), litter=here.is_litter, what="create", rushes=False, number=number,
     )  # fmt: skip
-    return entry_id
+    if succeeds or here.seal is not None:
+        return WrittenRow(entry_id)
+    entry = Entry(
+        *(entry_id, content.id, here.folder_id, here.name, Kind.FILE, State.ACTIVE, content.id, size),
+        *(str(named["mime_type"]), times.mtime_ns, times.shown, made_ns, caller.user_id, 1, StoreStatus.SYNCING),
+    )
+    return WrittenRow(entry_id, entry)
 
 
 def switch(
@@ -287,8 +297,9 @@ def switch(
     times: _Times,
     posix: Mapping[str, object] = MappingProxyType({}),
     shows: int | None = None,
-) -> int:
-    """The row shows another content from now on; the one before becomes a version."""
+    joins: bool = False,
+) -> WrittenRow:
+    """The row shows another content from now on; the one before becomes a version. `shows`, `joins`: see `Put`."""
     vaults_of.require_same(here.seal, content)
     changes.keep_version(kelp, tx, caller, entry, entry.id, times.now_ns, litter=here.is_litter)
     place: dict[str, object] = {}
@@ -297,15 +308,18 @@ def switch(
         place = changes.nas_place(kelp, tx, here.folder_id, entry.name, Kind.FILE, own, times.now_ns)
     if times.shown <= entry.shown_mtime:
         changes.remember_shown(tx, here.folder_id, here.key, entry.shown_mtime, times.now_ns)
-    number = tx.events.number()
+    waiting = tx.events.to_join(entry.id, times.now_ns, litter=here.is_litter) if joins else None
+    number = tx.events.number() if waiting is None else waiting
+    size = sealed_contents.plain_size(content) if shows is None else shows
+    stored_type = sealing.typed(tx, entry, mime_type or changes.mime_type(entry.name))
     tx.entries.update(
         entry.id,
         here.folder_id,
         content_id=content.id,
         content_user_id=caller.user_id,
         content_ns=times.now_ns,
-        size=sealed_contents.plain_size(content) if shows is None else shows,
-        mime_type=sealing.typed(tx, entry, mime_type or changes.mime_type(entry.name)),
+        size=size,
+        mime_type=stored_type,
         mtime_ns=times.mtime_ns,
         shown_mtime=times.shown,
         **awaited(number),
@@ -315,20 +329,26 @@ def switch(
     changes.announce(
         kelp, tx, caller, entry.id, Kind.FILE, EventType.SYNC, times.now_ns,
         target=here.path_of(entry.name), litter=here.is_litter, what="write",
-        rushes=entry.nas_status != StoreStatus.AVAILABLE, number=number,
+        rushes=entry.nas_status != StoreStatus.AVAILABLE, number=number, joined=waiting is not None,
     )  # fmt: skip
-    return entry.id
+    if entry.vault_id is not None:
+        return WrittenRow(entry.id)
+    now = Entry(
+        *(entry.id, entry.uuid, entry.parent_id, entry.name, entry.kind, entry.state, content.id, size, stored_type),
+        *(times.mtime_ns, times.shown, entry.created_ns, entry.owner_id, entry.version + 1, StoreStatus.SYNCING),
+    )
+    return WrittenRow(entry.id, now)
 
 
 def empty_file(kelp: Kelp, tx: Tx, caller: Caller, here: Standing) -> Entry:
     """Make a file without bytes inside a transaction (LOCK of an unmapped name, RFC 4918 §7.3)."""
-    return guard.again(tx, make_empty(kelp, tx, caller, here).entry_id)
+    return make_empty(kelp, tx, caller, here).row.now(tx)
 
 
 class Empty(NamedTuple):
     """A file that was made without bytes."""
 
-    entry_id: int
+    row: WrittenRow
     content: Content
 
 
@@ -362,8 +382,7 @@ def show(
 ) -> Entry:
     """Let a file show a content that exists already (COPY over it, a version restored)."""
     times = _Times(tx, here, mtime_ns, kelp.clock.now_ns(), by_client=by_client)
-    switch(kelp, tx, caller, here, entry, content, mime_type, times)
-    return guard.again(tx, entry.id)
+    return switch(kelp, tx, caller, here, entry, content, mime_type, times).now(tx)
 
 
 EMPTY_CHECKSUM = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"  # BLAKE3 of no bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -13,6 +14,7 @@ from vfs.errors import ContentCorrupt
 from vfs.model import PIECE_SIZE, ByteRange
 
 _PAGE = 4096  # bytes; what disks ask for is no more
+_WRITE = 2  # SYNC_FILE_RANGE_WRITE, linux/fs.h
 
 Progress = Callable[[], None]  # called after each system call that moved bytes
 
@@ -29,6 +31,27 @@ def write_all(fd: int, chunk: bytes | memoryview, progress: Progress = no_progre
         rest = rest[os.write(fd, rest[:PIECE_SIZE]) :]
         progress()
     return size
+
+
+def _find_sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    """The C library's sync_file_range (Linux), which Python does not offer."""
+    try:
+        function = ctypes.CDLL(None).sync_file_range
+    except (AttributeError, OSError, TypeError):
+        return None
+    function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    function.restype = ctypes.c_int
+    return function
+
+
+_sync_file_range = _find_sync_file_range()
+
+
+def begin_sync(fd: int) -> None:
+    """Let the disk begin with what was written to an open file: a sync that comes later has less to wait for, and is
+    wanted all the same. It also tells what went wrong here."""
+    if _sync_file_range is not None:
+        _sync_file_range(fd, 0, 0, _WRITE)
 
 
 class DirectWriter:

@@ -24,7 +24,7 @@ from blake3 import blake3
 from vfs.errors import ConfigurationError, ObjectMissing
 from vfs.model import ByteRange, Stored
 from vfs.storage.faults import Faults
-from vfs.storage.files import DirectWriter, Pieces, forget, make_durably, span, sync_folder, write_all
+from vfs.storage.files import DirectWriter, Pieces, begin_sync, forget, make_durably, span, sync_folder, write_all
 from vfs.storage.object_store import ObjectInfo, Usage, check_key, fault_of, is_key
 from vfs.storage.spare_files import SpareFiles
 
@@ -33,6 +33,7 @@ _AFTER_ALL = "~"  # greater than every character of a key
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPARE = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in the way must not block
+_CLOSED = -1
 _Write = Callable[[int, bytes | memoryview], int]
 
 
@@ -44,6 +45,7 @@ class FolderObjectStore:
     def __init__(self, root: Path) -> None:
         """Make `root` when it is missing. Raises ConfigurationError when it cannot be used."""
         self._objects = root / "objects"
+        self._as_text = str(self._objects)
         self._ready = False  # all folders exist, and their own names are known to be durable
         self._making = threading.Lock()
         self._spares = SpareFiles()
@@ -63,11 +65,10 @@ class FolderObjectStore:
         written = self._path(_beside(key)) if replace else path
         faults = partial(self._faults, key)
         with faults():
-            spare = self._open_spare(path) if self._spares.claim(key) and not replace else None
-            fd = self._create(written) if spare is None else spare
+            fd, is_shown = self._open_new(key, written, replace=replace)
         try:
             stored = _fill(fd, chunks, write, faults)
-            if spare is None:
+            if not is_shown:
                 with faults():
                     self._show(written, path)
         except BaseException:
@@ -76,11 +77,25 @@ class FolderObjectStore:
             raise
         return stored
 
-    def _open_spare(self, path: str) -> int | None:
-        """The empty file that was made ahead, whose name needs no sync any more; None: somebody tidied up."""
-        with suppress(FileNotFoundError):
-            return os.open(path, _SPARE)
-        return None
+    def begin(self, key: str, data: bytes) -> _Begun:
+        path, faults = self._path(key), self._faults(key)
+        with faults:
+            fd, is_shown = self._open_new(key, path, replace=False)
+            begun = _Begun(fd, path, faults, None if is_shown else partial(self._show, path, path))
+            try:
+                write_all(fd, data)
+                begin_sync(fd)
+            except BaseException:
+                begun.__exit__()
+                raise
+        return begun
+
+    def _open_new(self, key: str, path: str, *, replace: bool) -> tuple[int, bool]:
+        """A new file, and whether its name is durable: that of a file that was made ahead, where nobody tidied up."""
+        if self._spares.claim(key) and not replace:
+            with suppress(FileNotFoundError):
+                return os.open(path, _SPARE), True
+        return self._create(path), False
 
     def _show(self, written: str, path: str) -> None:
         """Give what was written the name `path`, durably."""
@@ -133,7 +148,7 @@ class FolderObjectStore:
 
     def usage(self) -> Usage:
         with self._faults("disk"):
-            disk = os.statvfs(self._objects)
+            disk = os.statvfs(self._as_text)
         return Usage(disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize)
 
     def forget(self, name: str) -> None:
@@ -148,7 +163,7 @@ class FolderObjectStore:
         self._spares.close()
 
     def _path(self, key: str) -> str:
-        return f"{self._objects}/{_FOLDERS[_index(check_key(key))]}/{key}"
+        return f"{self._as_text}/{_FOLDERS[_index(check_key(key))]}/{key}"
 
     def _create(self, path: str) -> int:
         """Open the new file. Its folder is there, unless it is the first one."""
@@ -187,6 +202,46 @@ class FolderObjectStore:
     def _gone(self) -> OSError | None:
         """The whole folder is: a disk that is not mounted."""
         return None if self._objects.is_dir() else OSError(errno.ENODEV, f"the folder {self._objects} is gone")
+
+
+class _Begun:
+    """A file all of whose bytes were written. `show`: what makes its name durable; None: that is so already."""
+
+    __slots__ = ("_faults", "_fd", "_path", "_show")
+
+    def __init__(self, fd: int, path: str, faults: Faults, show: Callable[[], None] | None) -> None:
+        self._fd, self._path, self._faults, self._show = fd, path, faults, show
+
+    def __enter__(self) -> _Begun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd != _CLOSED:
+            self._undo()
+
+    def finish(self) -> None:
+        try:
+            with self._faults:
+                try:
+                    os.fsync(self._fd)
+                finally:
+                    self._close()
+                if self._show is not None:
+                    self._show()
+        except BaseException:
+            self._undo()
+            raise
+
+    def _undo(self) -> None:
+        with suppress(OSError):
+            self._close()
+        with suppress(OSError):
+            os.unlink(self._path)
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, _CLOSED
+        if fd != _CLOSED:
+            os.close(fd)
 
 
 def _fill(

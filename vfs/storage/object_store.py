@@ -116,6 +116,26 @@ class Direct(Protocol):
         ...
 
 
+class Begun(Protocol):
+    """An object all of whose bytes were written, for a block; nothing is left behind when that ends before `finish`."""
+
+    def finish(self) -> None:
+        """On return it survives a power cut. Once. Raises NoSpace, StoreUnavailable; then nothing is left behind."""
+        ...
+
+    def __enter__(self) -> Begun: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Early(Protocol):
+    """A store that can be at work on an object while its caller goes on."""
+
+    def begin(self, key: str, data: bytes) -> Begun:
+        """The first half of `ObjectStore.put`, of bytes that are all here. Raises as that."""
+        ...
+
+
 @runtime_checkable
 class Remembering(Protocol):
     """A store, of either side, whose bytes this machine keeps in memory when they were read or written."""
@@ -158,6 +178,11 @@ def new_key(store: ObjectStore) -> str:
 def direct(store: ObjectStore) -> Direct | None:
     """The store, when it can do so."""
     return cast(Direct, store) if hasattr(store, "put_directly") else None
+
+
+def early(store: ObjectStore) -> Early | None:
+    """The store, when it can do so."""
+    return cast(Early, store) if hasattr(store, "begin") else None
 
 
 def check_key(key: str) -> str:

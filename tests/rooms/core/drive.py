@@ -145,9 +145,7 @@ class Drive:
 
     def group(self, name: str, *members: Caller) -> int:
         with self.kelp.database.write() as tx:
-            group_id = tx.insert(
-                "INSERT INTO groups (name, name_key, uuid) VALUES (:name, :name, :name) RETURNING id", name=name
-            )
+            group_id = tx.insert("INSERT INTO groups (name, name_key, uuid) VALUES (:name, :name, :name)", name=name)
             rows: list[dict[str, object]] = [{"group": group_id, "user": member.user_id} for member in members]
             tx.many("INSERT INTO group_members (group_id, user_id) VALUES (:group, :user)", rows)
         return group_id

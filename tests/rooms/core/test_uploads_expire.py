@@ -33,8 +33,7 @@ class Uploads:
             id = tx.insert(
                 """INSERT INTO upload_sessions (uuid, content_id, folder_id, name, size, mime_type, on_conflict, status,
                                                 trace_id, created_ns, expires_ns)
-                   VALUES (:uuid, :content, :folder, 'big.bin', 100, '', 'ERROR', :status, 't', :now, :expires)
-                   RETURNING id""",
+                   VALUES (:uuid, :content, :folder, 'big.bin', 100, '', 'ERROR', :status, 't', :now, :expires)""",
                 uuid=str(uuid.uuid4()), content=content_id, folder=ROOT_ID, status=status, now=now,
                 expires=now + int(lives * SECOND),
             )  # fmt: skip

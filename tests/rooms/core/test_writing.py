@@ -23,9 +23,27 @@ from vfs.errors import (
     WrongKind,
 )
 from vfs.model import PART_SIZE, ByteRange, Entry, Expected, OnConflict, Place
-from vfs.operations import contents, properties, reading, writing
+from vfs.operations import contents, drafting, properties, reading, writing
 
 # --- names and strategies -------------------------------------------------------------------------
+
+
+def test_what_a_writer_is_told_is_the_row_as_it_stands(drive: Drive) -> None:
+    def as_it_stands(told: Entry) -> bool:
+        with drive.kelp.database.read() as tx:
+            return told == tx.entries.get(told.id)
+
+    assert as_it_stands(drive.put("a.txt", b"new", mtime_ns=5 * SECOND))
+    drive.clock.advance(6)
+    assert as_it_stands(drive.put("a.txt", b"over", caller=drive.other, mime_type="text/odd"))
+    drive.put("b.txt", b"another")
+    assert as_it_stands(drive.copy("b.txt", "a.txt", OnConflict.OVERWRITE).entry)
+    kelp, caller = drive.kelp, drive.editor
+    assert as_it_stands(drafting.create(kelp, caller, drive.place("made"), {"mode": 0o600}).entry)
+    drive.remove("b.txt")  # who has its name soon after is the same document
+    assert as_it_stands(drive.put("b.txt", b"again"))
+    drive.remove("b.txt")
+    assert as_it_stands(drafting.create(kelp, caller, drive.place("b.txt")).entry)
 
 
 @pytest.mark.parametrize("taken", [None, "file", "folder"])

@@ -1,7 +1,8 @@
 """A mount that dies in the middle of a commit: `python -m tests.rooms.fuse.dying DATA USER_ID FILE_ID WHEN`.
 
 WHEN is "written" (before the commit), the number of an object that is about to be stored, "stored" (all are, nothing is
-committed), or "committed".
+committed), or "committed". With "small" before it, the file is one that becomes a single small object; then there is
+"small begun" too: it is on its way to the disk.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tests import engines
 from vfs.bootstrap import build
 from vfs.model import PART_SIZE, Caller, Role
 from vfs.operations import writing
+from vfs.storage.folder import _Begun
 
 
 def die(*_: object, **__: object) -> None:
@@ -33,7 +35,10 @@ def main(data: Path, user_id: int, file_id: int, when: str) -> None:
     assert entry is not None
     handle = files.open(entry, os.O_RDWR, caller)
     handle.write(5, b"one")
-    handle.write(2 * PART_SIZE, b"two")
+    small = when.startswith("small ")
+    when = when.removeprefix("small ")
+    if not small:
+        handle.write(2 * PART_SIZE, b"two")
     if when == "written":
         die()
     _arm(type(kelp.cache), when)
@@ -44,6 +49,8 @@ def main(data: Path, user_id: int, file_id: int, when: str) -> None:
 def _arm(store: Any, when: str) -> None:
     if when == "stored":
         writing.commit = die  # type: ignore[assignment]
+    if when == "begun":
+        _Begun.finish = die  # type: ignore[method-assign]
     inner, count = store.put, 0
 
     def put(self: object, key: str, chunks: Iterable[bytes]) -> Any:

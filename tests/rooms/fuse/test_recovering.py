@@ -22,7 +22,9 @@ MountOf = Callable[[Drive], Files]
 
 def fail_to_commit(files: Files, handle: OpenFile, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(type(files.drive.kelp.cache), "put", _away)
+        store = type(files.drive.kelp.cache)
+        for name in {"put", "begin"}.intersection(dir(store)):
+            patch.setattr(store, name, _away)
         with pytest.raises(StoreUnavailable):
             handle.flush()
         handle.release()
@@ -114,12 +116,28 @@ def test_a_kill_leaves_the_old_version_or_the_new_one(drive: Drive, files_of: Mo
     new = bytearray(old)
     new[5:8] = b"one"
     new[2 * PART_SIZE : 2 * PART_SIZE + 3] = b"two"
-    assert drive.read("big") == (bytes(new) if when == "committed" else old)
+    _is_old_or_new(drive, files_of, "big", old, bytes(new), is_new=when == "committed")
+
+
+def _is_old_or_new(drive: Drive, files_of: MountOf, name: str, old: bytes, new: bytes, *, is_new: bool) -> None:
+    assert drive.read(name) == (new if is_new else old)
     left = recovering.found(drive.kelp)
-    if when == "committed":
+    if is_new:
         assert left == []
         return
     entry = recovering.recover(drive.kelp, drive.editor, left[0])
-    assert drive.read_entry(entry) == bytes(new)
+    assert drive.read_entry(entry) == new
     again = files_of(drive)
-    close(again.open("big"))
+    close(again.open(name))
+
+
+@pytest.mark.parametrize("when", ["written", "begun", "stored", "committed"])
+def test_the_same_of_a_small_file(drive: Drive, files_of: MountOf, when: str) -> None:
+    if when == "begun" and (drive.entry("").vault_id is not None or not hasattr(drive.kelp.cache, "begin")):
+        pytest.skip("it is stored in one step")
+    files_of(drive).save("small", b"0123456789")
+    about = (drive.kelp.settings.data, str(drive.editor.user_id), str(drive.entry("small").id), f"small {when}")
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    child = warm_starts.run([sys.executable, "-m", "tests.rooms.fuse.dying", *about], environ, 120)
+    assert child.returncode == -signal.SIGKILL
+    _is_old_or_new(drive, files_of, "small", b"0123456789", b"01234one89", is_new=when == "committed")

@@ -134,7 +134,7 @@ class SealedRows:
                        mime_type, mtime_ns, shown_mtime, created_ns, registered_ns, nas_stamp, nas_desired_name,
                        nas_desired_key, nas_status, vault_id, seal_id)
                    VALUES (:uuid, :parent, '', '', :kind, 'ACTIVE', :content, :now, :size, '', :now, 1, :now, :now,
-                       :stamp, :nas, :nas, 'SYNCING', :vault, :seal) RETURNING id""",
+                       :stamp, :nas, :nas, 'SYNCING', :vault, :seal)""",
                 uuid=str(uuid.uuid4()), parent=parent, kind=kind, content=content and content.id, now=now,
                 size=plain_size(content) if content else 0, stamp=stamp, nas=nas_name, vault=self.vault, seal=seal,
             )  # fmt: skip
