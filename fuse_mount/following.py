@@ -7,8 +7,8 @@ _NEAR = 1000  # ids; so far apart are those of files that were made one after an
 
 
 class Following:
-    """Of one kind of call. What was looked at ahead is forgotten with the next change by anybody: it is twice as much
-    each time that all of it was of use, and hardly anything for who changes each file that he has looked at."""
+    """Of one kind of call. What was looked at ahead is forgotten with the next change by others, and in part with those
+    of this process: it is twice as much each time that all of it was of use."""
 
     def __init__(self) -> None:
         self._folder_id = self._entry_id = 0  # that were asked for last

@@ -328,6 +328,7 @@ class _Writing:
             self._hold.__exit__(None, None, None)
         if error is None:
             self._tx.committed()
+        self._tx.end()
 
     def _finish(self) -> None:
         try:
@@ -356,3 +357,4 @@ class _Reading:
         self._tx.close_cursors()
         if self._connection.in_transaction:  # SQLite ends it itself by some faults, which are what is to be told
             self._connection.execute("ROLLBACK")
+        self._tx.end()

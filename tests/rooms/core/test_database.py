@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import sqlite3
+import weakref
 from pathlib import Path
 
 import alembic.command
@@ -177,3 +179,19 @@ def test_the_views_show_what_the_seeds_name(drive: Drive) -> None:
     )
     assert stored == [("CACHE", "AVAILABLE")] * 2 + [("NAS", "SYNCING")]
     assert len(drive.sql("SELECT * FROM folder_storage_objects")) == 3
+
+
+def test_a_transaction_leaves_nothing_to_the_collector_of_garbage(tmp_path: Path) -> None:
+    with contextlib.closing(Database(url(tmp_path))) as database:
+        gc.disable()
+        try:
+            with database.read() as tx:
+                tx.entries.get(1)
+                read = weakref.ref(tx)
+            with database.write() as tx:
+                tx.entries.update(1)
+                written = weakref.ref(tx)
+            del tx
+            assert read() is None and written() is None
+        finally:
+            gc.enable()
