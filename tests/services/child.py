@@ -75,8 +75,7 @@ def parent(stat: Path) -> int:
 
 
 def state(pid: int) -> str:
-    """Of a process, one letter, proc(5): T is stopped, t by who traces it, Z dead and not buried; one that is gone counts
-    as that too."""
+    """Of a process, one letter, proc(5): T is stopped, t by who traces it, Z dead and not buried, or gone."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     return "Z"
