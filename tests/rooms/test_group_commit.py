@@ -186,3 +186,18 @@ def test_a_quiet_change_is_counted_only_with_others(log: Log) -> None:
 
     assert not any(together(log, say, quiet=True))
     assert log.changes.value() not in (before, None) and len(log.heard()) == THREADS + 1
+
+
+def test_who_is_told_of_a_commit_and_fails_keeps_nobody_out(log: Log) -> None:
+    def interrupted(version: int, effects: object) -> None:
+        raise KeyboardInterrupt
+
+    told = GroupCommit(log._lend, log.changes, follow=interrupted)
+    with pytest.raises(KeyboardInterrupt), told.change() as connection:
+        connection.execute("INSERT INTO said VALUES ('told')")
+    others = ChangeCount(log.file.with_suffix(".changes"))
+    assert others.value() is not None
+    assert others.enter_at_once()
+    others.close()
+    log.say("after")
+    assert log.heard() == {"told", "after"}

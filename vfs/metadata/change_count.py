@@ -50,6 +50,7 @@ class ChangeCount:
         self._identity = _identity(os.fstat(self._handle))
         self._usher: _Usher | None = None
         self._mapped = (counts, 0)  # … and what is added, so that no number comes twice when there is another file
+        self._base = 0  # what was added as the last change of this process began
 
     def value(self) -> int | None:
         """A number that every change changes; None while one is under way."""
@@ -86,14 +87,15 @@ class ChangeCount:
     # Each number is stored by one instruction: `struct.pack_into` clears the bytes first, and others read 0 there.
 
     def begin(self) -> int:
-        counts, _ = self._mapped
+        counts, self._base = self._mapped
         number = (counts[_BEGUN] + 1) % _ROUND
         counts[_BEGUN] = number
         return number
 
     def version_of(self, number: int) -> int:
-        """What `value` will be once the change has ended, while no other begins."""
-        return self._mapped[1] + number
+        """What `value` will be once the change has ended, while no other begins; nothing that it will ever be when
+        there is another file since the change began."""
+        return self._base + number
 
     def end(self, number: int) -> None:
         """The change `number` can be seen by everybody, or never will be."""

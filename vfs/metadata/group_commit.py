@@ -214,13 +214,15 @@ class GroupCommit:
         finally:
             if not group.synced:
                 self.unsynced = True
-            if group.number is not None:
-                if group.failure is None:
+            try:
+                if group.number is not None and group.failure is None:
                     self._follow(self._changes.version_of(group.number), group.effects)
-                self._changes.end(group.number)
-            if group.entered:
-                self._changes.leave()
-            group.close()
+            finally:  # whatever that is: else no process could change anything any more
+                if group.number is not None:
+                    self._changes.end(group.number)
+                if group.entered:
+                    self._changes.leave()
+                group.close()
 
 
 def _undo_change(group: _Group) -> None:

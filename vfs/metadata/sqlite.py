@@ -309,11 +309,15 @@ class _Writing:
         try:
             with _translated():
                 connection = self._change.__enter__()
+            try:
+                self._tx = SqliteTx(connection, self._seal_memory)
+                self._tx.seals.share_commit()
+            except BaseException as error:
+                self._change.__exit__(type(error), error, error.__traceback__)
+                raise
         except BaseException:
             self._hold.__exit__(None, None, None)
             raise
-        self._tx = SqliteTx(connection, self._seal_memory)
-        self._tx.seals.share_commit()
         return self._tx
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -321,7 +325,7 @@ class _Writing:
             with _translated():
                 if error is None:
                     self._finish()
-                self._change.__exit__(kind, error, at)
+                self._give_back(kind, error, at)
             if error is not None:
                 _translate(error)
         finally:
@@ -336,8 +340,14 @@ class _Writing:
             self._effects.append(self._tx.effect)
             self._tx.settle()
         except BaseException as error:
-            self._change.__exit__(type(error), error, error.__traceback__)
+            self._give_back(type(error), error, error.__traceback__)
             raise
+
+    def _give_back(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._tx.close_cursors()
+        self._change.__exit__(kind, error, at)
 
 
 class _Reading:

@@ -16,9 +16,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from tests.rooms.core.drive import Drive
+from vfs import turns
 from vfs.errors import ConfigurationError
 from vfs.metadata import name_memory, schema
 from vfs.metadata.database import Database
+from vfs.metadata.seals import Seals
 
 
 def url(folder: Path) -> str:
@@ -195,3 +197,43 @@ def test_a_transaction_leaves_nothing_to_the_collector_of_garbage(tmp_path: Path
             assert read() is None and written() is None
         finally:
             gc.enable()
+
+
+def entry_version(database: Database) -> int:
+    with database.read() as tx:
+        return int(tx.one("SELECT version FROM entries WHERE id = 1")[0])
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_what_a_change_has_half_read_keeps_nobody_at_an_old_state(tmp_path: Path, is_refused: bool) -> None:
+    with contextlib.closing(Database(url(tmp_path))) as database, contextlib.closing(Database(url(tmp_path))) as other:
+        with database.write() as tx:
+            for number in range(1000):
+                tx.properties.put(1, str(number), "x")
+        with contextlib.suppress(KeyError), database.write() as tx:
+            rows = tx.each("SELECT * FROM dav_properties")  # kept, as by the frames of a refusal
+            next(rows)
+            if is_refused:
+                raise KeyError
+        before = entry_version(database)
+        with other.write() as tx:
+            tx.entries.update(1)
+        assert entry_version(database) == before + 1
+        with database.write() as tx:
+            tx.entries.update(1)
+        assert entry_version(other) == before + 2
+
+
+def test_a_change_that_cannot_begin_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with contextlib.closing(Database(url(tmp_path))) as database:
+        with monkeypatch.context() as patch:
+            patch.setattr(Seals, "share_commit", interrupted)
+            with pytest.raises(KeyboardInterrupt), database.write():
+                pass
+        assert not turns._turn.locked()
+        with database.write() as tx:
+            tx.entries.update(1)
+        assert entry_version(database) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from functools import partial
@@ -286,3 +287,25 @@ def test_what_is_remembered_is_not_looked_up(two: Callable[[str], World], monkey
             now = world.node(world.kelp, top)
         assert now and now.mtime_ns > folder.mtime_ns and now == world.node(world.witness, top)
         folder = now
+
+
+@near
+def test_the_file_that_counts_changes_is_replaced_in_one(two: Callable[[str], World]) -> None:
+    """By a copy of a moment before: numbers come again, and stand for other states."""
+    world = two("admin")
+    top = Place(world.folders[()], "a")
+    known = world.there(top)
+    file = world.kelp.settings.data / "kelp.changes"
+    before = file.read_bytes()
+    with world.kelp.database.write() as tx:
+        tx.leaves_folders = True
+        tx.entries.update(world.folders["d",])
+        file.with_suffix(".copy").write_bytes(before)
+        file.with_suffix(".copy").rename(file)
+        until = time.monotonic() + 5
+        while world.kelp.database.version() is None and time.monotonic() < until:  # then it has seen the other one
+            time.sleep(0.05)
+        assert world.node(world.kelp, known.id) == known
+    world.set_mode(world.others, top, top)
+    now = world.node(world.kelp, known.id)
+    assert now is not None and now.mode == 0o640
