@@ -92,10 +92,23 @@ class PlainClaims:
             if draft is not None:
                 self._drafts[id] = draft
         self._met = self._names_taken()
-        going = {draft.destroyed for draft in self._drafts.values() if draft.destroyed is not None}
-        tx.foresee(*(partial(tx.is_being_shared, content) for content in sorted(going)))
+        self._leave_what_is_shared()
         self._leases: list[Taken] = []
         self._done: dict[str, dict[int, int]] = {"DONE": {}, "CANCELLED": {}}
+
+    def _leave_what_is_shared(self) -> None:
+        """… just now, or since it was looked at: who needs it is asked after who is about to, else one is missed who
+        commits in between."""
+        if self._tx.holds_all:
+            return
+        going = {id: draft.destroyed for id, draft in self._drafts.items() if draft.destroyed is not None}
+        contents = sorted(set(going.values()))
+        self._tx.foresee(*(partial(self._tx.is_being_shared, content) for content in contents))
+        shared = {content for content in contents if self._tx.is_being_shared(content)}
+        needed = claimable.others_have(self._tx, sorted(going)) if going else set()
+        for id, content in going.items():
+            if content in shared or id in needed:
+                del self._drafts[id]
 
     def _redraft(self, id: int) -> Draft | None:
         """As it was foreseen, or anew when something is another by now; None: it is not as usual."""
@@ -154,11 +167,7 @@ class PlainClaims:
             or goal in claims.versions(self._kelp, tx).places
         ):
             return True
-        return (
-            claims.waits_before(tx, id, ways, draft.facts.oldest or 0)
-            or claims.is_blocked(tx, ways, [])
-            or (draft.destroyed is not None and tx.is_being_shared(draft.destroyed))
-        )
+        return claims.waits_before(tx, id, ways, draft.facts.oldest or 0) or claims.is_blocked(tx, ways, [])
 
     def _numbered(self, draft: Draft) -> Draft:
         """Fences grow, whoever takes them; on PostgreSQL by a sequence, which has been asked."""

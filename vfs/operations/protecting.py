@@ -36,9 +36,10 @@ def look(tx: Tx, situation: Situation, steps: Iterable[Step]) -> Protection:
     first: set[int] = set()
     unclear = False
     for content_id in _destroyed(tx, situation, list(steps)):
+        shared = tx.is_being_shared(content_id)  # before: whoever is not seen so has committed by the next look
         needers = _reachable(tx, tx.mirror.needers(content_id, situation.entry_id), situation)
         if not needers:
-            unclear = unclear or tx.is_being_shared(content_id)
+            unclear = unclear or shared
             continue
         if _is_elsewhere(tx, content_id, situation):
             elsewhere.append(content_id)

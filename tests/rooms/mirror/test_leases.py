@@ -11,6 +11,7 @@ from jobs import mirror
 from jobs.plan import plan
 from tests.mirror_drive import Killed, MirrorDrive, Pause
 from vfs.operations import claiming, mirroring
+from vfs.operations.fences import Fences
 
 
 def test_a_worker_that_wakes_up_after_its_lease_was_taken_over_does_not_touch_the_tree(drive: MirrorDrive) -> None:
@@ -103,6 +104,21 @@ def test_a_lease_taken_by_a_clock_that_was_wrong_is_taken_over(drive: MirrorDriv
         tx.run("UPDATE mirror_leases SET expires_ns = :then", then=drive.kelp.clock.now_ns() + year)
     drive.check_mirrored()
     assert drive.on_nas() == {"f": b"kept"}
+
+
+def test_who_checked_a_moment_ago_sees_what_was_taken_over_since_the_clock_was_set_back(drive: MirrorDrive) -> None:
+    drive.put("f", b"some")
+    jobs, _ = claiming.claim(drive.kelp, "one", 4, plan)
+    fences = Fences(drive.kelp, jobs)
+    assert [fences.hold(job) for job in jobs] == [True]
+    drive.pass_time(-2 * 3600)
+    assert [fences.hold(job) for job in jobs] == [True], "nobody has it"
+    successors = mirroring.take_over(drive.kelp, "successor", 4)
+    assert len(successors) == 1
+    assert [fences.hold(job) for job in jobs] == [False]
+    mirroring.abandon(drive.kelp, successors)
+    drive.settle_down()
+    drive.check_mirrored()
 
 
 def test_what_finds_nothing_to_do_commits_nothing(drive: MirrorDrive) -> None:

@@ -8,6 +8,8 @@ import threading
 from dataclasses import replace
 from functools import partial
 
+import pytest
+
 from jobs import mirror
 from jobs.plan import plan
 from tests.rooms.core.drive import Drive
@@ -16,7 +18,7 @@ from tests.rooms.postgresql.racing import Nodes, outcome, race, raw
 from tests.rooms.postgresql.test_waiting import listing_held
 from vfs.errors import KelpError
 from vfs.model import OnConflict
-from vfs.nas_model import Job
+from vfs.nas_model import Job, Situation, Step
 from vfs.operations import claiming, mirroring
 
 
@@ -122,3 +124,36 @@ def test_a_copy_that_is_not_committed_keeps_the_only_file_on_the_nas(nodes: Node
     assert nodes.a.versions("f/x") == []
     nodes.a.mirror()
     assert nodes.a.read("g/x") == b"only on the NAS" and nodes.a.read("f/x") == b"saved over"
+
+
+def test_a_copy_that_is_committed_while_a_claim_looks_keeps_the_only_file_on_the_nas(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not there yet when the claim asks who needs the content, not under way any more when it asks who is about to."""
+    for one in (nodes.a, nodes.b):
+        one.kelp = replace(one.kelp, small=Forgetful())
+    nodes.a.folder("f")
+    key = nodes.a.put("f/x", b"only on the NAS").content_id or ""
+    nodes.a.mirror()
+    with nodes.a.kelp.database.write() as tx:
+        tx.run("UPDATE objects SET status = 'MISSING' WHERE key = :key", key=key)
+        now = nodes.a.clock.now_ns()  # saved over soon after it was written: nothing is kept of it
+        tx.run("UPDATE entries SET content_ns = :now WHERE content_id = :key", key=key, now=now)
+    nodes.a.kelp.cache.delete(key)
+    with race(nodes.url) as at_once, contextlib.ExitStack() as last_lock:
+        last_lock.enter_context(listing_held(nodes.url))
+        copy = at_once.start_waiting(nodes.a.copy, "f", "g")
+        nodes.b.put("f/x", b"saved over")
+        found: list[object] = []
+
+        def meanwhile(situation: Situation, fence: int) -> list[Step]:
+            if not found:
+                last_lock.close()
+                found.append(outcome(copy))
+            return plan(situation, fence)
+
+        monkeypatch.setattr(mirror, "plan", meanwhile)
+        mirror.drain(nodes.b.kelp, "second")
+        assert found and not isinstance(found[0], Exception), found
+    nodes.a.mirror()
+    assert nodes.b.read("g/x") == b"only on the NAS"
