@@ -108,6 +108,13 @@ class Contents:
         row = self._tx.one("SELECT freeing_ns FROM contents WHERE id = :id", id=id)
         return row is not None and row[0] is None
 
+    def hold(self, id: str) -> bool:
+        """As `in_use`; until this transaction ends it is as if a row referred to it, so that nobody frees it, and the
+        mirror keeps the only file that has it."""
+        lock = "" if self._tx.holds_all else " FOR KEY SHARE"
+        row = self._tx.one(f"SELECT freeing_ns FROM contents WHERE id = :id{lock}", id=id)
+        return row is not None and row[0] is None
+
     def cached(self, id: str) -> bool:
         """Every part is AVAILABLE in the cache."""
         sql = """SELECT COUNT(*) FROM contents c LEFT JOIN file_parts p ON p.content_id = c.id

@@ -35,6 +35,7 @@ _COLUMNS = (
     "vault_id",
     "seal_id",
 )
+_LONG = 20  # lines of history
 COLUMNS = ", ".join(f"e.{name}" for name in _COLUMNS)
 _BY_ID = f"SELECT {COLUMNS} FROM entries e WHERE e.id = :id"
 _BY_NAME = f"SELECT {COLUMNS} FROM entries e WHERE e.parent_id = :folder AND e.name_key = :key AND e.state = 'ACTIVE'"
@@ -354,6 +355,11 @@ class Entries:
         return int(self._tx.one("SELECT COALESCE(SUM(size), 0) FROM entries WHERE state <> 'DELETED'")[0])
 
     # --- history ---
+
+    def has_long_history(self, id: int) -> bool:
+        """To give it to another entry takes more than a moment."""
+        sql = f"SELECT COUNT(*) FROM (SELECT 1 FROM file_events WHERE entry_id = :id LIMIT {_LONG + 1}) f"
+        return bool(self._tx.one(sql, id=id)[0] > _LONG)
 
     @trace.step("db.file_event_insert")
     def log(self, entry_id: int, event: str, user_id: int, face: str, detail: str, trace_id: str, now_ns: int) -> None:

@@ -28,9 +28,10 @@ _INSERT, _INSERT_NUMBERED = (
     for id, value in (("", ""), ("id, ", ":id, "))
 )
 
+_JOINED_WITHIN_NS = 2_000_000_000  # of a program that makes a file and closes it; what comes later is news
 # Of events that are not carried: whether one is as `Events.to_join` wants it.
 _TO_JOIN = f"""SELECT id, status = 'PENDING' AND event_type = 'SYNC' AND retry_count = 0 AND litter = :litter
-                   AND created_ns <= :now AND scheduled_ns <= :now {_NOBODYS}
+                   AND created_ns BETWEEN :now - {_JOINED_WITHIN_NS} AND :now AND scheduled_ns <= :now {_NOBODYS}
                FROM sync_events WHERE aggregate_id = :id AND {_OPEN} LIMIT 2"""
 
 
@@ -59,7 +60,8 @@ class Events:
 
     def to_join(self, entry_id: int, now_ns: int, *, litter: bool) -> int | None:
         """The number of an event that may stand for one more new content: the only one of the entry that is not
-        carried, and nobody is at it or has been. Who carries it looks at what the entry shows when he begins.
+        carried, made a moment ago, and nobody is at it or has been. Who carries it looks at what the entry shows when
+        he begins.
 
         None, too, where asking would be a round trip.
         """

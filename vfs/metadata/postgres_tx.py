@@ -148,6 +148,9 @@ class PostgresTx(Tx):
     def lock_mirror(self) -> None:
         self._lock(_MIRROR, "")
 
+    def look_again(self, table: str) -> None:
+        self._answers.forget(f"UPDATE {table}")
+
     def is_being_shared(self, content_id: str) -> bool:
         """A row that refers to it (a foreign key) locks it, from when it is written to its commit."""
         found = self.one(

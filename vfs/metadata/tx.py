@@ -171,6 +171,9 @@ class Tx(abc.ABC):
     def lock_mirror(self) -> None:  # noqa: B027
         """First in every change of the mirror's leases: one process at a time decides who carries what."""
 
+    def look_again(self, table: str) -> None:  # noqa: B027
+        """What was read from it is asked for anew from here on: others may have committed meanwhile."""
+
     def is_being_shared(self, content_id: str) -> bool:
         """A change under way, which nobody sees yet, refers to this content; none begins to until this one ends."""
         return False  # SQLite has one change at a time

@@ -14,6 +14,7 @@ from vfs import links, names, trace
 from vfs.core import Kelp
 from vfs.ids import new_id
 from vfs.metadata.database import Tx
+from vfs.metadata.retrying import Busy, may_wait
 from vfs.model import ROOT_ID, Caller, Entry, EventType, Kind, State
 from vfs.operations import nas_settings, sealing
 from vfs.operations.guard import Standing
@@ -256,6 +257,8 @@ def inherit(
 ) -> None:
     """Entry `new_id` gets the versions, history and public uuid of `old`, whose content becomes its newest version,
     unless it is not to be kept."""
+    if not may_wait() and tx.entries.has_long_history(old.id):
+        raise Busy
     spare = str(uuid.uuid4())
     tx.entries.update(old.id, uuid=spare, succeeded_by=new_id)
     tx.entries.update(new_id, uuid=old.uuid)

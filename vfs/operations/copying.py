@@ -8,7 +8,7 @@ from functools import partial
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import AlreadyExists, CircularMove, CrossesVault, StoreUnavailable, WrongKind
+from vfs.errors import AlreadyExists, CircularMove, Conflict, CrossesVault, StoreUnavailable, WrongKind
 from vfs.ids import new_id
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
@@ -137,7 +137,7 @@ def _content(tx: Tx, entry: Entry, there: Standing, border: Border) -> Content:
         raise WrongKind(f"{entry.name!r} is not a file")
     if sealing.crosses(sealing.seal_of(entry), there.seal):
         return border.content(tx, entry.content_id, there.seal and there.seal.vault_id)
-    if not tx.contents.in_use(entry.content_id):
+    if not tx.contents.hold(entry.content_id):
         raise StoreUnavailable("the content is just being freed", retry_after=1)
     return contents.get(tx, entry.content_id)
 
@@ -181,7 +181,10 @@ def _tree(
     copied, inner = _one(kelp, tx, caller, entry, there, mtime_ns, border)
     waiting = list(inner) if deep else []
     while waiting:
-        _, inner = _one(kelp, tx, caller, *waiting.pop(), None, border)
+        child, place = waiting.pop()
+        if not sealing.crosses(sealing.seal_of(child), place.seal):
+            child = _kept(tx, child)
+        _, inner = _one(kelp, tx, caller, child, place, None, border)
         waiting += inner
     return copied
 
@@ -211,6 +214,23 @@ def _inner(
         if child is not None and child.id not in hidden:
             key = sealing.key_in(kelp, tx, chain[0], child.name)
             yield child, Standing(chain, path, child.name, key, None, tx.seals.of(chain[0]))
+
+
+def _kept(tx: Tx, entry: Entry) -> Entry:
+    """What is in a folder that is copied, whose rows nobody has locked: as it is by now, when its content can no longer
+    go. It may have been saved over since it was listed, and what it showed then be nowhere any more. Raises Conflict:
+    it is gone."""
+    while entry.content_id is not None and not tx.holds_all:
+        tx.look_again("entries")
+        tx.foresee(partial(tx.contents.hold, entry.content_id), partial(tx.entries.get, entry.id))
+        tx.contents.hold(entry.content_id)
+        now = tx.entries.get(entry.id)
+        if now is None:
+            raise Conflict("a file was removed for good while its folder was copied")
+        if now.content_id == entry.content_id:
+            break
+        entry = replace(now, name=entry.name)
+    return entry
 
 
 def _file(

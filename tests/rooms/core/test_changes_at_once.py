@@ -19,7 +19,7 @@ from vfs.errors import Conflict, Forbidden, Locked, NotFound
 from vfs.metadata import group_commit
 from vfs.metadata.database import Database
 from vfs.metadata.retrying import retried
-from vfs.operations import trashing
+from vfs.operations import drafting, trashing
 
 pytestmark = pytest.mark.skipif(
     engines.CHOSEN.database != "sqlite", reason="another process is asked: it is waited for"
@@ -211,3 +211,20 @@ def test_a_refusal_is_the_same(drive: Drive) -> None:
         with pytest.raises(error):
             drive.kelp.database.at_once(remove)
     assert drive.names() == ["a"]
+
+
+def test_a_long_history_is_handed_over_by_who_may_wait(drive: Drive) -> None:
+    """It is as many rows, and each may lie on a page of its own."""
+
+    def anew() -> object:
+        return drive.kelp.database.at_once(lambda: drafting.create(drive.kelp, drive.editor, drive.place("a"), {}))
+
+    first = drive.put("a")
+    drive.remove("a")
+    assert anew() is not None
+    for _ in range(20):
+        drive.put("a")
+    drive.remove("a")
+    assert anew() is None and drive.find("a") is None
+    drive.put("a", b"anew")
+    assert drive.read("a") == b"anew" and drive.entry("a").uuid == first.uuid

@@ -78,6 +78,14 @@ def test_not_by_one_that_asked_for_something_else(drive: Drive, files: Files) ->
     written(drive, "b", b"some")
 
 
+def test_not_by_one_of_long_ago(drive: Drive, files: Files) -> None:
+    handle = files.create("a", b"some")
+    drive.clock.advance(3)
+    close(handle)
+    assert len(events(drive)) == 2
+    written(drive, "a", b"some")
+
+
 def test_litter_waits_on_from_its_last_change(drive: Drive, files: Files) -> None:
     handle = files.create("a.tmp", b"some")
     drive.clock.advance(30)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -19,7 +21,7 @@ from tests.rooms.postgresql.test_waiting import listing_held
 from vfs.errors import KelpError
 from vfs.model import OnConflict
 from vfs.nas_model import Job, Situation, Step
-from vfs.operations import claiming, mirroring
+from vfs.operations import claiming, copying, mirroring
 
 
 def claims(drive: Drive, owner: str) -> list[Job]:
@@ -102,18 +104,22 @@ def test_workers_of_two_servers_keep_up_with_people(nodes: Nodes) -> None:
     assert refused <= {"NotFound", "AlreadyExists", "ParentNotFound", "WrongKind", "CircularMove"}, refused
 
 
+def only_on_the_nas(nodes: Nodes, path: str) -> None:
+    """Saved over now, nothing is kept of it, since it was written only just before."""
+    key = nodes.a.put(path, b"only on the NAS").content_id or ""
+    nodes.a.mirror()
+    with nodes.a.kelp.database.write() as tx:
+        tx.run("UPDATE objects SET status = 'MISSING' WHERE key = :key", key=key)
+        tx.run("UPDATE entries SET content_ns = :now WHERE content_id = :key", key=key, now=nodes.a.clock.now_ns())
+    nodes.a.kelp.cache.delete(key)
+
+
 def test_a_copy_that_is_not_committed_keeps_the_only_file_on_the_nas(nodes: Nodes) -> None:
     """The copy of a folder takes so long that a file in it is saved over meanwhile, and its mirror job comes first."""
     for one in (nodes.a, nodes.b):
         one.kelp = replace(one.kelp, small=Forgetful())
     nodes.a.folder("f")
-    key = nodes.a.put("f/x", b"only on the NAS").content_id or ""
-    nodes.a.mirror()
-    with nodes.a.kelp.database.write() as tx:
-        tx.run("UPDATE objects SET status = 'MISSING' WHERE key = :key", key=key)
-        now = nodes.a.clock.now_ns()  # saved over soon after it was written: nothing is kept of it
-        tx.run("UPDATE entries SET content_ns = :now WHERE content_id = :key", key=key, now=now)
-    nodes.a.kelp.cache.delete(key)
+    only_on_the_nas(nodes, "f/x")
     with race(nodes.url) as at_once, contextlib.ExitStack() as last_lock:
         last_lock.enter_context(listing_held(nodes.url))
         copy = at_once.start_waiting(nodes.a.copy, "f", "g")
@@ -126,6 +132,29 @@ def test_a_copy_that_is_not_committed_keeps_the_only_file_on_the_nas(nodes: Node
     assert nodes.a.read("g/x") == b"only on the NAS" and nodes.a.read("f/x") == b"saved over"
 
 
+def test_a_copy_of_what_was_saved_over_since_it_was_listed_has_what_is_there_by_now(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had listed is nowhere any more: not in the cache, and on the NAS there is another."""
+    for one in (nodes.a, nodes.b):
+        one.kelp = replace(one.kelp, small=Forgetful())
+    nodes.a.folder("f")
+    only_on_the_nas(nodes, "f/x")
+    listed = copying._inner
+
+    def meanwhile(*asked: Any) -> Iterator[Any]:
+        found = list(listed(*asked))
+        with race(nodes.url) as at_once:
+            assert not isinstance(outcome(at_once.start(nodes.b.put, "f/x", b"saved over, longer")), BaseException)
+            outcome(at_once.start(mirror.drain, nodes.b.kelp, "second"))
+        return iter(found)
+
+    monkeypatch.setattr(copying, "_inner", meanwhile)
+    nodes.a.copy("f", "g")
+    nodes.a.mirror()
+    assert nodes.a.read("g/x") == nodes.a.read("f/x") == b"saved over, longer"
+
+
 def test_a_copy_that_is_committed_while_a_claim_looks_keeps_the_only_file_on_the_nas(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,13 +162,7 @@ def test_a_copy_that_is_committed_while_a_claim_looks_keeps_the_only_file_on_the
     for one in (nodes.a, nodes.b):
         one.kelp = replace(one.kelp, small=Forgetful())
     nodes.a.folder("f")
-    key = nodes.a.put("f/x", b"only on the NAS").content_id or ""
-    nodes.a.mirror()
-    with nodes.a.kelp.database.write() as tx:
-        tx.run("UPDATE objects SET status = 'MISSING' WHERE key = :key", key=key)
-        now = nodes.a.clock.now_ns()  # saved over soon after it was written: nothing is kept of it
-        tx.run("UPDATE entries SET content_ns = :now WHERE content_id = :key", key=key, now=now)
-    nodes.a.kelp.cache.delete(key)
+    only_on_the_nas(nodes, "f/x")
     with race(nodes.url) as at_once, contextlib.ExitStack() as last_lock:
         last_lock.enter_context(listing_held(nodes.url))
         copy = at_once.start_waiting(nodes.a.copy, "f", "g")
