@@ -25,7 +25,7 @@ from bench.mounts import DISK, KELP, RCLONE, RCLONE_SYNCED, SYNCED, Mounted
 from bench.peers import ROOT
 
 _RESULTS = ROOT / "bench" / "results"
-_ENOUGH = 40.0  # seconds; who took that long for its small files is not asked another time
+_ENOUGH = 120.0  # seconds; who took that long for its small files is not asked another time
 _TITLE = "# Step 6: Kelp's mount beside rclone's and the disk"
 _NOTES = """\
 - Each cell is the median of the rounds; the folders take turns in each. More is better, but for CPU time.
