@@ -169,7 +169,7 @@ def killed_and_finished(server: ServerProcess, *words: str) -> float:
     done = command(server, *words)
     # Killed when all was done already, it refuses to begin anew; what is there is looked at in any case.
     assert done.returncode == 0 or "has files already" in done.stderr, done.stderr
-    print(done.stdout.splitlines()[0], f"{time.monotonic() - begun:.1f} s")
+    print(done.stdout.partition("\n")[0], f"{time.monotonic() - begun:.1f} s")
     return time.monotonic() - begun
 
 

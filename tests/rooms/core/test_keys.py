@@ -99,7 +99,11 @@ def test_what_is_no_key_for_vaults_is_refused_and_never_shown() -> None:
         (locked, "wrong secret words", "passphrase is wrong"),
         (small, None, "2048 bits"),
         (other_kind, None, "not an RSA key"),
-        (plain[:500] + (b"y" if plain[500:501] == b"x" else b"x") + plain[501:], None, "not a private key|no private key"),
+        (
+            plain[:500] + (b"y" if plain[500:501] == b"x" else b"x") + plain[501:],
+            None,
+            "not a private key|no private key",
+        ),
         (pair("a").public.pem.encode(), None, "no private key"),
         (b"", None, "no private key"),
     ):
