@@ -105,13 +105,14 @@ class Contents:
 
     def in_use(self, id: str) -> bool:
         """False for a content that is unknown or being freed: a copy of it must start over."""
-        row = self._tx.one("SELECT freeing_ns FROM contents WHERE id = :id", id=id)
-        return row is not None and row[0] is None
+        return self._stays(id, "")
 
     def hold(self, id: str) -> bool:
         """As `in_use`; until this transaction ends it is as if a row referred to it, so that nobody frees it, and the
         mirror keeps the only file that has it."""
-        lock = "" if self._tx.holds_all else " FOR KEY SHARE"
+        return self._stays(id, "" if self._tx.holds_all else " FOR KEY SHARE")
+
+    def _stays(self, id: str, lock: str) -> bool:
         row = self._tx.one(f"SELECT freeing_ns FROM contents WHERE id = :id{lock}", id=id)
         return row is not None and row[0] is None
 

@@ -121,7 +121,8 @@ class GroupCommit:
     def at_once(
         self, quiet: bool = False, synced: bool = False, effects: Sequence[Effect | None] = (None,)
     ) -> Iterator[sqlite3.Connection]:
-        """As `change`, where nothing has to be waited for: no other change, no sync, no checkpoint.
+        """As `change`, where nothing has to be waited for: no other change, no sync, and no checkpoint but for a change
+        of very many pages.
 
         Raises Busy before the block, or at its begin; then nothing has happened.
         """

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vfs.errors import ContentCorrupt
 from vfs.model import PIECE_SIZE, ByteRange
+from vfs.storage.libc import find
 
 _PAGE = 4096  # bytes; what disks ask for is no more
 _WRITE = 2  # SYNC_FILE_RANGE_WRITE, linux/fs.h
@@ -33,18 +34,7 @@ def write_all(fd: int, chunk: bytes | memoryview, progress: Progress = no_progre
     return size
 
 
-def _find_sync_file_range() -> Callable[[int, int, int, int], int] | None:
-    """The C library's sync_file_range (Linux), which Python does not offer."""
-    try:
-        function = ctypes.CDLL(None).sync_file_range
-    except (AttributeError, OSError, TypeError):
-        return None
-    function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
-    function.restype = ctypes.c_int
-    return function
-
-
-_sync_file_range = _find_sync_file_range()
+_sync_file_range = find("sync_file_range", ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)  # Linux
 
 
 def begin_sync(fd: int) -> None:

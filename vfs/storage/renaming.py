@@ -8,10 +8,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable
 
 from vfs.names import nas_key
 from vfs.storage.beneath import identity, look
+from vfs.storage.libc import find
 
 _RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2  # linux/fs.h
 _REFUSED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # what a file system says that knows no flags
@@ -66,18 +66,8 @@ def _is_file_at(info: os.stat_result, folder: int, name: str) -> bool:
     return there is not None and identity(there) == identity(info)
 
 
-def _find_renameat2() -> Callable[[int, bytes, int, bytes, int], int] | None:
-    """The C library's renameat2 (Linux, glibc 2.28), which Python does not offer."""
-    try:
-        function = ctypes.CDLL(None, use_errno=True).renameat2
-    except (AttributeError, OSError, TypeError):
-        return None
-    function.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
-    function.restype = ctypes.c_int
-    return function
-
-
-_renameat2 = _find_renameat2()
+# Linux, glibc 2.28
+_renameat2 = find("renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 
 
 def _rename_free(source: int, old: str, target: int, new: str) -> None:

@@ -66,6 +66,17 @@ def close(handle: OpenFile) -> None:
         handle.release()
 
 
+EDITED = b"01xx4567\0\0\0\0\0\0yy"
+
+
+def edit_digits(handle: OpenFile) -> None:
+    """Of b"0123456789" it makes EDITED: a part stays, one is written over, one is cut off, and there is a hole."""
+    handle.write(2, b"xx")
+    handle.truncate(8)
+    handle.truncate(12)
+    handle.write(14, b"yy")
+
+
 def whole(handle: OpenFile) -> bytes:
     return handle.read(0, handle.size)
 

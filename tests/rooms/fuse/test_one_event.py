@@ -78,20 +78,13 @@ def test_not_by_one_that_asked_for_something_else(drive: Drive, files: Files) ->
     written(drive, "b", b"some")
 
 
-def test_not_by_one_of_long_ago(drive: Drive, files: Files) -> None:
-    handle = files.create("a", b"some")
-    drive.clock.advance(3)
+@pytest.mark.parametrize(("name", "seconds"), [("a", 3), ("a.tmp", 30)])  # litter waits on from its last change
+def test_not_by_one_of_long_ago(drive: Drive, files: Files, name: str, seconds: int) -> None:
+    handle = files.create(name, b"some")
+    drive.clock.advance(seconds)
     close(handle)
     assert len(events(drive)) == 2
-    written(drive, "a", b"some")
-
-
-def test_litter_waits_on_from_its_last_change(drive: Drive, files: Files) -> None:
-    handle = files.create("a.tmp", b"some")
-    drive.clock.advance(30)
-    close(handle)
-    assert len(events(drive)) == 2
-    written(drive, "a.tmp", b"some")
+    written(drive, name, b"some")
 
 
 def test_who_puts_a_file_has_an_event_of_his_own(drive: Drive) -> None:

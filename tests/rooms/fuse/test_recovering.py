@@ -13,7 +13,7 @@ from fuse_mount import recovering
 from fuse_mount.drafts import OpenFile
 from tests import warm_starts
 from tests.rooms.core.drive import Drive
-from tests.rooms.fuse.files import Files, close
+from tests.rooms.fuse.files import EDITED, Files, close, edit_digits
 from vfs.errors import NotFound, StoreUnavailable
 from vfs.model import PART_SIZE
 
@@ -40,17 +40,14 @@ def test_a_draft_that_cannot_be_committed_is_offered_when_its_mount_has_ended(
     files = files_of(drive)
     files.save("a.txt", b"0123456789")
     handle = files.open("a.txt")
-    handle.write(2, b"xx")
-    handle.truncate(8)
-    handle.truncate(12)
-    handle.write(14, b"yy")
+    edit_digits(handle)
     fail_to_commit(files, handle, monkeypatch)
     assert recovering.found(drive.kelp) == []  # its mount is there
     files.open_files.close()
     (left,) = recovering.found(drive.kelp)
     assert left.header.name == "a.txt"
     entry = recovering.recover(drive.kelp, files.caller, left)
-    assert drive.read_entry(entry) == b"01xx4567\0\0\0\0\0\0yy"
+    assert drive.read_entry(entry) == EDITED
     assert entry.name.startswith("a (recovered editor ")
     assert drive.read("a.txt") == b"0123456789"
     assert recovering.found(drive.kelp) == []

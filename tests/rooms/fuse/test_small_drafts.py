@@ -12,7 +12,7 @@ import pytest
 
 from fuse_mount.drafts import OpenFile
 from tests.rooms.core.drive import Drive
-from tests.rooms.fuse.files import Files, close
+from tests.rooms.fuse.files import EDITED, Files, close, edit_digits
 from tests.rooms.fuse.test_storing_ahead import stored
 from vfs.errors import Locked, NoSpace, StoreUnavailable
 from vfs.model import BLOCK_SIZE
@@ -44,12 +44,9 @@ def test_bytes_come_back(drive: Drive, files: Files, size: int) -> None:
 def test_what_shows_through_is_part_of_it(drive: Drive, files: Files) -> None:
     drive.put("f", b"0123456789")
     handle = files.open("f")
-    handle.write(2, b"xx")
-    handle.truncate(8)
-    handle.truncate(12)
-    handle.write(14, b"yy")
+    edit_digits(handle)
     close(handle)
-    assert drive.read("f") == b"01xx4567\0\0\0\0\0\0yy"
+    assert drive.read("f") == EDITED
     handle = files.open("f")
     handle.truncate(3)
     close(handle)

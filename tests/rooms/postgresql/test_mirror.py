@@ -104,9 +104,12 @@ def test_workers_of_two_servers_keep_up_with_people(nodes: Nodes) -> None:
     assert refused <= {"NotFound", "AlreadyExists", "ParentNotFound", "WrongKind", "CircularMove"}, refused
 
 
-def only_on_the_nas(nodes: Nodes, path: str) -> None:
-    """Saved over now, nothing is kept of it, since it was written only just before."""
-    key = nodes.a.put(path, b"only on the NAS").content_id or ""
+def only_on_the_nas(nodes: Nodes) -> None:
+    """f/x. Saved over now, nothing is kept of it, since it was written only just before."""
+    for one in (nodes.a, nodes.b):
+        one.kelp = replace(one.kelp, small=Forgetful())
+    nodes.a.folder("f")
+    key = nodes.a.put("f/x", b"only on the NAS").content_id or ""
     nodes.a.mirror()
     with nodes.a.kelp.database.write() as tx:
         tx.run("UPDATE objects SET status = 'MISSING' WHERE key = :key", key=key)
@@ -116,10 +119,7 @@ def only_on_the_nas(nodes: Nodes, path: str) -> None:
 
 def test_a_copy_that_is_not_committed_keeps_the_only_file_on_the_nas(nodes: Nodes) -> None:
     """The copy of a folder takes so long that a file in it is saved over meanwhile, and its mirror job comes first."""
-    for one in (nodes.a, nodes.b):
-        one.kelp = replace(one.kelp, small=Forgetful())
-    nodes.a.folder("f")
-    only_on_the_nas(nodes, "f/x")
+    only_on_the_nas(nodes)
     with race(nodes.url) as at_once, contextlib.ExitStack() as last_lock:
         last_lock.enter_context(listing_held(nodes.url))
         copy = at_once.start_waiting(nodes.a.copy, "f", "g")
@@ -136,10 +136,7 @@ def test_a_copy_of_what_was_saved_over_since_it_was_listed_has_what_is_there_by_
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it had listed is nowhere any more: not in the cache, and on the NAS there is another."""
-    for one in (nodes.a, nodes.b):
-        one.kelp = replace(one.kelp, small=Forgetful())
-    nodes.a.folder("f")
-    only_on_the_nas(nodes, "f/x")
+    only_on_the_nas(nodes)
     listed = copying._inner
 
     def meanwhile(*asked: Any) -> Iterator[Any]:
@@ -159,10 +156,7 @@ def test_a_copy_that_is_committed_while_a_claim_looks_keeps_the_only_file_on_the
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not there yet when the claim asks who needs the content, not under way any more when it asks who is about to."""
-    for one in (nodes.a, nodes.b):
-        one.kelp = replace(one.kelp, small=Forgetful())
-    nodes.a.folder("f")
-    only_on_the_nas(nodes, "f/x")
+    only_on_the_nas(nodes)
     with race(nodes.url) as at_once, contextlib.ExitStack() as last_lock:
         last_lock.enter_context(listing_held(nodes.url))
         copy = at_once.start_waiting(nodes.a.copy, "f", "g")
