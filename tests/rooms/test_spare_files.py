@@ -123,6 +123,22 @@ def test_the_end_comes_while_more_are_made(tmp_path: Path, monkeypatch: pytest.M
     assert empty_files(tmp_path) == set()
 
 
+def test_the_end_comes_as_the_thread_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, start = FolderObjectStore(tmp_path), threading.Thread.start
+
+    def start_late(thread: threading.Thread) -> None:
+        store.close()
+        start(thread)
+
+    put_in_a_row(store)
+    monkeypatch.setattr(spare_files, "_CLOSING", 0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start_late)
+        put_in_a_row(store, BATCH - FEW)
+    settle_spares()
+    assert empty_files(tmp_path) == set()
+
+
 def test_few_objects_and_readers_have_none_made(store: FolderObjectStore, tmp_path: Path) -> None:
     keys = put_in_a_row(store, IN_A_ROW - 1)
     for key in keys:
