@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
+from tests import cache_listing
 from tests.rooms.core.drive import SECOND, Broken, Drive
 from vfs.errors import (
     AlreadyExists,
@@ -114,7 +115,7 @@ def test_refusals_come_before_the_body_is_read(drive: Drive) -> None:
 
 
 def objects(drive: Drive) -> set[str]:
-    return {info.key for info in drive.kelp.cache.list()}
+    return cache_listing.keys(drive.kelp.cache)
 
 
 @pytest.mark.parametrize(
