@@ -8,9 +8,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import engines, mount_names, sampling
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # machines are busy now and then
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_sessionstart() -> None:

@@ -115,7 +115,7 @@ class ServerProcess:
             until(lambda: children(worker.pid) or worker.poll() is not None)
         for process in self.processes():
             process.send_signal(signal.SIGTERM)
-            code = process.wait(timeout=30)
+            code = process.wait(timeout=60)
             assert code == 0, f"it ended with {code}:\n{self.log_text()[-3000:]}"
 
     def processes(self) -> list[warm_starts.Process]:

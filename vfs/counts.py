@@ -4,7 +4,8 @@ A port that is shared gives a scrape to any of its processes, and each must tell
 data folder and writes it once a second while something changes, and right before it adds up; a count that was shown is
 thus never shown lower later, by whomever. A process has the kernel's lock on its file for as long as it lives. Who
 begins takes over a file that nobody holds, with the counts in it: a process that died is not forgotten, and the files
-are never more than the processes there were at once. After a SIGKILL at most a second is lost.
+are never more than the processes there were at once. After a SIGKILL at most a second is lost: it may come in the
+middle of a write, and so may a look, so a file has two places, written in turn.
 """
 
 from __future__ import annotations
@@ -31,19 +32,21 @@ log = logging.getLogger(__name__)
 
 _PERIOD = 1.0  # seconds between two looks whether there is something to write
 _STEADY = 15.0  # … and between two writes where nothing was counted: memory changes all the time
-_TRIES = 5  # to read a file while it is being written
-_HEAD = 18  # bytes: CRC and length of what follows, in hex, each with a blank
+_TRIES = 5  # to read a file that was written twice meanwhile
+_HEAD = 35  # bytes, in hex, each with a blank: CRC of what follows, length of the body, how many were written before
+_PLACE = 1 << 18  # bytes from the first place to the second; a body has 14 to 50 KB
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What a file tells. `alive`: the process that wrote it still is."""
+    """What a file tells. `alive`: the process that wrote it still is. `number`: of the write."""
 
     kind: str
     memory: int
     alive: bool
     counts: Counts
+    number: int = 0
 
 
 class Counting:
@@ -55,6 +58,7 @@ class Counting:
         self._folder: Path | None = None
         self._file = -1
         self._base: Counts = {}  # of the processes that had the file before
+        self._number = 0  # of the last write
         self._guard = threading.Lock()
         self._written: tuple[float, Counts] = (0.0, {})  # when (monotonic), and what
 
@@ -63,7 +67,8 @@ class Counting:
         folder.mkdir(mode=0o700, exist_ok=True)
         self._file = _take(folder)
         told = _read(self._file)
-        self._base = told.counts if told else {}
+        if told is not None:
+            self._base, self._number = told.counts, told.number
         self._folder = folder
         self.write()
 
@@ -76,7 +81,8 @@ class Counting:
             now = time.monotonic()
             if counts == self._written[1] and now < self._written[0] + steady:
                 return
-            _write(self._file, self._kind, counts)
+            self._number += 1  # also of one that fails: it may have left half
+            _write(self._file, self._kind, counts, self._number)
             self._written = (now, counts)
 
     def totals(self) -> tuple[Counts, list[Gauge]]:
@@ -197,30 +203,36 @@ def _is_held(file: int) -> bool:
     return False
 
 
-def _write(file: int, kind: str, counts: Counts) -> None:
+def _write(file: int, kind: str, counts: Counts, number: int) -> None:
     values = [[name, labels, value] for (name, labels), value in counts.items()]
     facts = {"kind": kind, "memory": memory(), "layout": _layout(), "counts": values}
     body = json.dumps(facts, separators=(",", ":")).encode()
-    os.pwrite(file, b"%08x %08x " % (zlib.crc32(body), len(body)) + body, 0)
+    said = b"%08x %016x " % (len(body), number) + body
+    os.pwrite(file, b"%08x " % zlib.crc32(said) + said, number % 2 * _PLACE)
 
 
 def _read(file: int) -> _Told | None:
-    """None for what another version of Kelp wrote, or a power cut left half."""
+    """The last that was written whole. None for what another version of Kelp wrote, or a power cut left half."""
     for _ in range(_TRIES):
-        data = os.pread(file, os.fstat(file).st_size, 0)
-        try:
-            crc, length = int(data[:8], 16), int(data[9 : _HEAD - 1], 16)
-        except ValueError:
-            return None
-        body = data[_HEAD : _HEAD + length]
-        if zlib.crc32(body) == crc:
+        whole = [one for place in (0, _PLACE) if (one := _whole(os.pread(file, _PLACE, place)))]
+        if whole:
+            number, body = max(whole)
             facts = json.loads(body)
             if facts["layout"] != _layout():
                 return None
             counts = {(name, tuple((label, of) for label, of in labels)): n for name, labels, n in facts["counts"]}
-            return _Told(facts["kind"], facts["memory"], False, counts)
+            return _Told(facts["kind"], facts["memory"], False, counts, number)
         time.sleep(0.001)
     return None
+
+
+def _whole(data: bytes) -> tuple[int, bytes] | None:
+    """Number and body of a place; None when it was never written, or not to the end."""
+    try:
+        crc, length, number = int(data[:8], 16), int(data[9:17], 16), int(data[18 : _HEAD - 1], 16)
+    except ValueError:
+        return None
+    return (number, data[_HEAD : _HEAD + length]) if zlib.crc32(data[9 : _HEAD + length]) == crc else None
 
 
 @lru_cache(maxsize=1)

@@ -223,6 +223,7 @@ def put(server: ServerProcess, name: str) -> dict[str, str]:
 
 def test_each_process_tells_for_all_and_one_that_dies_is_not_forgotten(tmp_path: Path) -> None:
     with server_process(tmp_path, "--processes", "2") as server:
+        until(lambda: number(scrape(server), "processes", kind="server") == 2)  # one that is late answers nobody yet
         ids = {put(server, f"{n}.txt")["X-Request-Id"] for n in range(30)}
         assert len(ids) == 30
         until(lambda: number(scrape(server), "responses_total", method="PUT", status="2xx") == 30)
@@ -232,7 +233,8 @@ def test_each_process_tells_for_all_and_one_that_dies_is_not_forgotten(tmp_path:
         assert all(number(one, "responses_total", method="PUT", status="2xx") == 30 for one in shown)
         assert all(number(one, "request_seconds_count", method="PUT") == 30 for one in shown)
         assert all(number(one, "processes", kind="server") == 2 for one in shown)
-        until(lambda: number(scrape(server), "mirror_backlog_entries", status="pending") == 0)
+        # A look at the database that took long is told again for up to a minute.
+        until(lambda: number(scrape(server), "mirror_backlog_entries", status="pending") == 0, seconds=150)
         for child in children:  # one after the other, so that all that counted is gone
             _kill(child)
             until(lambda gone=child: gone not in _children(server.process.pid))  # type: ignore[misc]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Callable
+from itertools import zip_longest
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -22,6 +24,12 @@ _PATIENCE = 20.0
 
 def evicted(counting: Counting) -> float:
     return counting.totals()[0]["kelp_evicted_total", ()]
+
+
+def taken_over(folder: Path) -> float:
+    """What one who begins there knows of those before."""
+    with shared(folder, "server") as counting:
+        return evicted(counting) - metrics.counted()["kelp_evicted_total", ()]
 
 
 def gauge(counting: Counting, name: str) -> dict[tuple[str, ...], float]:
@@ -96,6 +104,26 @@ def test_a_file_that_makes_no_sense_counts_nothing(tmp_path: Path, damage: bytes
     with shared(tmp_path / "metrics", "server") as counting:
         alone = Counting()
         assert evicted(counting) == evicted(alone)
+
+
+def test_a_write_that_was_cut_loses_nothing_from_before(tmp_path: Path) -> None:
+    """By a SIGKILL, or for who looks at that moment: what was there, and any first part of what is written."""
+    file, half = tmp_path / "metrics" / "0.counts", tmp_path / "half"
+    counting = Counting()
+    counting.share(file.parent)
+    for _ in range(3):
+        known, before = evicted(counting), file.read_bytes()
+        metrics.EVICTED.inc()
+        counting.write()
+        after = file.read_bytes()
+        written = [place for place, pair in enumerate(zip_longest(before, after)) if pair[0] != pair[1]]
+        for end in range(written[0], written[-1] + 1, 1 + len(written) // 40):
+            half.mkdir()
+            (half / file.name).write_bytes(after[:end] + before[end:])
+            assert taken_over(half) == known, end
+            shutil.rmtree(half)
+        assert evicted(counting) == known + 1
+    counting.close()
 
 
 def test_without_its_folder_a_process_tells_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -104,7 +104,7 @@ def activity(url: str, condition: str) -> list[tuple[Any, ...]]:
 
 def left_open(url: str) -> list[tuple[Any, ...]]:
     """Connections that are in a transaction; none may be once everything has returned."""
-    until = time.monotonic() + 2
+    until = time.monotonic() + PATIENCE
     while (found := activity(url, "state <> 'idle'")) and time.monotonic() < until:
         time.sleep(0.02)
     return found
