@@ -25,7 +25,7 @@ def ask(server: ServerProcess, method: str, path: str, body: bytes = b"", **head
         return answer.status, answer.headers["X-Request-Id"]
 
 
-def until(holds: Callable[[], bool], what: Callable[[], object], seconds: float = 30.0) -> None:
+def until(holds: Callable[[], bool], what: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, what()
@@ -72,8 +72,15 @@ def ask_api(server: ServerProcess, method: str, path: str, body: Any = None) -> 
 
 
 def spans_under(collector: Collector, trace_id: str, *expected: str) -> dict[str, list[Received]]:
-    """All spans of a trace by their names, once those expected are among them."""
-    until(lambda: set(expected) <= names_under(collector, trace_id), lambda: names_under(collector, trace_id))
+    """All spans of a trace by their names, once those expected are among them, and what they are below: that ends
+    later, and may be sent later."""
+
+    def is_whole() -> bool:
+        spans = [span for span in list(collector.spans) if span.attributes["kelp.trace_id"] == trace_id]
+        below, ids = {span.parent for span in spans}, {span.id for span in spans}
+        return set(expected) <= {span.name for span in spans} and below <= ids | {""}
+
+    until(is_whole, lambda: names_under(collector, trace_id))
     found: dict[str, list[Received]] = {}
     for span in list(collector.spans):
         if span.attributes["kelp.trace_id"] == trace_id:
