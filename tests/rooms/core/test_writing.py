@@ -167,7 +167,7 @@ def test_of_two_writers_with_one_condition_one_wins(drive: Drive) -> None:
     outcomes: list[bytes | str] = []
 
     def body(data: bytes) -> Iterator[bytes]:
-        ready.wait(10)  # both have passed the early check
+        ready.wait(60)  # both have passed the early check
         yield data
 
     def unchanged(entry: Entry | None, _tokens: frozenset[str]) -> None:
@@ -190,7 +190,7 @@ def run_together(*actions: Callable[[], None]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
 
 
 # --- the time HTTP shows (clients.md R8) ----------------------------------------------------------
