@@ -36,7 +36,7 @@ from vfs.metadata.retrying import retried
 from vfs.model import ROOT_ID, Entry, OnConflict
 from vfs.operations import reading
 
-HANG = 20.0  # seconds: ten that no call may take longer than, and what a busy machine adds
+HANG = 17.0  # seconds: nine of one wait, less than two of them, and what a busy machine adds
 COMMIT = b"COMMIT\0"  # as the wire has it; READ COMMITTED is another thing
 NEW = b"INSERT INTO contents"  # in the change of a PUT, and not in the grant of bytes that may come before
 
