@@ -29,6 +29,7 @@ from vfs.metadata.retrying import may_wait
 from vfs.metadata.seals import SealMemory
 from vfs.metadata.sqlite_tx import Connection, SqliteTx
 from vfs.metadata.tx import Tx
+from vfs.metadata.wal_file import WalFile
 from vfs.metadata.wal_index import WalIndex
 from vfs.metadata.way_memory import WayMemory, Ways
 
@@ -105,6 +106,7 @@ class SqliteEngine:
             follow=self._follow,
         )
         self._syncing = threading.Lock()
+        self._log_file = WalFile(self._file)
 
     def close(self) -> None:
         """What a thread is at just now is closed by that thread: SQLite crashes when it is taken away from under it."""
@@ -115,6 +117,8 @@ class SqliteEngine:
             while True:
                 self._spare.pop().close()
         self._engine.dispose()
+        with self._syncing:
+            self._log_file.close()
         self._log.close()
         self._changes.close()
 
@@ -150,23 +154,24 @@ class SqliteEngine:
         self.nodes.follow(version, effects)
 
     def sync(self) -> None:
-        """The log holds whatever is not in the file itself; what a checkpoint brought there, it has synced. Closing a
-        file gives up the process's locks on it, but on the log SQLite has none. It is synced as by SQLite itself: what
-        fsync would add is its time of change, mostly, and for that a commit of the file system's own journal."""
+        """The log holds whatever is not in the file itself; what a checkpoint brought there, it has synced."""
         with turns.waiting(), self._syncing:
             if not self._writing.unsynced:
                 return
             self._writing.unsynced = False  # first: what is committed meanwhile may be too late for this sync
             try:
-                with contextlib.suppress(FileNotFoundError):  # all is in the file
-                    log = os.open(f"{self._file}-wal", os.O_RDONLY | os.O_CLOEXEC)
-                    try:
-                        os.fdatasync(log)
-                    finally:
-                        os.close(log)
+                self._log_file.sync()
             except OSError as error:
                 self._writing.unsynced = True
                 raise StoreUnavailable(f"the database could not be synced: {error.strerror}") from error
+
+    def is_synced(self) -> bool:
+        if not self._syncing.acquire(blocking=False):
+            return False  # by a sync that is under way, perhaps, and perhaps it fails
+        try:
+            return not self._writing.unsynced
+        finally:
+            self._syncing.release()
 
     def empty_log(self) -> int:
         log = Path(f"{self._file}-wal")
