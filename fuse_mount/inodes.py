@@ -44,6 +44,9 @@ class Inodes:
 
     def refreshed(self, inode: int, known: Known) -> None:
         """The kernel gets newer attributes of an inode that it has. Where it believes it to be it was told by name."""
+        before = self._known.get(inode)
+        if before is None or before[2:] == known[2:]:
+            return  # mostly the folder of a name that came or went: only its time is another
         with self._guard:
             before = self._known.get(inode)
             if before is not None:
