@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings as hypothesis_settings
 
 from tests import engines
 from tests.rooms.core.drive import Clock, Drive
@@ -14,9 +13,6 @@ from vfs.bootstrap import build
 from vfs.core import Kelp
 from vfs.model import Caller, Role
 from vfs.operations import checking
-
-hypothesis_settings.register_profile("untimed", deadline=None)  # machines are busy now and then
-hypothesis_settings.load_profile("untimed")
 
 _PEOPLE = (("admin", Role.ADMIN), ("editor", Role.EDITOR), ("other", Role.EDITOR), ("viewer", Role.VIEWER))
 
