@@ -38,7 +38,7 @@ FILES = int(os.environ.get("KELP_TEST_TREE", sampling.usual("800", "400")))
 READERS = 6
 _HREF = re.compile(rb"<(?:D:)?href>([^<]*)</(?:D:)?href>", re.IGNORECASE)
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + FILES // 50)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 + FILES // 10)]
 
 
 def make_tree(root: Path, files: int) -> None:
@@ -218,7 +218,7 @@ def _work(client: Client, server: ServerProcess) -> None:
     client.move(f"wide/{second}", f"nasty/{second}")
     client.move("big", "renamed")
     client.delete(f"wide/{third}")
-    done = command(server, "sync", "wait", "--timeout", "60")
+    done = command(server, "sync", "wait", "--timeout", "120")
     assert done.returncode == 0, done.stderr
     nas = server.nas
     assert (nas / "wide" / first).read_bytes() == b"overwritten"

@@ -19,7 +19,7 @@ from vfs.counts import Counting, shared
 from vfs.metrics import Gauge
 
 _FORK = multiprocessing.get_context("fork")
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 
 
 def evicted(counting: Counting) -> float:

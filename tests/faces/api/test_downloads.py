@@ -32,7 +32,7 @@ BIG = bytes(range(256)) * 4096 * 9 + b"the end"  # two parts, the second one sho
 _SAME = ("content-length", "content-range", "content-type", "etag", "last-modified", "accept-ranges")
 
 
-until = partial(waiting.until, seconds=20.0)
+until = partial(waiting.until, seconds=60.0)
 
 REQUESTS = [
     {},
@@ -100,7 +100,7 @@ def test_no_ending_leaves_a_lease(api: Api, folder: str) -> None:
     etag = api.ask("HEAD", f"/files/{id}/download").headers["etag"]
     for headers in ({"If_None_Match": etag}, {"If_Match": '"x"'}, {"Range": "bytes=99999999-"}, {"Range": "bytes=1-2"}):
         api.ask("GET", f"/files/{id}/download", **headers)
-        assert holds.count == 0, headers
+        until(lambda: holds.count == 0)  # it may end after its answer
 
 
 def test_nasty_names_arrive_as_they_are(api: Api, folder: str) -> None:

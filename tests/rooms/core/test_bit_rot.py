@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import descriptors
 from tests.adopted import unlearn
 from tests.mirror_drive import StagedNas
 from tests.rooms.core.drive import Drive
@@ -319,12 +318,8 @@ def test_a_hold_ends_with_its_reader(drive: Drive) -> None:
 
 
 def open_files(drive: Drive) -> list[str]:
-    """Of the NAS and of a cache folder, in this process."""
-    found = []
-    for descriptor in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            found.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-    return [path for path in found if path.startswith((f"{drive.nas}/", f"{drive.nas.parent}/cache/"))]
+    """Of the NAS and of a cache folder."""
+    return descriptors.open_below(drive.nas, drive.nas.parent / "cache")
 
 
 # --- any range, any damage -----------------------------------------------------------------------------------------

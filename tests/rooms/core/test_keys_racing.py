@@ -37,7 +37,7 @@ def while_a_vault_is_made(drive: Drive, change: Callable[[Kelp], object]) -> int
             made = vault_keys.new_vault(tx, drive.kelp.keys, user_id=1, now_ns=1)
             coming = pool.submit(change, other)
             threading.Event().wait(_A_WHILE)
-        coming.result(30)
+        coming.result(60)
     assert keyring.vault_key(drive.kelp, made.id) == made.key
     return made.id
 

@@ -9,6 +9,7 @@ from itertools import islice
 
 import pytest
 
+from tests import descriptors
 from tests.rooms.core.drive import Drive
 from tests.rooms.core.vault_of_drive import content_of, store_others, stored_bytes
 from tests.vaults import make_vault
@@ -36,10 +37,6 @@ def entry(vault: Drive) -> Entry:
 
 def opened(vault: Drive, entry: Entry) -> Readable:
     return reading.open_content(vault.kelp, vault.admin, entry)
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def test_who_keeps_a_piece_keeps_its_bytes(vault: Drive, entry: Entry) -> None:
@@ -71,13 +68,11 @@ def test_streams_beside_each_other(vault: Drive, entry: Entry) -> None:
 
 @pytest.mark.parametrize("taken", [0, 1, 5, 12])
 def test_one_that_is_given_up_leaves_nothing_open(vault: Drive, entry: Entry, taken: int) -> None:
-    b"".join(opened(vault, entry).chunks())  # whatever is opened once for all
-    before = descriptors()
     stream = opened(vault, entry).chunks()
     assert b"".join(islice(stream, taken)) == DATA[: taken * PIECE_SIZE]
     stream.close()  # type: ignore[attr-defined]
     del stream
-    assert descriptors() == before
+    assert descriptors.open_below(vault.kelp.settings.data / "cache") == []
     assert near_parts._SPARE.acquire(blocking=False) or os.cpu_count() == 1
     near_parts._SPARE.release()
 

@@ -10,6 +10,7 @@ import pytest
 
 from fuse_mount.draft_disk import DraftDisk
 from fuse_mount.draft_file import RECORD, Header
+from tests import descriptors
 from tests.small_disk import small_disk
 from vfs.errors import NoSpace, StoreUnavailable
 
@@ -73,9 +74,9 @@ def test_closing_again_closes_nobody_elses_file(tmp_path: Path) -> None:
 def test_half_a_new_draft_leaves_nothing(tmp_path: Path) -> None:
     disk = DraftDisk(tmp_path / "drafts")
     (disk.folder / "1.log").symlink_to("nothing")
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors.open_below(disk.folder)
     with pytest.raises(StoreUnavailable):
         disk.new(Header(7, 1, "a", "id", 0, "anna", 0))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors.open_below(disk.folder) == before
     assert os.listdir(disk.folder) == ["lock"]
     disk.close()

@@ -120,11 +120,15 @@ def in_nameless_files() -> Iterator[bytes]:
     for number in os.listdir("/proc/self/fd"):
         try:
             where = os.readlink(f"/proc/self/fd/{number}")
-        except OSError:
+            nameless = where.startswith(tempfile.gettempdir()) and where.endswith(" (deleted)")
+            data = os.pread(int(number), 64 << 20, 0) if nameless and _is_file(int(number)) else b""
+        except OSError:  # another thread's, closed while we look
             continue
-        nameless = where.startswith(tempfile.gettempdir()) and where.endswith(" (deleted)")
-        if nameless and stat.S_ISREG(os.fstat(int(number)).st_mode):
-            yield os.pread(int(number), 64 << 20, 0)
+        yield data
+
+
+def _is_file(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
 def test_names_that_are_put_aside_are_sealed(drive: VaultDrive, monkeypatch: pytest.MonkeyPatch) -> None:
