@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests import cache_listing
+
 FILE = "/dav/folder/file"
 OLD = b"the old content"
 LOCKINFO = (
@@ -45,7 +47,7 @@ def state(drive) -> dict[str, Any]:
     with drive.kelp.database.read() as tx:
         rows: dict[str, Any] = {table: tx.all(f"SELECT * FROM {table} ORDER BY 1") for table in tables}
         rows["objects"] = tx.all("SELECT key, size, checksum, status FROM objects ORDER BY 1")  # not when it was read
-    rows["cache"] = [info.key for info in drive.kelp.cache.list()]
+    rows["cache"] = [info.key for info in cache_listing.objects(drive.kelp.cache)]
     return rows
 
 

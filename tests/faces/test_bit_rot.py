@@ -178,14 +178,16 @@ def test_a_reader_is_leased_until_it_goes_or_its_server_is_killed(server: Server
         slow.request("GET", "/dav/many-parts", headers={"Authorization": server.basic})
         response = slow.getresponse()
         assert response.read(10) == data_of("many-parts")[:10]
-        until(leased, "leased", 10)
+        until(leased, "leased")
         slow.close()
         response.close()
-        until(lambda: not leased(), "given back when the client goes", 10)
+        until(lambda: not leased(), "given back when the client goes")
         slow = server.connect()
         slow.request("GET", "/dav/many-parts", headers={"Authorization": server.basic})
-        until(leased, "leased", 10)
+        until(leased, "leased")
         server.kill()
-        assert leased(), "nobody could give it back"
-        until(lambda: not leased(), "run out", 10)
+        with kelp.database.read() as tx:
+            noted = tx.one("SELECT COUNT(*) FROM reader_leases WHERE content_id = :id", id=content.id)[0]
+        assert noted == 1, "nobody could give it back"
+        until(lambda: not leased(), "run out")
         slow.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import cache_listing
 from tests.small_disk import loop_disk
 
 MIB = 1 << 20
@@ -32,7 +33,7 @@ def drive(disk, served_with):
 
 
 def objects(drive) -> list[str]:
-    return [info.key for info in drive.kelp.cache.list()]
+    return [info.key for info in cache_listing.objects(drive.kelp.cache)]
 
 
 def fill(disk: Path, leave: int) -> Path:

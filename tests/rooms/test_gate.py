@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import dataclass, field
 
 import pytest
 
+from tests.waiting import until
 from vfs.addresses import Rules
 from vfs.errors import StoreUnavailable
 from vfs.gate import Gate
@@ -77,12 +79,12 @@ def test_nobody_waits_for_the_one_who_looks_while_what_is_known_is_fresh_enough(
 
     def slow(_known: Rules | None) -> Rules:
         looking.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return Rules([], "new")
 
     thread = threading.Thread(target=gate.rules, args=(slow,))
     thread.start()
-    assert looking.wait(10)
+    assert looking.wait(60)
     assert gate.rules(lambda _known: pytest.fail("two look at once")) is old
     go_on.set()
     thread.join()
@@ -105,13 +107,20 @@ def test_without_the_database_nobody_is_let_in_on_old_rules() -> None:
 
 
 def test_who_waited_for_a_look_in_vain_does_not_look_too() -> None:
-    gate, looking, go_on = Gate(), threading.Event(), threading.Event()
+    ticks, asked = itertools.count(), list[int]()
+
+    def now() -> float:
+        tick = next(ticks)
+        asked.append(tick)
+        return 0.001 * tick
+
+    gate, looking, go_on = Gate(now), threading.Event(), threading.Event()
     looks, refused = [], []
 
     def hang(_known: Rules | None) -> Rules:
         looks.append(1)
         looking.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         raise StoreUnavailable("away", retry_after=7)
 
     def ask() -> None:
@@ -122,10 +131,10 @@ def test_who_waited_for_a_look_in_vain_does_not_look_too() -> None:
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     threads[0].start()
-    assert looking.wait(10)
+    assert looking.wait(60)
     for thread in threads[1:]:
         thread.start()
-    threading.Event().wait(0.2)  # until all of them wait
+    until(lambda: len(asked) == 2 + 7)  # all of them wait: who looks asks for the time once more
     go_on.set()
     for thread in threads:
         thread.join()

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from jobs.queue import InProcessQueue
-from tests import engines
+from tests import cache_listing, engines
 from tests.broken_table import ERRORS, broken_table
 from tests.mirror_drive import MirrorDrive, TestClock
 from tests.small_disk import small_disk
@@ -64,7 +64,7 @@ class Drive:
             return {table: tx.all(f"SELECT * FROM {table}") for table in tables}
 
     def objects(self) -> set[str]:
-        return {info.key for info in self.cache.list()}
+        return cache_listing.keys(self.cache)
 
     def known(self) -> set[str]:
         with self.kelp.database.read() as tx:
@@ -314,12 +314,12 @@ def test_the_disk_of_the_database_is_full(tmp_path: Path) -> None:
             with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
                 while True:
                     file.write(bytes(4096))
-            objects = {info.key for info in whole.kelp.cache.list()}
+            objects = cache_listing.keys(whole.kelp.cache)
             with pytest.raises(NoSpace):
                 for number in range(1000):  # the log that is there already has room for some
                     whole.put(f"n{number}", b"content")
-                    objects |= {info.key for info in whole.kelp.cache.list()}
-            assert {info.key for info in whole.kelp.cache.list()} == objects
+                    objects |= cache_listing.keys(whole.kelp.cache)
+            assert cache_listing.keys(whole.kelp.cache) == objects
             assert whole.read("old") == OLD
             filler.unlink()
             whole.put("old", b"there is room again")

@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from io import BufferedReader
 
 import pytest
@@ -19,7 +19,8 @@ from vfs.storage.s3 import S3ObjectStore
 from vfs.storage.s3_address import S3Address
 
 TIMEOUT = 0.4  # seconds
-HURRY = 10 * TIMEOUT  # far less than any of the slow answers takes as a whole
+PATIENCE = 60.0  # … where nothing is late
+HURRY = 30 * TIMEOUT  # half of what the quickest of the slow answers takes as a whole
 STORED = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n'
 GONE = b"HTTP/1.1 204 No Content\r\n\r\n"
 
@@ -87,9 +88,14 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.fixture
 def store(endpoint: Endpoint) -> Iterator[S3ObjectStore]:
-    store = store_at(endpoint, TIMEOUT)
-    yield store
-    store.close()
+    with closing(store_at(endpoint, PATIENCE)) as store:
+        yield store
+
+
+@pytest.fixture
+def hasty(endpoint: Endpoint) -> Iterator[S3ObjectStore]:
+    with closing(store_at(endpoint, TIMEOUT)) as store:
+        yield store
 
 
 def store_at(endpoint: Endpoint, timeout: float) -> S3ObjectStore:
@@ -217,15 +223,15 @@ def test_a_document_type_is_refused_however_it_is_written(
     ],
     ids=["head", "1xx", "body", "chunks", "until the end"],
 )
-def test_an_answer_that_drips_counts_as_silence(endpoint: Endpoint, store: S3ObjectStore, answer: bytes) -> None:
+def test_an_answer_that_drips_counts_as_silence(endpoint: Endpoint, hasty: S3ObjectStore, answer: bytes) -> None:
     endpoint.says = [drop_by_drop(answer)]
     begun = time.monotonic()
     with pytest.raises(StoreUnavailable):
-        store.put(new_key(), [b"body"])
+        hasty.put(new_key(), [b"body"])
     assert time.monotonic() - begun < HURRY
 
 
-def test_a_download_that_drips_counts_as_silence(endpoint: Endpoint, store: S3ObjectStore) -> None:
+def test_a_download_that_drips_counts_as_silence(endpoint: Endpoint, hasty: S3ObjectStore) -> None:
     def say(sock: socket.socket) -> None:
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
         drop_by_drop(b"x" * 1000)(sock)
@@ -233,17 +239,18 @@ def test_a_download_that_drips_counts_as_silence(endpoint: Endpoint, store: S3Ob
     endpoint.says = [say]
     begun = time.monotonic()
     with pytest.raises(StoreUnavailable):
-        list(store.get(new_key()))
+        list(hasty.get(new_key()))
     assert time.monotonic() - begun < HURRY
 
 
-def test_a_slow_reader_is_no_silence(endpoint: Endpoint, store: S3ObjectStore) -> None:
+def test_a_slow_reader_is_no_silence(endpoint: Endpoint) -> None:
     body = b"x" * 3_000_000
     endpoint.says = [plainly(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)]
     got = 0
-    for piece in store.get(new_key()):
-        got += len(piece)
-        time.sleep(1.5 * TIMEOUT)
+    with closing(store_at(endpoint, 1.0)) as store:
+        for piece in store.get(new_key()):
+            got += len(piece)
+            time.sleep(1.5)
     assert got == len(body)
 
 

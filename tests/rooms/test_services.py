@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import redis
 
 from tests.services import postgresql
 from tests.services import redis as redis_service
+from tests.services.child import state
 
 pytestmark = [
     pytest.mark.skipif(postgresql.missing() is not None, reason=str(postgresql.missing())),
@@ -78,8 +78,4 @@ def test_no_server_outlives_who_started_it(how: signal.Signals):
 
 
 def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    return state(pid) != "Z"

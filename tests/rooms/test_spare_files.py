@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cache_listing import objects, settle_spares
 from tests.contracts.object_store_contract import new_key
 from tests.small_disk import small_disk
 from vfs.errors import AlreadyExists, NoSpace
@@ -35,6 +36,11 @@ def put_in_a_row(store: ObjectStore, count: int = IN_A_ROW) -> list[str]:
     return keys
 
 
+@pytest.fixture(autouse=True)
+def _a_slow_machine_puts_in_a_row_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spare_files, "_ROW", 60.0)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FolderObjectStore]:
     with closing(FolderObjectStore(tmp_path)) as store:
@@ -45,17 +51,11 @@ def test_objects_one_after_the_other_have_files_made_for_the_next(store: FolderO
     *_, last = put_in_a_row(store)
     made = empty_files(tmp_path)
     assert len(made) == BATCH and {key[:2] for key in made} == {last[:2]}
-    assert made.isdisjoint(info.key for info in store.list()), "they are no objects yet"
+    assert made.isdisjoint(info.key for info in objects(store)), "they are no objects yet"
     folder = tmp_path / "objects" / last[:2]
     inodes = {(folder / name).stat().st_ino for name in made}
     following = put_in_a_row(store, BATCH)
     assert set(following) == made and {(folder / key).stat().st_ino for key in following} == inodes
-
-
-def made_meanwhile(spares: SpareFiles) -> None:
-    """Nobody is making any."""
-    with spares._making:
-        return
 
 
 def test_more_are_made_before_they_are_used_up(store: FolderObjectStore, tmp_path: Path) -> None:
@@ -64,13 +64,13 @@ def test_more_are_made_before_they_are_used_up(store: FolderObjectStore, tmp_pat
         first = empty_files(tmp_path)
         assert len(first) == BATCH
         assert set(put_in_a_row(store, BATCH - FEW - 1)) < first
-        made_meanwhile(store._spares)
+        settle_spares()
         assert empty_files(tmp_path) < first, "none as long as there are enough"
         put_in_a_row(store, 1)
-        made_meanwhile(store._spares)
+        settle_spares()
         second = empty_files(tmp_path) - first
         assert len(second) == BATCH and len({key[:2] for key in second}) == 1
-        assert second.isdisjoint(info.key for info in store.list()), "they are no objects yet"
+        assert second.isdisjoint(info.key for info in objects(store)), "they are no objects yet"
         assert set(put_in_a_row(store, FEW)) < first
 
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_made_meanwhile_is_made_later(
             gone.rmdir()
             patch.setattr(uuid, "uuid4", lambda: uuid.UUID(gone.name + 30 * "0"))
         put_in_a_row(store, BATCH)
-        made_meanwhile(store._spares)
+        settle_spares()
         assert empty_files(tmp_path) == set()
     (last,) = put_in_a_row(store, 1)
     assert last not in first and len(empty_files(tmp_path)) == BATCH
@@ -105,6 +105,7 @@ def _refuses(*_: object) -> None:
 
 
 def test_the_end_comes_while_more_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spare_files, "_CLOSING", 60.0)
     store, closing_now = FolderObjectStore(tmp_path), threading.Event()
 
     def sync(folder: str) -> None:
@@ -119,6 +120,22 @@ def test_the_end_comes_while_more_are_made(tmp_path: Path, monkeypatch: pytest.M
         pass
     closing_now.set()
     ending.join(60)
+    assert empty_files(tmp_path) == set()
+
+
+def test_the_end_comes_as_the_thread_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, start = FolderObjectStore(tmp_path), threading.Thread.start
+
+    def start_late(thread: threading.Thread) -> None:
+        store.close()
+        start(thread)
+
+    put_in_a_row(store)
+    monkeypatch.setattr(spare_files, "_CLOSING", 0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start_late)
+        put_in_a_row(store, BATCH - FEW)
+    settle_spares()
     assert empty_files(tmp_path) == set()
 
 
@@ -137,7 +154,7 @@ def test_objects_now_and_then_have_none_made(tmp_path: Path) -> None:
     now = 1e9
     spares = SpareFiles(lambda: now)
     for _ in range(3 * IN_A_ROW):
-        now += 1.5
+        now += 1.5 * spare_files._ROW
         assert spares.take() is None
         with spares.made_beside(str(tmp_path / "aa-object")):
             pass
@@ -183,7 +200,7 @@ def test_the_end_removes_them_and_what_comes_later_makes_none(tmp_path: Path) ->
     store.put(given, [b"x"])
     keys += put_in_a_row(store, 2 * IN_A_ROW)
     assert empty_files(tmp_path) == set()
-    assert [info.key for info in store.list()] == sorted([given, *keys])
+    assert [info.key for info in objects(store)] == sorted([given, *keys])
 
 
 def test_somebody_may_tidy_up(store: FolderObjectStore, tmp_path: Path) -> None:
@@ -191,7 +208,7 @@ def test_somebody_may_tidy_up(store: FolderObjectStore, tmp_path: Path) -> None:
     for key in empty_files(tmp_path):
         (tmp_path / "objects" / key[:2] / key).unlink()
     put_in_a_row(store, BATCH + IN_A_ROW)
-    assert len(list(store.list())) == BATCH + 2 * IN_A_ROW
+    assert len(objects(store)) == BATCH + 2 * IN_A_ROW
 
 
 def test_a_forked_process_has_none_of_its_parents(store: FolderObjectStore, tmp_path: Path) -> None:
@@ -216,7 +233,7 @@ def test_a_process_forked_in_the_middle_of_another_thread_does_not_wait_for_it(s
     with store._spares._guard, store._spares._making:
         child = os.fork()
         if child == 0:
-            signal.alarm(20)
+            signal.alarm(60)
             try:
                 store.delete(kept)  # whose first step asks whether it was a spare
                 put_in_a_row(store, BATCH)
@@ -255,7 +272,7 @@ def test_each_is_given_once(store: FolderObjectStore) -> None:
     for thread in threads:
         thread.join()
     assert not strange and len(set(keys)) == 1600
-    assert [info[:2] for info in store.list()] == [(key, 1) for key in sorted(keys)]
+    assert [info[:2] for info in objects(store)] == [(key, 1) for key in sorted(keys)]
 
 
 def test_a_full_disk_refuses_what_does_not_fit_and_keeps_the_rest(tmp_path: Path) -> None:
@@ -268,7 +285,7 @@ def test_a_full_disk_refuses_what_does_not_fit_and_keeps_the_rest(tmp_path: Path
                 whole[key] = store.put(key, [bytes(100_000)]).size
             except NoSpace:
                 refused += 1
-        assert {info.key: info.size for info in store.list()} == whole
+        assert {info.key: info.size for info in objects(store)} == whole
 
 
 def test_their_age_leaves_time_before_they_are_orphans() -> None:

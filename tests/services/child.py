@@ -66,6 +66,13 @@ def children(pid: int) -> list[int]:
     return [int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if parent(stat) == pid]
 
 
+def command(pid: int) -> bytes:
+    """The words of a process, each with a 0 after it; nothing of one that is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
 def parent(stat: Path) -> int:
     """What a file /proc/PID/stat says; 0 for a process that is gone, or dead and not buried."""
     with contextlib.suppress(OSError):

@@ -129,7 +129,7 @@ class CareMachine(OneAtWork):
     @rule(seconds=st.sampled_from((0.1, 1, 6, 70, 700)))
     def time_passes(self, seconds: float) -> None:
         self.drive.clock.advance(seconds)
-        self.kelp.background.wait(10)
+        assert self.kelp.background.wait(60)
 
     @rule()
     def clean_up(self) -> None:
@@ -162,7 +162,7 @@ class CareMachine(OneAtWork):
             self._may_be_unreadable(str(content_id))
         else:
             assert found == self.tree[path]
-        self.kelp.background.wait(10)
+        assert self.kelp.background.wait(60)
 
     @precondition(lambda self: self.files())
     @rule(data=st.data())
@@ -244,7 +244,7 @@ class CareMachine(OneAtWork):
         self.drive.clock.advance(70)
         self.drive.settle_down(rounds=200)
         assert {path: self.read(path) for path in self.files()} == {path: self.tree[path] for path in self.files()}
-        self.kelp.background.wait(10)
+        assert self.kelp.background.wait(60)
         problems = checking.check(self.kelp, mirrored=True).problems
         assert [each for each in problems if each.subject not in self.lost] == []
         assert backlog.waiting(self.kelp) == 0

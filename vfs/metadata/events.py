@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vfs import trace
@@ -124,6 +124,19 @@ class Events:
             limit=limit,
         )
         return [row[0] for row in rows]
+
+    def any_due_but(self, these: Collection[EventType], now_ns: int) -> bool:
+        """Some change that waits to be carried now is of another kind."""
+        marks, values = listed(sorted(these))
+        return (
+            self._tx.one(
+                f"""SELECT 1 FROM sync_events WHERE {_OPEN} AND status = 'PENDING' AND scheduled_ns <= :now
+                    AND event_type NOT IN ({marks}) LIMIT 1""",
+                now=now_ns,
+                **values,
+            )
+            is not None
+        )
 
     def newest(self, entry_id: int) -> int | None:
         """The newest event of an entry that is not carried yet."""

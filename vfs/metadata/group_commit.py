@@ -15,13 +15,13 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from types import TracebackType
 
 from vfs import turns
 from vfs.metadata.change_count import ChangeCount
 from vfs.metadata.node_memory import Effect
 from vfs.metadata.retrying import Busy
 
-_HASTY = "PRAGMA busy_timeout=0"
 _LARGEST = 64  # changes in one commit: bounds what an answer waits for others
 
 
@@ -52,22 +52,24 @@ class GroupCommit:
         connect: Callable[[], AbstractContextManager[sqlite3.Connection]],
         changes: ChangeCount,
         *,
+        connect_hastily: Callable[[], AbstractContextManager[sqlite3.Connection]] | None = None,
         takes_more: Callable[[], bool] = lambda: False,
-        patient: str = "",
         follow: Callable[[int, list[Effect | None]], None] = lambda version, effects: None,
     ) -> None:
-        """For `at_once`: `takes_more` as `WalIndex.takes_more`; `patient`: the pragma by which a connection waits for
-        locks as it did before. `follow`: is told what the changes of a commit were, once it is made and before it is
-        counted, with the version that it will make."""
+        """For `at_once`: `connect_hastily`: a connection that waits for no lock; `takes_more` as `WalIndex.takes_more`.
+        `follow`: is told what the changes of a commit were, once it is made and before it is counted, with the version
+        that it will make."""
         self._connect = connect
+        self._connect_hastily = connect_hastily or connect
         self._changes = changes
         self._takes_more = takes_more
-        self._patient = patient
         self._follow = follow
         self._turn = threading.Lock()
         self._counting = threading.Lock()
         self._waiting = 0
         self._open: _Group | None = None
+        self._lent: AbstractContextManager[object] = contextlib.nullcontext()  # what a change at once has …
+        self._entered = False  # … and that no other process writes beside it
         self._loose: set[int] = set()  # ids of connections whose commits are not synced
         self.unsynced = False  # something was committed that may not be on the disk
 
@@ -117,40 +119,54 @@ class GroupCommit:
         if refusal is not None:
             raise refusal
 
-    @contextlib.contextmanager
     def at_once(
         self, quiet: bool = False, synced: bool = False, effects: Sequence[Effect | None] = (None,)
-    ) -> Iterator[sqlite3.Connection]:
+    ) -> AbstractContextManager[sqlite3.Connection]:
         """As `change`, where nothing has to be waited for: no other change, no sync, and no checkpoint but for a change
         of very many pages.
 
         Raises Busy before the block, or at its begin; then nothing has happened.
         """
+        if synced:
+            raise Busy
+        return _AtOnce(self, quiet, effects)
+
+    def take_all(self) -> sqlite3.Connection:
+        """For `at_once`: nobody of this process or another writes until `give_all`. Raises Busy."""
         # It is never counted as waiting: who hands on a group would leave it to us.
-        if synced or self._waiting or not self._turn.acquire(blocking=False):
+        if self._waiting or not self._turn.acquire(blocking=False):
             raise Busy
         try:
             if self._open is not None:
                 raise Busy
-            with self._connect() as connection:
-                self._choose(connection, synced=False)
-                try:
-                    connection.executescript(_HASTY)  # as in `_choose`
-                    if not self._changes.enter_at_once():
-                        raise Busy
-                    try:
-                        yield from self._hurried(connection, quiet, effects)
-                    finally:
-                        self._changes.leave()
-                finally:
-                    connection.executescript(self._patient)
-        finally:
+            lent = self._connect_hastily()
+            connection = lent.__enter__()
+        except BaseException:
             self._turn.release()
+            raise
+        self._lent, self._entered = lent, False
+        try:
+            self._choose(connection, synced=False)
+            self._entered = self._changes.enter_at_once()
+            if not self._entered:
+                raise Busy
+        except BaseException:
+            self.give_all()
+            raise
+        return connection
 
-    def _hurried(
-        self, connection: sqlite3.Connection, quiet: bool, effects: Sequence[Effect | None]
-    ) -> Iterator[sqlite3.Connection]:
-        """The transaction itself: nobody else writes, and its commit syncs nothing. Raises Busy."""
+    def give_all(self) -> None:
+        try:
+            if self._entered:
+                self._changes.leave()
+        finally:
+            try:
+                self._lent.__exit__(None, None, None)
+            finally:
+                self._turn.release()
+
+    def hurry(self, connection: sqlite3.Connection, quiet: bool) -> int | None:
+        """For `at_once`: begin a transaction whose commit syncs nothing; the number of the change. Raises Busy."""
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
@@ -158,19 +174,21 @@ class GroupCommit:
         if not self._takes_more():
             connection.execute("ROLLBACK")
             raise Busy
-        number = None if quiet else self._changes.begin()
-        try:
-            yield connection
-            connection.execute("COMMIT")
-            if number is not None:
-                self._follow(self._changes.version_of(number), list(effects))
-        finally:
-            if connection.in_transaction:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-            self.unsynced = True
-            if number is not None:
-                self._changes.end(number)
+        return None if quiet else self._changes.begin()
+
+    def arrive(self, connection: sqlite3.Connection, number: int | None, effects: Sequence[Effect | None]) -> None:
+        connection.execute("COMMIT")
+        if number is not None:
+            self._follow(self._changes.version_of(number), list(effects))
+
+    def rest(self, connection: sqlite3.Connection, number: int | None) -> None:
+        """It has arrived, or never will."""
+        if connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        self.unsynced = True
+        if number is not None:
+            self._changes.end(number)
 
     def _begin(self, quiet: bool, synced: bool) -> _Group:
         """The open group, or a new one; with a savepoint for this change, when it is not the first."""
@@ -224,6 +242,35 @@ class GroupCommit:
                 if group.entered:
                     self._changes.leave()
                 group.close()
+
+
+class _AtOnce:
+    """A change for a block. No generator with `contextmanager`: that was a twentieth of what is done besides SQL."""
+
+    __slots__ = ("_connection", "_effects", "_number", "_quiet", "_writing")
+
+    def __init__(self, writing: GroupCommit, quiet: bool, effects: Sequence[Effect | None]) -> None:
+        self._writing, self._quiet, self._effects = writing, quiet, effects
+
+    def __enter__(self) -> sqlite3.Connection:
+        connection = self._connection = self._writing.take_all()
+        try:
+            self._number = self._writing.hurry(connection, self._quiet)
+        except BaseException:
+            self._writing.give_all()
+            raise
+        return connection
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        writing, number = self._writing, self._number
+        try:
+            if error is None:
+                writing.arrive(self._connection, number, self._effects)
+        finally:
+            try:
+                writing.rest(self._connection, number)
+            finally:
+                writing.give_all()
 
 
 def _undo_change(group: _Group) -> None:

@@ -30,7 +30,7 @@ from vfs.metadata.seals import SealMemory
 from vfs.metadata.tx import Tx
 from vfs.metadata.wal_index import WalIndex
 
-_PATIENT = "PRAGMA busy_timeout=30000"
+_PATIENT, _HASTY = "PRAGMA busy_timeout=30000", "PRAGMA busy_timeout=0"
 # Pages of the log (16 MiB) before they are brought into the file, which costs two syncs and keeps one change waiting:
 # a new file is 26 of them, so with SQLite's 1,000 it was every fortieth.
 _LOG_PAGES = 4000
@@ -56,6 +56,12 @@ _OLDEST = (3, 39, 0)  # IS DISTINCT FROM
 
 
 T = TypeVar("T")
+
+
+class Connection(sqlite3.Connection):
+    """`is_hasty`: it waits for no lock; None: that is not known."""
+
+    is_hasty: bool | None = False
 
 
 class SqliteTx(Tx):
@@ -124,9 +130,15 @@ class SqliteEngine:
             max_overflow=-1,
             pool_reset_on_return=None,
             # A statement takes some 5 KB, in each thread's connection; with 512 of them a process grew for hours.
-            connect_args={"check_same_thread": False, "isolation_level": None, "cached_statements": 128},
+            connect_args={
+                "check_same_thread": False,
+                "isolation_level": None,
+                "cached_statements": 128,
+                "factory": Connection,
+            },
         )
-        sa.event.listen(self._engine, "connect", _set_pragmas)
+        self._log = WalIndex(self._file, _LOG_PAGES - _HURRIED_PAGES)
+        sa.event.listen(self._engine, "connect", self._set_up)
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):  # passwords are in it; what SQLite puts beside it takes its mode
@@ -136,11 +148,10 @@ class SqliteEngine:
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise ConfigurationError(f"cannot open the database {self._file}: {error}") from error
         self.nodes = NodeMemory(self.version)
-        self._log = WalIndex(self._file, _LOG_PAGES - _HURRIED_PAGES)
         self._writing = GroupCommit(
             *(lambda: self._connection(), self._changes),
+            connect_hastily=lambda: _Leased(self, hasty=True),
             takes_more=self._log.takes_more,
-            patient=_PATIENT,
             follow=self.nodes.follow,
         )
         self._syncing = threading.Lock()
@@ -233,6 +244,11 @@ class SqliteEngine:
         else:
             self._spare.append(pooled)
 
+    def _set_up(self, connection: sqlite3.Connection, _record: object) -> None:
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+        self._log.doubt()
+
     def _migrate(self) -> None:
         with self._connection() as connection:
             known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
@@ -245,11 +261,6 @@ class SqliteEngine:
             with connection.begin():
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 migrating.upgrade(connection)
-
-
-def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
-    for pragma in _PRAGMAS:
-        connection.execute(pragma)
 
 
 class _translated:  # noqa: N801  # read as a statement: `with _translated():`
@@ -276,16 +287,29 @@ def _translate(error: BaseException) -> None:
 
 
 class _Leased:
-    """A connection for a block."""
+    """A connection for a block. `hasty`: it waits for no lock, as in a change at once.
 
-    __slots__ = ("_engine", "_pooled")
+    It stays so until somebody wants it otherwise, since changes at once come in bursts. Not by `execute`: SQLite acts
+    on this pragma when it compiles it, and Python keeps compiled statements, so the second time nothing would happen.
+    """
 
-    def __init__(self, engine: SqliteEngine) -> None:
-        self._engine = engine
+    __slots__ = ("_engine", "_hasty", "_pooled")
+
+    def __init__(self, engine: SqliteEngine, *, hasty: bool = False) -> None:
+        self._engine, self._hasty = engine, hasty
 
     def __enter__(self) -> sqlite3.Connection:
-        self._pooled = self._engine.lease()
-        return self._pooled.driver_connection  # type: ignore[return-value]
+        pooled = self._pooled = self._engine.lease()
+        connection: Connection = pooled.driver_connection  # type: ignore[assignment]
+        if connection.is_hasty != self._hasty:
+            try:
+                connection.is_hasty = None
+                connection.executescript(_HASTY if self._hasty else _PATIENT)
+                connection.is_hasty = self._hasty
+            except BaseException:
+                self._engine.give_back(pooled)
+                raise
+        return connection
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._engine.give_back(self._pooled)

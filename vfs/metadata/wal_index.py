@@ -25,13 +25,19 @@ class WalIndex:
         self._due = due
         self._handle = -1
         self._opening = threading.Lock()
+        self._is_sure = False  # what is opened is the file of the connections that there are
+
+    def doubt(self) -> None:
+        """A connection was opened. Before, perhaps there was none, and somebody has removed the file; not while there
+        is one."""
+        self._is_sure = False
 
     def takes_more(self) -> bool:
         """The commit that is under way goes behind others. Else it would begin the log anew, which syncs it, or make it
         due to be brought into the file, or nobody knows. To be asked by who has SQLite's write lock: only then it stays
         so."""
         try:
-            if self._handle < 0 or not os.fstat(self._handle).st_nlink:
+            if self._handle < 0 or not self._is_sure:
                 self._open()
             version, length, in_file = _HEADER.unpack(os.pread(self._handle, _HEADER.size, 0))
         except (OSError, struct.error):
@@ -40,6 +46,7 @@ class WalIndex:
 
     def _open(self) -> None:
         with self._opening:
+            self._is_sure = True  # first: one that is opened meanwhile makes us look again
             self._close()
             if self._handle < 0:
                 self._handle = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC)

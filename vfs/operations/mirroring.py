@@ -40,6 +40,7 @@ from vfs.nas_model import (
 )
 
 SECOND = 1_000_000_000
+_REMOVALS = (EventType.TRASH, EventType.DELETE)
 _ABSURD_NS = 3600 * SECOND  # no lease is so far ahead, by clocks that are right
 
 # --- what the NAS shall have, and has -------------------------------------------------------------
@@ -330,6 +331,12 @@ def is_due(kelp: Kelp, at_least: int) -> bool:
         now = kelp.clock.now_ns()
         stale = tx.leases.any_stale(now, now + int(kelp.settings.mirror.lease * SECOND) + _ABSURD_NS)
         return stale or len(tx.events.due(now, at_least)) >= at_least
+
+
+def only_removes(kelp: Kelp) -> bool:
+    """Whatever waits to be carried now takes something away."""
+    with kelp.database.read() as tx:
+        return not tx.events.any_due_but(_REMOVALS, kelp.clock.now_ns())
 
 
 def leftovers(kelp: Kelp, found: Iterable[str]) -> list[str]:

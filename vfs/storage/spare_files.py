@@ -56,7 +56,6 @@ class SpareFiles:
         self._given: set[str] = set()  # told to somebody who has not come with his object yet
         self._guard = threading.Lock()
         self._making = threading.Lock()
-        self._maker: threading.Thread | None = None
         self._asked, self._last = 0, 0.0
 
     def take(self) -> str | None:
@@ -115,11 +114,9 @@ class SpareFiles:
         if not self._making.acquire(blocking=False):
             return
         folder = f"{os.path.dirname(beside)}/{uuid.uuid4().hex[:2]}"
-        self._maker = threading.Thread(target=self._made_in, args=(folder,), name="spare-files", daemon=True)
         try:
-            self._maker.start()
+            threading.Thread(target=self._made_in, args=(folder,), name="spare-files", daemon=True).start()
         except RuntimeError:  # there are too many
-            self._maker = None
             self._making.release()
 
     def _made_in(self, folder: str) -> None:
@@ -151,8 +148,8 @@ class SpareFiles:
             self._closed = True
             left, self._ready = list(self._ready), deque()
         _remove(left)
-        if self._maker is not None:
-            self._maker.join(_CLOSING)
+        if self._making.acquire(timeout=_CLOSING):
+            self._making.release()
 
 
 def _make(folder: str, now: float) -> list[_Spare]:

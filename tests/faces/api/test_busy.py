@@ -169,7 +169,7 @@ def test_what_is_read_is_not_deleted(api: Api, hasty: Api, folder: str) -> None:
 
 
 def _wait_for_leases(drive: ServedDrive, count: int) -> None:
-    for _ in range(500):
+    for _ in range(3000):
         with drive.kelp.database.read() as tx:
             if tx.reading.count(drive.kelp.clock.now_ns()) == count:
                 return

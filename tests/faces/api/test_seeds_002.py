@@ -168,7 +168,7 @@ def it_is_counted(flow: Flow, _answer: Any) -> None:
 
 def it_is_back(flow: Flow, _answer: Any) -> None:
     restoring.give_up_stale(flow.api.drive.kelp)
-    flow.api.drive.kelp.background.wait(20)
+    assert flow.api.drive.kelp.background.wait(60)
     assert flow.ask("GET", "/files/{file}")[1]["file"]["storageStatus"]["cache"] == "AVAILABLE"
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import pytest
 
 from jobs import mirror
+from tests import cache_listing
 from tests.faces.api.conftest import Api
 from tests.faces.conftest import ServedDrive
 
@@ -102,7 +103,7 @@ def test_bad_forms(api: Api, bad: Callable[[], tuple[bytes, str]]) -> None:
 
 
 def stored(api: Api) -> set[str]:
-    return {info.key for info in api.drive.kelp.cache.list()}
+    return cache_listing.keys(api.drive.kelp.cache)
 
 
 @pytest.mark.parametrize(

@@ -118,8 +118,8 @@ def test_only_one_makes_a_file_that_must_be_new(mounted: MountedDrive) -> None:
 
 
 def test_what_is_open_when_the_mount_ends_is_there(mounted: MountedDrive) -> None:
-    program = subprocess.Popen(["sh", "-c", f"exec 3>'{mounted.top}/a' 4>'{mounted.top}/b'; printf 1 >&3; read x"],
-                               stdin=subprocess.PIPE)  # fmt: skip
+    works = f"exec 3>'{mounted.top}/a'; printf 1 >&3; exec 4>'{mounted.top}/b'; read x"
+    program = subprocess.Popen(["sh", "-c", works], stdin=subprocess.PIPE)
     with program:
         until(lambda: _found(mounted, "b"))
         mounted.process.terminate()

@@ -11,7 +11,7 @@ import pytest
 
 from tests import vaults
 from tests.faces.fuse.conftest import MountedDrive
-from tests.services.child import children
+from tests.services.child import children, command
 from tests.waiting import until
 
 pytestmark = pytest.mark.engine(queue="in-process", reason="`kelp worker` runs the jobs")
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.engine(queue="in-process", reason="`kelp worker` runs t
 def _beside(drive: MountedDrive) -> int:
     """The process with the mount's command, which it was forked with: the guardian has one of its own."""
     pid = drive.process.pid
-    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    words = command(pid)
     found: list[int] = []
 
     def is_one() -> bool:
         """A child that is about to run another program has this command too."""
-        found[:] = [child for child in children(pid) if Path(f"/proc/{child}/cmdline").read_bytes() == command]
+        found[:] = [child for child in children(pid) if command(child) == words]
         return len(found) == 1
 
     until(is_one)
@@ -35,7 +35,7 @@ def _beside(drive: MountedDrive) -> int:
 def _is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

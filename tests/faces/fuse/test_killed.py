@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from fuse_mount import guardian as guardian_program
 from tests.faces.fuse.conftest import MountedDrive
-from tests.services.child import children, parent
+from tests.services.child import children, command, parent
 from tests.waiting import until
 from vfs.model import Place
 from vfs.operations import folders, writing
@@ -80,9 +81,13 @@ def test_a_guardian_that_starts_after_the_end_of_its_mount_ends_too(tmp_path: Pa
 
 
 def _guardians(pid: int) -> list[int]:
-    return [each for each in children(pid) if b"guardian.py" in Path(f"/proc/{each}/cmdline").read_bytes()]
+    return [each for each in children(pid) if b"guardian.py" in command(each)]
 
 
 def _waits(pid: int) -> bool:
     """One of its threads, for a folder; proc(5), task and wchan."""
-    return any((task / "wchan").read_text() == _FORGETS for task in Path(f"/proc/{pid}/task").iterdir())
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            if (task / "wchan").read_text() == _FORGETS:
+                return True
+    return False

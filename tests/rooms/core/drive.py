@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import make_url
 
 from jobs import mirror
+from tests import cache_listing
 from vfs.core import Kelp
 from vfs.model import Caller, Entry, Found, OnConflict, Place, Scope, TrashItem
 from vfs.operations import (
@@ -163,7 +164,7 @@ class Drive:
 
     def objects(self) -> list[str]:
         """Keys of what is in the cache, in their order."""
-        return [info.key for info in self.kelp.cache.list()]
+        return [info.key for info in cache_listing.objects(self.kelp.cache)]
 
     def spoil(self, key: str, data: bytes | None) -> None:
         """Another object in the place of one in the cache, or none, behind the core's back."""

@@ -61,7 +61,7 @@ def test_a_cache_that_hangs_is_asked_by_one_thread_only(drive: Drive, monkeypatc
 
     def hang(key: str) -> None:
         asked.append(key)
-        held.wait(20)
+        held.wait(60)
 
     for _ in range(6):
         away.look_at_cache(without(drive.kelp, hang))

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import engines
 from tests.rooms.core.drive import Drive
 from vfs.errors import Conflict, Forbidden, Locked, NotFound
-from vfs.metadata import group_commit
+from vfs.metadata import sqlite
 from vfs.metadata.database import Database
 from vfs.metadata.retrying import retried
 from vfs.operations import drafting, trashing
@@ -72,13 +73,28 @@ def test_the_next_change_waits_as_ever_and_is_synced(database: Database) -> None
 
 
 def test_a_connection_that_failed_to_hurry_waits_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert at_once(database, "now")
+    assert at_once(database, "now") and heard(database) == "now"
     with monkeypatch.context() as patch:
-        patch.setattr(group_commit, "_HASTY", f"{group_commit._HASTY}; no SQL")
+        patch.setattr(sqlite, "_HASTY", f"{sqlite._HASTY}; no SQL")
         assert not at_once(database, "never")
     with database.read() as tx:
         assert [tx.one(f"PRAGMA {name}")[0] for name in ("busy_timeout", "wal_autocheckpoint")] == [30_000, 4000]
     assert heard(database) == "now"
+
+
+def test_after_the_database_was_closed_everywhere_and_opened_again_it_is_done(tmp_path: Path) -> None:
+    """Its shared memory is another file then, of which the log's length is read."""
+    address = f"sqlite:///{tmp_path / 'kelp.db'}"
+    with closing(Database(address)) as database:
+        say(database, "before")
+        assert at_once(database, "now")
+        engine: Any = database._engine
+        while engine._spare:
+            engine._spare.pop().close()
+        engine._engine.dispose()
+        assert not Path(f"{tmp_path / 'kelp.db'}-shm").exists()
+        say(database, "again")
+        assert at_once(database, "once more") and heard(database) == "once more"
 
 
 def test_an_error_takes_it_back_and_is_told(database: Database) -> None:

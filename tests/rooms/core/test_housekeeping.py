@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from jobs import batches
+from tests import cache_listing
 from tests.rooms.core.drive import SECOND, Drive
 from vfs.errors import StoreUnavailable
 from vfs.model import ROOT_ID
@@ -19,7 +20,7 @@ DAY = 86_400
 
 
 def keys(drive: Drive) -> set[str]:
-    return {info.key for info in drive.kelp.cache.list()}
+    return cache_listing.keys(drive.kelp.cache)
 
 
 def rounds(drive: Drive, count: int = 4) -> None:

@@ -238,7 +238,7 @@ def test_of_twenty_at_once_exactly_one_wins(drive: Drive) -> None:
     won: list[str] = []
 
     def race() -> None:
-        ready.wait(20)
+        ready.wait(60)
         with contextlib.suppress(Locked):
             won.append(drive.lock("a"))
 
@@ -246,7 +246,7 @@ def test_of_twenty_at_once_exactly_one_wins(drive: Drive) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert len(won) == 1
 
 

@@ -352,11 +352,10 @@ def test_a_tee_whose_restore_had_no_turn_gives_its_memory_back(drive: Drive, con
 
     def wait() -> None:
         busy.release()
-        over.wait(30)
+        over.wait(120)
 
-    number = 0
-    while drive.kelp.background.submit(("busy", number), wait) and busy.acquire(timeout=1):
-        number += 1
+    for number in range(drive.kelp.background._limit):
+        assert drive.kelp.background.submit(("busy", number), wait) and busy.acquire(timeout=60)
     before = healing._teed._bytes
     healing.ask(drive.kelp, content, 0, GONE, healing.tee(content.parts[0]))
     assert healing._teed._bytes == before + content.parts[0].size

@@ -196,7 +196,7 @@ def test_known_part_by_part(drive: Drive) -> None:
     for key in drive.objects():
         drive.kelp.cache.delete(key)
     assert drive.read("copy") == data
-    drive.kelp.background.wait(5)
+    assert drive.kelp.background.wait(60)
     with drive.kelp.database.read() as tx:
         content = tx.contents.get(entry.content_id or "")
     assert content is not None and content.checksum == blake3(data).hexdigest()

@@ -79,7 +79,7 @@ def test_when_it_was_used_is_noted_now_and_then(drive: Drive) -> None:
 
     def used() -> int | None:
         tokens.note_uses(drive.kelp)
-        assert drive.kelp.background.wait(10)
+        assert drive.kelp.background.wait(60)
         return tokens.list_tokens(drive.kelp, drive.editor)[0].last_used_ns
 
     assert used() is None

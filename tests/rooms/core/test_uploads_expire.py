@@ -172,7 +172,7 @@ def test_a_cache_that_hangs_is_left_after_some_seconds(uploads: Uploads, monkeyp
     monkeypatch.setattr(session_expiry, "_CALL", 0.2)
     held = threading.Event()
     hung = uploads.begin(2, lives=-1)
-    assert session_expiry.expire(faulty(uploads.kelp, "delete", lambda key: held.wait(20))).count == 0
+    assert session_expiry.expire(faulty(uploads.kelp, "delete", lambda key: held.wait(60))).count == 0
     held.set()
     assert uploads.status(hung) == ("EXPIRED", False, 2)
     assert session_expiry.expire(uploads.kelp).count == 1 and uploads.objects(hung) == 0

@@ -138,12 +138,12 @@ def test_a_change_that_began_first_and_ended_last_is_told(drive: Drive, feed: Fe
             tx.change_log.note([slow.id])
             tx.one("SELECT 1")  # it has its number now
             began.set()
-            go_on.wait(10)
+            go_on.wait(60)
 
     thread = threading.Thread(target=change)
     thread.start()
     try:
-        assert began.wait(10)
+        assert began.wait(60)
         drive.put("quick", b"other")
         assert ids(feed.look()) == [quick.id]
         drive.put("quick", b"and another")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
+from tests import cache_listing
 from tests.rooms.core.drive import SECOND, Broken, Drive
 from vfs.errors import (
     AlreadyExists,
@@ -114,7 +115,7 @@ def test_refusals_come_before_the_body_is_read(drive: Drive) -> None:
 
 
 def objects(drive: Drive) -> set[str]:
-    return {info.key for info in drive.kelp.cache.list()}
+    return cache_listing.keys(drive.kelp.cache)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_of_two_writers_with_one_condition_one_wins(drive: Drive) -> None:
     outcomes: list[bytes | str] = []
 
     def body(data: bytes) -> Iterator[bytes]:
-        ready.wait(10)  # both have passed the early check
+        ready.wait(60)  # both have passed the early check
         yield data
 
     def unchanged(entry: Entry | None, _tokens: frozenset[str]) -> None:
@@ -189,7 +190,7 @@ def run_together(*actions: Callable[[], None]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
 
 
 # --- the time HTTP shows (clients.md R8) ----------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tests import cache_listing
 from tests.rooms.core.drive import Drive
 from vfs.core import Kelp
 from vfs.crypto.key_files import Found
@@ -37,4 +38,4 @@ def store_others(drive: Drive, key: str, data: bytes) -> None:
 
 
 def cached(drive: Drive) -> dict[str, int]:
-    return {info.key: info.size for info in drive.kelp.cache.list()}
+    return {info.key: info.size for info in cache_listing.objects(drive.kelp.cache)}

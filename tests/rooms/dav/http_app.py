@@ -25,7 +25,7 @@ from vfs.errors import StoreUnavailable, UploadIncomplete
 
 # Longer than a busy machine takes for a handshake and a request: no client is late that does not mean to be.
 HURRY = Patience(head=2, idle=2, window=2, least=1000, linger=5, finish=0.5, answer=0.5)
-GENEROUS = 20.0  # seconds; a machine under load is no failure
+GENEROUS = 60.0  # seconds; a machine under load is no failure
 until = partial(waiting.until, seconds=GENEROUS)
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 BIG = 64 << 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,11 +22,12 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def files(files: Files) -> Files:
-    """The log has begun: who begins it syncs it."""
+def files(files: Files) -> Iterator[Files]:
+    """The log has begun: who begins it syncs it. And no thread tells the database just then that something is read."""
     files.drive.folder("begun")
     files.drive.remove("begun")
-    return files
+    with files.drive.kelp.holds._telling:
+        yield files
 
 
 def removed(files: Files, path: str, caller: Caller | None = None) -> bool:

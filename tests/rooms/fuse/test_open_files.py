@@ -257,11 +257,11 @@ def test_who_writes_at_once_does_not_wait_for_a_commit(files: Files) -> None:
     def hold() -> None:
         with handle._file.writing:
             busy.set()
-            over.wait(10)
+            over.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    busy.wait(10)
+    assert busy.wait(60)
     assert handle.write_at_once(0, b"new") is None
     over.set()
     thread.join()

@@ -13,6 +13,7 @@ from tests.waiting import until
 from vfs.errors import NotFound, StoreUnavailable
 
 trio = pytest.importorskip("trio")
+pytest.importorskip("trio.testing")
 requests = pytest.importorskip("fuse_mount.requests")
 bridge = pytest.importorskip("fuse_mount.bridge")
 
@@ -61,6 +62,11 @@ class Kernel:
             self.tasks = 1
             nursery.start_soon(self.serve, nursery, name="task 1")
 
+    async def have_answered(self, count: int) -> None:
+        with trio.fail_after(PATIENCE):
+            while len(self.answered) < count:
+                await trio.sleep(0.001)
+
 
 def test_who_answers_at_once_takes_the_next_request_too() -> None:
     kernel = Kernel()
@@ -75,12 +81,12 @@ def test_while_one_waits_another_reads_and_at_the_end_all_end() -> None:
 
     async def ask() -> None:
         os.write(kernel.theirs, b"aw")
-        await trio.sleep(0.05)
+        await kernel.have_answered(1)
         os.write(kernel.theirs, b"bwc")
-        await trio.sleep(0.05)
+        await kernel.have_answered(3)
         assert [request for request, _ in kernel.answered] == [b"a", b"b", b"c"]
         kernel.later.set()
-        await trio.sleep(0.05)
+        await kernel.have_answered(5)
         os.write(kernel.theirs, b"x")
 
     async def both() -> None:
@@ -200,7 +206,8 @@ def test_it_ends_with_the_descriptor() -> None:
     kernel = Kernel()
 
     async def close() -> None:
-        await trio.sleep(0.05)
+        await kernel.have_answered(2)
+        await trio.testing.wait_all_tasks_blocked(0.05)
         kernel.over = True
         kernel.requests.lowlevel.notify_closing(kernel.mine)
 

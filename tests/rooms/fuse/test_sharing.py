@@ -97,7 +97,7 @@ def test_what_the_cache_loses_comes_from_the_nas_file_of_the_content_before(file
     lost = files.objects("big")[2]
     files.drive.kelp.cache.delete(lost)  # a fault of its disk
     assert files.drive.read("big") == wanted
-    files.drive.kelp.background.wait(20)
+    assert files.drive.kelp.background.wait(60)
     assert files.drive.kelp.cache.stat(lost) == files.part_size
 
 

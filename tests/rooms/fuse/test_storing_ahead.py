@@ -15,7 +15,7 @@ import pytest
 
 from fuse_mount import recovering
 from fuse_mount.drafts import OpenFile
-from tests import vaults, warm_starts
+from tests import cache_listing, vaults, warm_starts
 from tests.rooms.core.drive import Drive
 from tests.rooms.fuse.files import Files, close, whole
 from tests.waiting import until
@@ -42,7 +42,7 @@ def known(drive: Drive) -> set[str]:
 
 def stored(drive: Drive) -> set[str]:
     """… and of those that no row names."""
-    return {info.key for info in drive.kelp.cache.list()} - known(drive)
+    return cache_listing.keys(drive.kelp.cache) - known(drive)
 
 
 def write(handle: OpenFile, start: int = 0, stop: int = SIZE) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from jobs import steps
 from jobs.plan import plan
+from tests import cache_listing
 from tests.mirror_drive import SECOND, MirrorDrive
 from vfs.errors import NasDown
 from vfs.operations import alerts, cache_limits, claiming, evicting, nas_copies, nas_outage, opening
@@ -236,7 +237,7 @@ def prepared(drive: MirrorDrive) -> MirrorDrive:
 
 
 def objects_of(drive: MirrorDrive) -> set[str]:
-    return {info.key for info in drive.kelp.cache.list()}
+    return cache_listing.keys(drive.kelp.cache)
 
 
 @pytest.mark.parametrize("obstacle", OBSTACLES, ids=lambda each: each.__name__.strip("_"))

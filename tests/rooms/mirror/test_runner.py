@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,24 @@ def running(drive: MirrorDrive) -> Iterator[None]:
         yield
     finally:
         jobs.stop()
+
+
+@contextmanager
+def ringing(drive: MirrorDrive) -> Iterator[None]:
+    """As if somebody changed something all the time."""
+    over = threading.Event()
+
+    def ring() -> None:
+        while not over.wait(0.01):
+            drive.kelp.queue.enqueue("mirror", 0, "")
+
+    with ThreadPoolExecutor(1) as thread:
+        work = thread.submit(ring)
+        try:
+            yield
+        finally:
+            over.set()
+        work.result()
 
 
 # Not so long that the next small file is due on the NAS: a minute after the last.
@@ -134,6 +153,36 @@ def test_two_machines_run_the_jobs_of_one_database_together(live: MirrorDrive, t
             mirrored(live)
     live.check_mirrored()
     assert len(written) == len(set(written)) == 100, "each was written once, by one of them"
+
+
+def test_only_removals_are_waited_for_that_long(live: MirrorDrive) -> None:
+    jobs = runner.Runner(live.kelp, InProcessQueue())
+    jobs.stop()  # it was never started, and holds a lock's file
+    long = (runner._BURST + runner._REMOVALS) / 2
+    live.put("a")
+    assert jobs._may_wait(0) and not jobs._may_wait(long), "there is something to be written"
+    live.drain()
+    live.trash("a")
+    assert jobs._may_wait(0) and jobs._may_wait(long) and not jobs._may_wait(runner._REMOVALS)
+    live.put("c")
+    assert not jobs._may_wait(long)
+
+
+def test_removals_that_never_cease_are_carried(live: MirrorDrive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does what comes to be written in between wait for their end."""
+    monkeypatch.setattr(runner, "_BURST", 0.2)
+    monkeypatch.setattr(runner, "_REMOVALS", 0.5)
+    for name in ("a", "b"):
+        live.put(name)
+    live.drain()
+    with running(live), ringing(live):
+        for name in ("a", "b"):
+            live.trash(name)
+            mirrored(live)
+            assert name not in live.on_nas()
+        live.put("new")
+        mirrored(live)
+    live.check_mirrored()
 
 
 @pytest.mark.parametrize("question", ["is_due", "record"])
