@@ -99,6 +99,11 @@ class ChangeCount:
         there is another file since the change began."""
         return self._base + number
 
+    def version_before(self) -> int:
+        """What `value` was before the change that is under way."""
+        counts, base = self._mapped
+        return base + counts[_BEGUN] - 1
+
     def end(self, number: int) -> None:
         """The change `number` can be seen by everybody, or never will be."""
         self._mapped[0][_ENDED] = number

@@ -36,6 +36,8 @@ class Engine(Protocol):
 
     def sync(self) -> None: ...
 
+    def is_synced(self) -> bool: ...
+
     def empty_log(self) -> int: ...
 
     seal_memory: SealMemory
@@ -176,6 +178,12 @@ class Database:
         Raises StoreUnavailable.
         """
         self._engine.sync()
+
+    @property
+    def is_synced(self) -> bool:
+        """What this process has committed is durable: a `sync` would do nothing. It waits for nothing; False while one
+        is under way."""
+        return self._engine.is_synced()
 
     def empty_log(self) -> int:
         """What was deleted is not in the log of SQLite any more, either; PostgreSQL keeps its own (docs/operations.md).

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from vfs import trace
 from vfs.metadata.lists import listed, portions
 from vfs.metadata.seals import SEALED, Named
+from vfs.metadata.way_memory import Way
 from vfs.model import ROOT_ID, Entry, Kind, Row, State, StoreStatus
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ _NAMING = frozenset(("parent_id", "name", "state"))
 _KINDS = {kind.value: kind for kind in Kind}
 _STATES = {state.value: state for state in State}
 _STATUSES = {status.value: status for status in StoreStatus}
+_FOLDER, _ACTIVE = Kind.FOLDER.value, State.ACTIVE.value
 
 
 def _opened(rows: Iterable[Sequence[Any]], names: Mapping[str, Named], texts: Mapping[str, str]) -> Iterator[Row]:
@@ -249,13 +251,25 @@ class Entries:
         """(id, own state, name as it is stored) of the entry first, then of each ancestor up to the root."""
         return [(row[1], _STATES[row[2]], row[3]) for row in sorted(self._tx.all(_ANCESTORS, id=id))]
 
-    def way_to_folder(self, id: int) -> list[tuple[int, State, str]]:
-        """As `ancestors`, with names opened; nothing for what is no folder, or not there. Raises KeyMissing."""
+    def way_to_folder(self, id: int) -> Way | None:
+        """None for what is no folder, or not there, or below something that is not. Raises KeyMissing."""
+        ways = self._tx.ways
+        if ways is None or self._tx.changed_entries or self._tx.changed_folders:
+            return self._way_to_folder(id)
+        way = ways.get(id) or self._way_to_folder(id)
+        if way is not None and not self._tx.seals.active:  # else who may not open a name may not be told of it
+            ways[id] = way
+        return way
+
+    def _way_to_folder(self, id: int) -> Way | None:
         rows, seals = sorted(self._tx.all(_ANCESTORS, id=id)), self._tx.seals
-        if not rows or rows[0][4] != Kind.FOLDER.value:
-            return []
+        if not rows or rows[0][4] != _FOLDER:
+            return None
         seals.learn(id, rows[0][5], rows[0][6], rows[0][3], rows[0][4])
-        return [(row[1], _STATES[row[2]], seals.open_name(row[3])) for row in rows]
+        names = [seals.open_name(row[3]) for row in rows]
+        if any(row[2] != _ACTIVE for row in rows):
+            return None
+        return Way(tuple([row[1] for row in rows]), tuple([name for name in reversed(names) if name]))
 
     def path(self, id: int) -> tuple[str, ...]:
         """Names from below the root down to the entry. Raises KeyMissing."""

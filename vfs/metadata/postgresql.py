@@ -175,6 +175,14 @@ class PostgresEngine:
                     self._unsynced = True
                     raise
 
+    def is_synced(self) -> bool:
+        if not self._syncing.acquire(blocking=False):
+            return False
+        try:
+            return not self._unsynced
+        finally:
+            self._syncing.release()
+
     def empty_log(self) -> int:
         return 0  # the server's
 

@@ -11,11 +11,11 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -27,8 +27,13 @@ from vfs.metadata.group_commit import GroupCommit
 from vfs.metadata.node_memory import Effect, NodeMemory
 from vfs.metadata.retrying import may_wait
 from vfs.metadata.seals import SealMemory
+from vfs.metadata.sqlite_tx import Connection, SqliteTx
 from vfs.metadata.tx import Tx
+from vfs.metadata.wal_file import WalFile
 from vfs.metadata.wal_index import WalIndex
+from vfs.metadata.way_memory import WayMemory, Ways
+
+__all__ = ["SqliteEngine", "SqliteTx"]
 
 _PATIENT, _HASTY = "PRAGMA busy_timeout=30000", "PRAGMA busy_timeout=0"
 # Pages of the log (16 MiB) before they are brought into the file, which costs two syncs and keeps one change waiting:
@@ -50,64 +55,10 @@ _PRAGMAS = (
     "PRAGMA secure_delete=ON",
 )
 _BUSY_MS = 250  # that the emptying of the log waits for readers, and writers for it
-_LOCKS_AND_LAST_EVENT = """SELECT EXISTS (SELECT 1 FROM dav_locks), EXISTS (SELECT 1 FROM grants),
-                                  (SELECT seq FROM sqlite_sequence WHERE name = 'sync_events')"""
 _OLDEST = (3, 39, 0)  # IS DISTINCT FROM
 
 
 T = TypeVar("T")
-
-
-class Connection(sqlite3.Connection):
-    """`is_hasty`: it waits for no lock; None: that is not known."""
-
-    is_hasty: bool | None = False
-
-
-class SqliteTx(Tx):
-    def __init__(self, connection: sqlite3.Connection, seal_memory: SealMemory) -> None:
-        super().__init__(seal_memory)
-        self._connection = connection
-        self._cursors: list[sqlite3.Cursor] = []
-
-    def all(self, sql: str, **values: object) -> list[Any]:
-        turns.breathe()
-        return self._connection.execute(sql, values).fetchall()
-
-    def one(self, sql: str, **values: object) -> Any:
-        turns.breathe()
-        return self._connection.execute(sql, values).fetchone()
-
-    def run(self, sql: str, **values: object) -> None:
-        self._connection.execute(sql, values)
-
-    def count(self, sql: str, **values: object) -> int:
-        return self._connection.execute(sql, values).rowcount
-
-    def any_locks_or_grants(self) -> tuple[bool, bool]:
-        if self._locks_or_grants is None:  # every change asks for both: one statement less
-            locks, grants, self.last_event_id = self.one(_LOCKS_AND_LAST_EVENT)
-            self._locks_or_grants = bool(locks), bool(grants)
-        return self._locks_or_grants
-
-    def insert(self, sql: str, **values: object) -> int:
-        # RETURNING, as other engines need it, is a trigger here: with it an insert took half as long again.
-        return cast("int", self._connection.execute(sql, values).lastrowid)
-
-    def many(self, sql: str, rows: Iterable[dict[str, object]]) -> None:
-        self._connection.executemany(sql, rows)
-
-    def each(self, sql: str, **values: object) -> Iterator[Any]:
-        cursor = self._connection.execute(sql, values)
-        self._cursors.append(cursor)
-        while rows := cursor.fetchmany(500):
-            turns.breathe()
-            yield from rows
-
-    def close_cursors(self) -> None:
-        """One that is half read would keep the old snapshot for whoever uses the connection next."""
-        for cursor in self._cursors:
-            cursor.close()
 
 
 class SqliteEngine:
@@ -147,14 +98,15 @@ class SqliteEngine:
             self._changes = ChangeCount(self._file.with_suffix(".changes"), like=self._file)
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise ConfigurationError(f"cannot open the database {self._file}: {error}") from error
-        self.nodes = NodeMemory(self.version)
+        self.nodes, self._ways = NodeMemory(self.version), WayMemory()
         self._writing = GroupCommit(
             *(lambda: self._connection(), self._changes),
             connect_hastily=lambda: _Leased(self, hasty=True),
             takes_more=self._log.takes_more,
-            follow=self.nodes.follow,
+            follow=self._follow,
         )
         self._syncing = threading.Lock()
+        self._log_file = WalFile(self._file)
 
     def close(self) -> None:
         """What a thread is at just now is closed by that thread: SQLite crashes when it is taken away from under it."""
@@ -165,6 +117,8 @@ class SqliteEngine:
             while True:
                 self._spare.pop().close()
         self._engine.dispose()
+        with self._syncing:
+            self._log_file.close()
         self._log.close()
         self._changes.close()
 
@@ -186,28 +140,38 @@ class SqliteEngine:
             yield tx
 
     def write(self, quiet: bool = False, synced: bool = True) -> AbstractContextManager[Tx]:
-        change = self._writing.change if may_wait() else self._writing.at_once
         effects: list[Effect | None] = []
-        return _Writing(change(quiet, synced, effects), self.seal_memory, effects)
+        if may_wait():
+            return _Writing(self._writing.change(quiet, synced, effects), self.seal_memory, effects)
+        ways = None if quiet else self._known_ways
+        return _Writing(self._writing.at_once(quiet, synced, effects), self.seal_memory, effects, ways)
+
+    def _known_ways(self) -> Ways:
+        return self._ways.at(self._changes.version_before())
+
+    def _follow(self, version: int, effects: Collection[Effect | None]) -> None:
+        self._ways.follow(version, effects)
+        self.nodes.follow(version, effects)
 
     def sync(self) -> None:
-        """The log holds whatever is not in the file itself; what a checkpoint brought there, it has synced. Closing a
-        file gives up the process's locks on it, but on the log SQLite has none. It is synced as by SQLite itself: what
-        fsync would add is its time of change, mostly, and for that a commit of the file system's own journal."""
+        """The log holds whatever is not in the file itself; what a checkpoint brought there, it has synced."""
         with turns.waiting(), self._syncing:
             if not self._writing.unsynced:
                 return
             self._writing.unsynced = False  # first: what is committed meanwhile may be too late for this sync
             try:
-                with contextlib.suppress(FileNotFoundError):  # all is in the file
-                    log = os.open(f"{self._file}-wal", os.O_RDONLY | os.O_CLOEXEC)
-                    try:
-                        os.fdatasync(log)
-                    finally:
-                        os.close(log)
+                self._log_file.sync()
             except OSError as error:
                 self._writing.unsynced = True
                 raise StoreUnavailable(f"the database could not be synced: {error.strerror}") from error
+
+    def is_synced(self) -> bool:
+        if not self._syncing.acquire(blocking=False):
+            return False  # by a sync that is under way, perhaps, and perhaps it fails
+        try:
+            return not self._writing.unsynced
+        finally:
+            self._syncing.release()
 
     def empty_log(self) -> int:
         log = Path(f"{self._file}-wal")
@@ -320,13 +284,18 @@ class _Leased:
 class _Writing:
     """A write transaction for a block."""
 
-    __slots__ = ("_change", "_effects", "_hold", "_seal_memory", "_tx")
+    __slots__ = ("_change", "_effects", "_hold", "_seal_memory", "_tx", "_ways")
 
     def __init__(
-        self, change: AbstractContextManager[sqlite3.Connection], seal_memory: SealMemory, effects: list[Effect | None]
+        self,
+        change: AbstractContextManager[sqlite3.Connection],
+        seal_memory: SealMemory,
+        effects: list[Effect | None],
+        ways: Callable[[], Ways] | None = None,
     ) -> None:
-        """`effects`: where `change` hears what was changed."""
+        """`effects`: where `change` hears what was changed. `ways`: asked when it has begun."""
         self._change, self._seal_memory, self._effects, self._hold = change, seal_memory, effects, turns.hold()
+        self._ways = ways
 
     def __enter__(self) -> Tx:
         self._hold.__enter__()
@@ -336,6 +305,8 @@ class _Writing:
             try:
                 self._tx = SqliteTx(connection, self._seal_memory)
                 self._tx.seals.share_commit()
+                if self._ways is not None:
+                    self._tx.ways = self._ways()
             except BaseException as error:
                 self._change.__exit__(type(error), error, error.__traceback__)
                 raise

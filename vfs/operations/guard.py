@@ -107,12 +107,11 @@ def stand(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level = Level
 
 
 def _stand(kelp: Kelp, tx: Tx, caller: Caller, place: Place, level: Level) -> Standing:
-    ancestors = tx.entries.way_to_folder(place.folder_id)
-    if not ancestors or any(state != State.ACTIVE for _, state, _ in ancestors):
+    way = tx.entries.way_to_folder(place.folder_id)
+    if way is None:
         raise ParentNotFound("the folder does not exist")
-    chain = tuple(id for id, _, _ in ancestors)
+    chain, path = way
     _require_in(kelp, tx, caller, chain, place, level)
-    path = tuple(name for _, _, name in reversed(ancestors) if name)
     key = sealing.key_in(kelp, tx, place.folder_id, place.name)
     entry = tx.entries.child(place.folder_id, key)
     if entry is not None:

@@ -246,14 +246,12 @@ class _TakingIn:
 
     def _place(self, tx: Tx, folder_id: int, name: str, *, is_folder: bool) -> Standing:
         """A free name in a folder that is shown."""
-        ancestors = tx.entries.way_to_folder(folder_id)
-        if not ancestors or any(state != State.ACTIVE for _, state, _ in ancestors):
+        way = tx.entries.way_to_folder(folder_id)
+        if way is None:
             raise _Left("its folder is in the trash")
-        chain = tuple(id for id, _, _ in ancestors)
-        table.confirm(tx, self._caller, chain, self._now)
-        path = tuple(each for _, _, each in reversed(ancestors) if each)
+        table.confirm(tx, self._caller, way.chain, self._now)
         key = sealing.key_in(self._kelp, tx, folder_id, name)
-        here = Standing(chain, path, name, key, None)
+        here = Standing(way.chain, way.path, name, key, None)
         taken = tx.entries.child(folder_id, key)
         return here if taken is None else changes.renamed(here, self._kelp, tx, is_folder)
 

@@ -1,0 +1,79 @@
+"""Whether there is anything to sync is told without waiting, and never too soon."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from tests import engines
+from tests.rooms.core.drive import Drive
+from vfs.errors import StoreUnavailable
+from vfs.metadata.database import Database
+from vfs.metadata.wal_file import WalFile
+from vfs.model import ROOT_ID, Place
+from vfs.operations import folders
+
+
+def test_what_is_deferred_is_unsynced_until_somebody_syncs(drive: Drive) -> None:
+    database = drive.kelp.database
+    database.sync()
+    assert database.is_synced
+    with database.deferring():
+        folders.make_folder(drive.kelp, drive.editor, Place(ROOT_ID, "early"))
+    assert not database.is_synced
+    database.sync()
+    assert database.is_synced
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    if engines.CHOSEN.database != "sqlite":
+        pytest.skip("a server has its own log")
+    with closing(Database(f"sqlite:///{tmp_path / 'kelp.db'}")) as database:
+        yield database
+
+
+def change(database: Database, word: str) -> None:
+    with database.deferring(), database.write() as tx:
+        tx.accounts.set_value("said", word)
+
+
+def test_a_sync_that_fails_leaves_all_to_the_next(database: Database, tmp_path: Path) -> None:
+    change(database, "said")
+    log, aside = tmp_path / "kelp.db-wal", tmp_path / "aside"
+    log.rename(aside)
+    log.symlink_to(log)  # what cannot be opened
+    with pytest.raises(StoreUnavailable):
+        database.sync()
+    assert not database.is_synced
+    log.unlink()
+    aside.rename(log)
+    database.sync()
+    assert database.is_synced
+
+
+def has_open(file: Path) -> bool:
+    wanted = file.stat()
+    for handle in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # that of the listing itself
+            if os.path.samestat(os.stat(f"/proc/self/fd/{handle}"), wanted):
+                return True
+    return False
+
+
+def test_the_log_that_is_there_is_synced_also_when_it_is_another(tmp_path: Path) -> None:
+    log, file = tmp_path / "kelp.db-wal", WalFile(tmp_path / "kelp.db")
+    with closing(file):
+        file.sync()  # none is there: all is in the file
+        for number in range(2):
+            log.write_bytes(b"%d" % number)
+            file.sync()
+            assert has_open(log)
+            log.unlink()
+        file.sync()
+        log.write_bytes(b"")
+        assert not has_open(log)
