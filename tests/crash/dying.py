@@ -11,6 +11,7 @@ import dataclasses
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,11 @@ class Countdown:
     def __init__(self, wanted: int, note: Path) -> None:
         self._left, self._note = wanted, note
         self._armed = False
+        self._thread: int | None = None
 
-    def arm(self) -> None:
+    def arm(self, *, alone: bool = False) -> None:
+        """`alone`: the work is all done by this thread, and what others do meanwhile is no instant of it."""
+        self._thread = threading.get_ident() if alone else None
         self._armed = True
         sys.addaudithook(self._heard)
 
@@ -40,7 +44,7 @@ class Countdown:
         self._armed = False
 
     def point(self, name: str) -> None:
-        if not self._armed:
+        if not self._armed or self._thread not in (None, threading.get_ident()):
             return
         self._left -= 1
         if self._left == 0:

@@ -54,7 +54,7 @@ def main() -> None:
     countdown = _OfThisThread(int(number), Path(note))
     with contextlib.closing(build(Settings.load(None, os.environ, data=Path(data)))) as kelp:
         _with_instants(countdown)
-        countdown.arm()
+        countdown.arm(alone=True)
         WORKS[what](kelp)
         countdown.disarm()
 

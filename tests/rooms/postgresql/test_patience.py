@@ -30,7 +30,7 @@ def test_who_waits_for_two_locks_does_not_make_others_distrust_the_server(
             with tree.transaction():
                 tree.execute("SELECT pg_advisory_xact_lock(%s, 1)", (KELP,))
                 put = at_once.start_waiting(nodes.a.put, "a", b"2")
-            patch.setattr(hung, "_DISTRUST", 2 * PATIENCE)  # it ends when the server is seen to live, not by itself
+            monkeypatch.setattr(hung, "_DISTRUST", 2 * PATIENCE)  # ends when it is seen to live, not by itself
             assert isinstance(outcome(put), StoreUnavailable)
         assert eventually(partial(names, nodes.a)) == ["a"]
     assert nodes.a.read("a") == b"1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -17,12 +18,14 @@ from vfs.operations import folders, locking, moving, reading, trashing, writing
 
 @pytest.fixture
 def trips(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The last statement of each round trip of any transaction."""
+    """The last statement of each round trip of any transaction of this thread."""
     seen: list[str] = []
+    here = threading.get_ident()
     ask = PostgresTx._ask
 
     def counted(tx: PostgresTx, statement: tuple[str, list[object]]) -> Any:
-        seen.append(statement[0])
+        if threading.get_ident() == here:
+            seen.append(statement[0])
         return ask(tx, statement)
 
     monkeypatch.setattr(PostgresTx, "_ask", counted)
