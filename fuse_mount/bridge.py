@@ -144,6 +144,7 @@ class Bridge:
         self._requests = requests or Requests()
         self._threads = Threads(threads)
         self._closing = Threads(threads)
+        self._early = Threads(1)
         self._patience = patience
         self._hard = hard
         self._inline = inline
@@ -172,17 +173,42 @@ class Bridge:
         call = functools.partial(action, *arguments, **options)
         return await self._run(call, self._closing, math.inf, hard=self._hard)
 
+    def ahead(self, action: Callable[[], object]) -> Call:
+        """Begun before anybody asks for it; who does is answered by `shortly`."""
+        return self._early.begin(action)
+
+    async def shortly(self, action: Callable[[], T], begun: Call | None = None) -> T:
+        """As `persist`, of what mostly takes less than a millisecond: so long nobody else is answered, at most.
+
+        `begun`: what `ahead` has made of `action`."""
+        call = functools.partial(action)
+        return await self._run(call, self._closing, math.inf, hard=self._hard, is_short=True, begun=begun)
+
     async def briefly(self, action: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """What nobody should wait for long for, with -o hard neither. Raises FUSEError."""
         call = functools.partial(action, *arguments, **options)
         return await self._run(call, self._threads, min(self._patience, _BRIEFLY), hard=False)
 
-    async def _run(self, call: Callable[[], T], threads: Threads, patience: float, *, hard: bool) -> T:
+    async def _run(
+        self,
+        call: Callable[[], T],
+        threads: Threads,
+        patience: float,
+        *,
+        hard: bool,
+        is_short: bool = False,
+        begun: Call | None = None,
+    ) -> T:
+        """`begun`: without a bell, a while ago."""
         with _work(_name_of(call)):
-            bell = self._requests.bell
-            begun = threads.begin(call, bell)
+            bell, is_done = self._requests.bell, False
+            if begun is None:
+                begun = threads.begin(call, bell)
+            elif bell is not None:
+                is_done = begun.listen(bell)
             if bell is not None:
-                self._requests.stay()
+                if not is_done:
+                    self._requests.stay(alone=is_short)
                 if begun.leave() and not hard:
                     answer: T = begun.answer()
                     return answer

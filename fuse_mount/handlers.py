@@ -29,6 +29,7 @@ from fuse_mount.inodes import Inodes, Known
 from fuse_mount.links import Links
 from fuse_mount.listing import Listing, position_after
 from fuse_mount.naming import Naming
+from fuse_mount.syncing import Syncing
 from vfs.core import Kelp
 from vfs.errors import AlreadyExists, InvalidName, KelpError, NameTooLong, NotFound, StoreUnavailable
 from vfs.model import ROOT_ID, Level
@@ -49,6 +50,7 @@ class Handlers(Naming):
         self._folders: dict[int, Listing] = {}
         self._handles = Handles()
         self._links = Links(kelp)
+        self._syncing = Syncing(kelp, bridge)
         self._finding, self._opening = Following(), Following()
 
     # --- looking ---
@@ -291,7 +293,7 @@ class Handlers(Naming):
             await self._bridge.persist(file.fsync)
             self._committed(inode, file)
         else:
-            await self._bridge.persist(self._kelp.database.sync)  # its name and attributes
+            await self._syncing.sync()  # its name and attributes
 
     def _committed(self, inode: int, file: OpenFile) -> None:
         """Of this change the kernel knows."""

@@ -18,6 +18,7 @@ from fuse_mount.bridge import Bridge, answering, decoded, refuse
 from fuse_mount.drafts import OpenFile, OpenFiles
 from fuse_mount.inodes import Inodes, Known
 from fuse_mount.links import Links
+from fuse_mount.syncing import Syncing
 from vfs.core import Kelp
 from vfs.errors import StoreUnavailable
 from vfs.model import Kind, OnConflict, Place
@@ -36,6 +37,7 @@ class Naming(pyfuse3.Operations):
     _inodes: Inodes
     _open_files: OpenFiles
     _links: Links
+    _syncing: Syncing
 
     async def _node(self, inode: int) -> Node:
         raise NotImplementedError
@@ -66,7 +68,7 @@ class Naming(pyfuse3.Operations):
     @answering
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
         await self._settled()
-        await self._bridge.persist(self._kelp.database.sync)
+        await self._syncing.sync()
 
     @answering
     async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
@@ -120,6 +122,7 @@ class Naming(pyfuse3.Operations):
         files, inodes, caller = self._open_files, self._inodes, self._account.caller
         if not changing.remove_at_once(files, inodes, caller, place, kind):
             await self._bridge.work(changing.remove, files, inodes, caller, place, kind)
+        self._syncing.changed()
 
     @answering
     async def rename(

@@ -29,6 +29,7 @@ _SOON = 1  # ms that the next request is waited for in which nothing else can ha
 _MOST = 64  # requests in a row before the loop looks at what else there is …
 _FEW = 4  # … and while threads are at work, whose answers come by it
 _STAY = 5  # ms that a thread's answer is waited for in which nothing else can happen …
+_ALONE = 1  # ms of them, at most, in which a request waits too
 _OF_A_STAY = 4  # … which counts as so many requests
 
 
@@ -51,6 +52,7 @@ class Requests:
         self._readiness = select.poll()
         self._watched = -1
         self._bell = -1
+        self._ringing = select.poll()
         self._either = select.poll()  # the next request, or the bell
 
     def install(self) -> None:
@@ -72,10 +74,13 @@ class Requests:
         """To be rung by a thread that is at work for this task, which may `stay`; None: other tasks wait too."""
         return self._bell if self._bell >= 0 and self._watched >= 0 and not self._away else None
 
-    def stay(self) -> None:
-        """Sleep until the bell rings, or a request comes, or the loop has to look at other things."""
+    def stay(self, *, alone: bool = False) -> None:
+        """Sleep until the bell rings, or a request comes, or the loop has to look at other things. `alone`: at first
+        not for a request. Behind a removal the kernel tells that it has forgotten the file, often after the program has
+        asked for the sync; to leave that to another task took more than what is left of the sync."""
         self._in_a_row += _OF_A_STAY
-        self._either.poll(_STAY)
+        if not (alone and self._ringing.poll(_ALONE)):
+            self._either.poll(_STAY)
 
     def _wake_one(self) -> None:
         if self._idle and not self._is_read:
@@ -132,13 +137,15 @@ class Requests:
     @asynccontextmanager
     async def open_nursery(self) -> AsyncIterator[_Nursery]:
         self._bell = os.eventfd(0, os.EFD_CLOEXEC)
-        self._either.register(self._bell, select.POLLIN)
+        for poll in (self._either, self._ringing):
+            poll.register(self._bell, select.POLLIN)
         try:
             async with trio.open_nursery() as nursery:
                 yield _Nursery(self, nursery)
         finally:
             bell, self._bell = self._bell, -1
-            self._either.unregister(bell)
+            for poll in (self._either, self._ringing):
+                poll.unregister(bell)
             os.close(bell)
 
 

@@ -35,8 +35,8 @@ class Threads:
         return await self.begin(action).wait()
 
     def begin(self, action: Callable[[], Any], bell: int | None = None) -> Call:
-        """As `run`: the task has to `wait` next. `bell`: an eventfd(2) that rings when it is done, until the task has
-        called `leave`, which comes first then."""
+        """As `run`: a task has to `wait`, next or later. `bell`: an eventfd(2) that rings when it is done, until the
+        task has called `leave`, which comes first then."""
         call = Call(action, self, bell)
         self._under_way += 1
         if self._under_way > self._made < self._most:
@@ -54,24 +54,45 @@ class Threads:
 
 
 class Call:
-    """`waits`: the task to go on with the answer; None: it does not wait any more."""
+    """`waits`: the task to go on with the answer, when one does."""
 
-    __slots__ = ("_action", "_answer", "_back", "_bell", "_context", "_error", "_rope", "_threads", "_token", "_waits")
+    __slots__ = (
+        *("_action", "_answer", "_back", "_bell", "_context", "_error", "_given_up", "_is_done", "_rope", "_threads"),
+        *("_token", "_waits"),
+    )
 
     def __init__(self, action: Callable[[], Any], threads: Threads, bell: int | None) -> None:
         self._action = action
         self._threads = threads
         self._context = contextvars.copy_context()
         self._token = trio.lowlevel.current_trio_token()
-        self._waits: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        self._waits: trio.lowlevel.Task | None = None
+        self._given_up = False
         self._answer: Any = None
         self._error: BaseException | None = None
-        self._back = False
+        self._is_done = False  # as the thread says it
+        self._back = False  # as the loop has heard it
         self._bell = bell
         self._rope = [] if bell is None else [bell]  # taken by one of two: who rings, or who does not listen any more
 
+    def listen(self, bell: int) -> bool:
+        """It was begun without a bell, and has one from now on, as in `begin`. True: there is an answer already, and it
+        never rings."""
+        self._bell = bell
+        self._rope.append(bell)
+        # The thread looks for the rope after it has said that it is done: so it rings, or that is seen here.
+        if not self._is_done or self._back:
+            return self._back
+        with suppress(IndexError):  # in this moment it rings
+            self._rope.pop()
+            self._back = True
+            return True
+        return False
+
     def leave(self) -> bool:
         """The bell is not listened to any more. True: there is an answer."""
+        if self._back:
+            return True
         if self._rope:
             with suppress(IndexError):  # in this moment it is done
                 self._rope.pop()
@@ -85,11 +106,12 @@ class Call:
 
     async def wait(self) -> Any:
         if not self._back:
+            self._waits = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self.give_up)
         return self.answer()
 
     def give_up(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self._waits = None
+        self._waits, self._given_up = None, True
         return trio.lowlevel.Abort.SUCCEEDED
 
     def answer(self) -> Any:
@@ -103,11 +125,12 @@ class Call:
 
     def carry_out(self) -> None:
         """In a worker thread."""
-        if self._waits is not None:
+        if not self._given_up:
             try:
                 self._answer = self._context.run(self._action)
             except BaseException as error:
                 self._error = error
+        self._is_done = True
         if self._rope:
             with suppress(IndexError):  # in this moment the loop has left it
                 os.eventfd_write(self._rope.pop(), 1)
@@ -117,6 +140,7 @@ class Call:
 
     def _come_back(self) -> None:
         self._threads.back()
+        self._back = True
         task, self._waits = self._waits, None
         if task is not None:
             trio.lowlevel.reschedule(task)

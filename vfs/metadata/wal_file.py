@@ -17,14 +17,17 @@ class WalFile:
     def sync(self) -> None:
         """As SQLite itself does it: what fsync would add is its time of change, mostly, and for that a commit of the
         file system's own journal. Raises OSError."""
-        if self._handle >= 0 and not os.fstat(self._handle).st_nlink:
-            self.close()  # who closed the database last has removed it, and somebody began another
-        if self._handle < 0:
-            try:
-                self._handle = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return  # all is in the file
-        os.fdatasync(self._handle)
+        while True:
+            if self._handle < 0:
+                try:
+                    self._handle = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+                except FileNotFoundError:
+                    return  # all is in the file
+            os.fdatasync(self._handle)
+            # Looked at last: before, the interpreter's lock would have to be waited for once more.
+            if os.fstat(self._handle).st_nlink:
+                return
+            self.close()  # who closed the database last has removed it, and somebody may have begun another
 
     def close(self) -> None:
         handle, self._handle = self._handle, -1
