@@ -57,7 +57,10 @@ def test_what_was_removed_is_on_the_disk(mounted: MountedDrive, tmp_path: Path) 
     strace = shutil.which("strace") or ""
     words = (strace, "-f", "-ttt", "-T", "-y", "-e", "trace=pwrite64,fdatasync", "-o", str(trace))
     watching = subprocess.Popen([*words, "-p", str(mounted.process.pid)], stderr=subprocess.PIPE)
-    assert watching.stderr is not None and b"attached" in watching.stderr.readline()
+    said = watching.stderr.readline() if watching.stderr is not None else b""
+    if b"attached" not in said:  # to its own children it may be, to other processes not (ptrace(2), ptrace_scope)
+        watching.communicate(timeout=60)
+        pytest.skip(f"strace may not look at the mount: {said.decode(errors='replace')}")
     times = []
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
