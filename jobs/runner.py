@@ -97,7 +97,13 @@ class Runner:
 
     def _may_wait(self, waited: float) -> bool:
         """… for more to come together, after so many seconds."""
-        return waited < _BURST or (waited < _REMOVALS and mirroring.only_removes(self._kelp))
+        if waited < _BURST:
+            return True
+        try:
+            return waited < _REMOVALS and mirroring.only_removes(self._kelp)
+        except Exception:  # a worker's thread never ends; what it does next asks the same database, and says so
+            log.debug("nobody knows what waits for the mirror", exc_info=True)
+            return False
 
     def _sweep(self) -> None:
         """Ring for what other processes committed, what was delayed, and what a dead worker left."""

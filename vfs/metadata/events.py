@@ -125,18 +125,18 @@ class Events:
         )
         return [row[0] for row in rows]
 
-    def any_due_but(self, these: Collection[EventType], now_ns: int) -> bool:
-        """Some change that waits to be carried now is of another kind."""
+    def due_are(self, these: Collection[EventType], now_ns: int, most: int) -> bool:
+        """Whatever waits to be carried now is of these kinds. False where so many wait: it looks at no more of them."""
         marks, values = listed(sorted(these))
-        return (
-            self._tx.one(
-                f"""SELECT 1 FROM sync_events WHERE {_OPEN} AND status = 'PENDING' AND scheduled_ns <= :now
-                    AND event_type NOT IN ({marks}) LIMIT 1""",
-                now=now_ns,
-                **values,
-            )
-            is not None
+        count, of_these = self._tx.one(
+            f"""SELECT COUNT(*), SUM(CASE WHEN event_type IN ({marks}) THEN 1 ELSE 0 END) FROM (
+                    SELECT event_type FROM sync_events WHERE {_OPEN} AND status = 'PENDING' AND scheduled_ns <= :now
+                    LIMIT :most) due""",
+            now=now_ns,
+            most=most,
+            **values,
         )
+        return bool(count == (of_these or 0) and count < most)
 
     def newest(self, entry_id: int) -> int | None:
         """The newest event of an entry that is not carried yet."""

@@ -41,6 +41,7 @@ from vfs.nas_model import (
 
 SECOND = 1_000_000_000
 _REMOVALS = (EventType.TRASH, EventType.DELETE)
+_MANY = 10_000  # changes that wait: who looks at each of them ten times a second is slower than who carries them
 _ABSURD_NS = 3600 * SECOND  # no lease is so far ahead, by clocks that are right
 
 # --- what the NAS shall have, and has -------------------------------------------------------------
@@ -334,9 +335,9 @@ def is_due(kelp: Kelp, at_least: int) -> bool:
 
 
 def only_removes(kelp: Kelp) -> bool:
-    """Whatever waits to be carried now takes something away."""
+    """Whatever waits to be carried now takes something away, and it is not very much: say, while the NAS is away."""
     with kelp.database.read() as tx:
-        return not tx.events.any_due_but(_REMOVALS, kelp.clock.now_ns())
+        return tx.events.due_are(_REMOVALS, kelp.clock.now_ns(), _MANY)
 
 
 def leftovers(kelp: Kelp, found: Iterable[str]) -> list[str]:

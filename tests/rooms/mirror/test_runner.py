@@ -155,7 +155,7 @@ def test_two_machines_run_the_jobs_of_one_database_together(live: MirrorDrive, t
     assert len(written) == len(set(written)) == 100, "each was written once, by one of them"
 
 
-def test_only_removals_are_waited_for_that_long(live: MirrorDrive) -> None:
+def test_only_removals_are_waited_for_that_long(live: MirrorDrive, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = runner.Runner(live.kelp, InProcessQueue())
     jobs.stop()  # it was never started, and holds a lock's file
     long = (runner._BURST + runner._REMOVALS) / 2
@@ -164,6 +164,9 @@ def test_only_removals_are_waited_for_that_long(live: MirrorDrive) -> None:
     live.drain()
     live.trash("a")
     assert jobs._may_wait(0) and jobs._may_wait(long) and not jobs._may_wait(runner._REMOVALS)
+    with monkeypatch.context() as patch:
+        patch.setattr(mirroring, "_MANY", 1)
+        assert not jobs._may_wait(long), "that many are looked at by who carries them, once"
     live.put("c")
     assert not jobs._may_wait(long)
 
@@ -205,5 +208,28 @@ def test_a_database_that_does_not_answer_once_stops_nothing(
         assert failed.wait(60)
         assert isinstance(live.kelp.queue, InProcessQueue)
         live.kelp.queue.ring()
+        mirrored(live)
+    live.check_mirrored()
+
+
+def test_nor_does_one_that_does_not_answer_while_removals_are_waited_for(
+    live: MirrorDrive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_BURST", 0.0)
+    real, silent = mirroring.only_removes, set[str]()
+
+    def silent_once(kelp: Any) -> bool:
+        name = threading.current_thread().name
+        if name in silent:
+            return real(kelp)
+        silent.add(name)
+        raise StoreUnavailable("the database did not answer")
+
+    monkeypatch.setattr(mirroring, "only_removes", silent_once)
+    live.put("a")
+    live.drain()
+    with running(live), ringing(live):
+        until(lambda: len(silent) == live.settings.mirror.workers)
+        live.trash("a")
         mirrored(live)
     live.check_mirrored()
