@@ -16,7 +16,7 @@ from tests.services.child import free_port
 
 CONFIGURATION = Path(__file__).parent.parent.parent / "deploy" / "nginx.conf"
 
-_PATIENCE = 20.0  # seconds to come up
+_PATIENCE = 60.0  # seconds to come up
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _SERVERS = ("kelp-1:8080", "kelp-2:8080")
 _REFUSES = "127.0.0.1:9 down"  # in the place of a second server where there is but one

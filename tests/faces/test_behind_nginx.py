@@ -73,7 +73,7 @@ def test_a_cut_upload_changes_nothing(drive: ServedDrive, line: str, sent: bytes
 
 def test_bodies_pass_as_they_come(drive: ServedDrive) -> None:
     """Of known and of unknown length, and asked for first."""
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", drive.port, timeout=20)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", drive.port, timeout=60)) as connection:
         sent = {"Authorization": drive.basic(), "X-Expected-Entity-Length": "3000000"}
         connection.request("PUT", "/dav/chunked", (b"x" * 1_000_000 for _ in range(3)), sent, encode_chunked=True)
         assert connection.getresponse().status == 201

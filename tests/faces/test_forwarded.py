@@ -209,7 +209,7 @@ def ask(drive: ServedDrive, method: str, path: str, peer: str = PROXY, password:
     """The status. `peer` is the address that the connection comes from."""
     basic = base64.b64encode(f"{drive.user}:{password or drive.password}".encode()).decode()
     sent = {"Authorization": f"Basic {basic}", **{name.replace("_", "-"): value for name, value in fields.items()}}
-    connection = http.client.HTTPConnection("127.0.0.1", drive.port, timeout=20, source_address=(peer, 0))
+    connection = http.client.HTTPConnection("127.0.0.1", drive.port, timeout=60, source_address=(peer, 0))
     with contextlib.closing(connection):
         connection.request(method, path, headers=sent)
         return connection.getresponse().status

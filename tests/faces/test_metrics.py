@@ -271,7 +271,7 @@ def test_workers_are_seen_beside_the_server_and_on_a_port_of_their_own(tmp_path:
         put(server, "a.txt")
         until(lambda: (number(scrape(server), "mirrored_total", outcome="done") or 0) >= 1)
         assert number(scrape(server), "processes", kind="worker") == 2
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
             connection.request("GET", "/metrics")
             numbers = parsed(connection.getresponse().read().decode())
         assert (number(numbers, "mirrored_total", outcome="done") or 0) >= 1
@@ -283,7 +283,7 @@ def test_workers_are_seen_beside_the_server_and_on_a_port_of_their_own(tmp_path:
 
 def _status(port: int) -> int:
     try:
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
             connection.request("GET", "/metrics")
             return connection.getresponse().status
     except OSError:

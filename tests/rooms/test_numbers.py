@@ -18,7 +18,7 @@ from vfs.operations.policies import Author, NewRule
 
 
 def ask(port: int, address: str, **headers: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20, source_address=(address, 0))
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60, source_address=(address, 0))
     with closing(connection):
         connection.request("GET", "/metrics", headers=headers)
         return connection.getresponse().status

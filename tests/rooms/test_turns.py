@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
+
 from vfs import turns
 
 PATIENCE = 30
@@ -26,6 +28,13 @@ def take(seen: list[str], name: str) -> Callable[[], None]:
     return action
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody goes on without the turn, though this thread is kept from the processor for a while."""
+    monkeypatch.setattr(turns, "_PATIENCE", float(PATIENCE))
+
+
+@pytest.mark.usefixtures("patient")
 def test_others_wait_until_the_block_ends() -> None:
     seen: list[str] = []
     with turns.hold():
@@ -58,6 +67,7 @@ def test_others_run_while_it_waits() -> None:
     assert seen == ["other", "first"]
 
 
+@pytest.mark.usefixtures("patient")
 def test_what_is_inside_a_wait_may_take_the_turn_again() -> None:
     with turns.hold(), turns.waiting(), turns.hold():
         seen: list[str] = []

@@ -59,7 +59,7 @@ def mail_server(password: str = "", tls: ssl.SSLContext | None = None) -> Iterat
     if password:
         options |= {"authenticator": server.authenticate, "auth_required": True, "auth_require_tls": False}
     warnings.filterwarnings("ignore", "Requiring AUTH while not requiring TLS")
-    controller = Controller(server, hostname="127.0.0.1", port=free_port(), **options)
+    controller = Controller(server, hostname="127.0.0.1", port=free_port(), ready_timeout=60.0, **options)
     controller.start()
     try:
         server.url = f"127.0.0.1:{controller.port}"

@@ -33,7 +33,7 @@ def remove_all(drive: ServedDrive) -> None:
 def ask_from(address: str, drive: ServedDrive, method: str, path: str, **headers: str) -> Reply:
     """One request by a client of that address."""
     sent = {"Authorization": drive.basic(), **{name.replace("_", "-"): value for name, value in headers.items()}}
-    connection = http.client.HTTPConnection("127.0.0.1", drive.port, timeout=20, source_address=(address, 0))
+    connection = http.client.HTTPConnection("127.0.0.1", drive.port, timeout=60, source_address=(address, 0))
     with contextlib.closing(connection):
         connection.request(method, path, b"body" if method in ("PUT", "POST") else None, sent)
         answer = connection.getresponse()

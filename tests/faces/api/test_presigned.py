@@ -31,7 +31,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 def put_at(url: str, data: bytes) -> int:
     split = urlsplit(url)
-    with contextlib.closing(http.client.HTTPConnection(split.netloc, timeout=20)) as connection:
+    with contextlib.closing(http.client.HTTPConnection(split.netloc, timeout=60)) as connection:
         connection.request("PUT", f"{split.path}?{split.query}", data)
         return connection.getresponse().status
 

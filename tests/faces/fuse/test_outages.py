@@ -26,7 +26,7 @@ from tests.faces.fuse.outage_program import SIZE
 from tests.services import postgresql, s3
 from tests.services.faulty_proxy import Answer, FaultyProxy, Mode, Pass, Refuse, Silent
 
-PATIENCE = 3
+PATIENCE = 6  # seconds; a call that takes so long on a busy machine alone would fail too
 _BIG = 3 << 20
 _ENOUGH = 90.0  # seconds; a machine under load is no failure, waiting for ever is one
 _ALLOWED = {errno.EIO, errno.ENOSPC, errno.ETIMEDOUT}
@@ -120,7 +120,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
             "cache_url": s3.bucket_url(f"http://127.0.0.1:{proxy.port}"),
             "cache_access_key": s3.ACCESS_KEY,
             "cache_secret_key": s3.SECRET_KEY,
-            "cache_timeout": 1,
+            "cache_timeout": 2,
             "fuse_patience": PATIENCE,
         }
         drive = undo.enter_context(mounted_drive(folder, **given))

@@ -37,7 +37,7 @@ from tests.rooms.core.rot import (
 from vfs.background import Background
 from vfs.errors import ContentCorrupt, ContentLost, NasDown, StoreUnavailable
 from vfs.model import BLOCK_SIZE, PART_SIZE, ByteRange, Content
-from vfs.operations import contents, reading
+from vfs.operations import contents, nas_copies, reading
 
 
 def read(drive: Drive, name: str, start: int = 0, stop: int | None = None) -> bytes:
@@ -209,7 +209,8 @@ def test_an_adopted_file_must_be_the_one_that_was_adopted(drive: Drive) -> None:
     assert [found[0] for found in alerts(drive)] == ["NAS_FILE_CHANGED"]
 
 
-def test_a_file_that_the_mirror_moves_is_waited_for(drive: Drive) -> None:
+def test_a_file_that_the_mirror_moves_is_waited_for(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nas_copies, "_PATIENCE", 60.0)
     data = some_bytes(SIZES["many parts"])
     content = mirrored(drive, "f", data)
     for part in content.parts:
