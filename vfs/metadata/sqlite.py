@@ -147,7 +147,7 @@ class SqliteEngine:
         return _Writing(self._writing.at_once(quiet, synced, effects), self.seal_memory, effects, ways)
 
     def _known_ways(self) -> Ways:
-        return self._ways.at(self._changes.version_before())
+        return self._ways.at(self._changes.version_before(), self._log.commits)
 
     def _follow(self, version: int, effects: Collection[Effect | None]) -> None:
         self._ways.follow(version, effects)

@@ -12,7 +12,8 @@ import struct
 import threading
 from pathlib import Path
 
-_HEADER = struct.Struct("=I12xI76xI")  # version, pages in the log; far behind, how many of them are in the file
+# Version, commits so far, pages in the log; far behind, how many of them are in the file.
+_HEADER = struct.Struct("=I4xI4xI76xI")
 _VERSION = 3007000
 
 
@@ -26,6 +27,7 @@ class WalIndex:
         self._handle = -1
         self._opening = threading.Lock()
         self._is_sure = False  # what is opened is the file of the connections that there are
+        self.commits = 0  # of whomever, when `takes_more` was asked: one more with each, modulo 2**32
 
     def doubt(self) -> None:
         """A connection was opened. Before, perhaps there was none, and somebody has removed the file; not while there
@@ -39,7 +41,7 @@ class WalIndex:
         try:
             if self._handle < 0 or not self._is_sure:
                 self._open()
-            version, length, in_file = _HEADER.unpack(os.pread(self._handle, _HEADER.size, 0))
+            version, self.commits, length, in_file = _HEADER.unpack(os.pread(self._handle, _HEADER.size, 0))
         except (OSError, struct.error):
             return False
         return bool(version == _VERSION and in_file < length < self._due)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from itertools import count
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,10 +28,22 @@ def asked_in_a_change(kelp: Kelp, folder_id: int, *, leaves_folders: bool = True
     def look() -> Way | None:
         with kelp.database.write() as tx:
             tx.leaves_folders = leaves_folders
-            return tx.entries.way_to_folder(folder_id)
+            found = tx.entries.way_to_folder(folder_id)
+            tx.accounts.set_value("asked", str(folder_id))  # one that changes nothing is no commit
+            return found
 
     done = kelp.database.at_once(look)
     return look() if done is None else done[0]  # the log was to begin anew, or to be brought into the file
+
+
+def unlinked(file: Path) -> None:
+    file.unlink()
+
+
+def replaced(file: Path) -> None:
+    other = file.with_name("other")
+    other.write_bytes(bytes(16))
+    other.rename(file)
 
 
 def looked_up(world: World, folder_id: int) -> Way | None:
@@ -97,6 +111,37 @@ def test_another_process_takes_a_folder_away(worlds: Callable[[], World]) -> Non
     trashing.remove(world.others, world.admin, Place(world.folders[()], "d"), only=None)
     assert asked_in_a_change(world.kelp, world.folders["d", "d"]) is None
     compare(world)
+
+
+@pytest.mark.parametrize("then", [unlinked, replaced, lambda file: None])
+@near
+def test_another_process_counts_elsewhere(
+    worlds: Callable[[], World], drive: Drive, then: Callable[[Path], object]
+) -> None:
+    """A file of which there is a second name looks for a second as if it were still the one that all others use."""
+    world = worlds()
+    compare(world)
+    drive_file = Path(str(drive.kelp.settings.database.url).removeprefix("sqlite:///"))
+    counts = drive_file.with_suffix(".changes")
+    counts.with_name("kept").hardlink_to(counts)
+    then(counts)
+    with closing(build(drive.kelp.settings, clock=drive.clock)) as late:
+        trashing.remove(late, world.admin, Place(world.folders[()], "d"), only=None)
+        assert asked_in_a_change(world.kelp, world.folders["d", "d"]) is None
+    compare(world)
+
+
+@near
+def test_another_program_takes_a_folder_away(worlds: Callable[[], World], drive: Drive) -> None:
+    """Somebody who knows what he does, with SQLite's own tool: nobody counts that."""
+    world = worlds()
+    compare(world)
+    file = str(drive.kelp.settings.database.url).removeprefix("sqlite:///")
+    with closing(sqlite3.connect(file, isolation_level=None)) as tool:
+        sql = "UPDATE entries SET state = ? WHERE id = ?"
+        tool.execute(sql, ("DELETED", world.folders["d",]))
+        assert asked_in_a_change(world.kelp, world.folders["d", "d"]) is None
+        tool.execute(sql, ("ACTIVE", world.folders["d",]))
 
 
 @near
