@@ -77,7 +77,7 @@ class ServerProcess:
         place = ("--data", str(self.data), "--nas", str(self.nas))
         return warm_starts.start([*under, sys.executable, PROGRAM, command, *place, *arguments], self.environ, self.log)
 
-    def wait_ready(self, seconds: float = 60) -> None:
+    def wait_ready(self, seconds: float = 120) -> None:
         """Until it answers. Raises AssertionError with the end of its log when it does not."""
         until = time.monotonic() + seconds
         while time.monotonic() < until and self.process.poll() is None:
