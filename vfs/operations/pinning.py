@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -22,7 +23,7 @@ _AT_ONCE = 4  # files that are restored at the same time
 _AHEAD = 32  # … or wait for it
 _PAGE = 1000
 _TRIES = 20  # each brings a share of the cache's limit, or finds somebody else at work on the same objects
-_VAIN = 3  # … of them one after the other without anything brought: there is no room
+_VAIN = _AT_ONCE  # of them in a row, nothing brought by any thread: no room. In fewer, others may have been quicker
 _FULL = 1.0  # seconds for which that holds for other files
 _IN_A_ROUND = 200  # contents of pinned files that one round of the batch brings back
 _NAMED = 1000  # files that could not be restored are told by name, up to so many
@@ -151,14 +152,15 @@ def _files_in(kelp: Kelp, folder_id: int) -> Iterator[Stored]:
 
 
 def _bring(kelp: Kelp, file: Stored, room: _Room) -> Restored:
-    done = _restore(kelp, file.content_id)
-    vain = 0
+    seen, vain = room.brought, 0
+    done = _restore(kelp, file.content_id, room)
     for _ in range(_TRIES):
         if not done.left or not room.is_there(kelp, file.size - done.bytes):
             break
-        again = _restore(kelp, file.content_id)
+        again = _restore(kelp, file.content_id, room)
         done = Restored(done.objects + again.objects, done.bytes + again.bytes, again.left)
-        vain = 0 if again.objects else vain + 1
+        now = room.brought
+        seen, vain = now, vain + 1 if now == seen else 0
         if vain == _VAIN:
             room.refused(file.size - done.bytes)
             break
@@ -170,12 +172,19 @@ class _Room:
     ago, not for each of thousands of files."""
 
     def __init__(self) -> None:
+        self.brought = 0  # objects, by all threads
         self._size, self._until = 0, 0.0
+        self._counting, self._looking = threading.Lock(), threading.Lock()
+
+    def note(self, objects: int) -> None:
+        with self._counting:
+            self.brought += objects
 
     def is_there(self, kelp: Kelp, size: int) -> bool:
         if size >= self._size and time.monotonic() < self._until:
             return False
-        held = cache_limits.refresh(kelp)
+        with self._looking:  # what is noted last was seen last
+            held = cache_limits.refresh(kelp)
         if held.limit is None or held.limit - held.clean >= size:
             return True
         self.refused(size)
@@ -185,10 +194,13 @@ class _Room:
         self._size, self._until = size, time.monotonic() + _FULL
 
 
-def _restore(kelp: Kelp, content_id: str) -> Restored:
+def _restore(kelp: Kelp, content_id: str, room: _Room | None = None) -> Restored:
     with kelp.database.read() as tx:
         content = tx.contents.get(content_id)
-    return restoring.restore(kelp, content) if content is not None else Restored()  # None: replaced meanwhile
+    done = restoring.restore(kelp, content) if content is not None else Restored()  # None: replaced meanwhile
+    if room is not None:
+        room.note(done.objects)
+    return done
 
 
 def _collect(running: dict[Future[Restored], Stored], warmed: Warmed, report: Report) -> None:

@@ -12,7 +12,11 @@ import pytest
 import kelp as command_line
 from tests import engines
 from tests.mirror_drive import MirrorDrive
-from vfs.operations import cache_limits, evicting, nas_outage, pinning
+from tests.waiting import until
+from vfs.core import Kelp
+from vfs.model import Content
+from vfs.operations import cache_limits, evicting, nas_outage, pinning, restoring
+from vfs.operations.restoring import Restored
 
 SIZE = 4096
 Opened = Callable[..., MirrorDrive]
@@ -100,6 +104,37 @@ def test_warm_respects_the_limit(open_drive: Opened) -> None:
     assert 90 <= warmed.files <= 104  # what is on its way while the share begins anew is not seen
     assert warmed.failed == 150 - warmed.files
     assert cache_limits.measure(drive.kelp).clean == warmed.files * SIZE
+
+
+def test_a_file_is_not_given_up_while_others_take_the_share_before_it(
+    open_drive: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time that it asks, what may be brought until the next look was just used up by them, and they go on."""
+    drive = open_drive(cache_limit=str(1000 * SIZE), cache_publish=0.01)
+    for number in range(40):
+        drive.put(f"{number:03}", bytes(SIZE if number else SIZE + 1))
+    drive.settle_down()
+    evict_all(drive)
+    brought: list[str] = []
+    known = [0]  # of them, each time that it asked
+    room_for, restore = cache_limits.room_for, restoring.restore
+
+    def too_late(kelp: Kelp, size: int) -> bool:
+        if size == SIZE + 1 and known[-1] < 35 and len(known) < 10:
+            until(lambda: len(brought) > known[-1])
+            known.append(len(brought))
+            return False
+        return room_for(kelp, size)
+
+    def noted(kelp: Kelp, content: Content) -> Restored:
+        done = restore(kelp, content)
+        brought.extend([content.id] * done.objects)
+        return done
+
+    monkeypatch.setattr(cache_limits, "room_for", too_late)
+    monkeypatch.setattr(restoring, "restore", noted)
+    warmed = pinning.warm(drive.kelp, [drive.entry("")])
+    assert (warmed.files, warmed.failed) == (40, 0)
 
 
 def test_warming_into_a_full_cache_does_not_add_it_up_for_each_file(
