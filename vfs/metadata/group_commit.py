@@ -171,10 +171,13 @@ class GroupCommit:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             raise Busy from error
-        if not self._takes_more():
+        try:
+            if not self._takes_more():
+                raise Busy
+            return None if quiet else self._changes.begin()
+        except BaseException:  # whatever it is: else nobody could change anything any more
             connection.execute("ROLLBACK")
-            raise Busy
-        return None if quiet else self._changes.begin()
+            raise
 
     def arrive(self, connection: sqlite3.Connection, number: int | None, effects: Sequence[Effect | None]) -> None:
         connection.execute("COMMIT")

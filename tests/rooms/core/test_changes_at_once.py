@@ -108,6 +108,22 @@ def test_an_error_takes_it_back_and_is_told(database: Database) -> None:
     assert heard(database) == "before" and at_once(database, "now")
 
 
+def test_whatever_fails_before_it_nothing_stays_locked(database: Database, tmp_path: Path) -> None:
+    engine: Any = database._engine
+    writing, real = engine._writing, engine._writing._takes_more
+
+    def fail() -> bool:
+        raise MemoryError
+
+    writing._takes_more = fail
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            at_once(database, "never")
+    writing._takes_more = real
+    with closing(Database(f"sqlite:///{tmp_path / 'kelp.db'}")) as other:
+        assert at_once(other, "there") and at_once(database, "here") and heard(other) == "here"
+
+
 def test_not_beside_another_change_of_this_process(database: Database) -> None:
     with database.write() as tx:
         tx.accounts.set_value("said", "long")
