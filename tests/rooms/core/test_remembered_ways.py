@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -13,15 +18,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests import engines, waiting
 from tests.rooms.core.drive import Drive
 from tests.rooms.core.test_remembered_nodes import STEP, World, carry_out, near
+from tests.services.child import bound_to_parent
 from tests.vaults import make_vault
 from vfs.bootstrap import build
 from vfs.core import Kelp
+from vfs.errors import KelpError
 from vfs.metadata.entries import Entries
 from vfs.metadata.way_memory import Way
-from vfs.model import Place
-from vfs.operations import trashing
+from vfs.model import Kind, Place
+from vfs.operations import drafting, trashing
 
 
 def asked_in_a_change(kelp: Kelp, folder_id: int, *, leaves_folders: bool = True) -> Way | None:
@@ -142,6 +150,55 @@ def test_another_program_takes_a_folder_away(worlds: Callable[[], World], drive:
         tool.execute(sql, ("DELETED", world.folders["d",]))
         assert asked_in_a_change(world.kelp, world.folders["d", "d"]) is None
         tool.execute(sql, ("ACTIVE", world.folders["d",]))
+
+
+@contextmanager
+def moving_folders(drive: Drive, folder_id: int) -> Iterator[None]:
+    """In another process, which is killed at the end, wherever it is."""
+    data = drive.kelp.settings.data
+    words = ["-m", "tests.rooms.core.moving_folders", str(data), str(folder_id), str(drive.admin.user_id)]
+    environ = {**os.environ, **engines.environ_of(data), "PYTHONPATH": str(Path(__file__).parents[3])}
+    process = subprocess.Popen(bound_to_parent([sys.executable, *words], signal.SIGKILL), env=environ)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+@near
+def test_beside_a_process_that_moves_folders_until_it_is_killed(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    top, _, folder_id = (drive.folder(path).id for path in ("top", "top/d", "top/d/inside"))
+    real, found = Entries.way_to_folder, Counter[object]()
+
+    def compared(self: Entries, id: int) -> Way | None:
+        known = id in (self._tx.ways or ())
+        way = real(self, id)
+        assert way == self._way_to_folder(id)
+        found["remembered" if known else way] += 1
+        return way
+
+    def make_and_remove(number: int) -> None:
+        place = Place(folder_id, f"f{number}")
+        for change in (
+            lambda: drafting.create(drive.kelp, drive.admin, place, {}).hold.release(),
+            lambda: trashing.remove(drive.kelp, drive.admin, place, only=Kind.FILE),
+        ):
+            with suppress(KelpError):  # the folder is away, or was before the last one was removed
+                if drive.kelp.database.at_once(change) is None:
+                    change()
+
+    def enough() -> bool:
+        for number in range(20):
+            make_and_remove(number)
+        return found["remembered"] > 30 and found[None] > 3 and len(found) > 3
+
+    monkeypatch.setattr(Entries, "way_to_folder", compared)
+    for _ in range(2):
+        found.clear()
+        with moving_folders(drive, top):
+            waiting.until(enough)
 
 
 @near
