@@ -106,11 +106,11 @@ class SqliteEngine:
             follow=self._follow,
         )
         self._syncing = threading.Lock()
-        self._log_file = WalFile(self._file)
+        self._log_file, self._doubts_log = WalFile(self._file), False
 
     def close(self) -> None:
         """What a thread is at just now is closed by that thread: SQLite crashes when it is taken away from under it."""
-        with contextlib.suppress(StoreUnavailable):
+        with contextlib.suppress(StoreUnavailable, NoSpace):
             self.sync()
         self._closed = True
         with contextlib.suppress(IndexError):
@@ -154,16 +154,34 @@ class SqliteEngine:
         self.nodes.follow(version, effects)
 
     def sync(self) -> None:
-        """The log holds whatever is not in the file itself; what a checkpoint brought there, it has synced."""
+        """The log holds whatever is not in the file itself; what a checkpoint brought there, it has synced.
+
+        The system tells a fault of the disk once, and takes what it could not write for written from then on
+        (fsync(2)). So after a fault the log is written anew, before it is synced.
+        """
         with turns.waiting(), self._syncing:
             if not self._writing.unsynced:
                 return
             self._writing.unsynced = False  # first: what is committed meanwhile may be too late for this sync
             try:
+                if self._doubts_log:
+                    self._write_log_anew()
                 self._log_file.sync()
-            except OSError as error:
-                self._writing.unsynced = True
-                raise StoreUnavailable(f"the database could not be synced: {error.strerror}") from error
+                self._doubts_log = False
+            except BaseException as error:
+                self._writing.unsynced = self._doubts_log = True
+                if isinstance(error, OSError):
+                    raise StoreUnavailable(f"the database could not be synced: {error.strerror}") from error
+                raise
+
+    def _write_log_anew(self) -> None:
+        """Raises OSError, StoreUnavailable."""
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")  # nobody, of any process, writes to the log
+            try:
+                self._log_file.write_anew()
+            finally:
+                connection.execute("ROLLBACK")
 
     def is_synced(self) -> bool:
         if not self._syncing.acquire(blocking=False):
