@@ -71,7 +71,8 @@ class GroupCommit:
         self._lent: AbstractContextManager[object] = contextlib.nullcontext()  # what a change at once has …
         self._entered = False  # … and that no other process writes beside it
         self._loose: set[int] = set()  # ids of connections whose commits are not synced
-        self.unsynced = False  # something was committed that may not be on the disk
+        # Something was committed that may not be on the disk; at first perhaps by a process that was killed.
+        self.unsynced = True
 
     @contextlib.contextmanager
     def change(

@@ -105,6 +105,16 @@ def test_nobody_writes_to_the_log_while_it_is_written_anew(database: Database, t
     assert synced(database) and log.stat().st_mtime_ns > 0
 
 
+def test_what_a_killed_process_has_committed_is_synced_by_the_next(database: Database, tmp_path: Path) -> None:
+    """Its mount is started again, and who removed a file before syncs the folder now."""
+    database.sync()
+    change(database, "said")
+    with closing(Database(f"sqlite:///{tmp_path / 'kelp.db'}")) as another:
+        assert not synced(another)
+        another.sync()
+        assert synced(another)
+
+
 def has_open(file: Path) -> bool:
     wanted = file.stat()
     for handle in os.listdir("/proc/self/fd"):
