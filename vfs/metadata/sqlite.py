@@ -99,14 +99,15 @@ class SqliteEngine:
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise ConfigurationError(f"cannot open the database {self._file}: {error}") from error
         self.nodes, self._ways = NodeMemory(self.version), WayMemory()
+        self._log_file = WalFile(self._file)
         self._writing = GroupCommit(
             *(lambda: self._connection(), self._changes),
             connect_hastily=lambda: _Leased(self, hasty=True),
             takes_more=self._log.takes_more,
+            write_anew=self._log_file.write_anew,
             follow=self._follow,
         )
         self._syncing = threading.Lock()
-        self._log_file, self._doubts_log = WalFile(self._file), False
 
     def close(self) -> None:
         """What a thread is at just now is closed by that thread: SQLite crashes when it is taken away from under it."""
@@ -154,32 +155,28 @@ class SqliteEngine:
         self.nodes.follow(version, effects)
 
     def sync(self) -> None:
-        """The log holds whatever is not in the file itself; what a checkpoint brought there, it has synced.
-
-        The system tells a fault of the disk once, and takes what it could not write for written from then on
-        (fsync(2)). So after a fault the log is written anew, before it is synced.
-        """
+        """The log holds whatever is not in the file itself; what a checkpoint brought there, it has synced."""
         with turns.waiting(), self._syncing:
             if not self._writing.unsynced:
                 return
             self._writing.unsynced = False  # first: what is committed meanwhile may be too late for this sync
             try:
-                if self._doubts_log:
-                    self._write_log_anew()
+                if self._writing.is_doubted:
+                    self._mend()
                 self._log_file.sync()
-                self._doubts_log = False
             except BaseException as error:
-                self._writing.unsynced = self._doubts_log = True
+                self._writing.unsynced = True
+                self._writing.faults += 1
                 if isinstance(error, OSError):
                     raise StoreUnavailable(f"the database could not be synced: {error.strerror}") from error
                 raise
 
-    def _write_log_anew(self) -> None:
-        """Raises OSError, StoreUnavailable."""
+    def _mend(self) -> None:
+        """Raises StoreUnavailable."""
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")  # nobody, of any process, writes to the log
             try:
-                self._log_file.write_anew()
+                self._writing.mend()
             finally:
                 connection.execute("ROLLBACK")
 

@@ -32,7 +32,7 @@ class WalFile:
             self.close()  # who closed the database last has removed it, and somebody may have begun another
 
     def write_anew(self) -> None:
-        """The same bytes, so that a sync has to bring all of them to the disk. For who has SQLite's write lock: this
+        """The same bytes, so that all of them are brought to the disk once more. For who has SQLite's write lock: this
         would undo what another writes meanwhile. Raises OSError."""
         try:
             handle = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
@@ -42,6 +42,7 @@ class WalFile:
             at = 0
             while piece := os.pread(handle, _PIECE, at):
                 at += os.pwrite(handle, piece, at)
+            os.fdatasync(handle)
         finally:
             os.close(handle)
 
