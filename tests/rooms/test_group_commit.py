@@ -201,3 +201,46 @@ def test_who_is_told_of_a_commit_and_fails_keeps_nobody_out(log: Log) -> None:
     others.close()
     log.say("after")
     assert log.heard() == {"told", "after"}
+
+
+class Failing:
+    """A connection whose next commit is told of a fault of the disk."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection, self.fails = connection, True
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
+
+    def executescript(self, sql: str) -> None:
+        self._connection.executescript(sql)
+
+    def execute(self, sql: str, values: tuple[str, ...] = ()) -> sqlite3.Cursor:
+        if sql == "COMMIT" and self.fails:
+            self.fails = False
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise error
+        return self._connection.execute(sql, values)
+
+
+def test_after_a_fault_of_the_disk_nothing_is_durable_before_the_log_is_written_anew(log: Log) -> None:
+    """What was in it before may be lost by now, and with it all that comes behind it."""
+    failing, written = Failing(log.connection), []
+
+    def write_anew() -> None:
+        assert log.connection.in_transaction  # nobody else writes to it
+        written.append(log.heard())
+        if len(written) == 1:
+            raise OSError(28, "No space left on device")
+
+    lend = lambda: contextlib.nullcontext(failing)  # noqa: E731
+    log.commits = GroupCommit(lend, log.changes, write_anew=write_anew)  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(sqlite3.OperationalError):
+            log.say("a")
+    assert written == [set()] and log.heard() == set()
+    for word in "bc":
+        log.say(word)
+    assert written == [set()] * 2 and log.heard() == set("bc")

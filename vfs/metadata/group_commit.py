@@ -54,11 +54,12 @@ class GroupCommit:
         *,
         connect_hastily: Callable[[], AbstractContextManager[sqlite3.Connection]] | None = None,
         takes_more: Callable[[], bool] = lambda: False,
+        write_anew: Callable[[], None] = lambda: None,
         follow: Callable[[int, list[Effect | None]], None] = lambda version, effects: None,
     ) -> None:
         """For `at_once`: `connect_hastily`: a connection that waits for no lock; `takes_more` as `WalIndex.takes_more`.
-        `follow`: is told what the changes of a commit were, once it is made and before it is counted, with the version
-        that it will make."""
+        `write_anew`: as that of a WalFile. `follow`: is told what the changes of a commit were, once it is made and
+        before it is counted, with the version that it will make."""
         self._connect = connect
         self._connect_hastily = connect_hastily or connect
         self._changes = changes
@@ -71,7 +72,10 @@ class GroupCommit:
         self._lent: AbstractContextManager[object] = contextlib.nullcontext()  # what a change at once has …
         self._entered = False  # … and that no other process writes beside it
         self._loose: set[int] = set()  # ids of connections whose commits are not synced
-        self.unsynced = False  # something was committed that may not be on the disk
+        # Something was committed that may not be on the disk; at first perhaps by a process that was killed.
+        self.unsynced = True
+        self.faults = self._mended = 0  # of the disk, and so many of them before the log was written anew
+        self._write_anew = write_anew
 
     @contextlib.contextmanager
     def change(
@@ -130,6 +134,21 @@ class GroupCommit:
         if synced:
             raise Busy
         return _AtOnce(self, quiet, effects)
+
+    @property
+    def is_doubted(self) -> bool:
+        return self.faults != self._mended
+
+    def mend(self) -> None:
+        """For who has SQLite's write lock. The system tells a fault of the disk once, and takes what it could not write
+        for written from then on (fsync(2)): a log that was synced then may have a hole, and ends there after a power
+        cut. So before anything is taken for durable it is written anew. Raises OperationalError."""
+        if (faults := self.faults) != self._mended:
+            try:
+                self._write_anew()
+            except OSError as error:
+                raise sqlite3.OperationalError(f"its log could not be written: {error.strerror}") from error
+            self._mended = faults
 
     def take_all(self) -> sqlite3.Connection:
         """For `at_once`: nobody of this process or another writes until `give_all`. Raises Busy."""
@@ -204,6 +223,8 @@ class GroupCommit:
                 group.entered = self._changes.enter()
                 with contextlib.nullcontext() if group.entered else turns.waiting():
                     group.connection.execute("BEGIN IMMEDIATE")
+            if group.synced:
+                self.mend()
             if not quiet and group.number is None:
                 group.number = self._changes.begin()
             if group.size:  # the first may take all back
@@ -234,6 +255,7 @@ class GroupCommit:
         try:
             _finish(group)
         finally:
+            self.faults += _is_fault(group.failure)
             if not group.synced:
                 self.unsynced = True
             try:
@@ -274,6 +296,10 @@ class _AtOnce:
                 writing.rest(self._connection, number)
             finally:
                 writing.give_all()
+
+
+def _is_fault(error: BaseException | None) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR
 
 
 def _undo_change(group: _Group) -> None:

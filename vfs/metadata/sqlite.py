@@ -99,18 +99,19 @@ class SqliteEngine:
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise ConfigurationError(f"cannot open the database {self._file}: {error}") from error
         self.nodes, self._ways = NodeMemory(self.version), WayMemory()
+        self._log_file = WalFile(self._file)
         self._writing = GroupCommit(
             *(lambda: self._connection(), self._changes),
             connect_hastily=lambda: _Leased(self, hasty=True),
             takes_more=self._log.takes_more,
+            write_anew=self._log_file.write_anew,
             follow=self._follow,
         )
         self._syncing = threading.Lock()
-        self._log_file = WalFile(self._file)
 
     def close(self) -> None:
         """What a thread is at just now is closed by that thread: SQLite crashes when it is taken away from under it."""
-        with contextlib.suppress(StoreUnavailable):
+        with contextlib.suppress(StoreUnavailable, NoSpace):
             self.sync()
         self._closed = True
         with contextlib.suppress(IndexError):
@@ -160,10 +161,24 @@ class SqliteEngine:
                 return
             self._writing.unsynced = False  # first: what is committed meanwhile may be too late for this sync
             try:
+                if self._writing.is_doubted:
+                    self._mend()
                 self._log_file.sync()
-            except OSError as error:
+            except BaseException as error:
                 self._writing.unsynced = True
-                raise StoreUnavailable(f"the database could not be synced: {error.strerror}") from error
+                self._writing.faults += 1
+                if isinstance(error, OSError):
+                    raise StoreUnavailable(f"the database could not be synced: {error.strerror}") from error
+                raise
+
+    def _mend(self) -> None:
+        """Raises StoreUnavailable."""
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")  # nobody, of any process, writes to the log
+            try:
+                self._writing.mend()
+            finally:
+                connection.execute("ROLLBACK")
 
     def is_synced(self) -> bool:
         if not self._syncing.acquire(blocking=False):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+_PIECE = 1 << 20  # bytes
+
 
 class WalFile:
     """Of one database. It is opened once and kept, which was a tenth of a sync: closing a file gives up the process's
@@ -28,6 +30,21 @@ class WalFile:
             if os.fstat(self._handle).st_nlink:
                 return
             self.close()  # who closed the database last has removed it, and somebody may have begun another
+
+    def write_anew(self) -> None:
+        """The same bytes, so that all of them are brought to the disk once more. For who has SQLite's write lock: this
+        would undo what another writes meanwhile. Raises OSError."""
+        try:
+            handle = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            at = 0
+            while piece := os.pread(handle, _PIECE, at):
+                at += os.pwrite(handle, piece, at)
+            os.fdatasync(handle)
+        finally:
+            os.close(handle)
 
     def close(self) -> None:
         handle, self._handle = self._handle, -1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -58,6 +60,59 @@ def test_a_sync_that_fails_leaves_all_to_the_next(database: Database, tmp_path: 
     aside.rename(log)
     database.sync()
     assert synced(database)
+
+
+def fail(database: Database, log: Path) -> None:
+    """A sync of what was committed, by a disk that has a fault just now."""
+    aside = log.with_name("aside")
+    log.rename(aside)
+    log.symlink_to(log)
+    with pytest.raises(StoreUnavailable):
+        database.sync()
+    log.unlink()
+    aside.rename(log)
+
+
+def test_after_a_fault_the_log_is_written_anew(database: Database, tmp_path: Path) -> None:
+    """The system tells a fault once; the sync after it proves nothing of what was written before."""
+    log = tmp_path / "kelp.db-wal"
+    change(database, "first")
+    fail(database, log)
+    os.utime(log, ns=(0, 0))
+    before = log.read_bytes()
+    database.sync()
+    assert synced(database) and log.read_bytes() == before
+    assert log.stat().st_mtime_ns > 0
+    change(database, "second")
+    os.utime(log, ns=(0, 0))
+    database.sync()
+    assert synced(database) and log.stat().st_mtime_ns == 0  # it is trusted again
+
+
+def test_nobody_writes_to_the_log_while_it_is_written_anew(database: Database, tmp_path: Path) -> None:
+    log = tmp_path / "kelp.db-wal"
+    change(database, "said")
+    fail(database, log)
+    os.utime(log, ns=(0, 0))
+    syncing = threading.Thread(target=database.sync)
+    with closing(sqlite3.connect(tmp_path / "kelp.db", isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        syncing.start()
+        syncing.join(0.2)
+        assert syncing.is_alive() and log.stat().st_mtime_ns == 0
+        another.execute("ROLLBACK")
+        syncing.join()
+    assert synced(database) and log.stat().st_mtime_ns > 0
+
+
+def test_what_a_killed_process_has_committed_is_synced_by_the_next(database: Database, tmp_path: Path) -> None:
+    """Its mount is started again, and who removed a file before syncs the folder now."""
+    database.sync()
+    change(database, "said")
+    with closing(Database(f"sqlite:///{tmp_path / 'kelp.db'}")) as another:
+        assert not synced(another)
+        another.sync()
+        assert synced(another)
 
 
 def has_open(file: Path) -> bool:
