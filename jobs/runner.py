@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 _GATHER = 0.1  # seconds: 8 clients' small PUTs were slowed to a third by batches of two or three (measured)
 _BURST = 1.0  # … and so long at most while changes keep coming: people wait for these, nobody for the NAS
-# … or so long while they only take away: no second copy of anything is late by it, and the processor's time that carrying
-# takes was a quarter of that of each removal (measured).
+# … or so long while they only take away: no second copy of anything is late by it, and to carry them at once made each
+# removal a third slower (measured: 944 a second instead of 1,284).
 _REMOVALS = 5.0
 
 
