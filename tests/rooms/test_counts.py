@@ -117,7 +117,7 @@ def test_a_write_that_was_cut_loses_nothing_from_before(tmp_path: Path) -> None:
         counting.write()
         after = file.read_bytes()
         written = [place for place, pair in enumerate(zip_longest(before, after)) if pair[0] != pair[1]]
-        for end in range(written[0], written[-1] + 1, 1 + len(written) // 40):
+        for end in written[:: 1 + len(written) // 40]:  # in between there is nothing to be cut
             half.mkdir()
             (half / file.name).write_bytes(after[:end] + before[end:])
             assert taken_over(half) == known, end
