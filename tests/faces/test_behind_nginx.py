@@ -24,7 +24,7 @@ from vfs.operations import checking
 
 # One process each: when the first of several is killed, the others finish what they are at, and then end.
 SETTINGS = {"server_trusted_proxies": "127.0.0.1", "server_processes": 1}
-AWAY = 2.5  # seconds, a little more than nginx asks nothing of a server that was away
+AWAY = 3.5  # seconds: nginx asks nothing of a server that was away for more than two of them, counted in whole ones
 
 
 @contextlib.contextmanager

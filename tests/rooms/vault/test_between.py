@@ -6,7 +6,6 @@ import os
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -115,20 +114,19 @@ def test_a_key_that_was_damaged_in_the_database_stops_its_own_change_only(drive:
 # --- what is put aside ---
 
 
-def in_nameless_files() -> Iterator[bytes]:
-    """What this process has in the files without a name that it keeps open."""
+def nameless_files() -> dict[tuple[int, int], bytes]:
+    """What this process has in the files without a name that it keeps open; by device and inode."""
+    found = {}
     for number in os.listdir("/proc/self/fd"):
         try:
             where = os.readlink(f"/proc/self/fd/{number}")
+            what = os.fstat(int(number))
             nameless = where.startswith(tempfile.gettempdir()) and where.endswith(" (deleted)")
-            data = os.pread(int(number), 64 << 20, 0) if nameless and _is_file(int(number)) else b""
+            if nameless and stat.S_ISREG(what.st_mode):
+                found[what.st_dev, what.st_ino] = os.pread(int(number), 64 << 20, 0)
         except OSError:  # another thread's, closed while we look
             continue
-        yield data
-
-
-def _is_file(descriptor: int) -> bool:
-    return stat.S_ISREG(os.fstat(descriptor).st_mode)
+    return found
 
 
 def test_names_that_are_put_aside_are_sealed(drive: VaultDrive, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,17 +136,21 @@ def test_names_that_are_put_aside_are_sealed(drive: VaultDrive, monkeypatch: pyt
     long = "secret" * 35
     for number in range(50):
         drive.folder(f"{long} {number}")
-    folder = drive.entry("")
+    folder, before = drive.entry(""), nameless_files().keys()
+
+    def made() -> list[bytes]:
+        return [data for file, data in nameless_files().items() if file not in before]
+
     with drive.kelp.database.scan() as tx:
         aside = SetAside(tx.entries.children(folder.id))
-    kept = list(in_nameless_files())
+    kept = made()
     assert any(kept) and all(b"secret" not in each for each in kept)
     assert [row.name for row in aside] == drive.names()
     kept.clear()
     pieces = []
     for piece in zip_stream.bytes_of(archiving.members(drive.kelp, drive.admin, folder)):
         pieces.append(piece)
-        kept += in_nameless_files()
+        kept += made()
     assert any(kept) and all(b"secret" not in each for each in kept)
     assert b"".join(pieces).count(f"{long} 49".encode()) == 2
 
