@@ -81,7 +81,11 @@ def test_a_batch_that_is_killed_is_gone_on_with(server: Drive) -> None:
 
 def test_a_rotation_that_is_killed_anywhere_is_completed_by_the_next(server: Drive) -> None:
     vaults = new_vaults(server, 2)
-    ends = killed_rotations(server, vaults)
+    ends: list[str] = []
+    for _ in range(3):  # seldom an instant is stepped over: how many come before it differs from one try to the next
+        ends += killed_rotations(server, vaults)
+        if {"before a commit", "after a commit"} <= set(ends):
+            break
     assert not ends[-1] and {"before a commit", "after a commit"} <= set(ends)
     assert any("os.link" in each for each in ends) and any("os.rename" in each for each in ends)
     require_clean_end(server, vaults)
