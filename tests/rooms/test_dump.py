@@ -20,7 +20,7 @@ from tests.whole_drive import BIG, LEADS_TO, TARGETS, all_rows, contents, dumped
 from vfs import bootstrap
 from vfs.errors import ConfigurationError, ContentCorrupt, ContentLost, InvalidRequest, KelpError
 from vfs.metadata import transfer
-from vfs.metadata.sqlite import SqliteTx
+from vfs.metadata.sqlite_tx import SqliteTx
 from vfs.operations import dump_format, dumping, freeing, loading, trashing
 from vfs.settings import Settings
 from vfs.storage.folder import FolderObjectStore

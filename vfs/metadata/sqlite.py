@@ -33,8 +33,6 @@ from vfs.metadata.wal_file import WalFile
 from vfs.metadata.wal_index import WalIndex
 from vfs.metadata.way_memory import WayMemory, Ways
 
-__all__ = ["SqliteEngine", "SqliteTx"]
-
 _PATIENT, _HASTY = "PRAGMA busy_timeout=30000", "PRAGMA busy_timeout=0"
 # Pages of the log (16 MiB) before they are brought into the file, which costs two syncs and keeps one change waiting:
 # a new file is 26 of them, so with SQLite's 1,000 it was every fortieth.

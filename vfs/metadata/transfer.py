@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from vfs.metadata import revision
 from vfs.metadata.lists import listed
-from vfs.metadata.sqlite import SqliteTx
+from vfs.metadata.sqlite_tx import SqliteTx
 
 if TYPE_CHECKING:
     from vfs.metadata.tx import Tx

@@ -10,7 +10,7 @@ import pytest
 
 from tests.engines import CHOSEN
 from tests.rooms.core.drive import Drive
-from vfs.metadata.sqlite import SqliteTx
+from vfs.metadata.sqlite_tx import SqliteTx
 from vfs.model import Expected, Place
 from vfs.operations import drafting, folders, trashing, writing
 

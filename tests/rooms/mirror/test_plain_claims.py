@@ -43,7 +43,7 @@ def _whole(drive: MirrorDrive) -> None:
 
 @embedded
 def test_removals_share_their_statements(drive: MirrorDrive, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vfs.metadata.sqlite import SqliteTx
+    from vfs.metadata.sqlite_tx import SqliteTx
 
     _fill(drive)
     _remove_all(drive)
