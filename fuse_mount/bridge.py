@@ -99,6 +99,8 @@ BY_HANDLER: dict[tuple[str, type[KelpError]], int] = {
     # What was written is beside the file: somebody else has changed it, or removed it.
     **dict.fromkeys(((name, errors.PreconditionFailed) for name in ("flush", "fsync", "setattr")), errno.EBUSY),
     **dict.fromkeys(((name, errors.NotFound) for name in ("flush", "fsync")), errno.ESTALE),
+    # Nothing was written, and something else has the name.
+    **dict.fromkeys(((name, errors.AlreadyExists) for name in ("flush", "fsync")), errno.EBUSY),
     # The name may lead to another file by now, which was renamed over it: told this, the kernel looks it up again, and
     # answers ENOENT by itself when there is nothing.
     **dict.fromkeys(((name, errors.NotFound) for name in ("open", "getattr", "setattr", "opendir")), errno.ESTALE),

@@ -3,7 +3,8 @@
 A new file that is written and closed within a moment is then one transaction instead of two. Its row comes with the
 first commit; or before, by an empty file: when anybody asks this mount for what the row decides (the name, the folder,
 another change of names), and a moment later in any case. So nobody on this mount can tell, and others see it when they
-would see any change. Not so a file that must be made here and nowhere else (O_EXCL): only a row can say that.
+would see any change. Of a file that must be made here and nowhere else (O_EXCL) the name is claimed until it has a row
+(`Database.claim`): who else must be the only one to make it is told that it is there.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Coming:
 
     def look_after(self) -> None:
         """What was made a moment ago has its row, and there are ids. Raises StoreUnavailable."""
+        self._kelp.database.look_after_claims()
         self.settle(_YOUNG)
         self.prepare()
 

@@ -65,7 +65,8 @@ class OpenFiles:
     ) -> tuple[Entry, OpenFile]:  # fmt: skip
         """Make an empty file and open it. Raises AlreadyExists, ParentNotFound, InvalidName, Locked, Forbidden."""
         self.coming.settle()
-        made = drafting.create(self.kelp, caller, place, _said(mode, uid, gid))
+        alone = bool(flags & os.O_EXCL)
+        made = drafting.create(self.kelp, caller, place, _said(mode, uid, gid), alone=alone)
         entry = made.entry
         file = self._attach(entry.id)
         try:
@@ -82,12 +83,15 @@ class OpenFiles:
     ) -> tuple[Entry, OpenFile] | None:  # fmt: skip
         """As `create`, of a file whose row comes later, so nothing has to be waited for; None: then `create` has to be
         asked."""
-        if flags & os.O_EXCL or self.coming.has(place.folder_id, place.name):
+        if self.coming.has(place.folder_id, place.name):
             return None
         id = self.coming.take_id()
         if id is None:
             return None
-        made = drafting.expect(self.kelp, caller, place, id, _said(mode, uid, gid))
+        alone = bool(flags & os.O_EXCL)
+        made = drafting.expect(self.kelp, caller, place, id, _said(mode, uid, gid), alone=alone)
+        if made is None:
+            return None
         file = self._attach(id)
         file.expected(caller, made)
         self.coming.add(place.folder_id, place.name, file)

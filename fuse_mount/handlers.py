@@ -209,7 +209,9 @@ class Handlers(Naming):
     async def _set(self, inode: int, wanted: changing.Wanted) -> None:
         if self._open_files.say(inode, wanted.columns, wanted.mtime_ns):
             return
-        await self._settled()
+        coming = self._open_files.coming
+        if inode in coming or coming.is_in(inode):
+            await self._settled()
         try:
             await self._set_attributes(inode, wanted)
         except NotFound:

@@ -20,15 +20,16 @@ from fuse_mount.inodes import Inodes, Known
 from fuse_mount.links import Links
 from fuse_mount.syncing import Syncing
 from vfs.core import Kelp
-from vfs.errors import StoreUnavailable
+from vfs.errors import KelpError, StoreUnavailable
 from vfs.model import Kind, OnConflict, Place
+from vfs.operations import posix
 from vfs.operations.posix import Node
 
 _RENAME_FLAGS = pyfuse3.RENAME_NOREPLACE  # of an exchange, which no other face knows, the core has no notion
 
 
 class Naming(pyfuse3.Operations):
-    """Each begins with `_settled`: of the names that it is about a row has to tell."""
+    """Each begins with `_settled`, or with `_settled_at`: of the names that it is about a row has to tell."""
 
     _kelp: Kelp
     _account: Account
@@ -65,6 +66,22 @@ class Naming(pyfuse3.Operations):
         if coming and (folder_id is None or coming.is_in(folder_id)):
             await self._bridge.work(coming.settle)
 
+    async def _settled_at(self, place: Place, *, goes: bool = False) -> None:
+        """… of this name. `goes`: and in what has the name, when that is a folder, which has to be empty then."""
+        coming = self._open_files.coming
+        if not coming:
+            return
+        concerned = coming.has(place.folder_id, place.name)
+        if goes and not concerned:
+            caller, folder_id = self._account.caller, place.folder_id
+            try:
+                there = await self._bridge.look(posix.child, self._kelp, caller, folder_id, place.name)
+                concerned = there is not None and coming.is_in(there.id)
+            except KelpError:
+                concerned = True
+        if concerned:
+            await self._bridge.work(coming.settle)
+
     @answering
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
         await self._settled()
@@ -74,7 +91,7 @@ class Naming(pyfuse3.Operations):
     async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
         place = Place(parent_inode, decoded(name))
         wanted = self._wanted(parent_inode, mode & ~ctx.umask, ctx, folder=True)
-        await self._settled(parent_inode)
+        await self._settled_at(place)
         self._inodes.note_change()
         asked = self._kelp, self._account.caller, place
         node = changing.make_folder_at_once(*asked)
@@ -93,7 +110,7 @@ class Naming(pyfuse3.Operations):
     @answering
     async def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
         place, wanted = Place(parent_inode, decoded(name)), self._wanted(parent_inode, 0, ctx, folder=False)
-        await self._settled(parent_inode)
+        await self._settled_at(place)
         self._inodes.note_change()
         caller, uid, gid = self._account.caller, wanted.uid, wanted.gid
         make = partial(changing.make_link, self._kelp, self._links, caller, place, target, uid, gid)
@@ -117,7 +134,7 @@ class Naming(pyfuse3.Operations):
         await self._remove(Place(parent_inode, decoded(name)), Kind.FOLDER)
 
     async def _remove(self, place: Place, kind: Kind) -> None:
-        await self._settled()
+        await self._settled_at(place, goes=kind == Kind.FOLDER)
         self._inodes.note_change()
         files, inodes, caller = self._open_files, self._inodes, self._account.caller
         if not changing.remove_at_once(files, inodes, caller, place, kind):
@@ -136,9 +153,10 @@ class Naming(pyfuse3.Operations):
     ) -> None:
         if flags & ~_RENAME_FLAGS:
             refuse(errno.EINVAL)
-        await self._settled()
         how = OnConflict.ERROR if flags & pyfuse3.RENAME_NOREPLACE else OnConflict.OVERWRITE
         source, target = Place(parent_inode_old, decoded(name_old)), Place(parent_inode_new, decoded(name_new))
+        await self._settled_at(source)
+        await self._settled_at(target, goes=True)
         self._inodes.note_change()
         caller = self._account.caller
         entry = (await self._bridge.work(changing.rename, self._open_files, caller, source, target, how)).entry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
@@ -55,6 +55,7 @@ class OpenInode:
         self.said: Mapping[str, int] = {}  # mode, uid, gid that come with the draft
         self._caller: Caller | None = None  # who wrote last
         self._coming: tuple[Caller, Birth] | None = None  # who made it, and what its row shall have that is missing yet
+        self._unclaim: Callable[[], None] = lambda: None  # then its name is not kept for it any more
 
     # --- what it is ---
 
@@ -122,7 +123,7 @@ class OpenInode:
 
     def expected(self, caller: Caller, made: Expected) -> None:
         """The caller makes it, and has it open; a row it gets later."""
-        self._coming = caller, made.birth
+        self._coming, self._unclaim = (caller, made.birth), made.claim.give_back
         self.opened(caller, write=True, made=made.opened)
 
     @property
@@ -131,7 +132,7 @@ class OpenInode:
 
     def settle(self) -> None:
         """It has a row. When somebody else has made one of its name by now, it is as if that had been opened. Raises as
-        `drafting.create`, but for that."""
+        `drafting.create`, but for that; of one that nobody else may make for that too."""
         with self.writing:
             if self._coming is None or self.unlinked:
                 return
@@ -140,9 +141,10 @@ class OpenInode:
                 with self._kelp.database.deferring(makes=True):
                     made = drafting.create(self._kelp, caller, self.entry.place, birth=birth)
             except AlreadyExists as error:
-                if error.existing is None or error.existing.is_folder:
+                found = error.existing
+                if found is None or found.is_folder or (birth.alone and found.id != self.inode):
                     raise
-                self._came(error.existing.id)
+                self._came(found.id)
                 if self._draft is None:
                     self.opened(caller, write=True)
                 return
@@ -157,6 +159,7 @@ class OpenInode:
     def _came(self, inode: int) -> None:
         """It has that row."""
         before, self._coming = self.inode, None
+        self._unclaim()
         self.files.came(before)
         if inode != before:
             self.files.renumber(self, inode)
@@ -382,6 +385,7 @@ class OpenInode:
             log.warning("%s could not be committed when it was closed: %s", name, why)
         if not self.files.forget(self, forced=forced):
             return
+        self._unclaim()
         draft, self._draft = self._draft, None
         if draft is not None and self.unlinked:
             draft.end()

@@ -104,7 +104,7 @@ def drive(tmp_path: Path) -> Iterator[Path]:
 
 def files(folder: Path) -> dict[str, bytes]:
     """All of a drive but what SQLite and the processes keep for themselves."""
-    own = ("kelp.db", "kelp.db-wal", "kelp.db-shm", "kelp.changes", "jobs.lock")
+    own = ("kelp.db", "kelp.db-wal", "kelp.db-shm", "kelp.changes", "kelp.claims", "jobs.lock")
     found = (file for file in sorted(folder.rglob("*")) if file.name not in own)
     return {str(file.relative_to(folder)): file.read_bytes() if file.is_file() else b"/" for file in found}
 

@@ -12,6 +12,7 @@ from vfs import trace
 from vfs.errors import ConfigurationError, StoreUnavailable
 from vfs.metadata import database_url, retrying
 from vfs.metadata.memory import Memory
+from vfs.metadata.name_claims import Claim
 from vfs.metadata.node_memory import NodeMemory
 from vfs.metadata.seals import Cipher, SealMemory
 from vfs.metadata.tx import Tx
@@ -50,6 +51,10 @@ class Engine(Protocol):
     def look(self, look: Callable[[Tx], T]) -> T:
         """What `look` finds in a read transaction. It may be called twice."""
         ...
+
+    def claim(self, folder_id: int, key: str) -> Claim | None: ...
+
+    def look_after_claims(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -171,6 +176,19 @@ class Database:
                 return (change(),)
         except (retrying.Busy, StoreUnavailable):
             return None
+
+    def claim(self, folder_id: int, key: str) -> Claim | None:
+        """Have a name to oneself before a row has it: from then on nobody makes it who promises to be the only one
+        (`Tx.claim_name`). Then it has to be looked whether it is free; who does not ask for that may still take it.
+        It is this process's until it is given back. It waits for nothing.
+
+        `key`: as rows have it, but never sealed. None: somebody else has it, or this database knows no claims.
+        """
+        return self._engine.claim(folder_id, key)
+
+    def look_after_claims(self) -> None:
+        """Now and then, by who has some."""
+        self._engine.look_after_claims()
 
     def sync(self) -> None:
         """What this process has committed is durable when it returns; it costs nothing when it is already.

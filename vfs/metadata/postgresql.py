@@ -186,6 +186,12 @@ class PostgresEngine:
     def empty_log(self) -> int:
         return 0  # the server's
 
+    def claim(self, folder_id: int, key: str) -> None:
+        return None  # its users are on many machines
+
+    def look_after_claims(self) -> None:
+        return
+
     def _roll_back(self, connection: psycopg.Connection[Any]) -> None:
         if connection.closed or connection.info.transaction_status == pq.TransactionStatus.IDLE:
             return

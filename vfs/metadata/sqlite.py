@@ -24,6 +24,7 @@ from vfs.errors import ConfigurationError, NoSpace, StoreUnavailable
 from vfs.metadata import migrating
 from vfs.metadata.change_count import ChangeCount
 from vfs.metadata.group_commit import GroupCommit
+from vfs.metadata.name_claims import Claim, NameClaims
 from vfs.metadata.node_memory import Effect, NodeMemory
 from vfs.metadata.retrying import may_wait
 from vfs.metadata.seals import SealMemory
@@ -94,6 +95,7 @@ class SqliteEngine:
                 os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             self._migrate()
             self._changes = ChangeCount(self._file.with_suffix(".changes"), like=self._file)
+            self._claims = NameClaims(self._file.with_suffix(".claims"), like=self._file)
         except (OSError, sqlite3.Error, sa.exc.DBAPIError) as error:
             raise ConfigurationError(f"cannot open the database {self._file}: {error}") from error
         self.nodes, self._ways = NodeMemory(self.version), WayMemory()
@@ -120,6 +122,7 @@ class SqliteEngine:
             self._log_file.close()
         self._log.close()
         self._changes.close()
+        self._claims.close()
 
     def version(self) -> int | None:
         return self._changes.value()
@@ -141,9 +144,16 @@ class SqliteEngine:
     def write(self, quiet: bool = False, synced: bool = True) -> AbstractContextManager[Tx]:
         effects: list[Effect | None] = []
         if may_wait():
-            return _Writing(self._writing.change(quiet, synced, effects), self.seal_memory, effects)
+            return _Writing(self._writing.change(quiet, synced, effects), self.seal_memory, self._claims, effects)
         ways = None if quiet else self._known_ways
-        return _Writing(self._writing.at_once(quiet, synced, effects), self.seal_memory, effects, ways)
+        change = self._writing.at_once(quiet, synced, effects)
+        return _Writing(change, self.seal_memory, self._claims, effects, ways)
+
+    def claim(self, folder_id: int, key: str) -> Claim | None:
+        return self._claims.take((folder_id, key))
+
+    def look_after_claims(self) -> None:
+        self._claims.look_after()
 
     def _known_ways(self) -> Ways:
         return self._ways.at(self._changes.version_before(), self._log.commits)
@@ -297,18 +307,19 @@ class _Leased:
 class _Writing:
     """A write transaction for a block."""
 
-    __slots__ = ("_change", "_effects", "_hold", "_seal_memory", "_tx", "_ways")
+    __slots__ = ("_change", "_claims", "_effects", "_hold", "_seal_memory", "_tx", "_ways")
 
     def __init__(
         self,
         change: AbstractContextManager[sqlite3.Connection],
         seal_memory: SealMemory,
+        claims: NameClaims,
         effects: list[Effect | None],
         ways: Callable[[], Ways] | None = None,
     ) -> None:
         """`effects`: where `change` hears what was changed. `ways`: asked when it has begun."""
         self._change, self._seal_memory, self._effects, self._hold = change, seal_memory, effects, turns.hold()
-        self._ways = ways
+        self._claims, self._ways = claims, ways
 
     def __enter__(self) -> Tx:
         self._hold.__enter__()
@@ -316,7 +327,7 @@ class _Writing:
             with _translated():
                 connection = self._change.__enter__()
             try:
-                self._tx = SqliteTx(connection, self._seal_memory)
+                self._tx = SqliteTx(connection, self._seal_memory, self._claims)
                 self._tx.seals.share_commit()
                 if self._ways is not None:
                     self._tx.ways = self._ways()
@@ -338,6 +349,8 @@ class _Writing:
                 _translate(error)
         finally:
             self._hold.__exit__(None, None, None)
+            if self._tx.claimed:
+                self._claims.unshare(self._tx.claimed)
         if error is None:
             self._tx.committed()
         self._tx.end()

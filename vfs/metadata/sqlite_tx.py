@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from vfs import turns
+from vfs.errors import StoreUnavailable
+from vfs.metadata.name_claims import Name, NameClaims
 from vfs.metadata.seals import SealMemory
 from vfs.metadata.tx import Tx
 
@@ -21,9 +23,14 @@ class Connection(sqlite3.Connection):
 
 
 class SqliteTx(Tx):
-    def __init__(self, connection: sqlite3.Connection, seal_memory: SealMemory) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, seal_memory: SealMemory, claims: NameClaims | None = None
+    ) -> None:
+        """`claims`: of a change; who ends it gives back what it has `claimed`."""
         super().__init__(seal_memory)
         self._connection = connection
+        self._claims = claims
+        self.claimed: list[Name] = []
         self._cursors: list[sqlite3.Cursor] = []
 
     def all(self, sql: str, **values: object) -> list[Any]:
@@ -45,6 +52,18 @@ class SqliteTx(Tx):
             locks, grants, self.last_event_id = self.one(_LOCKS_AND_LAST_EVENT)
             self._locks_or_grants = bool(locks), bool(grants)
         return self._locks_or_grants
+
+    def claim_name(self, folder_id: int, key: str) -> bool:
+        if self._claims is None:
+            return True
+        name = folder_id, key
+        try:
+            is_granted = self._claims.share(name)
+        except OSError as error:
+            raise StoreUnavailable(f"no name can be claimed: {error.strerror}") from error
+        if is_granted:
+            self.claimed.append(name)
+        return is_granted
 
     def insert(self, sql: str, **values: object) -> int:
         # RETURNING, as other engines need it, is a trigger here: with it an insert took half as long again.

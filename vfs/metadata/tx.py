@@ -161,6 +161,12 @@ class Tx(abc.ABC):
         `strong` keeps out those who make new names in the folders' entries too (LOCK).
         """
 
+    def claim_name(self, folder_id: int, key: str) -> bool:
+        """Of a name that is free as far as rows tell, for who promises to be the only one who makes it; `key`: never a
+        sealed one. False: somebody else has promised that already (`Database.claim`). True until this transaction has
+        ended, and its outcome can be seen. Raises StoreUnavailable."""
+        return True
+
     def lock_rows(self, ids: Sequence[int], strong: bool = False) -> None:  # noqa: B027
         """Second: entries by ascending id."""
 

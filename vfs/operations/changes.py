@@ -16,7 +16,7 @@ from vfs.ids import new_id
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import Busy, may_wait
 from vfs.model import ROOT_ID, Caller, Entry, EventType, Kind, State
-from vfs.operations import nas_settings, sealing
+from vfs.operations import guard, nas_settings, sealing
 from vfs.operations.guard import Standing
 from vfs.operations.sealing import Text
 
@@ -325,7 +325,8 @@ def nudge(kelp: Kelp, entry_id: int, trace_id: str, not_before_ns: int = 0) -> N
 def free_name(kelp: Kelp, tx: Tx, folder_id: int, name: str, is_folder: bool) -> str:
     """ "name (1).ext": the first numbered name that is free in a folder (conflict strategy RENAME)."""
     for candidate in names.numbered(name, is_folder):
-        if tx.entries.child(folder_id, sealing.key_in(kelp, tx, folder_id, candidate)) is None:
+        key = sealing.key_in(kelp, tx, folder_id, candidate)
+        if tx.entries.child(folder_id, key) is None and guard.claims_name(kelp, tx, folder_id, candidate):
             return candidate
     raise AssertionError("numbers do not end")
 

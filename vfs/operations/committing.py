@@ -22,7 +22,7 @@ from vfs import names, turns
 from vfs.core import Kelp
 from vfs.crypto.opened_lists import OpenedList
 from vfs.crypto.part_lists import PartList, Slice
-from vfs.errors import Conflict, Forbidden, NoSpace, NotFound, PreconditionFailed, WrongKind
+from vfs.errors import AlreadyExists, Conflict, Forbidden, NoSpace, NotFound, PreconditionFailed, WrongKind
 from vfs.metadata.database import Tx
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Condition, Content, Entry, Level, OnConflict, Part, Place
@@ -74,13 +74,21 @@ def commit(kelp: Kelp, caller: Caller, draft: Draft) -> Committed:
 
 def _first(kelp: Kelp, caller: Caller, draft: Draft) -> Committed:
     """The row of a file comes with what was written to it. When somebody has made one of that name since it was opened,
-    it is as if he had before: all is replaced, as any save does."""
+    it is as if he had before: all is replaced, as any save does; but not what was made here and nowhere else."""
     put = _put(caller, draft, draft.place, OnConflict.OVERWRITE, None, kelp.clock.now_ns())
     put.birth = draft.birth
+    if draft.birth is not None and draft.birth.alone:
+        put.on_conflict = OnConflict.ERROR
     try:
-        return _brought(kelp, put, draft)
-    except WrongKind as error:
-        raise PreconditionFailed("a folder has the name by now") from error
+        try:
+            return _brought(kelp, put, draft)
+        except AlreadyExists as error:
+            if error.existing is None or error.existing.id != draft.entry_id:
+                raise
+            put.on_conflict = OnConflict.OVERWRITE  # by this one, of whose row nobody was told
+            return _brought(kelp, put, draft)
+    except (WrongKind, AlreadyExists) as error:
+        raise PreconditionFailed("something else has the name by now") from error
 
 
 def _put(

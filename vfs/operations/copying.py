@@ -89,7 +89,9 @@ def _copy(
                 raise AlreadyExists(f"there is a {there.name!r} already", taken, there.path_of(taken.name))
             if on_conflict == OnConflict.OVERWRITE and there.entry.id == entry.id:
                 raise CircularMove("source and target are the same")
-        if there.entry is not None and on_conflict == OnConflict.RENAME:
+        if (there.entry is not None and on_conflict == OnConflict.RENAME) or not guard.claims(
+            kelp, tx, there, on_conflict
+        ):
             there = changes.renamed(there, kelp, tx, entry.is_folder)
         replaced = there.entry is not None
         if there.entry is not None and there.entry.kind == entry.kind == Kind.FILE:

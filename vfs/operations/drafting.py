@@ -14,6 +14,7 @@ from vfs.errors import AlreadyExists, StoreUnavailable, WrongKind
 from vfs.holds import Hold
 from vfs.locks import table
 from vfs.metadata.database import Tx
+from vfs.metadata.name_claims import Claim
 from vfs.metadata.posix import Node, Posix
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Content, Entry, Kind, Level, Place, State, StoreStatus
@@ -51,10 +52,12 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A file that is not there yet: what its row will be, as far as nobody comes before."""
+    """A file that is not there yet: what its row will be, as far as nobody comes before. `claim` on its name, of one
+    that nobody else may make: to be given back when the row is there, or will never be."""
 
     opened: Opened
     birth: Birth
+    claim: Claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,22 +166,36 @@ def reserve_ids(kelp: Kelp, count: int) -> range:
         return tx.drafts.reserve_ids(count)
 
 
-def expect(kelp: Kelp, caller: Caller, place: Place, id: int, posix: Mapping[str, object]) -> Expected:
+def expect(
+    kelp: Kelp, caller: Caller, place: Place, id: int, posix: Mapping[str, object], *, alone: bool = False
+) -> Expected | None:
     """A file that could be made now: `create` makes its row, or the commit of what is written to it by then.
 
-    `id` is a reserved one. Nothing changes, nobody else sees it. Raises as `create`.
+    `id` is a reserved one. Nothing changes, nobody else sees it. `alone`: from now on nobody else makes a file that he
+    must be the only one to make; None: somebody may be doing that just now, so `create` has to be asked. Raises as
+    `create`.
     """
     names.check_segment(place.name)
-    now = kelp.clock.now_ns()
-    with kelp.database.read() as tx:
-        here = _require_free(tx, kelp, caller, place, now)
+    now, claim = kelp.clock.now_ns(), Claim()
+    if alone:
+        claimed = kelp.database.claim(place.folder_id, names.key(place.name, kelp.settings.drive.case_sensitive))
+        if claimed is None:
+            return None
+        claim = claimed
+    try:
+        with kelp.database.read() as tx:  # after the claim: what came before it can be seen
+            here = _require_free(tx, kelp, caller, place, now)
+    except BaseException:
+        claim.give_back()
+        raise
     content = writing.no_bytes()
     entry = Entry(
         *(id, content.id, place.folder_id, place.name, Kind.FILE, State.ACTIVE, content.id, 0),
         *("", now, now // changes.SECOND, now, caller.user_id, 1, StoreStatus.SYNCING),
         vault_id=here.seal and here.seal.vault_id,
     )
-    return Expected(Opened(entry, content, kelp.holds.hold(content.id)), Birth(id, posix, content.id, now))
+    opened = Opened(entry, content, kelp.holds.hold(content.id))
+    return Expected(opened, Birth(id, posix, content.id, now, alone), claim)
 
 
 def _require_free(tx: Tx, kelp: Kelp, caller: Caller, place: Place, now_ns: int) -> guard.Standing:
@@ -191,10 +208,16 @@ def _require_free(tx: Tx, kelp: Kelp, caller: Caller, place: Place, now_ns: int)
 
 @retried
 def create(
-    kelp: Kelp, caller: Caller, place: Place, posix: Mapping[str, object] | None = None, birth: Birth | None = None
+    kelp: Kelp,
+    caller: Caller,
+    place: Place,
+    posix: Mapping[str, object] | None = None,
+    birth: Birth | None = None,
+    *,
+    alone: bool = False,
 ) -> Opened:
     """Make an empty file, where nothing has the name, and open it. `posix`: mode, uid, gid that were said; `birth`:
-    instead, of one that was expected.
+    instead, of one that was expected. `alone`: nobody else may make it, also not on another mount.
 
     Raises AlreadyExists, ParentNotFound, InvalidName, Locked, Forbidden.
     """
@@ -205,6 +228,8 @@ def create(
         tx.foresee_ids("entries")
         tx.foresee_ids("sync_events")
         here = _require_free(tx, kelp, caller, place, kelp.clock.now_ns())
+        if alone:
+            guard.claims(kelp, tx, here)
         new = writing.make_empty(kelp, tx, caller, here, birth or Birth(0, posix or {}))
         made = tx.last(lambda: new.row.now(tx))
     return Opened(made.value, new.content, kelp.holds.hold(new.content.id))

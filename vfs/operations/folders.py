@@ -40,7 +40,7 @@ def make_folder(
         guard.check_condition(tx, here, condition, now)
         if here.entry is not None and on_conflict != OnConflict.RENAME:
             raise AlreadyExists(f"there is a {place.name!r} already", here.entry, here.path_of(here.entry.name))
-        if here.entry is not None:
+        if here.entry is not None or not guard.claims(kelp, tx, here, on_conflict, condition):
             here = changes.renamed(here, kelp, tx, is_folder=True)
         guard.confirm_write(tx, caller, here, now)
         folder_id = insert(kelp, tx, caller, here, now, mtime_ns)

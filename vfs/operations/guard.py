@@ -13,11 +13,19 @@ from typing import NamedTuple
 
 from vfs import names
 from vfs.core import Kelp
-from vfs.errors import Forbidden, InvalidRequest, NoSpace, NotFound, ParentNotFound
+from vfs.errors import (
+    AlreadyExists,
+    Forbidden,
+    InvalidRequest,
+    NoSpace,
+    NotFound,
+    ParentNotFound,
+    PreconditionFailed,
+)
 from vfs.escrow import Ample
 from vfs.locks import table
 from vfs.metadata.database import Tx
-from vfs.model import Caller, Condition, Entry, Kind, Level, Place, Role, State
+from vfs.model import Caller, Condition, Entry, Kind, Level, OnConflict, Place, Role, State
 from vfs.operations import nas_state, sealing
 from vfs.operations.sealing import Seal
 from vfs.storage.object_store import Usage
@@ -249,6 +257,33 @@ def check_condition(tx: Tx, here: Standing, condition: Condition | None, now_ns:
     if condition is not None:
         held = table.on_name(tx, here.chain, here.entry.id if here.entry else None, now_ns)
         condition(here.entry, frozenset(lock.token for lock in held))
+
+
+def claims(
+    kelp: Kelp,
+    tx: Tx,
+    here: Standing,
+    on_conflict: OnConflict = OnConflict.ERROR,
+    condition: Condition | None = None,
+) -> bool:
+    """Who promises to make something only where nothing is asks for the name when he has found it free: on a mount
+    somebody may have promised the same of a file whose row comes later. Who replaces what is there comes after that.
+
+    False: somebody has, and another name will do (RENAME). Raises AlreadyExists, PreconditionFailed.
+    """
+    promises = condition is not None or on_conflict in (OnConflict.ERROR, OnConflict.SKIP, OnConflict.RENAME)
+    if here.entry is not None or not promises or claims_name(kelp, tx, here.folder_id, here.name):
+        return True
+    if on_conflict == OnConflict.RENAME:
+        return False
+    if condition is not None:
+        raise PreconditionFailed(f"a {here.name!r} is just being made")
+    raise AlreadyExists(f"a {here.name!r} is just being made")
+
+
+def claims_name(kelp: Kelp, tx: Tx, folder_id: int, name: str) -> bool:
+    """As `Tx.claim_name`."""
+    return tx.claim_name(folder_id, names.key(name, kelp.settings.drive.case_sensitive))
 
 
 def confirm_write(tx: Tx, caller: Caller, here: Standing, now_ns: int) -> None:

@@ -77,6 +77,8 @@ def _move(
         here, entry = guard.stand_on(kelp, tx, caller, source)
         guard.check_condition(tx, here, condition, now)
         there = guard.stand(kelp, tx, caller, target)
+        if not guard.claims(kelp, tx, there, on_conflict):
+            there = changes.renamed(there, kelp, tx, entry.is_folder)
         moved = Relocation(here, entry, there, now, border, mtime_ns)
         if moved.crosses:
             sealing.refuse_move(entry, by_rename=alike)

@@ -172,9 +172,9 @@ def restore(kelp: Kelp, caller: Caller, uuid: str, *, on_conflict: OnConflict = 
         folder_id = _folder_for(kelp, tx, caller, path[:-1], ROOT_ID if vault_id is None else vault_id)
         here = guard.stand(kelp, tx, caller, Place(folder_id, entry.name))
         sealing.refuse_return(entry, here.seal)
-        if here.entry is not None:
-            if on_conflict != OnConflict.RENAME:
-                raise AlreadyExists(f"there is a {entry.name!r} already", here.entry)
+        if here.entry is not None and on_conflict != OnConflict.RENAME:
+            raise AlreadyExists(f"there is a {entry.name!r} already", here.entry)
+        if here.entry is not None or not guard.claims(kelp, tx, here, on_conflict):
             here = changes.renamed(here, kelp, tx, entry.is_folder)
         guard.confirm_write(tx, caller, here, now)
         place = changes.relocated_place(kelp, tx, entry, folder_id, here.name)
@@ -228,7 +228,7 @@ def _folder_for(kelp: Kelp, tx: Tx, caller: Caller, path: Sequence[str], folder_
             folder_id = there.id
             continue
         here = guard.stand(kelp, tx, caller, Place(folder_id, name))
-        if here.entry is not None:
+        if here.entry is not None or not guard.claims(kelp, tx, here, OnConflict.RENAME):
             here = changes.renamed(here, kelp, tx, is_folder=True)
         guard.confirm_write(tx, caller, here, now)
         folder_id = folders.insert(kelp, tx, caller, here, now)

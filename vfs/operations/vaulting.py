@@ -49,6 +49,7 @@ def create(kelp: Kelp, caller: Caller, place: Place) -> Entry:
             raise CrossesVault("a vault cannot lie in a vault")
         if here.entry is not None:
             raise AlreadyExists(f"there is a {place.name!r} already", here.entry, here.path_of(here.entry.name))
+        guard.claims(kelp, tx, here)
         guard.confirm_write(tx, caller, here, now)
         vault = new_vault(tx, kelp.keys, user_id=caller.user_id, now_ns=now)
         folder_id = folders.insert(kelp, tx, caller, here, now, vault_id=vault.id)

@@ -67,12 +67,13 @@ def put_file(
 
 class Birth(NamedTuple):
     """Of a file whose id was told before it had a row. `posix`: columns that somebody has set; `uuid` of its first
-    content; `mtime_ns`: when it was made."""
+    content; `mtime_ns`: when it was made; `alone`: by him who made it, and nobody else."""
 
     id: int
     posix: Mapping[str, object]
     uuid: str = ""
     mtime_ns: int | None = None
+    alone: bool = False
 
 
 @dataclass(slots=True)
@@ -195,6 +196,8 @@ def check(kelp: Kelp, tx: Tx, put: Put) -> Standing:
             raise WrongKind(f"{put.place.name!r} is a folder")
         else:
             busy.refuse_change(tx, put.caller, taken)
+    elif put.birth is None and not guard.claims(kelp, tx, here, put.on_conflict, put.condition):
+        here = changes.renamed(here, kelp, tx, is_folder=False)
     guard.confirm_write(tx, put.caller, here, now)
     return here
 

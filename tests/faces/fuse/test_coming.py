@@ -109,7 +109,8 @@ def test_what_was_written_and_not_closed_is_recovered(mounted: MountedDrive) -> 
 
 def test_only_one_makes_a_file_that_must_be_new(mounted: MountedDrive) -> None:
     fd = os.open(mounted.top / "lock", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-    assert _found(mounted, "lock") is not None
+    with pytest.raises(FileExistsError):
+        os.open(mounted.top / "lock", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     os.close(fd)
     fd = _make(mounted.top / "a")
     with pytest.raises(FileExistsError):

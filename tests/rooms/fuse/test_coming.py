@@ -53,12 +53,6 @@ def test_or_with_a_close_or_when_somebody_asks_for_it(drive: Drive, files: Files
     assert drive.read("open") == b"12"
 
 
-def test_one_that_must_be_new_has_a_row_at_once(files: Files) -> None:
-    files.open_files.coming.prepare()
-    place = files.drive.place("a")
-    assert files.open_files.expect(place, None, files.caller, flags=os.O_RDWR | os.O_EXCL) is None
-
-
 def test_what_is_refused_is_refused_at_once(drive: Drive, files: Files) -> None:
     drive.put("a", b"1")
     with pytest.raises(AlreadyExists):
