@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,7 +120,6 @@ def test_the_file_goes_away_while_it_is_used(another: Open, file: Path, holder: 
 
 
 def test_only_its_owner_reads_the_secret_that_says_where_names_are(another: Open, file: Path) -> None:
-    assert not file.exists()
     assert another().take(NAME) is not None
     assert file.stat().st_mode & 0o777 == 0o600 and file.stat().st_size == 16
     before = file.read_bytes()
@@ -139,7 +139,13 @@ def test_root_gives_it_to_who_has_the_database(tmp_path: Path) -> None:
 
 
 def test_where_it_cannot_be_made_nothing_is_promised(tmp_path: Path) -> None:
-    claims = NameClaims(tmp_path / "missing" / "drive.claims")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    claims = NameClaims(folder / "drive.claims")
+    shutil.rmtree(folder)
     assert claims.take(NAME) is None
     with pytest.raises(OSError, match="No such file"):
         claims.share(NAME)
+    folder.mkdir()
+    assert claims.take(NAME) is not None and claims.share(OTHER)
+    claims.close()

@@ -53,13 +53,13 @@ class NameClaims:
     """Of one SQLite database, whose users are all on one machine. Safe to use from many threads."""
 
     def __init__(self, file: Path, like: Path | None = None) -> None:
-        """`like`: as for a ChangeCount. The file is opened when it is needed."""
+        """`like`: as for a ChangeCount. Raises OSError."""
         self._path = os.fspath(file)
         self._like = like
         self._guard = threading.Lock()
         self._alone: set[Name] = set()
         self._together: Counter[Name] = Counter()
-        self._files: list[_File] = []  # the last one is where others look; see `_follow`
+        self._files = [_File(self._path, like)]  # the last one is where others look; see `_follow`
         self._is_unknown = False
 
     def take(self, name: Name) -> Claim | None:
@@ -125,13 +125,18 @@ class NameClaims:
         if self._is_unknown:
             return True
         try:
-            self._follow()
             for file in self._files:
                 if not file.lock(name, kind):
                     self._unlock(name)
                     return False
+            # Now: who opens another file from here on, and knows this one, finds this claim in it.
+            while self._follow():
+                if not self._files[-1].lock(name, kind):
+                    self._unlock(name)
+                    return False
         except OSError as error:
             if error.errno not in _UNKNOWN:
+                self._unlock(name)
                 raise
             log.info("this system has no locks of open files: a file that must be new has its row at once")
             self._is_unknown = True
@@ -141,25 +146,26 @@ class NameClaims:
         for file in self._files:
             file.unlock(name)
 
-    def _follow(self) -> None:
+    def _follow(self) -> bool:
         """Somebody may have removed the file, or put another in its place: what is claimed here is claimed there too,
-        and who has claimed something in the one before has it as long as he is there. Only who has never seen that one
-        knows nothing of it, until `look_after` of the other. So a file that must be new is shown only where its name
-        is free after all (`committing`).
+        and who has claimed something in the one before has it as long as he is there. False: nothing of that is so.
+
+        Only who comes later knows nothing of the one before, until `look_after` of the others. So a file that must be
+        new is shown only where its name is free after all (`committing`).
         """
         for old in self._files[:-1]:
             if not old.is_used():
                 self._files.remove(old)
                 old.close()
         if self._files and self._files[-1].is_at(self._path):
-            return
+            return False
         file = _File(self._path, self._like)
-        if self._files:
-            log.warning("%s was removed or replaced while it was in use", self._path)
+        log.warning("%s was removed or replaced while it was in use", self._path)
+        self._files.append(file)
         for name in (*self._alone, *self._together):
             if not file.lock(name, fcntl.F_WRLCK if name in self._alone else fcntl.F_RDLCK):
                 log.error("a name was claimed twice, since %s was removed", self._path)
-        self._files.append(file)
+        return True
 
 
 class _File:
