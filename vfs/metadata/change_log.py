@@ -89,9 +89,10 @@ class ChangeLog:
         return self._ends()[0] > before.last + 1
 
     def prune(self, keep: int | None = None) -> int:
-        """Forget the oldest, but `keep` (KEPT); how many they were. Some are kept: by them readers see what is gone."""
+        """Forget the oldest, but `keep` (KEPT); how many they were. At least the last stays:
+        by it readers see what is gone, and SQLite which number comes next."""
         first, last = self._ends()
-        upto = min(last - (KEPT if keep is None else keep), first + _PRUNED_AT_ONCE - 1)
+        upto = min(last - max(1, KEPT if keep is None else keep), first + _PRUNED_AT_ONCE - 1)
         return self._tx.count("DELETE FROM changes WHERE id <= :upto", upto=upto)
 
     def is_long(self) -> bool:
