@@ -190,6 +190,7 @@ class Pruning:
 
     def forget_history(self, ids: Sequence[int]) -> None:
         self._tx.many("DELETE FROM file_events WHERE id = :id", [{"id": id} for id in ids])
+        self._tx.change_log.forgot_lines(max(ids))
 
     def events(self, after: int, limit: int) -> list[tuple[int, int, bool]]:
         """(id, created_ns, may go) of changes that were to be carried to the NAS; only finished ones may go."""

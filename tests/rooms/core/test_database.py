@@ -96,6 +96,7 @@ def test_events_and_history_are_the_same_in_the_next_revision(tmp_path: Path, mo
             for name in ("sync_events", "file_events", "changes")
         }
     with contextlib.closing(Database(url(tmp_path))) as database, database.write() as tx:
+        rows["file_events"] = [(*row, 0) for row in rows["file_events"]]
         assert {name: tx.all(f"SELECT * FROM {name}") for name in rows} == rows
         assert tx.events.by_uuid(old) == (1, "DONE")
         assert tx.one("PRAGMA integrity_check") == ("ok",) and tx.all("PRAGMA foreign_key_check") == []

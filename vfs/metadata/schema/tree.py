@@ -224,6 +224,8 @@ file_events = counted(
     sa.Column("detail", sa.Text),
     sa.Column("trace_id", sa.Text, nullable=False),
     sa.Column("created_ns", sa.BigInteger, nullable=False),
+    # SQLite: mounted file systems hear by this line that the entry changed, so `changes` has none of it (`change_log`).
+    sa.Column("tells", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 changes = counted(

@@ -18,6 +18,7 @@ def upgrade() -> None:
     if op.get_bind().dialect.name != "sqlite":
         op.drop_constraint("sync_events_uuid_key", "sync_events")
         op.create_index("sync_events_uuid", "sync_events", ["uuid"], unique=True)
+        op.add_column("file_events", _tells())
         return
     last = op.get_bind().exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'sync_events'").scalar()
     _again("sync_events", _events())
@@ -26,16 +27,16 @@ def upgrade() -> None:
     op.create_index("sync_events_entry", "sync_events", ["aggregate_id", "status"])
     op.create_index("sync_events_litter", "sync_events", ["aggregate_id", "status"], sqlite_where=sa.text("litter"))
     op.create_index("sync_events_due", "sync_events", ["status", "scheduled_ns"], sqlite_where=_OPEN)
-    _again("file_events", _history())
+    _again("file_events", _history(), ", FALSE")
     op.create_index("ix_file_events_entry_id", "file_events", ["entry_id"])
     _again("changes", [sa.Column("tx", sa.BigInteger()), sa.Column("entry_id", _ID, nullable=False)])
     op.create_index("changes_tx", "changes", ["tx"], sqlite_where=sa.text("tx IS NOT NULL"))
 
 
-def _again(table: str, columns: list[sa.schema.SchemaItem]) -> None:
-    """The same rows, with the same ids, in a table without AUTOINCREMENT."""
+def _again(table: str, columns: list[sa.schema.SchemaItem], more: str = "") -> None:
+    """The same rows, with the same ids, in a table without AUTOINCREMENT. `more`: columns that are new."""
     op.create_table(f"{table}_anew", sa.Column("id", _ID, primary_key=True), *columns)
-    op.execute(f"INSERT INTO {table}_anew SELECT * FROM {table} ORDER BY id")
+    op.execute(f"INSERT INTO {table}_anew SELECT *{more} FROM {table} ORDER BY id")
     op.drop_table(table)
     op.rename_table(f"{table}_anew", table)
 
@@ -70,7 +71,12 @@ def _history() -> list[sa.schema.SchemaItem]:
         sa.Column("detail", sa.Text()),
         sa.Column("trace_id", sa.Text(), nullable=False),
         sa.Column("created_ns", sa.BigInteger(), nullable=False),
+        _tells(),
     ]
+
+
+def _tells() -> sa.Column[bool]:
+    return sa.Column("tells", sa.Boolean(), server_default=sa.false(), nullable=False)
 
 
 def downgrade() -> None:
