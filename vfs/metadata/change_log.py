@@ -3,11 +3,14 @@
 Every change of the tree writes the ids of what it changed, in its own transaction. A reader takes what was committed
 since its last look, exactly: on SQLite one change follows the other, so rows are in the order of commits; on PostgreSQL
 they are not, but each has the number of its transaction, and the server knows which of those a snapshot had seen.
+
+On SQLite the history of entries tells most of it: a line that is written anyway, of the entry that changed. So nearly
+every change writes a statement and a page less.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Set
 from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.model import State
@@ -22,11 +25,13 @@ _PRUNED_AT_ONCE = 10_000
 
 
 class Position(NamedTuple):
-    """What a reader has seen: all up to `last`, and (PostgreSQL) what this snapshot of this server's run had seen."""
+    """What a reader has seen: all up to `last`, and (PostgreSQL) what this snapshot of this server's run had seen, or
+    (SQLite) the lines of history up to `line`."""
 
     last: int
     snapshot: str = ""
     server: str = ""
+    line: int = 0
 
 
 class Changed(NamedTuple):
@@ -41,8 +46,10 @@ class Changed(NamedTuple):
 
 
 _COLUMNS = "c.id, c.entry_id, e.parent_id, e.name, e.version, e.content_id, e.state"
-_IN_ORDER = f"""SELECT {_COLUMNS} FROM changes c LEFT JOIN entries e ON e.id = c.entry_id
-                WHERE c.id > :last ORDER BY c.id LIMIT :most"""
+_IN_ORDER = f"""SELECT {_COLUMNS} FROM (
+        SELECT id, entry_id FROM changes WHERE id > :last
+        UNION ALL SELECT id, entry_id FROM file_events WHERE id > :line AND tells
+    ) c LEFT JOIN entries e ON e.id = c.entry_id LIMIT :most"""
 _BY_SNAPSHOT = f"""SELECT {_COLUMNS} FROM changes c LEFT JOIN entries e ON e.id = c.entry_id
     WHERE c.tx >= CAST(CAST(pg_snapshot_xmin(CAST(:snapshot AS pg_snapshot)) AS text) AS bigint)
     AND NOT pg_visible_in_snapshot(CAST(CAST(c.tx AS text) AS xid8), CAST(:snapshot AS pg_snapshot))
@@ -53,8 +60,9 @@ class ChangeLog:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
 
-    def note(self, entry_ids: Collection[int]) -> None:
-        told = sorted(entry_ids) if len(entry_ids) <= MOST and ALL not in entry_ids else [ALL]
+    def note(self, entry_ids: Set[int], but: Set[int] = frozenset()) -> None:
+        """`but`: those that lines of history tell of."""
+        told = sorted(entry_ids - but) if len(entry_ids) <= MOST and ALL not in entry_ids else [ALL]
         number = "NULL" if self._tx.commits_in_order else "CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
         sql = f"INSERT INTO changes (tx, entry_id) VALUES ({number}, :id)"
         if len(told) == 1:  # nearly always; half as dear as `many`
@@ -66,7 +74,7 @@ class ChangeLog:
         """Of a reader that knows everything as it is now."""
         last = self._tx.one("SELECT COALESCE(MAX(id), 0) FROM changes")[0]
         if self._tx.commits_in_order:
-            return Position(last)
+            return Position(last, line=self._tx.one("SELECT COALESCE(MAX(id), 0) FROM file_events")[0])
         snapshot, server = self._tx.one("SELECT pg_current_snapshot()::text, pg_postmaster_start_time()::text")
         return Position(last, snapshot, server)
 
@@ -74,10 +82,10 @@ class ChangeLog:
         """What changed, each once, and where to go on; None: it cannot be told one by one."""
         now = self.position()
         # After a failover numbers of transactions may come again. What was pruned unseen is not known either.
-        if now.server != before.server or now.last < before.last or self._is_pruned(before):
+        if now.server != before.server or now.last < before.last or now.line < before.line or self._is_pruned(before):
             return None, now
         if self._tx.commits_in_order:
-            rows = self._tx.all(_IN_ORDER, last=before.last, most=most + 1)
+            rows = self._tx.all(_IN_ORDER, last=before.last, line=before.line, most=most + 1)
         else:
             rows = self._tx.all(_BY_SNAPSHOT, snapshot=before.snapshot, most=most + 1)
         if len(rows) > most or any(row[1] == ALL for row in rows):
@@ -86,12 +94,26 @@ class ChangeLog:
 
     def _is_pruned(self, before: Position) -> bool:
         """Perhaps also when numbers were left out where it begins now: nothing is lost by that."""
-        return self._ends()[0] > before.last + 1
+        if self._ends()[0] > before.last + 1:
+            return True
+        if not self._tx.commits_in_order:
+            return False
+        first = self._tx.one("SELECT MIN(id) FROM file_events")[0] or 0
+        return bool(first > before.line + 1)
+
+    def forgot_lines(self, upto: int) -> None:
+        """Lines of history are gone, this one and others before it. Whoever has not heard of them sees that where the
+        history begins now; not where some before them stay, nor when none is left and numbers begin anew."""
+        if self._tx.commits_in_order:
+            first = self._tx.one("SELECT MIN(id) FROM file_events")[0]
+            if first is None or first < upto:
+                self._tx.note_change()
 
     def prune(self, keep: int | None = None) -> int:
-        """Forget the oldest, but `keep` (KEPT); how many they were. Some are kept: by them readers see what is gone."""
+        """Forget the oldest, but `keep` (KEPT); how many they were. At least the last stays:
+        by it readers see what is gone, and SQLite which number comes next."""
         first, last = self._ends()
-        upto = min(last - (KEPT if keep is None else keep), first + _PRUNED_AT_ONCE - 1)
+        upto = min(last - max(1, KEPT if keep is None else keep), first + _PRUNED_AT_ONCE - 1)
         return self._tx.count("DELETE FROM changes WHERE id <= :upto", upto=upto)
 
     def is_long(self) -> bool:

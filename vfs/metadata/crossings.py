@@ -42,6 +42,7 @@ class Crossings:
                 [{"id": id, "detail": seals.text(seal, "history", detail)} for id, detail in plain],
             )
         self._tx.run("UPDATE file_events SET entry_id = :new WHERE entry_id = :old", old=old_id, new=new_id)
+        self._tx.untold(old_id)
 
     def forget_plain(self, id: int, new_id: int) -> None:
         """Of a file that went into a vault: what its DELETED row, and those before it, would tell of it for months.

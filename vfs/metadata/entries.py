@@ -313,6 +313,8 @@ class Entries:
         self._tx.changed_entries.add(id)
         self._tx.folder_versions.note(id, within, names=not _NAMING.isdisjoint(values))
         self._tx.note_change(id)
+        if "succeeded_by" in values:  # who gets its history: its lines tell of that one from here on
+            self._tx.untold(id)
         with _also_of_nas(values):
             self._tx.run(_update_sql(*values), id=id, **values)
 
@@ -378,8 +380,8 @@ class Entries:
     @trace.step("db.file_event_insert")
     def log(self, entry_id: int, event: str, user_id: int, face: str, detail: str, trace_id: str, now_ns: int) -> None:
         self._tx.run(
-            """INSERT INTO file_events (entry_id, event, user_id, face, detail, trace_id, created_ns)
-               VALUES (:entry, :event, :user, :face, :detail, :trace, :now)""",
+            """INSERT INTO file_events (entry_id, event, user_id, face, detail, trace_id, created_ns, tells)
+               VALUES (:entry, :event, :user, :face, :detail, :trace, :now, :tells)""",
             entry=entry_id,
             event=event,
             user=user_id,
@@ -387,4 +389,5 @@ class Entries:
             detail=detail,
             trace=trace_id,
             now=now_ns,
+            tells=self._tx.is_told_by_history(entry_id),
         )

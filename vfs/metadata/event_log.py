@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vfs.metadata import event_numbers
 from vfs.metadata.entries import COLUMNS, entry_of
 from vfs.metadata.lists import portions
 from vfs.model import Entry
@@ -73,8 +74,8 @@ class EventLog:
         return [self._event(row) for row in rows]
 
     def event(self, uuid: str) -> EventRow | None:
-        sql = f"SELECT {_EVENT} FROM sync_events s JOIN entries e ON e.id = s.aggregate_id WHERE s.uuid = :uuid"
-        row = self._tx.one(sql, uuid=uuid)
+        sql = f"SELECT {_EVENT} FROM sync_events s JOIN entries e ON e.id = s.aggregate_id WHERE s.id = :id"
+        row = self._tx.one(sql, id=event_numbers.number_of(self._tx, uuid))
         return self._event(row) if row else None
 
     def _event(self, row: Sequence[Any]) -> EventRow:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vfs import trace
-from vfs.ids import new_id
+from vfs.metadata import event_numbers
 from vfs.metadata.lists import listed
 from vfs.model import EventType, Kind, StoreStatus
 
@@ -53,8 +53,7 @@ class Events:
         if not self._numbered:  # then this transaction has made none
             self._numbered = self._tx.last_event_id or 0
         if not self._numbered:
-            row = self._tx.one("SELECT seq FROM sqlite_sequence WHERE name = 'sync_events'")
-            self._numbered = row[0] if row else 0
+            self._numbered = self._tx.one(f"SELECT {event_numbers.LAST}")[0]
         self._numbered += 1
         return self._numbered
 
@@ -86,8 +85,8 @@ class Events:
         number: int | None = None,
     ) -> None:
         """Write the outbox row of a change and mark the entry SYNCING, unless its row has the event's `number`."""
-        event_uuid = new_id()
         id = self.number() if number is None else number
+        event_uuid = event_numbers.uuid_of(id)
         self._tx.run(
             _INSERT if id is None else _INSERT_NUMBERED,
             id=id,
@@ -329,7 +328,8 @@ class Events:
 
     def by_uuid(self, uuid: str) -> tuple[int, str] | None:
         """(entry id, status) of an event."""
-        row = self._tx.one("SELECT aggregate_id, status FROM sync_events WHERE uuid = :uuid", uuid=uuid)
+        number = event_numbers.number_of(self._tx, uuid)
+        row = self._tx.one("SELECT aggregate_id, status FROM sync_events WHERE id = :id", id=number)
         return (row[0], row[1]) if row else None
 
     def listing(self, limit: int, status: str | None = None) -> list[tuple[Any, ...]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vfs.metadata import event_numbers
 from vfs.metadata.lists import listed
 
 if TYPE_CHECKING:
@@ -176,6 +177,7 @@ class Pruning:
 
     def forget_entries(self, ids: Sequence[int]) -> None:
         """Drop these rows with what belongs to each alone. What refers to one by now makes it a Conflict."""
+        event_numbers.keep_last(self._tx)
         marks, values = listed(ids)
         for table, column in _BELONGINGS:
             self._tx.run(f"DELETE FROM {table} WHERE {column} IN ({marks})", **values)
@@ -188,6 +190,7 @@ class Pruning:
 
     def forget_history(self, ids: Sequence[int]) -> None:
         self._tx.many("DELETE FROM file_events WHERE id = :id", [{"id": id} for id in ids])
+        self._tx.change_log.forgot_lines(max(ids))
 
     def events(self, after: int, limit: int) -> list[tuple[int, int, bool]]:
         """(id, created_ns, may go) of changes that were to be carried to the NAS; only finished ones may go."""
@@ -199,6 +202,7 @@ class Pruning:
         )
 
     def forget_events(self, ids: Sequence[int]) -> None:
+        event_numbers.keep_last(self._tx)
         self._tx.many(
             "DELETE FROM sync_events WHERE id = :id AND status IN ('DONE', 'CANCELLED')", [{"id": id} for id in ids]
         )

@@ -8,12 +8,13 @@ from typing import Any, cast
 
 from vfs import turns
 from vfs.errors import StoreUnavailable
+from vfs.metadata import event_numbers
 from vfs.metadata.name_claims import Name, NameClaims
 from vfs.metadata.seals import SealMemory
 from vfs.metadata.tx import Tx
 
-_LOCKS_AND_LAST_EVENT = """SELECT EXISTS (SELECT 1 FROM dav_locks), EXISTS (SELECT 1 FROM grants),
-                                  (SELECT seq FROM sqlite_sequence WHERE name = 'sync_events')"""
+_LOCKS_AND_LAST_EVENT = f"""SELECT EXISTS (SELECT 1 FROM dav_locks), EXISTS (SELECT 1 FROM grants),
+                                   {event_numbers.LAST}"""
 
 
 class Connection(sqlite3.Connection):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
-from vfs.metadata import revision
+from vfs.metadata import event_numbers, revision
 from vfs.metadata.lists import listed
 from vfs.metadata.sqlite_tx import SqliteTx
 
@@ -92,7 +92,11 @@ def links(tx: Tx) -> Iterator[Row]:
 def counters(tx: Tx) -> dict[str, int]:
     """For each table that numbers its rows, the last number given: ids are never used again, nor are fences."""
     if isinstance(tx, SqliteTx):
-        last = tx.all("SELECT name, seq FROM sqlite_sequence")
+        last = tx.all(
+            f"""SELECT name, seq FROM sqlite_sequence WHERE name NOT IN ('sync_events', 'file_events')
+                UNION ALL SELECT 'sync_events', {event_numbers.LAST}
+                UNION ALL SELECT 'file_events', COALESCE(MAX(id), 0) FROM file_events"""
+        )
     else:
         sql = """SELECT replace(sequencename, '_id_seq', ''), last_value FROM pg_sequences
                  WHERE schemaname = current_schema() AND last_value IS NOT NULL"""
@@ -201,8 +205,7 @@ def set_counters(tx: Tx, last: dict[str, int]) -> None:
     for table in _numbered():
         number = last.get(table, 0)
         if number and isinstance(tx, SqliteTx):
-            tx.run("DELETE FROM sqlite_sequence WHERE name = :table", table=table)
-            tx.run("INSERT INTO sqlite_sequence (name, seq) VALUES (:table, :last)", table=table, last=number)
+            event_numbers.set_counter(tx, table, number)
         elif number:
             tx.one("SELECT setval(pg_get_serial_sequence(:table, 'id'), :last)", table=table, last=number)
 
@@ -238,5 +241,4 @@ def _binary(table: str) -> list[int]:
 
 
 def _numbered() -> list[str]:
-    tables = _tables().sorted_tables
-    return [each.name for each in tables if each.dialect_options["sqlite"]["autoincrement"]]
+    return [name for name in table_names() if _tables().tables[name].info.get("numbered")]

@@ -83,6 +83,7 @@ class Tx(abc.ABC):
         self.changed_entries: set[int] = set()
         self.dated_folders: set[int] = set()  # somebody says when they were changed
         self._noted: set[int] = set()  # for the change log
+        self._told: set[int] = set()  # of those, by a line of their history
         self._made: set[Any] = set()
         self._locks_or_grants: tuple[bool, bool] | None = None
         # Said by a change that takes no folder away, restores none, and gives nothing another name or place; that makes
@@ -206,6 +207,17 @@ class Tx(abc.ABC):
         if made_in not in self._made and (made_in is not None or entry_id not in self._made):
             self._noted.add(entry_id)
 
+    def is_told_by_history(self, entry_id: int) -> bool:
+        """Who remembers the entry will hear by the line of history that is being written."""
+        if not self.commits_in_order or entry_id not in self._noted or entry_id in self._told:
+            return False
+        self._told.add(entry_id)
+        return True
+
+    def untold(self, entry_id: int) -> None:
+        """The lines of history that tell of it become another entry's."""
+        self._told.discard(entry_id)
+
     def note_name(self, folder_id: Any, key: Any, *, is_sealed: bool) -> None:
         """Something new has it."""
         if is_sealed:
@@ -224,8 +236,8 @@ class Tx(abc.ABC):
     def finish(self) -> None:
         """Last before the commit."""
         self.seals.finish(self.changed_entries)
-        if self._noted:
-            self.change_log.note(self._noted)
+        if self._noted and self._noted != self._told:
+            self.change_log.note(self._noted, self._told)
         self.folder_versions.finish()
 
     def settle(self) -> None:

@@ -79,6 +79,32 @@ def test_names_that_were_left_are_remembered_by_the_next_revision(
     database.close()
 
 
+def test_events_and_history_are_the_same_in_the_next_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_at(tmp_path, "0009", monkeypatch)
+    old = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
+    with contextlib.closing(sqlite3.connect(tmp_path / "kelp.db")) as before:
+        event = """INSERT INTO sync_events (id, uuid, event_type, status, aggregate_type, aggregate_id, trace_id,
+                                            scheduled_ns, litter, created_ns)
+                   VALUES (?, ?, 'SYNC', 'DONE', 'FOLDER', 1, 't', 2, 0, 3)"""
+        before.executemany(event, [(5, old), (8, "last")])
+        before.execute("DELETE FROM sync_events WHERE id = 8")
+        before.execute("INSERT INTO file_events VALUES (7, 1, 'write', NULL, 'dav', 'd', 't', 9)")
+        before.execute("INSERT INTO changes VALUES (11, NULL, 1)")
+        before.commit()
+        rows = {
+            name: before.execute(f"SELECT * FROM {name}").fetchall()
+            for name in ("sync_events", "file_events", "changes")
+        }
+    with contextlib.closing(Database(url(tmp_path))) as database, database.write() as tx:
+        rows["file_events"] = [(*row, 0) for row in rows["file_events"]]
+        assert {name: tx.all(f"SELECT * FROM {name}") for name in rows} == rows
+        assert tx.events.by_uuid(old) == (1, "DONE")
+        assert tx.one("PRAGMA integrity_check") == ("ok",) and tx.all("PRAGMA foreign_key_check") == []
+        assert tx.events.number() == 9
+        assert "AUTOINCREMENT" not in "".join(tx.one("SELECT sql FROM sqlite_master WHERE name = 'sync_events'"))
+    test_migrations_lead_to_the_described_schema(tmp_path)
+
+
 def test_of_the_names_that_it_asked_for_a_transaction_keeps_some(drive: Drive) -> None:
     """A copy of a whole tree asks for each of its files."""
     with drive.kelp.database.read() as tx:

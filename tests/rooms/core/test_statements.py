@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -71,6 +72,45 @@ def test_a_row_notes_its_event_and_no_number_comes_again(drive: Drive) -> None:
             "SELECT active_sync_event_id, (SELECT MAX(id) FROM sync_events) FROM entries WHERE id = :id", id=entry.id
         )[0]
         assert noted == newest
-    drive.damage("DELETE FROM sync_events")
+    drive.mirror()
+    with drive.kelp.database.write() as tx:
+        tx.pruning.forget_events(range(newest + 1))
+        assert tx.one("SELECT COUNT(*) FROM sync_events") == (0,)
     drive.put("b")
     assert drive.sql("SELECT MIN(id) FROM sync_events")[0][0] > newest
+
+
+def test_an_event_is_found_by_its_uuid(drive: Drive) -> None:
+    drive.put("a")
+    drive.put("b")
+    old = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
+    with drive.kelp.database.write() as tx:
+        first, second = tx.all("SELECT id, uuid FROM sync_events ORDER BY id")
+        for id, uuid in (first, second):
+            event = tx.event_log.event(uuid)
+            assert event and event.id == id and UUID(uuid).version == 4 and tx.events.by_uuid(uuid)
+        tx.run("UPDATE sync_events SET uuid = :old WHERE id = :id", old=old, id=first[0])
+        event = tx.event_log.event(old)
+        assert event and event.id == first[0] and tx.events.by_uuid(old)
+        for unknown in (
+            first[1],
+            second[1][:-1] + "x",
+            "",
+            "no uuid",
+            "é" * 36,
+            "ffffffff-ffff-4fff-bfff-ffffffffffff",
+        ):
+            assert tx.event_log.event(unknown) is None and tx.events.by_uuid(unknown) is None
+
+
+def test_no_event_is_sought_among_all(drive: Drive) -> None:
+    drive.put("a")
+    asked: list[str] = []
+    with drive.kelp.database.write() as tx:
+        assert isinstance(tx, SqliteTx)
+        tx._connection.set_trace_callback(asked.append)
+        tx.event_log.event("6ba7b810-9dad-41d1-80b4-00c04fd430c8")
+        tx._connection.set_trace_callback(None)
+        plans = [row[3] for sql in asked for row in tx.all(f"EXPLAIN QUERY PLAN {sql}")]
+    assert len(asked) == 3 and [plan for plan in plans if "SCAN" in plan] == []
+    assert any("sync_events_uuid" in plan for plan in plans)

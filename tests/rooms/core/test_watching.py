@@ -28,6 +28,12 @@ def ids(changes: Changes) -> list[int]:
     return sorted(each.id for each in changes.entries)
 
 
+def touch(drive: Drive, id: int) -> None:
+    """A change of which there is no history."""
+    with drive.kelp.database.write() as tx:
+        tx.entries.update(id)
+
+
 def test_nothing_new(drive: Drive, feed: Feed) -> None:
     assert feed.look() == feed.look() == Changes()
     drive.put("a")
@@ -101,28 +107,70 @@ def test_too_much_is_everything(drive: Drive, feed: Feed, monkeypatch: pytest.Mo
 
 
 def test_a_feed_that_slept_while_the_log_was_pruned_is_told_so(drive: Drive, feed: Feed) -> None:
+    files = [drive.put(f"n{number}").id for number in range(10)]
     for number in range(10):
-        drive.put(f"n{number}")
+        touch(drive, files[number])
         if number == 4:
             feed.look()
     with drive.kelp.database.write() as tx:
         assert tx.change_log.prune(keep=5) > 0
     assert len(feed.look().entries) == 5  # all that it has not seen is there
-    for number in range(10):
-        drive.put(f"m{number}")
+    for file in files:
+        touch(drive, file)
     with drive.kelp.database.write() as tx:
         tx.change_log.prune(keep=5)
         assert tx.one("SELECT COUNT(*) FROM changes")[0] == 5
     assert feed.look() == Changes(everything=True)
 
 
+@pytest.mark.parametrize("stays", ["", "the first", "the last"])
+def test_a_feed_that_slept_while_history_was_pruned_is_told_so(drive: Drive, feed: Feed, stays: str) -> None:
+    drive.put("a")
+    feed.look()
+    for number in range(5):
+        drive.put(f"b{number}")
+    with drive.kelp.database.write() as tx:
+        lines = [row[0] for row in tx.all("SELECT id FROM file_events ORDER BY id")]
+        gone = {"": lines, "the first": lines[1:], "the last": lines[:-1]}[stays]
+        tx.pruning.forget_history(gone)
+    for number in range(20):  # as many as there were, under numbers that were given before where none was left
+        drive.put(f"c{number}")
+    told = feed.look()
+    assert told == Changes(everything=True) if engines.CHOSEN.database == "sqlite" else len(told.entries) == 25
+    drive.put("a", b"again")
+    assert ids(feed.look()) == [drive.entry("a").id]
+
+
+def test_who_hands_over_its_history_is_told(drive: Drive, feed: Feed) -> None:
+    """An editor's safe save: unlink, and a new file of that name that takes over its document."""
+    old = drive.put("document", b"old")
+    feed.look()
+    drive.put("document", b"newer")
+    drive.remove("document")
+    new = drive.put("document", b"newest")
+    assert new.uuid == old.uuid and new.id != old.id
+    assert ids(feed.look()) == [old.id, new.id]
+
+
+def test_a_change_is_told_once(drive: Drive, feed: Feed) -> None:
+    """By its line of history where there is one, else by the log."""
+    file = drive.put("a")
+    with drive.kelp.database.write() as tx:
+        told, noted = tx.one("SELECT (SELECT COUNT(*) FROM file_events WHERE tells), (SELECT COUNT(*) FROM changes)")
+    touch(drive, file.id)
+    with drive.kelp.database.write() as tx:
+        now = tx.one("SELECT (SELECT COUNT(*) FROM file_events WHERE tells), (SELECT COUNT(*) FROM changes)")
+    assert now == (told, noted + 1) and bool(told) == (engines.CHOSEN.database == "sqlite")
+
+
 def test_pruning_waits_until_it_is_worth_it(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vfs.metadata.change_log.KEPT", 0)
     monkeypatch.setattr("vfs.metadata.change_log._PRUNED_AT_ONCE", 3)
-    drive.put("a")
+    a = drive.put("a").id
+    touch(drive, a)
     assert not watching.prune(drive.kelp).more
-    for name in "bcdefg":
-        drive.put(name)
+    for _ in range(6):
+        touch(drive, a)
     assert watching.prune(drive.kelp).count > 0
 
 
@@ -135,7 +183,7 @@ def test_a_change_that_began_first_and_ended_last_is_told(drive: Drive, feed: Fe
     def change() -> None:
         with drive.kelp.database.write() as tx:
             tx.entries.update(slow.id)
-            tx.change_log.note([slow.id])
+            tx.change_log.note({slow.id})
             tx.one("SELECT 1")  # it has its number now
             began.set()
             go_on.wait(60)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from vfs.metadata.schema.base import Id, id_column, metadata, numbered
+from vfs.metadata.schema.base import Id, counted, id_column, metadata, numbered
 
-sync_events = numbered(
+sync_events = counted(
     "sync_events",
-    id_column(),
+    id_column(),  # never used again: event_numbers.py
     # Written in the user's transaction: the outbox of the mirror. PENDING, PROCESSING, DONE, FAILED, CANCELLED.
-    sa.Column("uuid", sa.Text, nullable=False, unique=True),
+    sa.Column("uuid", sa.Text, nullable=False),  # on SQLite it tells the id: event_numbers.py
     sa.Column("event_type", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("aggregate_type", sa.Text, nullable=False),  # FILE or FOLDER
@@ -25,6 +25,12 @@ sync_events = numbered(
     sa.Column("litter", sa.Boolean, nullable=False, server_default=sa.false()),  # waits mirror.delay (spec §5)
     sa.Column("created_ns", sa.BigInteger, nullable=False),
     sa.Column("processed_ns", sa.BigInteger),
+    sa.Index(  # of SQLite: only those whose id it does not tell
+        "sync_events_uuid",
+        "uuid",
+        unique=True,
+        sqlite_where=sa.text("substr(uuid, 1, 8) || substr(uuid, 10, 4) <> printf('%012x', id)"),
+    ),
     sa.Index("sync_events_entry", "aggregate_id", "status"),
     sa.Index(  # asked by every change: an entry may have many events that wait for the NAS, few of them litter's
         "sync_events_litter",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from vfs.metadata.schema.base import Id, id_column, metadata, numbered
+from vfs.metadata.schema.base import Id, counted, id_column, metadata, numbered
 
 entries = numbered(
     "entries",
@@ -213,7 +213,7 @@ dav_properties = sa.Table(
     sa.Column("value", sa.Text, nullable=False),  # the whole element as XML
 )
 
-file_events = numbered(
+file_events = counted(
     "file_events",
     id_column(),
     # History: who did what when.
@@ -224,12 +224,14 @@ file_events = numbered(
     sa.Column("detail", sa.Text),
     sa.Column("trace_id", sa.Text, nullable=False),
     sa.Column("created_ns", sa.BigInteger, nullable=False),
+    # SQLite: mounted file systems hear by this line that the entry changed, so `changes` has none of it (`change_log`).
+    sa.Column("tells", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
-changes = numbered(
+changes = counted(
     "changes",
     id_column(),
-    # What changed lately, for mounted file systems; the oldest rows go (`change_log`).
+    # What changed lately, for mounted file systems; the oldest rows go, never the last (`change_log`).
     sa.Column("tx", sa.BigInteger),  # PostgreSQL: the number of the transaction, full width
     sa.Column("entry_id", Id, nullable=False),  # 0: everything, as after a change of rights
     sa.Index(
