@@ -33,7 +33,8 @@ _AS = {
 }
 
 
-_OF_PROCESSES = ("reader_leases", "byte_grants", "changes", "unfinished_objects")  # of the old server's, which are gone
+# Of the old server's, which are gone.
+_OF_PROCESSES = ("reader_leases", "byte_grants", "changes", "unfinished_objects", "redo_objects")
 
 
 def _tables() -> sa.MetaData:
