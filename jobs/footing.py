@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import NamedTuple
 
 from vfs import names
@@ -20,6 +19,7 @@ from vfs.nas_model import FOREIGN, TRASH, VERSIONS, Job, Keep, Recorded, Result,
 from vfs.operations import contents, mirroring, sealed_copies
 from vfs.operations.fences import Fences
 from vfs.operations.sealed_copies import Kept, NasFile
+from vfs.operations.together import Prepared
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +53,15 @@ class Progress:
     versions: dict[str, Recorded] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     written: Mapping[str, NasFile] = field(default_factory=dict)  # temporary files that are there already
+    removed: frozenset[str] = frozenset()  # files that are gone already
     fences: Fences | None = None  # of the batch that it is in
 
     @classmethod
-    def of(
-        cls, job: Job, written: Mapping[str, NasFile] = MappingProxyType({}), fences: Fences | None = None
-    ) -> Progress:
-        return cls(job, job.situation.recorded, written=written, fences=fences)
+    def of(cls, job: Job, prepared: Prepared | None = None, fences: Fences | None = None) -> Progress:
+        """`prepared`: done already, for the whole batch."""
+        if prepared is None:
+            return cls(job, job.situation.recorded)
+        return cls(job, job.situation.recorded, written=prepared.written, removed=prepared.removed, fences=fences)
 
     def result(self, *, done: bool) -> Result:
         """A version that could not be kept from the file on the NAS is planned anew, from the cache."""

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jobs import outage, settling, steps
 from jobs.footing import LostLease, Overtaken, Progress, Vanished
@@ -171,14 +171,17 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
     prepared = Prepared() if stop() else _prepared(kelp, jobs)
     if prepared is None:
         return 0
+    verified, fences = time.monotonic(), Fences(kelp, jobs)
     if jobs:
         kelp.database.sync()  # their plans, before anything of them can be seen on the NAS
-    verified, fences = time.monotonic(), Fences(kelp, jobs)
+        prepared = _removed(kelp, jobs, fences, prepared)
+        if prepared is None:
+            return 0
     for number, job in enumerate(jobs):
         if stop():
             mirroring.abandon(kelp, jobs[number:])
             break
-        at = Progress.of(job, prepared.written, fences)
+        at = Progress.of(job, prepared, fences)
         if batch.waiting and _needs_cache(job, prepared):  # each would wait as long as the first did
             batch.behind.append(at)
             continue
@@ -220,6 +223,19 @@ def _prepared(kelp: Kelp, jobs: Sequence[Job]) -> Prepared | None:
     except Exception as error:  # whatever it is, it is met again alone by the entry whose it is
         log.warning("nothing is written together: %s", error, exc_info=None if isinstance(error, KelpError) else error)
         return Prepared()
+
+
+def _removed(kelp: Kelp, jobs: Sequence[Job], fences: Fences, prepared: Prepared) -> Prepared | None:
+    """With what they remove together; as `_prepared`."""
+    try:
+        return replace(prepared, removed=together.remove(kelp, jobs, fences))
+    except NasDown as error:
+        outage.declare(kelp, error)
+        mirroring.abandon(kelp, jobs)
+        return None
+    except Exception as error:
+        log.warning("nothing is removed together: %s", error, exc_info=None if isinstance(error, KelpError) else error)
+        return prepared
 
 
 def _needs_cache(job: Job, prepared: Prepared) -> bool:

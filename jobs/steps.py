@@ -149,6 +149,10 @@ def _describe(kelp: Kelp, step: Describe, at: Progress) -> None:
 
 def _remove(kelp: Kelp, step: Remove, at: Progress) -> None:
     path = at.job.path(step.spot)
+    if path in at.removed:
+        at.touched(path)
+        at.recorded = Recorded()
+        return
     fence(kelp, at)
     if step.folder:
         _remove_tree(kelp, path, at.job.situation.entry_id, described=at.recorded.manifest is not None)

@@ -17,7 +17,7 @@ from blake3 import blake3
 from tests.small_disk import mount, small_disk, unmount
 from vfs.errors import ConfigurationError, NasDown, NasFault
 from vfs.storage.nas_folder import FolderNasStore
-from vfs.storage.nas_store import ROOT, NasProperties, NasStore, SmallFile, fault_of
+from vfs.storage.nas_store import ROOT, NasProperties, NasStore, SeenFile, SmallFile, fault_of
 
 
 def prepared(root: Path, installation: str = "ours") -> FolderNasStore:
@@ -306,3 +306,43 @@ def test_few_descriptors_are_enough(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert 0 < len(written) < 30
     assert {item.name for item in store.list(".kelp/tmp")} == written.keys()
+
+
+def seen(store: FolderNasStore, path: str) -> SeenFile:
+    info = store.stat(path)
+    assert info is not None
+    return SeenFile(path.rpartition("/")[2], info.size, info.mtime_ns)
+
+
+def test_of_files_removed_together_those_stay_that_are_others(tmp_path: Path) -> None:
+    store, told = prepared(tmp_path), list[str]()
+    store.make_folder("d")
+    for name in ("a", "b", "c", "e"):
+        write(store, f"d/{name}", b"bytes")
+    files = [seen(store, f"d/{name}") for name in ("a", "b", "c", "e")]
+    write(store, "d/outside", b"kept")
+    tmp_path.joinpath("d/b").write_bytes(b"other bytes")
+    tmp_path.joinpath("d/c").unlink()
+    tmp_path.joinpath("d/c").symlink_to(tmp_path / "d/outside")
+    store.on_progress = lambda: told.append("moved")
+    gone = store.remove_together("d", [*files, SeenFile("never", 1, 1), SeenFile("x" * 300, 1, 1)])
+    assert gone == {"a", "e", "never"} and told
+    assert sorted(os.listdir(tmp_path / "d")) == ["b", "c", "outside"]
+    assert store.remove_together("d/nowhere", files) == {file.name for file in files}
+    assert store.remove_together("d", []) == set()
+
+
+def test_each_is_asked_for_right_before_it_is_removed(tmp_path: Path) -> None:
+    store = prepared(tmp_path)
+    for name in ("a", "b"):
+        write(store, name, b"bytes")
+    known = [seen(store, name) for name in ("a", "b")]
+
+    def held() -> Iterator[SeenFile]:
+        yield known[0]
+        assert not tmp_path.joinpath("a").exists()
+        raise RuntimeError("the database does not answer")
+
+    with pytest.raises(RuntimeError):
+        store.remove_together("", held())
+    assert tmp_path.joinpath("b").exists()

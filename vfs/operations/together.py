@@ -3,12 +3,14 @@ for all of a batch.
 
 Only what is as usual: whole in a cache whose objects are files of this machine. All else is left to the step that
 writes it alone (`contents.write_to_nas`), and so is what failed here: that step meets the fault, and tells.
+
+Files that are to be removed and nothing else go together too, folder by folder, each of which is opened once.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from blake3 import blake3
@@ -17,8 +19,9 @@ from vfs import metrics
 from vfs.core import Kelp
 from vfs.errors import ObjectMissing, StoreUnavailable
 from vfs.model import Content
-from vfs.nas_model import TEMPORARY, Job, Write
-from vfs.storage.nas_store import NasFile, SmallFile, together
+from vfs.nas_model import TEMPORARY, Job, Remove, Write
+from vfs.operations.fences import Fences
+from vfs.storage.nas_store import NasFile, SeenFile, SmallFile, together
 from vfs.storage.object_store import Near, near
 from vfs.storage.small_contents import SMALL
 
@@ -28,10 +31,11 @@ _FROM_CACHE, _BYTES_OF_CACHE = metrics.CACHE_READS.labels("cache"), metrics.CACH
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """Temporary files that are there, durable, by their paths; and the one whose bytes could not be had since the cache
-    is away, which was not asked for others then."""
+    is away, which was not asked for others then. `removed`: files that are not there any more."""
 
     written: dict[str, NasFile] = field(default_factory=dict)
     away: dict[str, StoreUnavailable] = field(default_factory=dict)
+    removed: frozenset[str] = frozenset()
 
 
 def write(kelp: Kelp, jobs: Iterable[Job]) -> Prepared:
@@ -55,6 +59,41 @@ def write(kelp: Kelp, jobs: Iterable[Job]) -> Prepared:
             files.append(SmallFile(step.temp.removeprefix(f"{TEMPORARY}/"), data, step.mtime_ns))
     written = nas.write_together(TEMPORARY, files) if files else {}
     return Prepared({f"{TEMPORARY}/{name}": seen for name, seen in written.items()}, away)
+
+
+def remove(kelp: Kelp, jobs: Iterable[Job], fences: Fences) -> frozenset[str]:
+    """Paths of files that these jobs are about to remove and that are not there any more; of each the fence was seen
+    right before, and that it looked as it was recorded.
+
+    Raises NasDown, and what `fences` does; then some of the files may be gone, as after a kill.
+    """
+    nas = together(kelp.nas)
+    found: dict[str, list[tuple[SeenFile, Job]]] = {}
+    for job in jobs if nas is not None else ():
+        if (file := _to_remove(job)) is not None:
+            found.setdefault(file[0], []).append((file[1], job))
+    gone = set[str]()
+    for folder, files in found.items():
+        if nas is None or len(files) < 2:
+            continue
+        for name in nas.remove_together(folder, _held(files, fences)):
+            gone.add(f"{folder}/{name}" if folder else name)
+    return frozenset(gone)
+
+
+def _to_remove(job: Job) -> tuple[str, SeenFile] | None:
+    """(folder, file); None: more is to be done than that, also in Kelp's own folders, which go with what is in them."""
+    step, seen = job.steps[0], job.situation.recorded
+    if len(job.steps) != 1 or not isinstance(step, Remove) or step.folder or step.spot.name.startswith("."):
+        return None
+    if step.spot != seen.spot or seen.size is None or seen.mtime_ns is None:
+        return None
+    folder, _, name = job.path(step.spot).rpartition("/")
+    return folder, SeenFile(name, seen.size, seen.mtime_ns)
+
+
+def _held(files: Iterable[tuple[SeenFile, Job]], fences: Fences) -> Iterator[SeenFile]:
+    return (file for file, job in files if fences.hold(job))
 
 
 def _simple(job: Job) -> list[Write]:

@@ -29,6 +29,7 @@ from vfs.storage.nas_store import (
     NasNotEmpty,
     NasProperties,
     NasSeen,
+    SeenFile,
     SmallFile,
 )
 from vfs.storage.object_store import Usage
@@ -118,6 +119,13 @@ class FolderNasStore:
     def write_together(self, folder: str, files: Iterable[SmallFile]) -> dict[str, NasFile]:
         with self._opened(beneath.split(folder), folder, make=True) as (opened, _), self._faults(folder):
             return nas_together.write_together(opened, files, self.on_flush, self._progress)
+
+    def remove_together(self, folder: str, files: Iterable[SeenFile]) -> set[str]:
+        try:
+            with self._opened(beneath.split(folder), folder) as (opened, _):
+                return nas_together.remove_together(opened, files, partial(self._faults, folder), self._progress)
+        except ObjectMissing:
+            return {file.name for file in files}
 
     def read(self, path: str, byte_range: ByteRange | None = None) -> Iterator[bytes]:
         with self._parent(path) as (folder, name), self._faults(path):

@@ -204,6 +204,14 @@ class SmallFile(NamedTuple):
     mtime_ns: int
 
 
+class SeenFile(NamedTuple):
+    """As it was recorded. `name`: in the folder."""
+
+    name: str
+    size: int
+    mtime_ns: int
+
+
 class Together(Protocol):
     """A NAS that gains by several files at a time."""
 
@@ -212,6 +220,14 @@ class Together(Protocol):
 
         Names of those that could not be written are left out, and nothing is left of them: `write` would say why. What
         comes after one for which there was no room is left out too. Raises NasDown; then some may be there.
+        """
+        ...
+
+    def remove_together(self, folder: str, files: Iterable[SeenFile]) -> set[str]:
+        """Delete files of a folder that look as they were recorded; the names of those that are not there any more.
+
+        Each is taken from `files` right before. All else stays: `remove` would say why. Raises NasDown, and what
+        `files` raises; then some may be gone.
         """
         ...
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from vfs.storage import beneath
 from vfs.storage.files import Progress, forget, set_time, write_all
-from vfs.storage.nas_store import NasFile, SmallFile, is_down
+from vfs.storage.nas_store import NasFile, SeenFile, SmallFile, is_down
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # Met sooner by many files at a time than by one: those that came before it go, and so may what makes room.
@@ -50,6 +51,29 @@ def write_together(
                 with suppress(OSError):
                     os.unlink(name, dir_fd=folder)
     return done
+
+
+def remove_together(
+    folder: int, files: Iterable[SeenFile], faults: Callable[[], AbstractContextManager[object]], progress: Progress
+) -> set[str]:
+    """See `Together.remove_together`. `faults`: around what is asked of the NAS, not around what `files` does."""
+    gone = set[str]()
+    for file in files:
+        try:
+            info = os.stat(file.name, dir_fd=folder, follow_symlinks=False)
+            if not stat.S_ISREG(info.st_mode) or (info.st_size, info.st_mtime_ns) != (file.size, file.mtime_ns):
+                continue
+            os.unlink(file.name, dir_fd=folder)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if is_down(error):
+                with faults():
+                    raise
+            continue  # it is met again by who removes it alone
+        gone.add(file.name)
+        progress()
+    return gone
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def test_nothing_is_seen_on_the_nas_before_its_plan_is_on_the_disk(drive: Mirror
     early: list[str] = []
 
     def look(method: str, arguments: tuple[Any, ...]) -> None:
-        if writing.unsynced and method in ("move", "remove", "make_folder", "link", "touch"):
+        if writing.unsynced and method in ("move", "remove", "remove_together", "make_folder", "link", "touch"):
             early.append(method)
 
     drive.nas.before = look
@@ -86,7 +86,7 @@ def test_one_that_cannot_be_removed_keeps_none_of_the_others(drive: MirrorDrive)
     _fill(drive)
 
     def refuse(method: str, arguments: tuple[Any, ...]) -> None:
-        if method == "remove" and arguments[0].endswith("__f07"):
+        if method == "remove_together" or (method == "remove" and arguments[0].endswith("__f07")):
             raise NasFault("NAS: not permitted")
 
     drive.nas.before = refuse
@@ -111,13 +111,16 @@ def test_killed_in_a_batch_of_removals(drive: MirrorDrive, when: str, number: in
 
     def die(method: str, arguments: tuple[Any, ...]) -> None:
         nonlocal left
-        left -= method in ("remove", "sync")
+        left -= method in ("remove", "remove_together", "sync")
         if not left:
             raise Killed
 
     setattr(drive.nas, when, die)
+    alone = drive.nas.inner.remove_together
+    drive.nas.inner.remove_together = lambda folder, files: set()
     with pytest.raises(Killed):
         drive.drain()
+    drive.nas.inner.remove_together = alone
     drive.die()
     drive.settle_down()
     assert _left(drive) == {"f01"}

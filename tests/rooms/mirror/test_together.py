@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import pytest
 
-from jobs import mirror
+from jobs import mirror, outage
 from tests.mirror_drive import Killed, MirrorDrive, Pause
 from vfs.errors import NasDown
 from vfs.storage.nas_store import NasFile
@@ -154,3 +156,115 @@ def test_who_was_taken_over_meanwhile_changes_nothing_any_more(drive: MirrorDriv
     assert _shown(drive) == {name: b"newer " + name.encode() for name in CONTENTS if name != "f3"}
     mirror.tidy(drive.kelp)
     assert drive.raw_nas(".kelp/tmp") == {}
+
+
+# --- removals ---
+
+
+def test_files_of_a_folder_are_removed_together(drive: MirrorDrive) -> None:
+    _fill(drive)
+    drive.put("lonely", b"the only one of its folder")
+    drive.settle_down()
+    calls = _Calls(drive)
+    for name in CONTENTS:
+        drive.remove(f"d/{name}")
+    drive.remove("lonely")
+    drive.settle_down()
+    assert calls.count("remove_together") == 1 and calls.count("remove") == 1
+    assert _shown(drive) == {} and "lonely" not in drive.on_nas()
+    drive.check_mirrored()
+
+
+def test_what_somebody_else_did_to_some_of_them_is_kept(drive: MirrorDrive) -> None:
+    """On the NAS itself: one was written to, one is a folder now, one a link, one is gone."""
+    _fill(drive)
+    drive.settle_down()
+    places = {path.name.partition("__")[2]: path for path in next(drive.root.glob("d")).iterdir()}
+    places["f1"].write_bytes(b"their own bytes")
+    for name in ("f2", "f3", "f4"):
+        places[name].unlink()
+    places["f2"].mkdir()
+    (places["f2"] / "inside").write_bytes(b"theirs too")
+    places["f3"].symlink_to(drive.root / "d")
+    for name in CONTENTS:
+        drive.remove(f"d/{name}")
+    drive.settle_down()
+    assert _shown(drive) == {}
+    kept = {path.name.partition("__")[2]: path for path in drive.root.glob(".kelp/foreign/*/*")}
+    assert kept.keys() == {"f1", "f2", "f3"} and kept["f1"].read_bytes() == b"their own bytes"
+    assert (kept["f2"] / "inside").read_bytes() == b"theirs too" and kept["f3"].is_symlink()
+
+
+@pytest.mark.parametrize("done", range(0, len(CONTENTS) + 1, 4))
+def test_killed_in_the_middle_of_removals(drive: MirrorDrive, done: int) -> None:
+    _fill(drive)
+    drive.settle_down()
+    for name in CONTENTS:
+        drive.remove(f"d/{name}")
+    drive.put("d/f1", b"another one of that name")
+    real = drive.nas.inner.remove_together
+
+    def dies(folder: str, files: Iterable[Any]) -> set[str]:
+        real(folder, islice(files, done))
+        raise Killed
+
+    drive.nas.inner.remove_together = dies
+    with pytest.raises(Killed):
+        drive.drain()
+    assert len(_shown(drive)) == len(CONTENTS) - done
+    drive.nas.inner.remove_together = real
+    drive.die()
+    drive.settle_down()
+    assert _shown(drive) == {"f1": b"another one of that name"}
+    drive.check_mirrored()
+
+
+@pytest.mark.parametrize("done", [0, 5])
+def test_a_nas_that_goes_away_among_removals_costs_no_retry(drive: MirrorDrive, done: int) -> None:
+    _fill(drive)
+    drive.settle_down()
+    ids = [drive.entry(f"d/{name}").id for name in CONTENTS]
+    for name in CONTENTS:
+        drive.remove(f"d/{name}")
+    real = drive.nas.inner.remove_together
+
+    def away(folder: str, files: Iterable[Any]) -> set[str]:
+        real(folder, islice(files, done))
+        raise NasDown("NAS: gone", "EIO")
+
+    drive.nas.inner.remove_together = away
+    assert drive.drain() == 0 and len(_shown(drive)) == len(CONTENTS) - done
+    drive.nas.inner.remove_together = real
+    with drive.kelp.database.read() as tx:
+        assert all(tx.events.retries(id) == 0 for id in ids)
+    drive.pass_time(60)
+    assert outage.probe(drive.kelp)
+    drive.settle_down()
+    assert _shown(drive) == {}
+    drive.check_mirrored()
+
+
+@pytest.mark.parametrize("method", ["before remove_together", "after remove_together"])
+def test_who_was_taken_over_meanwhile_removes_nothing_any_more(drive: MirrorDrive, method: str) -> None:
+    _fill(drive)
+    drive.settle_down()
+    for name in CONTENTS:
+        drive.remove(f"d/{name}")
+    place, _, called = method.partition(" ")
+    pause = Pause(lambda method, _arguments: method == called)
+    setattr(drive.nas, place, pause)
+    sleeper = threading.Thread(target=drive.drain, args=("sleeper",))
+    sleeper.start()
+    pause.wait()
+    drive.pass_time(60)
+    drive.settle_down("other")
+    for name in CONTENTS:
+        drive.put(f"d/{name}", b"newer " + name.encode())
+    drive.settle_down("other")
+    pause.resume()
+    sleeper.join(30)
+    assert not sleeper.is_alive()
+    drive.nas.calm()
+    drive.settle_down()
+    assert _shown(drive) == {name: b"newer " + name.encode() for name in CONTENTS}
+    drive.check_mirrored()
