@@ -29,6 +29,9 @@ class RedoObjects:
         sql = "DELETE FROM redo_objects WHERE id = :id AND key = :key"
         self._tx.many(sql, [{"id": row.id, "key": row.key} for row in rows])
 
+    def all(self) -> set[RedoRow]:
+        return {RedoRow(*row) for row in self._tx.all("SELECT id, key FROM redo_objects")}
+
     def page(self, after: int, limit: int) -> list[tuple[RedoRow, bytes, bool]]:
         """Rows by id, their bytes, and whether the drive may want them: the object is known, and not to be deleted."""
         sql = """SELECT r.id, r.key, r.data, o.status IS NOT NULL AND o.status <> 'PENDING' AND o.size = LENGTH(r.data)

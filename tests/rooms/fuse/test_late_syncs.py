@@ -4,14 +4,8 @@ with what nobody had synced spoilt."""
 
 from __future__ import annotations
 
-import itertools
 import os
-import re
 import shutil
-import signal
-import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -20,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from tests import engines
-from tests.faces.test_syncs import why_not
 from tests.rooms.core.drive import Drive
 from tests.rooms.fuse.files import Files, close
 from tests.rooms.fuse.test_sharing import evict
@@ -50,6 +43,11 @@ def never(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(late_syncs, "_MANY", 3600)
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redoing, "_PATIENCE", 0.0)
+
+
 def warm(files: Files) -> None:
     """From here on objects have names that were made ahead."""
     if files.drive.entry("").vault_id is not None:
@@ -76,7 +74,7 @@ def key_of(drive: Drive, path: str = "f") -> str:
 def waiting(kelp: Kelp) -> dict[str, RedoRow]:
     """Rows whose objects are not known to be on the disk."""
     with kelp.database.read() as tx:
-        return {row.key: row for row, _, _ in tx.redo.page(0, 1000)}
+        return {row.key: row for row in tx.redo.all()}
 
 
 def file_of(data: Path, key: str) -> Path:
@@ -313,6 +311,20 @@ def test_what_went_before_it_was_synced_does_not_come_back(saved: Files, change:
     assert key not in drive.objects()
 
 
+def test_the_batch_leaves_alone_what_somebody_is_about_to_sync(saved: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that comes while it waits is a living process's."""
+    drive = saved.drive
+    before = set(waiting(drive.kelp))
+
+    def sleep(_: float) -> None:
+        saved.save("g", OTHER)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redoing.time, "sleep", sleep)
+        assert redoing.run(drive.kelp) == Done(len(before))
+    assert set(waiting(drive.kelp)) == {key_of(drive, "g")}
+
+
 def test_several_at_once_do_it_as_one(saved: Files) -> None:
     drive = saved.drive
     for key in waiting(drive.kelp):
@@ -324,105 +336,3 @@ def test_several_at_once_do_it_as_one(saved: Files) -> None:
     for thread in threads:
         thread.join()
     assert (waiting(drive.kelp), drive.read("f")) == ({}, DATA)
-
-
-WRITER = """
-import os, sys
-from pathlib import Path
-from fuse_mount.drafts import OpenFiles
-from tests import engines
-from vfs.bootstrap import build
-from vfs.model import Caller, Place, ROOT_ID, Role
-
-kelp = build(engines.load(Path(sys.argv[1])))
-files = OpenFiles(kelp)
-with kelp.database.read() as tx:
-    caller = Caller(tx.accounts.find("admin")[0].id, "admin", Role.ADMIN, "fuse", "test")
-for number in range(int(sys.argv[3])):
-    name = f"{sys.argv[2]}-{number}"
-    _, handle = files.create(Place(ROOT_ID, name), 0o644, caller)
-    handle.write(0, name.encode())
-    handle.flush()
-    os.write(1, name.encode() + b"\\n")
-    handle.release()
-kelp.close()
-"""
-
-
-def test_a_kill_and_then_a_power_cut_take_nothing(finished: Path, tmp_path: Path) -> None:
-    data, left = tmp_path / "data", 0
-    engines.copy_drive(finished, data)
-    said = set[str]()
-    for number in range(4):
-        command = [sys.executable, "-c", WRITER, str(data), str(number), "1000000"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
-            assert writer.stdout is not None
-            for _ in range(IN_A_ROW + 1 + 17 * number):
-                said.add(writer.stdout.readline().strip())
-            writer.send_signal(signal.SIGKILL)
-            said.update(line.strip() for line in writer.stdout if line.endswith("\n"))
-        for key in keys_left(data):
-            _empty(file_of(data, key))
-            left += 1
-        with closing(build(engines.load(data))) as kelp:
-            assert waiting(kelp) == {}
-            caller = access.system_caller(kelp, "test")
-            for name in said:
-                entry = reading.resolve(kelp, caller, [name]).entry
-                assert entry is not None
-                assert found(kelp, entry) == name.encode()
-            assert checking.check(kelp).problems == []
-    assert left
-
-
-_CALL = re.compile(
-    r"(\d+) +(?:<\.\.\. )?(pwrite64|fdatasync|fsync|write)(?:\((\d+)<(.*?)>| resumed)(?:.*?(<unfinished)|.* = \d)"
-)
-
-
-def calls(trace: str) -> list[tuple[str, str, str]]:
-    """(thread, call, path) of those that have returned, in that order."""
-    done, begun = [], dict[str, str]()
-    for line in trace.splitlines():
-        if (match := _CALL.match(line)) is None:
-            continue
-        thread, call, _, path, unfinished = match.groups()
-        if unfinished:
-            begun[thread] = path
-        else:
-            done.append((thread, call, path or begun.pop(thread, "")))
-    return done
-
-
-def test_one_sync_comes_before_the_answer(finished: Path, tmp_path: Path) -> None:
-    """… that of the log, after all that was written to it; and what is written when rows go, after those of the files.
-    Seen by strace."""
-    if reason := why_not(tmp_path):
-        pytest.skip(reason)
-    data, trace, count = tmp_path / "data", tmp_path / "trace", 60
-    engines.copy_drive(finished, data)
-    watch = ["strace", "-f", "-y", "-e", "trace=pwrite64,fdatasync,fsync,write", "-o", str(trace)]
-    command = [*watch, sys.executable, "-c", WRITER, str(data), "f", str(count)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120)
-    done = calls(trace.read_text())
-    answers = [n for n, (_, call, path) in enumerate(done) if call == "write" and path.endswith("/null")]
-    assert len(answers) == count
-    main = done[answers[0]][0]
-    for before, answer in itertools.pairwise(answers[10:]):
-        mine = [(call, Path(path)) for thread, call, path in done[before:answer] if thread == main]
-        assert not [path for call, path in mine if call == "fsync" and path.parent.parent.name == "objects"]
-        log = [call for call, path in mine if path.name.endswith("-wal")]
-        assert log[-1] == "fdatasync" and "pwrite64" in log
-    late = {thread for thread, call, path in done if call == "fsync" and "/objects/" in path} - {main}
-    behind = [(call, Path(path)) for thread, call, path in done if thread in late]
-    synced = 0
-    for (call, path), (following, _) in itertools.pairwise(behind):
-        synced += call == "fsync" and path.parent.parent.name == "objects" and path.stat().st_size > 0
-        if following == "pwrite64" and call == "fsync":  # the rows of all that came before, no others
-            with_rows = synced
-    assert with_rows == synced >= count - IN_A_ROW - 1
-
-
-def keys_left(data: Path) -> list[str]:
-    with closing(sqlite3.connect(data / "kelp.db")) as database:
-        return [row[0] for row in database.execute("SELECT key FROM redo_objects")]
