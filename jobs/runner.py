@@ -11,6 +11,7 @@ from jobs import mirror
 from jobs.jobs_lock import JobsLock
 from jobs.queue import InProcessQueue
 from jobs.schedule import Schedule
+from jobs.shares import BATCH, Shares
 from vfs.core import Kelp
 from vfs.errors import KelpError
 from vfs.operations import mirroring
@@ -34,6 +35,7 @@ class Runner:
         self._queue = queue
         self._stopping = threading.Event()
         self._workers: list[mirror.Worker] = []
+        self._shares = Shares(kelp)
         self._schedule = Schedule(
             kelp, self._stopping, queue.ring, lambda: any(worker.works for worker in self._workers)
         )
@@ -73,7 +75,7 @@ class Runner:
         """One worker. The first does everything as long as it keeps up: threads that share a lock with the requests
         slow them more than they help; the others join in for a backlog."""
         heard = 0
-        worker = mirror.Worker(self._kelp, self._schedule.owner, self._stopping.is_set)
+        worker = mirror.Worker(self._kelp, self._schedule.owner, self._stopping.is_set, self._shares)
         self._workers.append(worker)
         watch = self._schedule.watch
         while not self._stopping.is_set():
@@ -85,7 +87,7 @@ class Runner:
 
     def _round(self, worker: mirror.Worker, number: int) -> None:
         worker.give_back()  # also when nothing is due: what it still holds from a failed round blocks others
-        if mirroring.is_due(self._kelp, number * mirror.BATCH + 1):
+        if mirroring.is_due(self._kelp, number * BATCH + 1):
             worker.drain(self._gather)
 
     def _gather(self) -> None:
