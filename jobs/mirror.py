@@ -53,10 +53,11 @@ class Worker:
         self._shares = shares or Shares(kelp)
         self._held: Sequence[Job] = ()  # claimed and not given back: of a round that failed half-way
 
-    def drain(self, gather: Callable[[], object] = lambda: None, until: float = math.inf) -> int:
+    def drain(self, gather: Callable[[bool], object] = lambda is_full: None, until: float = math.inf) -> int:
         """Work off everything that is due; the number of entries that came to their desired state.
 
-        `gather` is called after a batch that was not full, so that a steady stream of changes is taken in fuller ones.
+        `gather` is called after each batch: after one that was not full (`is_full`), a steady stream of changes is to
+        be taken in fuller ones.
         Returns early when the NAS goes down, when `stop()` says so between two entries, or between two batches after
         `until` (time.monotonic).
         """
@@ -74,8 +75,7 @@ class Worker:
                 break
             if not jobs and not settled and not covered:
                 break
-            if len(jobs) + covered < BATCH:
-                gather()
+            gather(len(jobs) + covered >= BATCH)
         return done
 
     def _claim(self) -> tuple[list[Job], int]:

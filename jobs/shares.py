@@ -28,14 +28,19 @@ class Shares:
 
     def size(self) -> int:
         """Of the next one."""
+        return SHARE if self.others_change else BATCH
+
+    @property
+    def others_change(self) -> bool:
+        """… something now, or did a moment ago; False where it does not matter to them what the mirror does."""
         if not self._database.is_near:
-            return BATCH
+            return False
         version = self._database.version()
         with self._guard:
             others = version - self._own if isinstance(version, int) else None
             if others is None or others != self._others:
                 self._others, self._heard = others, time.monotonic()
-            return SHARE if time.monotonic() - self._heard < _QUIET else BATCH
+            return time.monotonic() - self._heard < _QUIET
 
     def committed(self) -> None:
         """One more, by the mirror itself. When it was none, or two, nothing worse comes of it than small ones."""
