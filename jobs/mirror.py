@@ -175,7 +175,7 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool], shares: Sh
     verified, fences = time.monotonic(), Fences(kelp, jobs)
     if jobs:
         kelp.database.sync()  # their plans, before anything of them can be seen on the NAS
-        prepared = _removed(kelp, jobs, fences, prepared)
+        prepared = _carried(kelp, jobs, fences, prepared)
         if prepared is None:
             return 0
     for number, job in enumerate(jobs):
@@ -226,16 +226,19 @@ def _prepared(kelp: Kelp, jobs: Sequence[Job]) -> Prepared | None:
         return Prepared()
 
 
-def _removed(kelp: Kelp, jobs: Sequence[Job], fences: Fences, prepared: Prepared) -> Prepared | None:
-    """With what they remove together; as `_prepared`."""
+def _carried(kelp: Kelp, jobs: Sequence[Job], fences: Fences, prepared: Prepared) -> Prepared | None:
+    """With what comes to its place, and goes, together; as `_prepared`."""
     try:
-        return replace(prepared, removed=together.remove(kelp, jobs, fences))
+        prepared = replace(prepared, removed=together.remove(kelp, jobs, fences))
+        return replace(prepared, placed=together.place(kelp, jobs, fences, prepared.written))
     except NasDown as error:
         outage.declare(kelp, error)
         mirroring.abandon(kelp, jobs)
         return None
     except Exception as error:
-        log.warning("nothing is removed together: %s", error, exc_info=None if isinstance(error, KelpError) else error)
+        log.warning(
+            "nothing comes or goes together: %s", error, exc_info=None if isinstance(error, KelpError) else error
+        )
         return prepared
 
 
