@@ -29,7 +29,7 @@ _OF_A_CONTENT, _OF_A_PART = 600, 250  # bytes, beside the sums of its blocks (me
 class Engine(Protocol):
     """What `Database` documents, for one kind of database."""
 
-    def read(self, way_to: int | None = None) -> AbstractContextManager[Tx]: ...
+    def read(self) -> AbstractContextManager[Tx]: ...
 
     def scan(self) -> AbstractContextManager[Tx]: ...
 
@@ -127,13 +127,12 @@ class Database:
         with self.read() as tx:
             self._seals.any_vaults = tx.vaults.any()
 
-    def read(self, way_to: int | None = None) -> AbstractContextManager[Tx]:
+    def read(self) -> AbstractContextManager[Tx]:
         """A consistent snapshot for a short look; takes no lock in the database.
 
-        Nothing may wait inside; what reads many rows, or yields them, is a `scan`. `way_to`: a folder; the way to it
-        will be asked for, as for a change in it, and may be remembered.
+        Nothing may wait inside; what reads many rows, or yields them, is a `scan`.
         """
-        return self._engine.read(way_to)
+        return self._engine.read()
 
     def scan(self) -> AbstractContextManager[Tx]:
         """A consistent snapshot for a long look, beside all others."""

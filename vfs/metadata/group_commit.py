@@ -136,11 +136,6 @@ class GroupCommit:
         return _AtOnce(self, quiet, effects)
 
     @property
-    def is_first(self) -> bool:
-        """For who is in a `change`: no other has changed anything in its transaction."""
-        return self._open is not None and not self._open.size
-
-    @property
     def is_doubted(self) -> bool:
         return self.faults != self._mended
 

@@ -113,7 +113,7 @@ class PostgresEngine:
         return str(row[0])
 
     @contextlib.contextmanager
-    def read(self, way_to: int | None = None) -> Iterator[Tx]:
+    def read(self) -> Iterator[Tx]:
         with turns.hold(), self._snapshot(LONGEST_STATEMENT) as tx:
             yield tx
 

@@ -28,7 +28,7 @@ from vfs.metadata.name_claims import Claim, NameClaims
 from vfs.metadata.node_memory import Effect, NodeMemory
 from vfs.metadata.retrying import may_wait
 from vfs.metadata.seals import SealMemory
-from vfs.metadata.sqlite_tx import Connection, Reading, SqliteTx
+from vfs.metadata.sqlite_tx import Connection, SqliteTx
 from vfs.metadata.tx import Tx
 from vfs.metadata.wal_file import WalFile
 from vfs.metadata.wal_index import WalIndex
@@ -128,26 +128,26 @@ class SqliteEngine:
         return self._changes.value()
 
     @contextlib.contextmanager
-    def read(self, way_to: int | None = None) -> Iterator[Tx]:
-        with turns.hold(), self._connection() as connection, Reading(connection, self.seal_memory) as tx:
-            if way_to is not None:
-                tx.known_ways = self._recalled(way_to, tx)
+    def read(self) -> Iterator[Tx]:
+        with turns.hold(), self._connection() as connection, _Reading(connection, self.seal_memory) as tx:
             yield tx
 
     def look(self, look: Callable[[Tx], T]) -> T:
-        with turns.hold(), self._connection() as connection, Reading(connection, self.seal_memory) as tx:
+        with turns.hold(), self._connection() as connection, _Reading(connection, self.seal_memory) as tx:
             return look(tx)
 
     @contextlib.contextmanager
     def scan(self) -> Iterator[Tx]:
-        with self._connection() as connection, Reading(connection, self.seal_memory) as tx:
+        with self._connection() as connection, _Reading(connection, self.seal_memory) as tx:
             yield tx
 
     def write(self, quiet: bool = False, synced: bool = True) -> AbstractContextManager[Tx]:
         effects: list[Effect | None] = []
-        change = (self._writing.change if may_wait() else self._writing.at_once)(quiet, synced, effects)
-        ways = self._ways_of_first if may_wait() else self._known_ways
-        return _Writing(change, self.seal_memory, self._claims, effects, None if quiet else ways)
+        if may_wait():
+            return _Writing(self._writing.change(quiet, synced, effects), self.seal_memory, self._claims, effects)
+        ways = None if quiet else self._known_ways
+        change = self._writing.at_once(quiet, synced, effects)
+        return _Writing(change, self.seal_memory, self._claims, effects, ways)
 
     def claim(self, folder_id: int, key: str) -> Claim | None:
         return self._claims.take((folder_id, key))
@@ -155,25 +155,8 @@ class SqliteEngine:
     def look_after_claims(self) -> None:
         self._claims.look_after()
 
-    def _known_ways(self, tx: Tx) -> Ways | None:
-        """For a change at once."""
+    def _known_ways(self) -> Ways:
         return self._ways.at(self._changes.version_before(), self._log.commits)
-
-    def _ways_of_first(self, tx: Tx) -> Ways | None:
-        """For a change that may share its commit."""
-        if not tx.leaves_folders or not self._writing.is_first or (commits := self._log.count()) is None:
-            return None
-        return self._ways.at(self._changes.version_before(), commits)
-
-    def _recalled(self, folder_id: int, tx: Tx) -> Ways | None:
-        """The way to a folder, where it is known, for a read that has asked nothing yet."""
-        version, commits = self._changes.value(), self._log.count()
-        way = self._ways.find(version, commits, folder_id)
-        if way is None:
-            return None
-        tx.any_locks_or_grants()  # takes the snapshot; it will be asked anyway
-        is_same = self._log.count() == commits and self._changes.value() == version
-        return {folder_id: way} if is_same and not tx.seals.active else None
 
     def _follow(self, version: int, effects: Collection[Effect | None]) -> None:
         self._ways.follow(version, effects)
@@ -332,9 +315,9 @@ class _Writing:
         seal_memory: SealMemory,
         claims: NameClaims,
         effects: list[Effect | None],
-        ways: Callable[[Tx], Ways | None] | None = None,
+        ways: Callable[[], Ways] | None = None,
     ) -> None:
-        """`effects`: where `change` hears what was changed. `ways`: as for a SqliteTx."""
+        """`effects`: where `change` hears what was changed. `ways`: asked when it has begun."""
         self._change, self._seal_memory, self._effects, self._hold = change, seal_memory, effects, turns.hold()
         self._claims, self._ways = claims, ways
 
@@ -344,8 +327,10 @@ class _Writing:
             with _translated():
                 connection = self._change.__enter__()
             try:
-                self._tx = SqliteTx(connection, self._seal_memory, self._claims, self._ways)
+                self._tx = SqliteTx(connection, self._seal_memory, self._claims)
                 self._tx.seals.share_commit()
+                if self._ways is not None:
+                    self._tx.ways = self._ways()
             except BaseException as error:
                 self._change.__exit__(type(error), error, error.__traceback__)
                 raise
@@ -384,3 +369,23 @@ class _Writing:
     ) -> None:
         self._tx.close_cursors()
         self._change.__exit__(kind, error, at)
+
+
+class _Reading:
+    """A read transaction for a block."""
+
+    __slots__ = ("_connection", "_tx")
+
+    def __init__(self, connection: sqlite3.Connection, seal_memory: SealMemory) -> None:
+        self._connection = connection
+        self._tx = SqliteTx(connection, seal_memory)
+
+    def __enter__(self) -> Tx:
+        self._connection.execute("BEGIN")
+        return self._tx
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._tx.close_cursors()
+        if self._connection.in_transaction:  # SQLite ends it itself by some faults, which are what is to be told
+            self._connection.execute("ROLLBACK")
+        self._tx.end()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from vfs import turns
@@ -13,7 +12,6 @@ from vfs.metadata import event_numbers
 from vfs.metadata.name_claims import Name, NameClaims
 from vfs.metadata.seals import SealMemory
 from vfs.metadata.tx import Tx
-from vfs.metadata.way_memory import Ways
 
 _LOCKS_AND_LAST_EVENT = f"""SELECT EXISTS (SELECT 1 FROM dav_locks), EXISTS (SELECT 1 FROM grants),
                                    {event_numbers.LAST}"""
@@ -27,27 +25,14 @@ class Connection(sqlite3.Connection):
 
 class SqliteTx(Tx):
     def __init__(
-        self,
-        connection: sqlite3.Connection,
-        seal_memory: SealMemory,
-        claims: NameClaims | None = None,
-        find_ways: Callable[[SqliteTx], Ways | None] | None = None,
+        self, connection: sqlite3.Connection, seal_memory: SealMemory, claims: NameClaims | None = None
     ) -> None:
-        """`claims`: of a change; who ends it gives back what it has `claimed`. `find_ways`: asked when they are wanted,
-        until there are some."""
+        """`claims`: of a change; who ends it gives back what it has `claimed`."""
         super().__init__(seal_memory)
         self._connection = connection
         self._claims = claims
-        self._find_ways = find_ways
-        self.known_ways: Ways | None = None  # … which may be known without
         self.claimed: list[Name] = []
         self._cursors: list[sqlite3.Cursor] = []
-
-    @property
-    def ways(self) -> Ways | None:
-        if self.known_ways is None and self._find_ways is not None:
-            self.known_ways = self._find_ways(self)
-        return self.known_ways
 
     def all(self, sql: str, **values: object) -> list[Any]:
         turns.breathe()
@@ -99,23 +84,3 @@ class SqliteTx(Tx):
         """One that is half read would keep the old snapshot for whoever uses the connection next."""
         for cursor in self._cursors:
             cursor.close()
-
-
-class Reading:
-    """A read transaction for a block."""
-
-    __slots__ = ("_connection", "_tx")
-
-    def __init__(self, connection: sqlite3.Connection, seal_memory: SealMemory) -> None:
-        self._connection = connection
-        self._tx = SqliteTx(connection, seal_memory)
-
-    def __enter__(self) -> SqliteTx:
-        self._connection.execute("BEGIN")
-        return self._tx
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._tx.close_cursors()
-        if self._connection.in_transaction:  # SQLite ends it itself by some faults, which are what is to be told
-            self._connection.execute("ROLLBACK")
-        self._tx.end()

@@ -91,12 +91,9 @@ class Tx(abc.ABC):
         # and changes rows by `entries.insert` and `entries.update` alone, and nothing of rights and accounts: what is
         # remembered of all other rows is true after it too (`node_memory`).
         self.leaves_folders = False
+        self.ways: Ways | None = None  # to folders, as they are when this begins; None: nothing is remembered
         self._new_names: list[tuple[int, str]] | None = []  # (folder, name key); None: some are sealed
         self.last_event_id: int | None = None  # of any transaction's events, where that was seen: see `Events.number`
-
-    @property
-    def ways(self) -> Ways | None:  # to folders, as they are when this begins; None: nothing is remembered
-        return None
 
     @abc.abstractmethod
     def all(self, sql: str, **values: object) -> list[Any]:

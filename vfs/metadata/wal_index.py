@@ -38,28 +38,13 @@ class WalIndex:
         """The commit that is under way goes behind others. Else it would begin the log anew, which syncs it, or make it
         due to be brought into the file, or nobody knows. To be asked by who has SQLite's write lock: only then it stays
         so."""
-        if (header := self._look()) is None:
-            return False
-        self.commits, length, in_file = header
-        return in_file < length < self._due
-
-    def count(self) -> int | None:
-        """Commits so far, of whomever, modulo 2**32; None: nobody knows. By anybody: one is counted before its changes
-        can be seen (walIndexWriteHdr, walIndexTryHdr of SQLite)."""
-        header = self._look()
-        return None if header is None else header[0]
-
-    def _look(self) -> tuple[int, int, int] | None:
-        """Commits, pages in the log, pages in the file."""
         try:
             if self._handle < 0 or not self._is_sure:
                 self._open()
-            elif self._opening.locked():  # by another thread, and what is open may be another file than it says
-                return None
-            version, commits, length, in_file = _HEADER.unpack(os.pread(self._handle, _HEADER.size, 0))
+            version, self.commits, length, in_file = _HEADER.unpack(os.pread(self._handle, _HEADER.size, 0))
         except (OSError, struct.error):
-            return None
-        return (commits, length, in_file) if version == _VERSION else None
+            return False
+        return bool(version == _VERSION and in_file < length < self._due)
 
     def _open(self) -> None:
         with self._opening:

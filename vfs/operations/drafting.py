@@ -183,7 +183,7 @@ def expect(
             return None
         claim = claimed
     try:
-        with kelp.database.read(place.folder_id) as tx:  # after the claim: what came before it can be seen
+        with kelp.database.read() as tx:  # after the claim: what came before it can be seen
             here = _require_free(tx, kelp, caller, place, now)
     except BaseException:
         claim.give_back()

@@ -13,7 +13,6 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,9 +27,8 @@ from vfs.bootstrap import build
 from vfs.core import Kelp
 from vfs.errors import KelpError
 from vfs.metadata.entries import Entries
-from vfs.metadata.sqlite_tx import SqliteTx
 from vfs.metadata.way_memory import Way
-from vfs.model import Kind, Place, State
+from vfs.model import Kind, Place
 from vfs.operations import drafting, trashing
 
 
@@ -44,22 +42,6 @@ def asked_in_a_change(kelp: Kelp, folder_id: int, *, leaves_folders: bool = True
 
     done = kelp.database.at_once(look)
     return look() if done is None else done[0]  # the log was to begin anew, or to be brought into the file
-
-
-def asked_in_a_waiting_change(kelp: Kelp, folder_id: int) -> Way | None:
-    with kelp.database.write() as tx:
-        tx.leaves_folders = True
-        found = tx.entries.way_to_folder(folder_id)
-        tx.entries.update(folder_id)
-        return found
-
-
-def asked_in_a_read(kelp: Kelp, folder_id: int) -> Way | None:
-    with kelp.database.read(folder_id) as tx:
-        return tx.entries.way_to_folder(folder_id)
-
-
-ASKED = (asked_in_a_read, asked_in_a_change, asked_in_a_waiting_change, asked_in_a_read)  # the next knows it from these
 
 
 def unlinked(file: Path) -> None:
@@ -79,8 +61,7 @@ def looked_up(world: World, folder_id: int) -> Way | None:
 
 def compare(world: World) -> None:
     for folder_id in world.folders.values():
-        there = looked_up(world, folder_id)
-        assert [ask(world.kelp, folder_id) for ask in ASKED] == [there] * len(ASKED)
+        assert asked_in_a_change(world.kelp, folder_id) == looked_up(world, folder_id)
 
 
 @pytest.fixture
@@ -124,53 +105,11 @@ def test_while_folders_stay_they_are_not_looked_up(
         place = Place(folder_id, "a")
         for change in (world.unlink, world.make, world.set_mode):
             assert world.kelp.database.at_once(partial(change, world.kelp, place, place)) is not None
-        assert [ask(world.kelp, folder_id) for ask in ASKED] == [known] * len(ASKED)
+        assert asked_in_a_change(world.kelp, folder_id) == known
     asked_in_a_change(world.kelp, folder_id, leaves_folders=False)
     monkeypatch.delattr(Entries, "_way_to_folder")
-    for ask in ASKED:
-        with pytest.raises(AttributeError):
-            ask(world.kelp, folder_id)
-
-
-@near
-def test_who_shares_a_commit_sees_what_the_one_before_him_has_made(worlds: Callable[[], World]) -> None:
-    world = worlds()
-    compare(world)
-    kelp, folder_id = world.kelp, world.folders["d", "d"]
-    writing, found = kelp.database._engine._writing, list[Way | None]()  # type: ignore[union-attr]
-    second = Thread(target=lambda: found.append(asked_in_a_waiting_change(kelp, folder_id)))
-    with kelp.database.write() as tx:
-        tx.entries.update(world.folders["d",], state=State.DELETED.value)
-        second.start()
-        waiting.until(lambda: writing._waiting == 1)
-    second.join()
-    assert found == [None]
-    with kelp.database.write() as tx:
-        tx.entries.update(world.folders["d",], state=State.ACTIVE.value)
-    compare(world)
-
-
-@pytest.mark.parametrize("is_taken", [False, True])
-@near
-def test_a_read_finds_what_is_in_its_snapshot(
-    worlds: Callable[[], World], monkeypatch: pytest.MonkeyPatch, is_taken: bool
-) -> None:
-    """The folder goes away right before the snapshot is taken, or right behind."""
-    world = worlds()
-    compare(world)
-    folder_id, real = world.folders["d", "d"], SqliteTx.any_locks_or_grants
-    before = looked_up(world, folder_id)
-
-    def removing(self: SqliteTx) -> tuple[bool, bool]:
-        monkeypatch.undo()
-        if is_taken:
-            real(self)
-        trashing.remove(world.others, world.admin, Place(world.folders[()], "d"), only=None)
-        return real(self)
-
-    monkeypatch.setattr(SqliteTx, "any_locks_or_grants", removing)
-    assert asked_in_a_read(world.kelp, folder_id) == (before if is_taken else None)
-    compare(world)
+    with pytest.raises(AttributeError):
+        asked_in_a_change(world.kelp, folder_id)
 
 
 @near
@@ -226,7 +165,7 @@ def test_another_program_comes_after_a_change_that_writes_nothing(worlds: Callab
     with closing(sqlite3.connect(file, isolation_level=None)) as tool:
         sql = "UPDATE entries SET state = ? WHERE id = ?"
         tool.execute(sql, ("DELETED", world.folders["d",]))
-        assert [ask(world.kelp, world.folders["d", "d"]) for ask in ASKED] == [None] * len(ASKED)
+        assert asked_in_a_change(world.kelp, world.folders["d", "d"]) is None
         tool.execute(sql, ("ACTIVE", world.folders["d",]))
 
 
