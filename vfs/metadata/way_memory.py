@@ -45,7 +45,8 @@ class WayMemory:
         return self._ways
 
     def follow(self, version: int, effects: Collection[Effect | None]) -> None:
-        """A commit that makes the version had these effects; None: folders may be somewhere else now."""
+        """A commit that makes the version had these effects; None: folders may be somewhere else now. SQLite counts
+        none that leaves all as it was: then nothing is known of who makes the next."""
         before, commits = self._at
-        if before == version - 1 and None not in effects:
+        if before == version - 1 and None not in effects and any(any(effect) for effect in effects if effect):
             self._at = version, (commits + 1) % _ROUND

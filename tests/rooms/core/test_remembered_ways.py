@@ -37,7 +37,7 @@ def asked_in_a_change(kelp: Kelp, folder_id: int, *, leaves_folders: bool = True
         with kelp.database.write() as tx:
             tx.leaves_folders = leaves_folders
             found = tx.entries.way_to_folder(folder_id)
-            tx.accounts.set_value("asked", str(folder_id))  # one that changes nothing is no commit
+            tx.entries.update(folder_id)  # one that changes nothing is no commit
             return found
 
     done = kelp.database.at_once(look)
@@ -144,6 +144,23 @@ def test_another_program_takes_a_folder_away(worlds: Callable[[], World], drive:
     """Somebody who knows what he does, with SQLite's own tool: nobody counts that."""
     world = worlds()
     compare(world)
+    file = str(drive.kelp.settings.database.url).removeprefix("sqlite:///")
+    with closing(sqlite3.connect(file, isolation_level=None)) as tool:
+        sql = "UPDATE entries SET state = ? WHERE id = ?"
+        tool.execute(sql, ("DELETED", world.folders["d",]))
+        assert asked_in_a_change(world.kelp, world.folders["d", "d"]) is None
+        tool.execute(sql, ("ACTIVE", world.folders["d",]))
+
+
+@near
+def test_another_program_comes_after_a_change_that_writes_nothing(worlds: Callable[[], World], drive: Drive) -> None:
+    """SQLite counts no commit then, so the program's would be the one that was to come."""
+    world = worlds()
+    compare(world)
+    for _ in range(2):  # the second finds the value that it sets
+        with world.kelp.database.write() as tx:
+            tx.leaves_folders = True
+            tx.accounts.set_value("asked", "twice")
     file = str(drive.kelp.settings.database.url).removeprefix("sqlite:///")
     with closing(sqlite3.connect(file, isolation_level=None)) as tool:
         sql = "UPDATE entries SET state = ? WHERE id = ?"
