@@ -29,6 +29,10 @@ class RedoObjects:
         sql = "DELETE FROM redo_objects WHERE id = :id AND key = :key"
         self._tx.many(sql, [{"id": row.id, "key": row.key} for row in rows])
 
+    def last(self) -> int:
+        """The highest id; 0: there is no row."""
+        return int(self._tx.one("SELECT COALESCE(MAX(id), 0) FROM redo_objects")[0])
+
     def page(self, after: int, limit: int) -> list[tuple[RedoRow, bytes, bool]]:
         """Rows by id, their bytes, and whether the drive may want them: the object is known, and not to be deleted."""
         sql = """SELECT r.id, r.key, r.data, o.status IS NOT NULL AND o.status <> 'PENDING' AND o.size = LENGTH(r.data)
