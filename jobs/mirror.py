@@ -174,7 +174,7 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
     verified, fences = time.monotonic(), Fences(kelp, jobs)
     if jobs:
         kelp.database.sync()  # their plans, before anything of them can be seen on the NAS
-        prepared = _removed(kelp, jobs, fences, prepared)
+        prepared = prepared if stop() else _removed(kelp, jobs, fences, prepared)
         if prepared is None:
             return 0
     for number, job in enumerate(jobs):
@@ -230,6 +230,8 @@ def _removed(kelp: Kelp, jobs: Sequence[Job], fences: Fences, prepared: Prepared
     try:
         return replace(prepared, removed=together.remove(kelp, jobs, fences))
     except NasDown as error:
+        if outage.is_full(error):  # what waits takes no room
+            _clear(kelp, jobs, prepared)
         outage.declare(kelp, error)
         mirroring.abandon(kelp, jobs)
         return None
