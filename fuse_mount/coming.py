@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 _RESERVED = 256  # ids at a time …
 _FEW = 128  # … when so many are left
 _YOUNG = 0.2  # seconds without a row
+_AT_ONCE = 3  # files whose rows are made while the kernel's next request waits
 
 
 class Made(Protocol):
@@ -32,6 +33,9 @@ class Made(Protocol):
 
     @property
     def inode(self) -> int: ...
+
+    @property
+    def writing(self) -> threading.RLock: ...
 
     def settle(self) -> None:
         """Its row is there, and everybody sees it; nothing when it is already. Raises what keeps it from that."""
@@ -108,3 +112,26 @@ class Coming:
                 except KelpError as error:
                     log.debug("inode %s has no row until it is closed: %s", inode, type(error).__name__)
                 self.drop(inode)
+
+    def settle_at_once(self, only: int | None = None) -> bool:
+        """As `settle`, of all or of one inode, where nothing has to be waited for; False: then that has to be asked."""
+        if not self._settling.acquire(blocking=False):
+            return False
+        try:
+            found = [(folder, file) for inode, (folder, _, _, file) in self._files.items() if only in (None, inode)]
+            return len(found) <= _AT_ONCE and all(self._is_settled_at_once(folder, file) for folder, file in found)
+        finally:
+            self._settling.release()
+
+    def _is_settled_at_once(self, folder_id: int, file: Made) -> bool:
+        database = self._kelp.database
+        if database.has_vaults and not database.knows_as_plain(folder_id):
+            return False  # its keys may have to be read from somewhere
+        if not file.writing.acquire(blocking=False):
+            return False
+        try:
+            return database.at_once(file.settle) is not None
+        except KelpError:
+            return False
+        finally:
+            file.writing.release()

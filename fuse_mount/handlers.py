@@ -285,6 +285,8 @@ class Handlers(Naming):
     async def flush(self, fh: int) -> None:
         inode, file = self._handles[fh]
         if self._has_draft(file) or file.unsynced:
+            if self._bridge.looks_at_once and not (file.has_row or self._has_draft(file)):
+                self._open_files.coming.settle_at_once(inode)  # then only the disk is waited for
             await self._bridge.persist(file.flush)
             self._committed(inode, file)
 

@@ -64,6 +64,11 @@ class Naming(pyfuse3.Operations):
         """Files that were just made, in that folder or anywhere, have their rows (`coming`)."""
         coming = self._open_files.coming
         if coming and (folder_id is None or coming.is_in(folder_id)):
+            await self._settle()
+
+    async def _settle(self) -> None:
+        coming = self._open_files.coming
+        if not (self._bridge.looks_at_once and coming.settle_at_once()):
             await self._bridge.work(coming.settle)
 
     async def _settled_at(self, place: Place, *, goes: bool = False) -> None:
@@ -80,7 +85,7 @@ class Naming(pyfuse3.Operations):
             except KelpError:
                 concerned = True
         if concerned:
-            await self._bridge.work(coming.settle)
+            await self._settle()
 
     @answering
     async def fsyncdir(self, fh: int, datasync: bool) -> None:

@@ -7,7 +7,6 @@ overwritten or deleted.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -52,16 +51,12 @@ class Progress:
     recorded: Recorded
     versions: dict[str, Recorded] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
-    written: Mapping[str, NasFile] = field(default_factory=dict)  # temporary files that are there already
-    removed: frozenset[str] = frozenset()  # files that are gone already
-    fences: Fences | None = None  # of the batch that it is in
+    prepared: Prepared = field(default_factory=Prepared)  # what was done already for its whole batch
+    fences: Fences | None = None  # of that batch
 
     @classmethod
     def of(cls, job: Job, prepared: Prepared | None = None, fences: Fences | None = None) -> Progress:
-        """`prepared`: done already, for the whole batch."""
-        if prepared is None:
-            return cls(job, job.situation.recorded)
-        return cls(job, job.situation.recorded, written=prepared.written, removed=prepared.removed, fences=fences)
+        return cls(job, job.situation.recorded, prepared=prepared or Prepared(), fences=fences)
 
     def result(self, *, done: bool) -> Result:
         """A version that could not be kept from the file on the NAS is planned anew, from the cache."""
@@ -136,7 +131,7 @@ def holds(kelp: Kelp, path: str, content: Content) -> bool:
 def write_content(kelp: Kelp, at: Progress, content_id: str, subject: str | None, temp: str, mtime_ns: int) -> Written:
     """Bytes to a temporary file; of a sealed content all that the NAS shall have of it, with `subject`'s manifest."""
     content = at.job.contents.get(content_id) or mirroring.content_of(kelp, content_id)
-    if (seen := at.written.get(temp)) is not None:
+    if (seen := at.prepared.written.get(temp)) is not None:
         return Written(content, seen, None)
     kelp.nas.remove(temp)
     if subject is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from jobs import outage, settling, steps
 from jobs.footing import LostLease, Overtaken, Progress, Vanished
 from jobs.plan import plan
+from jobs.shares import BATCH, Shares
 from vfs import trace
 from vfs.core import Kelp
 from vfs.errors import KelpError, NasDown, NasFault
@@ -36,24 +37,27 @@ from vfs.operations.together import Prepared
 log = logging.getLogger(__name__)
 
 _VERIFY_SECONDS = 1.0  # how old the last look at the marker may be; on a real NAS it costs round trips
-BATCH = 32  # entries: one sync of each folder is shared by so many, and where the database is a server two commits
-_SHARE = 16  # … else so many: people wait for SQLite's write lock, 1 ms each time (measured)
 _PAUSE = 0.0005  # seconds between two such commits, in which whoever waits takes the lock
 
 
 class Worker:
     """One thread's share of the mirror."""
 
-    def __init__(self, kelp: Kelp, owner: str, stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, kelp: Kelp, owner: str, stop: Callable[[], bool] = lambda: False, shares: Shares | None = None
+    ) -> None:
+        """`shares`: of the process."""
         self._kelp = kelp
         self._owner = owner
         self._stop = stop
+        self._shares = shares or Shares(kelp)
         self._held: Sequence[Job] = ()  # claimed and not given back: of a round that failed half-way
 
-    def drain(self, gather: Callable[[], object] = lambda: None, until: float = math.inf) -> int:
+    def drain(self, gather: Callable[[bool], object] = lambda is_full: None, until: float = math.inf) -> int:
         """Work off everything that is due; the number of entries that came to their desired state.
 
-        `gather` is called after a batch that was not full, so that a steady stream of changes is taken in fuller ones.
+        `gather` is called after each batch: after one that was not full (`is_full`), a steady stream of changes is to
+        be taken in fuller ones.
         Returns early when the NAS goes down, when `stop()` says so between two entries, or between two batches after
         `until` (time.monotonic).
         """
@@ -64,23 +68,25 @@ class Worker:
                 self._kelp.nas.verify()
                 settled = self._settle()
                 jobs, covered = self._claim()
-                done += covered + _batch(self._kelp, jobs, self._stop)
+                done += covered + _batch(self._kelp, jobs, self._stop, self._shares)
                 self._held = ()
             except NasDown as error:
                 outage.declare(self._kelp, error)
                 break
             if not jobs and not settled and not covered:
                 break
-            if len(jobs) + covered < BATCH:
-                gather()
+            gather(len(jobs) + covered >= BATCH)
         return done
 
     def _claim(self) -> tuple[list[Job], int]:
         """A batch, and how many entries needed no work."""
         jobs: list[Job] = []
-        covered, share = 0, _share(self._kelp)
+        covered = 0
         while len(jobs) + covered < BATCH:
+            share = min(self._shares.size(), BATCH - len(jobs) - covered)
             more, done = claiming.claim(self._kelp, self._owner, share, plan, jobs)
+            if more or done:
+                self._shares.committed()
             self._held = jobs = [*jobs, *more]
             covered += done
             if len(more) + done < share:
@@ -110,11 +116,6 @@ class Worker:
             recording.record(self._kelp, [] if fault else [result], [(result, fault)] if fault else [])
         self._held = ()
         return len(jobs)
-
-
-def _share(kelp: Kelp) -> int:
-    """Entries per commit."""
-    return _SHARE if kelp.database.is_near else BATCH
 
 
 def _settled(kelp: Kelp, job: Job) -> tuple[Progress, str]:
@@ -165,7 +166,7 @@ class _Batch:
         return [*self.finished, *self.vanished, *self.waiting, *self.behind, *(at for at, _ in self.failed)]
 
 
-def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
+def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool], shares: Shares) -> int:
     """Do the jobs one by one, sync the folders, record all in one commit. What `stop` leaves over is given back."""
     batch = _Batch()
     prepared = Prepared() if stop() else _prepared(kelp, jobs)
@@ -174,7 +175,7 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
     verified, fences = time.monotonic(), Fences(kelp, jobs)
     if jobs:
         kelp.database.sync()  # their plans, before anything of them can be seen on the NAS
-        prepared = prepared if stop() else _removed(kelp, jobs, fences, prepared)
+        prepared = prepared if stop() else _carried(kelp, jobs, fences, prepared)
         if prepared is None:
             return 0
     for number, job in enumerate(jobs):
@@ -209,7 +210,7 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool]) -> int:
         except Exception as error:
             _sort_out(batch, at, error)
     _clear(kelp, batch.unfinished, prepared)
-    return _record(kelp, batch)
+    return _record(kelp, batch, shares)
 
 
 def _prepared(kelp: Kelp, jobs: Sequence[Job]) -> Prepared | None:
@@ -225,10 +226,11 @@ def _prepared(kelp: Kelp, jobs: Sequence[Job]) -> Prepared | None:
         return Prepared()
 
 
-def _removed(kelp: Kelp, jobs: Sequence[Job], fences: Fences, prepared: Prepared) -> Prepared | None:
-    """With what they remove together; as `_prepared`."""
+def _carried(kelp: Kelp, jobs: Sequence[Job], fences: Fences, prepared: Prepared) -> Prepared | None:
+    """With what comes to its place, and goes, together; as `_prepared`."""
     try:
-        return replace(prepared, removed=together.remove(kelp, jobs, fences))
+        prepared = replace(prepared, removed=together.remove(kelp, jobs, fences))
+        return replace(prepared, placed=together.place(kelp, jobs, fences, prepared.written))
     except NasDown as error:
         if outage.is_full(error):  # what waits takes no room
             _clear(kelp, jobs, prepared)
@@ -236,7 +238,9 @@ def _removed(kelp: Kelp, jobs: Sequence[Job], fences: Fences, prepared: Prepared
         mirroring.abandon(kelp, jobs)
         return None
     except Exception as error:
-        log.warning("nothing is removed together: %s", error, exc_info=None if isinstance(error, KelpError) else error)
+        log.warning(
+            "nothing comes or goes together: %s", error, exc_info=None if isinstance(error, KelpError) else error
+        )
         return prepared
 
 
@@ -272,7 +276,7 @@ def _sort_out(batch: _Batch, at: Progress, error: Exception) -> None:
         batch.failed.append((at, outage.reason(error)))
 
 
-def _record(kelp: Kelp, batch: _Batch) -> int:
+def _record(kelp: Kelp, batch: _Batch, shares: Shares) -> int:
     every = batch.every
     if not every:
         return 0
@@ -282,9 +286,9 @@ def _record(kelp: Kelp, batch: _Batch) -> int:
         mirroring.abandon(kelp, [at.job for at in every])
         raise
     results = [at.result(done=True) for at in batch.finished] + [at.result(done=False) for at in batch.vanished]
-    share = _share(kelp)
-    while len(results) > share:
+    while len(results) > (share := shares.size()):
         recording.record(kelp, results[:share])
+        shares.committed()
         results = results[share:]
         time.sleep(_PAUSE)
     recording.record(
@@ -294,6 +298,7 @@ def _record(kelp: Kelp, batch: _Batch) -> int:
         [at.result(done=False) for at in batch.waiting],
         [at.result(done=False) for at in batch.behind],
     )
+    shares.committed()
     return len(batch.finished)
 
 

@@ -11,6 +11,7 @@ from jobs import mirror
 from jobs.jobs_lock import JobsLock
 from jobs.queue import InProcessQueue
 from jobs.schedule import Schedule
+from jobs.shares import BATCH, Shares
 from vfs.core import Kelp
 from vfs.errors import KelpError
 from vfs.operations import mirroring
@@ -34,6 +35,7 @@ class Runner:
         self._queue = queue
         self._stopping = threading.Event()
         self._workers: list[mirror.Worker] = []
+        self._shares = Shares(kelp)
         self._schedule = Schedule(
             kelp, self._stopping, queue.ring, lambda: any(worker.works for worker in self._workers)
         )
@@ -73,25 +75,33 @@ class Runner:
         """One worker. The first does everything as long as it keeps up: threads that share a lock with the requests
         slow them more than they help; the others join in for a backlog."""
         heard = 0
-        worker = mirror.Worker(self._kelp, self._schedule.owner, self._stopping.is_set)
+        worker = mirror.Worker(self._kelp, self._schedule.owner, self._stopping.is_set, self._shares)
         self._workers.append(worker)
-        watch = self._schedule.watch
+        watch, began = self._schedule.watch, time.monotonic()
         while not self._stopping.is_set():
             watch.begin()
-            self._schedule.guarded("mirror", partial(self._round, worker, number))
+            self._schedule.guarded("mirror", partial(self._round, worker, number, began))
             watch.end()
             heard = self._queue.wait(heard, timeout=30.0)
-            self._gather()
+            began = time.monotonic()
+            self._gather(began)
 
-    def _round(self, worker: mirror.Worker, number: int) -> None:
+    def _round(self, worker: mirror.Worker, number: int, began: float) -> None:
         worker.give_back()  # also when nothing is due: what it still holds from a failed round blocks others
-        if mirroring.is_due(self._kelp, number * mirror.BATCH + 1):
-            worker.drain(self._gather)
+        if mirroring.is_due(self._kelp, number * BATCH + 1):
+            worker.drain(partial(self._go_on, began))
 
-    def _gather(self) -> None:
-        """Let changes come together: a batch shares two commits and its folders' syncs. Not a stall."""
+    def _go_on(self, began: float, is_full: bool) -> None:
+        """After a batch. Removals that go on after a short rest, in which the round began, have it wait again."""
+        if not is_full:
+            self._gather(time.monotonic())
+        elif self._shares.others_change and self._may_wait(max(time.monotonic() - began, _BURST)):
+            self._gather(began)
+
+    def _gather(self, began: float) -> None:
+        """Let changes come together: a batch shares two commits and its folders' syncs. Not a stall. `began`: since
+        when they are waited for."""
         self._schedule.watch.end()
-        began = time.monotonic()
         before, now, next_look = -1, self._queue.rings, 0.0
         while before != now:
             waited = time.monotonic() - began

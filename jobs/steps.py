@@ -107,6 +107,15 @@ def _write(kelp: Kelp, step: Write, at: Progress) -> None:
     target = at.job.path(step.spot)
     subject = str(at.job.situation.entry_id) if at.job.situation.desired.manifest is not None else None
     content, written, manifest = write_content(kelp, at, step.content_id, subject, step.temp, step.mtime_ns)
+    if target not in at.prepared.placed:
+        _place(kelp, step, target, at)
+    at.touched(target)
+    metrics.MIRRORED_BYTES.inc(written.size)
+    note = at.recorded.note
+    at.recorded = Recorded(step.spot, content.id, written.size, written.mtime_ns, written.inode, note, manifest)
+
+
+def _place(kelp: Kelp, step: Write, target: str, at: Progress) -> None:
     fence(kelp, at)
     if step.replace and not is_ours(kelp, target, at.recorded):
         put_aside(kelp, target)
@@ -115,10 +124,6 @@ def _write(kelp: Kelp, step: Write, at: Progress) -> None:
     else:
         _make_way(kelp, target, at)
         rename(kelp, step.temp, target)
-    at.touched(target)
-    metrics.MIRRORED_BYTES.inc(written.size)
-    note = at.recorded.note
-    at.recorded = Recorded(step.spot, content.id, written.size, written.mtime_ns, written.inode, note, manifest)
 
 
 def _touch(kelp: Kelp, step: Touch, at: Progress) -> None:
@@ -149,7 +154,7 @@ def _describe(kelp: Kelp, step: Describe, at: Progress) -> None:
 
 def _remove(kelp: Kelp, step: Remove, at: Progress) -> None:
     path = at.job.path(step.spot)
-    if path in at.removed:
+    if path in at.prepared.removed:
         at.touched(path)
         at.recorded = Recorded()
         return

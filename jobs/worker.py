@@ -137,7 +137,10 @@ class QueueWorker:
             if due_ns is not None:
                 self._look_at = time.monotonic() + max(0, due_ns - self._kelp.clock.now_ns()) / 1e9
 
-    def _gather(self) -> None:
+    def _gather(self, is_full: bool = False) -> None:
+        """Unless the last batch was full already."""
+        if is_full:
+            return
         watch = self._schedule.watch
         watch.end()
         self._stopping.wait(_GATHER)

@@ -35,8 +35,8 @@ from vfs.operations import (
 SECOND = 1_000_000_000
 STAMP = re.compile(r"^\d{14}__")
 CHANGING = (
-    *("write", "write_together", "move", "link", "remove", "remove_together", "remove_folder", "make_folder", "touch"),
-    "sync",
+    *("write", "write_together", "move", "place_together", "link", "remove", "remove_together", "remove_folder"),
+    *("make_folder", "touch", "sync"),
 )
 Tree = dict[str, bytes | None]  # path → content, None for a folder
 

@@ -308,6 +308,20 @@ def test_few_descriptors_are_enough(tmp_path: Path) -> None:
     assert {item.name for item in store.list(".kelp/tmp")} == written.keys()
 
 
+def test_files_that_come_to_their_places_together_replace_nothing(tmp_path: Path) -> None:
+    store = prepared(tmp_path)
+    store.write_together(".kelp/tmp", [small(number) for number in range(4)])
+    store.make_folder("d")
+    write(store, "d/b", b"was there")
+    names = [("0-0", "a"), ("1-0", "b"), ("never", "c"), ("2-0", "x" * 300), ("3-0", "e")]
+    assert store.place_together(".kelp/tmp", "d", names) == {"a", "e"}
+    assert sorted(os.listdir(tmp_path / "d")) == ["a", "b", "e"]
+    assert b"".join(store.read("d/b")) == b"was there" and b"".join(store.read("d/e")) == small(3).data
+    assert sorted(os.listdir(tmp_path / ".kelp/tmp")) == ["1-0", "2-0"]
+    assert store.place_together(".kelp/tmp", "d/nowhere", names) == set()
+    assert store.place_together(".kelp/tmp", "", [("1-0", "top")]) == {"top"}
+
+
 def seen(store: FolderNasStore, path: str) -> SeenFile:
     info = store.stat(path)
     assert info is not None

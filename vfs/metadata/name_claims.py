@@ -150,11 +150,11 @@ class NameClaims:
         """Somebody may have removed the file, or put another in its place: what is claimed here is claimed there too,
         and who has claimed something in the one before has it as long as he is there. False: nothing of that is so.
 
-        Only who comes later knows nothing of the one before, until `look_after` of the others. So a file that must be
-        new is shown only where its name is free after all (`committing`).
+        Only who comes later, or missed one of two removals, knows nothing of the one before, until `look_after` of the
+        others. So a file that must be new is shown only where its name is free after all (`committing`).
         """
         for old in self._files[:-1]:
-            if not old.is_used():
+            if not self._alone and not old.is_used():
                 self._files.remove(old)
                 old.close()
         if self._files and self._files[-1].is_at(self._path):

@@ -29,6 +29,9 @@ class RedoObjects:
         sql = "DELETE FROM redo_objects WHERE id = :id AND key = :key"
         self._tx.many(sql, [{"id": row.id, "key": row.key} for row in rows])
 
+    def all(self) -> set[RedoRow]:
+        return {RedoRow(*row) for row in self._tx.all("SELECT id, key FROM redo_objects")}
+
     def last(self) -> int:
         """The highest id; 0: there is no row."""
         return int(self._tx.one("SELECT COALESCE(MAX(id), 0) FROM redo_objects")[0])

@@ -61,9 +61,9 @@ def dump(
 
     `only_unmirrored`: leave out the objects of contents that the NAS is recorded to hold; the drive that is made of
     the dump reads them there. Raises StoreUnavailable when the database, or the cache as a whole, is away, NoSpace as
-    `redoing.run`, and what `write` raises.
+    `redoing.redo`, and what `write` raises.
     """
-    redoing.run(kelp)  # its rows are not in a dump
+    redoing.redo(kelp.database, kelp.cache, kelp.clock)  # its rows are not in a dump
     made = datetime.now(UTC)
     writer = Writer(write, int(made.timestamp()))
     dumped = Dumped()

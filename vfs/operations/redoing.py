@@ -14,7 +14,8 @@ or freed; or the disk of the cache is not mounted, and then the row stays.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from vfs.core import Clock, Kelp
 from vfs.errors import KelpError
@@ -26,6 +27,7 @@ from vfs.storage.object_store import ObjectStore, Redoing, redoing
 log = logging.getLogger(__name__)
 
 _LARGEST = 16 * 1024  # bytes
+_PATIENCE = 2.0  # seconds: a row that is still there then is no living process's, most of the time
 _AT_ONCE = 100  # rows that are looked at in one transaction
 
 
@@ -35,8 +37,13 @@ def is_for(kelp: Kelp, size: int) -> bool:
 
 
 def run(kelp: Kelp) -> Done:
-    """A batch: all rows, also of those who are about to sync them. Raises StoreUnavailable, NoSpace."""
-    return redo(kelp.database, kelp.cache, kelp.clock)
+    """A batch: rows that nobody comes back for. Raises StoreUnavailable, NoSpace."""
+    with kelp.database.read() as tx:
+        before = tx.redo.all()
+    if not before:
+        return Done()
+    time.sleep(_PATIENCE)
+    return redo(kelp.database, kelp.cache, kelp.clock, before.__contains__)
 
 
 def at_start(database: Database, cache: ObjectStore, clock: Clock) -> None:
@@ -52,9 +59,16 @@ def at_start(database: Database, cache: ObjectStore, clock: Clock) -> None:
         log.info("%d objects that may not have been on the disk yet were written again", done.count)
 
 
-def redo(database: Database, cache: ObjectStore, clock: Clock, *, spoilt: bool = False) -> Done:
-    """`spoilt`: only those that do not read as they should. Raises StoreUnavailable, NoSpace, when all that could be
-    done is."""
+def redo(
+    database: Database,
+    cache: ObjectStore,
+    clock: Clock,
+    is_left: Callable[[RedoRow], bool] = lambda row: True,
+    *,
+    spoilt: bool = False,
+) -> Done:
+    """Of rows that are left; `spoilt`: only those that do not read as they should. Raises StoreUnavailable, NoSpace,
+    when all that could be done is."""
     store = redoing(cache)
     if store is None or not database.is_near:
         return Done()
@@ -68,7 +82,8 @@ def redo(database: Database, cache: ObjectStore, clock: Clock, *, spoilt: bool =
         if not page:
             break
         after = page[-1][0].id
-        looked = _Looked(store, _spoilt(cache, page) if spoilt else page)
+        left = [found for found in page if is_left(found[0])]
+        looked = _Looked(store, _spoilt(cache, left) if spoilt else left)
         failure = failure or looked.failure
         with database.read() as tx:
             spare = set(tx.freeing.orphans([row.key for row in looked.absent], clock.now_ns()))

@@ -4,20 +4,23 @@ for all of a batch.
 Only what is as usual: whole in a cache whose objects are files of this machine. All else is left to the step that
 writes it alone (`contents.write_to_nas`), and so is what failed here: that step meets the fault, and tells.
 
-Files that are to be removed and nothing else go together too, folder by folder, each of which is opened once.
+They come to their places together, and files that are to be removed and nothing else go together, folder by folder,
+each of which is opened once.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from blake3 import blake3
 
 from vfs import metrics
 from vfs.core import Kelp
-from vfs.errors import ObjectMissing, StoreUnavailable
+from vfs.errors import NasDown, ObjectMissing, StoreUnavailable
 from vfs.model import Content
 from vfs.nas_model import TEMPORARY, Job, Remove, Write
 from vfs.operations.fences import Fences
@@ -27,15 +30,21 @@ from vfs.storage.small_contents import SMALL
 
 _FROM_CACHE, _BYTES_OF_CACHE = metrics.CACHE_READS.labels("cache"), metrics.CACHE_READ_BYTES.labels("cache")
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """Temporary files that are there, durable, by their paths; and the one whose bytes could not be had since the cache
-    is away, which was not asked for others then. `removed`: files that are not there any more."""
+    is away, which was not asked for others then. `removed`: files that are not there any more; `placed`: those of
+    `written`, by the paths of their places, that have come there."""
 
     written: dict[str, NasFile] = field(default_factory=dict)
     away: dict[str, StoreUnavailable] = field(default_factory=dict)
     removed: frozenset[str] = frozenset()
+    placed: frozenset[str] = frozenset()
 
 
 def write(kelp: Kelp, jobs: Iterable[Job]) -> Prepared:
@@ -61,6 +70,51 @@ def write(kelp: Kelp, jobs: Iterable[Job]) -> Prepared:
     return Prepared({f"{TEMPORARY}/{name}": seen for name, seen in written.items()}, away)
 
 
+def place(kelp: Kelp, jobs: Iterable[Job], fences: Fences, written: Mapping[str, NasFile]) -> frozenset[str]:
+    """Paths of new files whose bytes are `written` that have come there; of each the fence was seen right before.
+
+    Raises NasDown; then some of the files may be there, as after a kill.
+    """
+    nas = together(kelp.nas)
+    found: dict[str, list[tuple[tuple[str, str], Job]]] = {}
+    for job in jobs if nas is not None and written else ():
+        step = job.steps[0]
+        if len(job.steps) == 1 and isinstance(step, Write) and _is_new(step) and step.temp in written:
+            folder, _, name = job.path(step.spot).rpartition("/")
+            found.setdefault(folder, []).append(((step.temp.removeprefix(f"{TEMPORARY}/"), name), job))
+    placed = set[str]()
+    for folder, names in found.items():
+        if nas is None or len(names) < 2:
+            continue
+        try:
+            placed |= _paths(folder, nas.place_together(TEMPORARY, folder, _held(names, fences)))
+        except NasDown:
+            raise
+        except Exception as error:  # of the others, whatever it is, is met again alone by the entry whose it is
+            log.warning("not all came to their places together: %s", error)
+            paths = {path: temp for (temp, name), _ in names for path in _paths(folder, [name])}
+            placed |= {path for path, temp in paths.items() if _came(kelp, written, temp, path)}
+    return frozenset(placed)
+
+
+def _came(kelp: Kelp, written: Mapping[str, NasFile], name: str, path: str) -> bool:
+    """From where its bytes were written."""
+    temp = f"{TEMPORARY}/{name}"
+    if kelp.nas.stat(temp) is not None:
+        return False
+    info = kelp.nas.stat(path)
+    return info is not None and info.kind == "file" and (info.size, info.mtime_ns) == written[temp][:2]
+
+
+def _is_new(step: Write) -> bool:
+    """… and in the tree: Kelp's own folders are made as they are needed."""
+    return not step.replace and not step.spot.name.startswith(".")
+
+
+def _paths(folder: str, names: Iterable[str]) -> set[str]:
+    return {f"{folder}/{name}" if folder else name for name in names}
+
+
 def remove(kelp: Kelp, jobs: Iterable[Job], fences: Fences) -> frozenset[str]:
     """Paths of files that these jobs are about to remove and that are not there any more; of each the fence was seen
     right before, and that it looked as it was recorded.
@@ -74,10 +128,8 @@ def remove(kelp: Kelp, jobs: Iterable[Job], fences: Fences) -> frozenset[str]:
             found.setdefault(file[0], []).append((file[1], job))
     gone = set[str]()
     for folder, files in found.items():
-        if nas is None or len(files) < 2:
-            continue
-        for name in nas.remove_together(folder, _held(files, fences)):
-            gone.add(f"{folder}/{name}" if folder else name)
+        if nas is not None and len(files) > 1:
+            gone |= _paths(folder, nas.remove_together(folder, _held(files, fences)))
     return frozenset(gone)
 
 
@@ -92,7 +144,7 @@ def _to_remove(job: Job) -> tuple[str, SeenFile] | None:
     return folder, SeenFile(name, seen.size, seen.mtime_ns)
 
 
-def _held(files: Iterable[tuple[SeenFile, Job]], fences: Fences) -> Iterator[SeenFile]:
+def _held(files: Iterable[tuple[T, Job]], fences: Fences) -> Iterator[T]:
     return (file for file, job in files if fences.hold(job))
 
 

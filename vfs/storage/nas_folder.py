@@ -120,6 +120,16 @@ class FolderNasStore:
         with self._opened(beneath.split(folder), folder, make=True) as (opened, _), self._faults(folder):
             return nas_together.write_together(opened, files, self.on_flush, self._progress)
 
+    def place_together(self, source: str, target: str, names: Iterable[tuple[str, str]]) -> set[str]:
+        try:
+            with (
+                self._opened(beneath.split(source), source) as (old, _),
+                self._opened(beneath.split(target), target) as (new, _),
+            ):
+                return nas_together.place_together(old, new, names, partial(self._faults, target), self._progress)
+        except ObjectMissing:
+            return set()
+
     def remove_together(self, folder: str, files: Iterable[SeenFile]) -> set[str]:
         try:
             with self._opened(beneath.split(folder), folder) as (opened, _):

@@ -223,6 +223,15 @@ class Together(Protocol):
         """
         ...
 
+    def place_together(self, source: str, target: str, names: Iterable[tuple[str, str]]) -> set[str]:
+        """Rename files of one folder (old name, new name) into another that exists; the new names of those that are
+        there now. A name that is taken is never replaced.
+
+        Each is taken from `names` right before. All else stays: `move` would say why. Raises NasDown, and what
+        `names` raises; then some may have moved.
+        """
+        ...
+
     def remove_together(self, folder: str, files: Iterable[SeenFile]) -> set[str]:
         """Delete files of a folder that look as they were recorded; the names of those that are not there any more.
 

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
-from vfs.storage import beneath
+from vfs.storage import beneath, renaming
 from vfs.storage.files import Progress, forget, set_time, write_all
 from vfs.storage.nas_store import NasFile, SeenFile, SmallFile, is_down
 
@@ -51,6 +51,29 @@ def write_together(
                 with suppress(OSError):
                     os.unlink(name, dir_fd=folder)
     return done
+
+
+def place_together(
+    source: int,
+    target: int,
+    names: Iterable[tuple[str, str]],
+    faults: Callable[[], AbstractContextManager[object]],
+    progress: Progress,
+) -> set[str]:
+    """See `Together.place_together`. `faults`: as for `remove_together`."""
+    placed = set[str]()
+    for old, new in names:
+        try:
+            renaming.rename_new(source, old, target, new)
+        except OSError as error:
+            if is_down(error):
+                with faults():
+                    raise
+            progress()
+            continue  # it is met again by who renames it alone
+        placed.add(new)
+        progress()
+    return placed
 
 
 def remove_together(

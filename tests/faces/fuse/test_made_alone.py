@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from multiprocessing.synchronize import Barrier
@@ -40,11 +39,13 @@ def other(mounted: MountedDrive) -> Iterator[MountedDrive]:
         beside.end()
 
 
-def _by_mount(folder: Path, who: bytes, count: int, together: Barrier, won: Any) -> None:
-    """Each third file stays open while the next ones are made."""
+def _by_mount(folder: Path, who: bytes, count: int, together: Barrier, won: Any, claims: Path | None = None) -> None:
+    """Each third file stays open while the next ones are made. `claims`: is removed now and then."""
     still_open: list[int] = []
     for number in range(count):
         together.wait(60)
+        if claims is not None and number % 20 == 0:
+            claims.unlink(missing_ok=True)
         try:
             fd = os.open(folder / f"{number}", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
@@ -99,15 +100,14 @@ def test_one_of_two_mounts_makes_it(mounted: MountedDrive, other: MountedDrive, 
     until(lambda: (other.top / "folder").is_dir())
     context = new_processes(__name__)
     together, pipes = context.Barrier(2), [context.Pipe(duplex=False) for _ in range(2)]
+    removing = (mounted.data / "kelp.claims" if removed else None), None
     racers = [
-        context.Process(target=_by_mount, args=(drive.top / "folder", who, _NAMES, together, sender))
-        for drive, who, (_, sender) in zip((mounted, other), (b"one", b"two"), pipes, strict=True)
+        context.Process(target=_by_mount, args=(drive.top / "folder", who, _NAMES, together, sender, claims))
+        for drive, who, (_, sender), claims in zip((mounted, other), (b"one", b"two"), pipes, removing, strict=True)
     ]
-    for racer in racers:
+    for racer, (_, sender) in zip(racers, pipes, strict=True):
         racer.start()
-    while removed and all(racer.is_alive() for racer in racers):
-        (mounted.data / "kelp.claims").unlink(missing_ok=True)
-        time.sleep(0.05)
+        sender.close()  # so that the end of one who fails is seen
     one, two = (_told(receiver) for receiver, _ in pipes)
     for racer in racers:
         racer.join()
@@ -126,8 +126,9 @@ def test_one_of_a_mount_and_the_core_makes_it(mounted: MountedDrive) -> None:
         context.Process(target=_by_mount, args=(folder, b"one", _NAMES // 3, together, pipes[0][1])),
         context.Process(target=_by_core, args=core),
     ]
-    for racer in racers:
+    for racer, (_, sender) in zip(racers, pipes, strict=True):
         racer.start()
+        sender.close()  # so that the end of one who fails is seen
     one, two = (_told(receiver) for receiver, _ in pipes)
     for racer in racers:
         racer.join()

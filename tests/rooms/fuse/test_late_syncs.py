@@ -4,25 +4,16 @@ with what nobody had synced spoilt."""
 
 from __future__ import annotations
 
-import itertools
 import os
-import re
-import resource
 import shutil
-import signal
-import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests import engines
-from tests.faces.test_syncs import why_not
 from tests.rooms.core.drive import Drive
 from tests.rooms.fuse.files import Files, close
 from tests.rooms.fuse.test_sharing import evict
@@ -33,7 +24,7 @@ from vfs.core import Kelp
 from vfs.errors import NoSpace, StoreUnavailable
 from vfs.metadata.redo import RedoRow
 from vfs.model import Done, Entry
-from vfs.operations import access, checking, dumping, freeing, reading, redoing
+from vfs.operations import access, checking, freeing, reading, redoing
 from vfs.storage import late_syncs
 from vfs.storage.spare_files import IN_A_ROW
 
@@ -50,6 +41,11 @@ def never(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody syncs behind a commit before the drive is closed."""
     monkeypatch.setattr(late_syncs, "_SOON", 3600.0)
     monkeypatch.setattr(late_syncs, "_MANY", 3600)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redoing, "_PATIENCE", 0.0)
 
 
 def warm(files: Files) -> None:
@@ -78,7 +74,7 @@ def key_of(drive: Drive, path: str = "f") -> str:
 def waiting(kelp: Kelp) -> dict[str, RedoRow]:
     """Rows whose objects are not known to be on the disk."""
     with kelp.database.read() as tx:
-        return {row.key: row for row, _, _ in tx.redo.page(0, 1000)}
+        return {row.key: row for row in tx.redo.all()}
 
 
 def file_of(data: Path, key: str) -> Path:
@@ -131,8 +127,7 @@ def test_a_power_cut_takes_nothing_that_was_answered(
         assert waiting(kelp) == {}
         assert [found(kelp, entry) for entry in entries] == [DATA, b"again bytes", b"warm"]
         assert checking.check(kelp).problems == []
-        caller = access.system_caller(kelp, "test")
-        after = Drive(kelp, drive.clock, target / "nas", caller, caller, caller, caller)
+        after = Drive(kelp, drive.clock, target / "nas", *([access.system_caller(kelp, "test")] * 4))
         after.mirror()
         assert sorted(after.nas_files().values()) == sorted(drive_bytes(drive))
         assert checking.check(kelp, mirrored=True).problems == []
@@ -197,138 +192,6 @@ def test_a_disk_that_is_behind_is_waited_for(never: None, files: Files, monkeypa
     for number in range(5):
         files.save(f"{number}", DATA)
     assert len(waiting(files.drive.kelp)) == 2
-
-
-def test_all_that_wait_or_are_synced_are_counted(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that hangs: each has an open file."""
-    monkeypatch.setattr(late_syncs, "_MOST", 3)
-    monkeypatch.setattr(late_syncs, "_MANY", 2)
-    begun, go_on = threading.Event(), threading.Event()
-
-    def hangs() -> bool:
-        if threading.current_thread().name == "late-syncs":
-            begun.set()
-            go_on.wait(60)
-        return False
-
-    monkeypatch.setattr(os, "fsync", failing_sync(os.fsync, hangs))
-    warm(files)
-    files.save("one", DATA)
-    assert begun.wait(60)
-    for number in range(5):
-        files.save(f"{number}", DATA)
-    assert len(waiting(files.drive.kelp)) == 3
-    go_on.set()
-
-
-def test_few_wait_where_few_files_may_be_open() -> None:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
-    try:
-        assert late_syncs._affordable() == 32
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
-def test_a_thread_that_cannot_begin_is_begun_later(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    drive, real = files.drive, threading.Thread.start
-
-    def start(thread: threading.Thread) -> None:
-        if thread.name == "late-syncs":
-            raise RuntimeError("can't start new thread")
-        real(thread)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", start)
-        warm(files)
-        files.save("f", DATA)
-    assert waiting(drive.kelp)
-    files.save("g", DATA)
-    until(lambda: waiting(drive.kelp) == {})
-
-
-class Hanging:
-    """An object on a disk that does not answer until it is told to."""
-
-    def __init__(self) -> None:
-        self.begun, self.go_on, self.is_open = threading.Event(), threading.Event(), True
-
-    def begin_sync(self) -> None:
-        pass
-
-    def sync(self) -> None:
-        self.begun.set()
-        self.go_on.wait(60)
-        self.close()
-
-    def close(self) -> None:
-        self.is_open = False
-
-
-def test_a_disk_that_takes_too_long_is_left_when_the_drive_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its database is closed by then."""
-    monkeypatch.setattr(late_syncs, "_CLOSING", 0.01)
-    monkeypatch.setattr(late_syncs, "_MANY", 2)
-    forgotten = list[object]()
-    late = late_syncs.LateSyncs(forgotten.extend)
-    disk, other = Hanging(), Hanging()
-    late.add((1, "a"), disk)
-    late.add((2, "b"), other)
-    assert disk.begun.wait(60)
-    late.close()
-    disk.go_on.set()
-    assert late._thread is not None
-    late._thread.join(60)
-    assert (forgotten, disk.is_open, other.is_open, other.begun.is_set()) == ([], False, False, False)
-
-
-def test_a_start_leaves_to_others_what_they_are_about_to_sync(saved: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its files read as they should; to sync them all would take a slow disk minutes."""
-    drive = saved.drive
-    rows, synced = waiting(drive.kelp), list[str]()
-    _zeros(file_of(drive.kelp.settings.data, key_of(drive)))
-
-    def counted(fd: int) -> None:
-        synced.append(Path(os.readlink(f"/proc/self/fd/{fd}")).name)
-
-    monkeypatch.setattr(os, "fsync", counted)
-    redoing.at_start(drive.kelp.database, drive.kelp.cache, drive.clock)
-    assert [name for name in synced if name in rows] == [key_of(drive)]
-    assert waiting(drive.kelp).keys() == rows.keys() - {key_of(drive)}
-    assert drive.read("f") == DATA
-
-
-def test_it_ends_though_others_go_on(saved: Files) -> None:
-    """Small files come faster than they are written again."""
-    drive, count = saved.drive, len(waiting(saved.drive.kelp))
-    store = Growing(drive.kelp)
-    redoing.redo(drive.kelp.database, store, drive.clock)
-    assert store.asked <= count + redoing._AT_ONCE
-    redoing.run(drive.kelp)
-
-
-class Growing:
-    """A cache; whenever an object is written again, others are made."""
-
-    def __init__(self, kelp: Kelp) -> None:
-        self._kelp, self.asked = kelp, 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._kelp.cache, name)
-
-    def redo(self, key: str, data: bytes) -> bool:
-        self.asked += 1
-        if self.asked < 10 * redoing._AT_ONCE:
-            with self._kelp.database.write() as tx:
-                for _ in range(2):
-                    tx.redo.insert(key, data)
-        return True
-
-
-def test_what_is_dumped_is_on_the_disk(saved: Files) -> None:
-    """Its rows are not in the dump, and the cache may be that of the drive that is made of it."""
-    dumping.dump(saved.drive.kelp, lambda _: None)
-    assert waiting(saved.drive.kelp) == {}
 
 
 def test_a_commit_that_fails_leaves_nothing(never: None, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -448,6 +311,20 @@ def test_what_went_before_it_was_synced_does_not_come_back(saved: Files, change:
     assert key not in drive.objects()
 
 
+def test_the_batch_leaves_alone_what_somebody_is_about_to_sync(saved: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that comes while it waits is a living process's."""
+    drive = saved.drive
+    before = set(waiting(drive.kelp))
+
+    def sleep(_: float) -> None:
+        saved.save("g", OTHER)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redoing.time, "sleep", sleep)
+        assert redoing.run(drive.kelp) == Done(len(before))
+    assert set(waiting(drive.kelp)) == {key_of(drive, "g")}
+
+
 @pytest.mark.parametrize("is_alive", [False, True])
 def test_several_at_once_do_it_as_one(saved: Files, is_alive: bool) -> None:
     """… also beside the one whose they are; what nobody else has spoilt is well then."""
@@ -462,105 +339,3 @@ def test_several_at_once_do_it_as_one(saved: Files, is_alive: bool) -> None:
     for thread in threads:
         thread.join()
     assert (waiting(drive.kelp), drive.read("f")) == ({}, DATA)
-
-
-WRITER = """
-import os, sys
-from pathlib import Path
-from fuse_mount.drafts import OpenFiles
-from tests import engines
-from vfs.bootstrap import build
-from vfs.model import Caller, Place, ROOT_ID, Role
-
-kelp = build(engines.load(Path(sys.argv[1])))
-files = OpenFiles(kelp)
-with kelp.database.read() as tx:
-    caller = Caller(tx.accounts.find("admin")[0].id, "admin", Role.ADMIN, "fuse", "test")
-for number in range(int(sys.argv[3])):
-    name = f"{sys.argv[2]}-{number}"
-    _, handle = files.create(Place(ROOT_ID, name), 0o644, caller)
-    handle.write(0, name.encode())
-    handle.flush()
-    os.write(1, name.encode() + b"\\n")
-    handle.release()
-kelp.close()
-"""
-
-
-def test_a_kill_and_then_a_power_cut_take_nothing(finished: Path, tmp_path: Path) -> None:
-    data, left = tmp_path / "data", 0
-    engines.copy_drive(finished, data)
-    said = set[str]()
-    for number in range(4):
-        command = [sys.executable, "-c", WRITER, str(data), str(number), "1000000"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
-            assert writer.stdout is not None
-            for _ in range(IN_A_ROW + 1 + 17 * number):
-                said.add(writer.stdout.readline().strip())
-            writer.send_signal(signal.SIGKILL)
-            said.update(line.strip() for line in writer.stdout if line.endswith("\n"))
-        for key in keys_left(data):
-            _empty(file_of(data, key))
-            left += 1
-        with closing(build(engines.load(data))) as kelp:
-            assert waiting(kelp) == {}
-            caller = access.system_caller(kelp, "test")
-            for name in said:
-                entry = reading.resolve(kelp, caller, [name]).entry
-                assert entry is not None
-                assert found(kelp, entry) == name.encode()
-            assert checking.check(kelp).problems == []
-    assert left
-
-
-_CALL = re.compile(
-    r"(\d+) +(?:<\.\.\. )?(pwrite64|fdatasync|fsync|write)(?:\((\d+)<(.*?)>| resumed)(?:.*?(<unfinished)|.* = \d)"
-)
-
-
-def calls(trace: str) -> list[tuple[str, str, str]]:
-    """(thread, call, path) of those that have returned, in that order."""
-    done, begun = [], dict[str, str]()
-    for line in trace.splitlines():
-        if (match := _CALL.match(line)) is None:
-            continue
-        thread, call, _, path, unfinished = match.groups()
-        if unfinished:
-            begun[thread] = path
-        else:
-            done.append((thread, call, path or begun.pop(thread, "")))
-    return done
-
-
-def test_one_sync_comes_before_the_answer(finished: Path, tmp_path: Path) -> None:
-    """… that of the log, after all that was written to it; and what is written when rows go, after those of the files.
-    Seen by strace."""
-    if reason := why_not(tmp_path):
-        pytest.skip(reason)
-    data, trace, count = tmp_path / "data", tmp_path / "trace", 60
-    engines.copy_drive(finished, data)
-    watch = ["strace", "-f", "-y", "-e", "trace=pwrite64,fdatasync,fsync,write", "-o", str(trace)]
-    command = [*watch, sys.executable, "-c", WRITER, str(data), "f", str(count)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120)
-    done = calls(trace.read_text())
-    answers = [n for n, (_, call, path) in enumerate(done) if call == "write" and path.endswith("/null")]
-    assert len(answers) == count
-    main = done[answers[0]][0]
-    for before, answer in itertools.pairwise(answers[10:]):
-        mine = [(call, Path(path)) for thread, call, path in done[before:answer] if thread == main]
-        assert not [path for call, path in mine if call == "fsync" and path.parent.parent.name == "objects"]
-        log = [call for call, path in mine if path.name.endswith("-wal")]
-        assert log[-1] == "fdatasync" and "pwrite64" in log
-    late = {thread for thread, call, path in done if call == "fsync" and "/objects/" in path} - {main}
-    behind = [(call, Path(path)) for thread, call, path in done if thread in late]
-    synced = 0
-    for (call, path), (following, _) in itertools.pairwise(behind):
-        synced += call == "fsync" and path.parent.parent.name == "objects" and path.stat().st_size > 0
-        if following == "pwrite64" and call == "fsync":  # the rows of all that came before, no others
-            with_rows = synced
-    assert with_rows == synced >= count - IN_A_ROW - 1
-
-
-def keys_left(data: Path) -> list[str]:
-    with closing(sqlite3.connect(data / "kelp.db")) as database:
-        return [row[0] for row in database.execute("SELECT key FROM redo_objects")]

@@ -103,6 +103,8 @@ def refuse(drive: MirrorDrive, part: str) -> list[int]:
     tries: list[int] = []
 
     def fail(method: str, arguments: tuple[Any, ...]) -> None:
+        if method == "place_together":
+            raise NasFault("these names cannot be together")
         if method == "move" and arguments[1].endswith(part):
             tries.append(drive.clock.now_ns())
             raise NasFault("this name cannot be")

@@ -177,7 +177,8 @@ def test_the_nas_is_unmounted_and_mounted_again(new_drive: Path, tmp_path: Path)
         drive.close()
 
 
-def test_the_nas_is_unmounted_in_the_middle_of_a_batch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_the_nas_is_unmounted_in_the_middle_of_a_batch(tmp_path: Path, together: bool) -> None:
     share, point = tmp_path / "share", tmp_path / "mounted"
     share.mkdir()
     point.mkdir()
@@ -188,9 +189,11 @@ def test_the_nas_is_unmounted_in_the_middle_of_a_batch(tmp_path: Path) -> None:
             drive.put(name, name.encode())
 
         def unmount_at_c(method: str, arguments: tuple[Any, ...]) -> None:
-            if method == "move" and arguments[1].endswith("__c"):
+            if method == "place_together" if together else method == "move" and arguments[1].endswith("__c"):
                 unmount(point)
 
+        if not together:
+            drive.nas.inner.place_together = lambda source, target, names: set()
         drive.nas.after = unmount_at_c
         drive.drain()
         drive.nas.calm()
@@ -263,6 +266,7 @@ def test_the_order_after_an_outage_is_oldest_first(busy: MirrorDrive) -> None:
             written.append(arguments[1][-1])
 
     back(busy)
+    busy.nas.inner.place_together = lambda source, target, names: set()
     busy.nas.after = note
     busy.drain()
     assert written == ["z", "y", "x"]

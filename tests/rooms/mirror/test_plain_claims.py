@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from jobs import mirror
+from jobs.shares import BATCH
 from tests.mirror_drive import Killed, MirrorDrive
 from vfs.errors import NasFault
 from vfs.metadata.database import Tx
 from vfs.operations import plain_claims, trashing
 
-NAMES = [f"f{number:02}" for number in range(mirror.BATCH + 8)]
+NAMES = [f"f{number:02}" for number in range(BATCH + 8)]
 embedded = pytest.mark.engine(database="sqlite", reason="it is looked at before the lock where one lock is for all")
 
 
@@ -100,7 +101,7 @@ def test_one_that_cannot_be_removed_keeps_none_of_the_others(drive: MirrorDrive)
     _whole(drive)
 
 
-@pytest.mark.parametrize("number", [1, 2, mirror.BATCH // 2, mirror.BATCH, mirror.BATCH + 1])
+@pytest.mark.parametrize("number", [1, 2, BATCH // 2, BATCH, BATCH + 1])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_in_a_batch_of_removals(drive: MirrorDrive, when: str, number: int) -> None:
     """The last one dies between the NAS and what is recorded of it."""

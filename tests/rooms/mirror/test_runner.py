@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jobs import runner
+from jobs import runner, shares
 from jobs.queue import InProcessQueue
 from tests import engines, waiting
 from tests.mirror_drive import MirrorDrive, Pause
@@ -186,6 +187,34 @@ def test_removals_that_never_cease_are_carried(live: MirrorDrive, monkeypatch: p
         live.put("new")
         mirrored(live)
     live.check_mirrored()
+
+
+@pytest.mark.engine(database="sqlite", reason="elsewhere it matters to nobody what the mirror does meanwhile")
+def test_removals_that_go_on_after_a_rest_are_waited_for_again(
+    live: MirrorDrive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = runner.Runner(live.kelp, InProcessQueue())
+    jobs.stop()  # it was never started, and holds a lock's file
+    waited: list[float] = []
+    monkeypatch.setattr(jobs, "_gather", waited.append)
+    monkeypatch.setattr(shares, "_QUIET", 60.0)
+    live.put("a")
+    live.drain()
+    live.trash("a")
+    long_ago, began = time.monotonic() - runner._REMOVALS, time.monotonic()
+    jobs._go_on(began, True)
+    assert waited == [began]
+    jobs._go_on(long_ago, True)
+    assert waited == [began], "they have waited long enough"
+    jobs._go_on(long_ago, False)
+    assert len(waited) == 2 and waited[1] >= began, "what comes now may come together"
+    live.put("b")
+    jobs._go_on(began, True)
+    assert len(waited) == 2, "there is something to be written"
+    live.trash("b")
+    monkeypatch.setattr(shares, "_QUIET", 0.0)
+    jobs._go_on(began, True)
+    assert len(waited) == 2, "nobody removes anything any more"
 
 
 @pytest.mark.parametrize("question", ["is_due", "record"])

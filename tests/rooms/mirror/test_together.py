@@ -49,6 +49,7 @@ def test_small_files_go_together_and_large_ones_alone(drive: MirrorDrive) -> Non
     drive.put("d/large", large)
     drive.settle_down()
     assert calls.count("write_together") == 1 and calls.count("write") == 1
+    assert calls.count("place_together") == 1 and calls.count("move") == 1
     assert _shown(drive) == CONTENTS | {"large": large} and drive.raw_nas(".kelp/tmp") == {}
 
 
@@ -132,7 +133,9 @@ def test_what_nobody_foresaw_keeps_no_entry_of_the_batch_back(drive: MirrorDrive
     assert _shown(drive) == CONTENTS and drive.raw_nas(".kelp/tmp") == {}
 
 
-@pytest.mark.parametrize("method", ["before write_together", "after write_together", "before move"])
+@pytest.mark.parametrize(
+    "method", ["before write_together", "after write_together", "before place_together", "after place_together"]
+)
 def test_who_was_taken_over_meanwhile_changes_nothing_any_more(drive: MirrorDrive, method: str) -> None:
     """It slept (a laptop, a hung NAS) beyond its lease; by then others have carried the files, and newer ones."""
     _fill(drive)
@@ -156,6 +159,65 @@ def test_who_was_taken_over_meanwhile_changes_nothing_any_more(drive: MirrorDriv
     assert _shown(drive) == {name: b"newer " + name.encode() for name in CONTENTS if name != "f3"}
     mirror.tidy(drive.kelp)
     assert drive.raw_nas(".kelp/tmp") == {}
+
+
+@pytest.mark.parametrize("done", range(0, len(CONTENTS) + 1, 4))
+def test_killed_while_they_come_to_their_places(drive: MirrorDrive, done: int) -> None:
+    _fill(drive)
+    real = drive.nas.inner.place_together
+
+    def dies(source: str, target: str, names: Iterable[Any]) -> set[str]:
+        real(source, target, islice(names, done))
+        raise Killed
+
+    drive.nas.inner.place_together = dies
+    with pytest.raises(Killed):
+        drive.drain()
+    assert len(_shown(drive)) == done and len(drive.raw_nas(".kelp/tmp")) == len(CONTENTS) - done
+    drive.nas.inner.place_together = real
+    drive.die()
+    drive.settle_down()
+    assert _shown(drive) == CONTENTS and drive.raw_nas(".kelp/tmp") == {}
+    drive.check_mirrored()
+
+
+@pytest.mark.parametrize("error", [NasDown("NAS: gone", "EIO"), RuntimeError("a mistake of ours")])
+def test_a_fault_while_they_come_to_their_places(drive: MirrorDrive, error: Exception) -> None:
+    _fill(drive)
+    real = drive.nas.inner.place_together
+
+    def fails(source: str, target: str, names: Iterable[Any]) -> set[str]:
+        real(source, target, islice(names, 5))
+        raise error
+
+    drive.nas.inner.place_together = fails
+    drive.drain()
+    drive.nas.inner.place_together = real
+    with drive.kelp.database.read() as tx:
+        assert all(tx.events.retries(drive.entry(f"d/{name}").id) == 0 for name in CONTENTS)
+    drive.pass_time(60)
+    outage.probe(drive.kelp)
+    drive.settle_down()
+    assert _shown(drive) == CONTENTS and drive.raw_nas(".kelp/tmp") == {}
+    assert not drive.raw_nas(".kelp").get("foreign"), "what had come is known as Kelp's own"
+    drive.check_mirrored()
+
+
+def test_a_name_that_somebody_took_on_the_nas_keeps_no_other_back(drive: MirrorDrive) -> None:
+    _fill(drive)
+    taken: list[str] = []
+
+    def take(method: str, arguments: tuple[Any, ...]) -> None:
+        if method == "place_together" and not taken:
+            names = list(arguments[2])
+            taken.append(names[3][1])
+            (drive.root / arguments[1] / taken[0]).write_bytes(b"theirs")
+
+    drive.nas.before = take
+    drive.settle_down()
+    assert _shown(drive) == CONTENTS
+    assert [path.read_bytes() for path in drive.root.glob(".kelp/foreign/*/*")] == [b"theirs"]
+    drive.check_mirrored()
 
 
 # --- removals ---
