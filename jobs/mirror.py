@@ -175,7 +175,7 @@ def _batch(kelp: Kelp, jobs: Sequence[Job], stop: Callable[[], bool], shares: Sh
     verified, fences = time.monotonic(), Fences(kelp, jobs)
     if jobs:
         kelp.database.sync()  # their plans, before anything of them can be seen on the NAS
-        prepared = _carried(kelp, jobs, fences, prepared)
+        prepared = prepared if stop() else _carried(kelp, jobs, fences, prepared)
         if prepared is None:
             return 0
     for number, job in enumerate(jobs):
@@ -232,6 +232,8 @@ def _carried(kelp: Kelp, jobs: Sequence[Job], fences: Fences, prepared: Prepared
         prepared = replace(prepared, removed=together.remove(kelp, jobs, fences))
         return replace(prepared, placed=together.place(kelp, jobs, fences, prepared.written))
     except NasDown as error:
+        if outage.is_full(error):  # what waits takes no room
+            _clear(kelp, jobs, prepared)
         outage.declare(kelp, error)
         mirroring.abandon(kelp, jobs)
         return None

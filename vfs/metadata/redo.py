@@ -32,6 +32,10 @@ class RedoObjects:
     def all(self) -> set[RedoRow]:
         return {RedoRow(*row) for row in self._tx.all("SELECT id, key FROM redo_objects")}
 
+    def last(self) -> int:
+        """The highest id; 0: there is no row."""
+        return int(self._tx.one("SELECT COALESCE(MAX(id), 0) FROM redo_objects")[0])
+
     def page(self, after: int, limit: int) -> list[tuple[RedoRow, bytes, bool]]:
         """Rows by id, their bytes, and whether the drive may want them: the object is known, and not to be deleted."""
         sql = """SELECT r.id, r.key, r.data, o.status IS NOT NULL AND o.status <> 'PENDING' AND o.size = LENGTH(r.data)

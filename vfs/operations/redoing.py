@@ -47,9 +47,11 @@ def run(kelp: Kelp) -> Done:
 
 
 def at_start(database: Database, cache: ObjectStore, clock: Clock) -> None:
-    """Before anybody reads. What cannot be done now the batch does."""
+    """Before anybody reads: what does not read as it should. Most rows are of processes that live, whose files are in
+    the memory of the machine and wait for their sync: those are theirs, or the batch's, as is what cannot be done now.
+    """
     try:
-        done = redo(database, cache, clock)
+        done = redo(database, cache, clock, spoilt=True)
     except KelpError as error:
         log.warning("objects that may not be on the disk yet are left for later: %s", error)
         return
@@ -58,21 +60,30 @@ def at_start(database: Database, cache: ObjectStore, clock: Clock) -> None:
 
 
 def redo(
-    database: Database, cache: ObjectStore, clock: Clock, is_left: Callable[[RedoRow], bool] = lambda row: True
+    database: Database,
+    cache: ObjectStore,
+    clock: Clock,
+    is_left: Callable[[RedoRow], bool] = lambda row: True,
+    *,
+    spoilt: bool = False,
 ) -> Done:
-    """Of rows that are left. Raises StoreUnavailable, NoSpace, when all that could be done is."""
+    """Of rows that are left; `spoilt`: only those that do not read as they should. Raises StoreUnavailable, NoSpace,
+    when all that could be done is."""
     store = redoing(cache)
     if store is None or not database.is_near:
         return Done()
     after = count = 0
     failure: KelpError | None = None
-    while True:
+    with database.read() as tx:
+        last = tx.redo.last()  # others may add to them faster than they are written here
+    while after < last:
         with database.read() as tx:
             page = tx.redo.page(after, _AT_ONCE)
         if not page:
             break
         after = page[-1][0].id
-        looked = _Looked(store, [found for found in page if is_left(found[0])])
+        left = [found for found in page if is_left(found[0])]
+        looked = _Looked(store, _spoilt(cache, left) if spoilt else left)
         failure = failure or looked.failure
         with database.read() as tx:
             spare = set(tx.freeing.orphans([row.key for row in looked.absent], clock.now_ns()))
@@ -91,10 +102,25 @@ def forget(database: Database, rows: Sequence[RedoRow]) -> None:
         tx.redo.forget(rows)
 
 
+_Row = tuple[RedoRow, bytes, bool]  # as `RedoObjects.page` has them
+
+
+def _spoilt(cache: ObjectStore, page: Sequence[_Row]) -> list[_Row]:
+    return [(row, data, is_wanted) for row, data, is_wanted in page if not (is_wanted and _reads(cache, row.key, data))]
+
+
+def _reads(cache: ObjectStore, key: str, data: bytes) -> bool:
+    """Whoever reads the object gets these bytes, be they on the disk or not."""
+    try:
+        return b"".join(cache.get(key)) == data
+    except KelpError:
+        return False
+
+
 class _Looked:
     """Rows whose files have their bytes, durably; that have no file; that nobody wants; and what went wrong."""
 
-    def __init__(self, store: Redoing, page: Sequence[tuple[RedoRow, bytes, bool]]) -> None:
+    def __init__(self, store: Redoing, page: Sequence[_Row]) -> None:
         self.written: list[RedoRow] = []
         self.absent: list[RedoRow] = []
         self.unwanted: list[RedoRow] = []

@@ -95,7 +95,7 @@ class FolderObjectStore:
         path = self._path(key)
         with self._faults(key):
             try:
-                fd = os.open(path, _SPARE)
+                fd = os.open(path, _SPARE | os.O_NONBLOCK)
             except FileNotFoundError:
                 return False
             try:

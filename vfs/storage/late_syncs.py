@@ -8,6 +8,7 @@ Whatever keeps the thread from that leaves the row, and `operations/redoing.py` 
 from __future__ import annotations
 
 import logging
+import resource
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +23,8 @@ Row = tuple[int, str]  # of redo_objects: id and key
 
 _MANY = 31  # objects that are synced at once …
 _SOON = 0.5  # … or so many seconds after the first of them
-_MOST = 128  # that may wait, each with an open file, and its bytes in the log
+_MOST = 128  # that may wait or be at it, each with an open file, and its bytes in the log …
+_SHARE = 8  # … and of the files that the process may open, at most this part
 _CLOSING = 10.0  # seconds that `close` waits for it
 
 
@@ -38,15 +40,19 @@ class LateSyncs:
         """`forget`: the rows may go. Raises KelpError."""
         self._forget = forget
         self._changed = threading.Condition()
+        self._affordable = _affordable()
         self._waiting: list[_Waiting] = []
+        self._at_it = 0  # so many are being synced
         self._since = 0.0  # monotonic: when the first of them came
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._forgetting = threading.Lock()
+        self._over = False  # no row may go any more
 
     @property
     def takes_more(self) -> bool:
         """The disk is not so far behind that others should wait for it."""
-        return len(self._waiting) < _MOST and not self._closed
+        return len(self._waiting) + self._at_it < min(_MOST, self._affordable) and not self._closed
 
     def add(self, row: Row, unsynced: Unsynced) -> None:
         """Committed, durably, with its bytes."""
@@ -55,20 +61,23 @@ class LateSyncs:
                 if not self._waiting:
                     self._since = time.monotonic()
                 self._waiting.append(_Waiting(row, unsynced))
-                if len(self._waiting) == 1 or len(self._waiting) == _MANY:
+                if self._thread is None:
                     self._begin()
+                if len(self._waiting) in (1, _MANY):
                     self._changed.notify()
                 return
         unsynced.close()  # the row stays
 
     def close(self) -> None:
-        """After what waits is synced."""
+        """After what waits is synced; of a disk that takes longer than that, the rows stay."""
         with self._changed:
             self._closed = True
             self._changed.notify()
             thread = self._thread
         if thread is not None:
             thread.join(_CLOSING)
+        with self._forgetting:
+            self._over = True
 
     def _begin(self) -> None:
         if self._thread is None:
@@ -96,6 +105,7 @@ class LateSyncs:
             while len(self._waiting) < _MANY and not self._closed and (rest := until - time.monotonic()) > 0:
                 self._changed.wait(rest)
             waiting, self._waiting = self._waiting, []
+            self._at_it = len(waiting)
             return waiting
 
     def _sync(self, waiting: list[_Waiting]) -> None:
@@ -104,11 +114,22 @@ class LateSyncs:
             one.unsynced.begin_sync()
         synced = []
         for one in waiting:
+            if self._over:
+                one.unsynced.close()
+                continue
             try:
                 one.unsynced.sync()
             except KelpError as error:
                 log.warning("object %s could not be synced, and will be written again: %s", one.row[1], error)
             else:
                 synced.append(one.row)
-        if synced:
-            self._forget(synced)
+            finally:
+                self._at_it -= 1
+        with self._forgetting:
+            if synced and not self._over:
+                self._forget(synced)
+
+
+def _affordable() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST if soft == resource.RLIM_INFINITY else soft // _SHARE

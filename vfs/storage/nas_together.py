@@ -69,6 +69,7 @@ def place_together(
             if is_down(error):
                 with faults():
                     raise
+            progress()
             continue  # it is met again by who renames it alone
         placed.add(new)
         progress()
@@ -81,20 +82,23 @@ def remove_together(
     """See `Together.remove_together`. `faults`: around what is asked of the NAS, not around what `files` does."""
     gone = set[str]()
     for file in files:
+        is_gone = True
         try:
             info = os.stat(file.name, dir_fd=folder, follow_symlinks=False)
-            if not stat.S_ISREG(info.st_mode) or (info.st_size, info.st_mtime_ns) != (file.size, file.mtime_ns):
-                continue
-            os.unlink(file.name, dir_fd=folder)
+            progress()
+            is_gone = stat.S_ISREG(info.st_mode) and (info.st_size, info.st_mtime_ns) == (file.size, file.mtime_ns)
+            if is_gone:
+                os.unlink(file.name, dir_fd=folder)
         except FileNotFoundError:
-            pass
+            is_gone = True
         except OSError as error:
             if is_down(error):
                 with faults():
                     raise
-            continue  # it is met again by who removes it alone
-        gone.add(file.name)
-        progress()
+            is_gone = False  # it is met again by who removes it alone
+        if is_gone:
+            gone.add(file.name)
+        progress()  # whatever it was: it answered
     return gone
 
 

@@ -325,14 +325,17 @@ def test_the_batch_leaves_alone_what_somebody_is_about_to_sync(saved: Files, mon
     assert set(waiting(drive.kelp)) == {key_of(drive, "g")}
 
 
-def test_several_at_once_do_it_as_one(saved: Files) -> None:
+@pytest.mark.parametrize("is_alive", [False, True])
+def test_several_at_once_do_it_as_one(saved: Files, is_alive: bool) -> None:
+    """… also beside the one whose they are; what nobody else has spoilt is well then."""
     drive = saved.drive
-    for key in waiting(drive.kelp):
+    for key in () if is_alive else waiting(drive.kelp):
         _zeros(file_of(drive.kelp.settings.data, key))
     threads = [threading.Thread(target=redoing.run, args=(drive.kelp,)) for _ in range(4)]
     for thread in threads:
         thread.start()
-    drive.kelp.late_syncs.close()
+    if is_alive:
+        drive.kelp.late_syncs.close()
     for thread in threads:
         thread.join()
     assert (waiting(drive.kelp), drive.read("f")) == ({}, DATA)
