@@ -143,6 +143,7 @@ class OpenInode:
             except AlreadyExists as error:
                 found = error.existing
                 if found is None or found.is_folder or (birth.alone and found.id != self.inode):
+                    self._unclaim()  # when that one goes the name is free, however long this one stays open
                     raise
                 self._came(found.id)
                 if self._draft is None:

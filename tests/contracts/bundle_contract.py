@@ -86,6 +86,18 @@ class BundleContract:
         store.move(TEMP, ".kelp/tmp/held-6-12")
         assert names(store, ".kelp/tmp") == {"held-5-12": "folder", "held-6-12": "file"}
 
+    @pytest.mark.parametrize("inner", ["", PART, ONE])
+    def test_nor_is_a_folder_of_a_vault(self, store: NasStore, inner: str) -> None:
+        """It has a manifest of its own, and what is in it may be named as parts are."""
+        store.make_folder(PART)
+        write(store, f"{PART}/manifest")
+        if inner:
+            store.make_folder(f"{PART}/{inner}")
+            write(store, f"{PART}/{inner}/manifest")
+        store.move(PART, ".kelp/tmp/held-5-12", parents=True)
+        info = store.stat(".kelp/tmp/held-5-12")
+        assert names(store, ".kelp/tmp") == {"held-5-12": "folder"} and info is not None and info.kind == "folder"
+
     def test_touch(self, store: NasStore, tree: Path) -> None:
         bundle(store)
         store.move(TEMP, ONE)

@@ -97,7 +97,7 @@ def _move(
         )
         guard.confirm_removal(tx, caller, here, entry, now)
         if there.entry is not None and there.entry.id != entry.id:
-            if alike:
+            if alike and on_conflict == OnConflict.OVERWRITE:
                 _require_alike(tx, entry, there.entry)
             outcome = _into_taken(kelp, tx, caller, moved, on_conflict)
             border.committing = True

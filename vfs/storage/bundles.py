@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -67,16 +67,27 @@ def look(folder: int, name: str) -> NasInfo | None:
         if manifest is None or not stat.S_ISREG(manifest.st_mode):
             return None
         size = 0
-        with os.scandir(fd) as entries:
-            for entry in entries:
-                if _PART.fullmatch(entry.name):
-                    with suppress(FileNotFoundError):
-                        size += entry.stat(follow_symlinks=False).st_size
-                elif name.startswith(_HELD) and entry.name not in (MANIFEST, PART_LIST):
-                    return None
+        with os.scandir(fd) as found:
+            entries = list(found)
+        if name.startswith(_HELD) and not _holds_only_parts(entries):
+            return None
+        for entry in entries:
+            if _PART.fullmatch(entry.name):
+                with suppress(FileNotFoundError):
+                    size += entry.stat(follow_symlinks=False).st_size
     finally:
         os.close(fd)
     return NasInfo("file", size, manifest.st_mtime_ns, beneath.inode_of(manifest), True)
+
+
+def _holds_only_parts(entries: Collection[os.DirEntry[str]]) -> bool:
+    """And their list, as a bundle does, even one without parts. A folder of a vault has a manifest too, but no list,
+    and folders in it are named as parts are."""
+    names = {entry.name for entry in entries}
+    return PART_LIST in names and all(
+        entry.name in (MANIFEST, PART_LIST) or (_PART.fullmatch(entry.name) and not entry.is_dir(follow_symlinks=False))
+        for entry in entries
+    )
 
 
 def empty(folder: int, name: str) -> bool:

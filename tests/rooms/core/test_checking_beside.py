@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -12,8 +12,10 @@ import pytest
 from jobs import mirror
 from tests.rooms.core import planted
 from tests.rooms.core.drive import Drive
+from vfs.bootstrap import build
 from vfs.errors import KelpError
 from vfs.operations import checking, evicting, mirroring, restoring, scrubbing
+from vfs.storage.object_store import ObjectInfo
 
 STEPS = 60
 UNDER_WAY = ("event still", "foreign on the NAS")  # what is not carried, or not recorded yet, is nothing worse
@@ -129,3 +131,24 @@ def test_what_is_evicted_and_restored_meanwhile_is_no_damage(drive_with: Callabl
         over.set()
         shifting.result()
     assert found == []
+
+
+@pytest.mark.engine(cache="folder", reason="others make no objects ahead")
+def test_an_object_that_was_made_ahead_is_filled_after_it_was_listed(
+    drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = build(drive.kelp.settings, clock=drive.clock)  # another process: of its own it knows which are empty
+    for number in range(6):
+        drive.put(f"before {number}", b"ten bytes!")
+    listing, filled = other.cache.list, list[str]()
+
+    def listed_before() -> Iterator[ObjectInfo]:
+        infos = list(listing())
+        empty = {info.key for info in infos if not info.size}
+        filled.extend(empty & {drive.put(f"{number}", b"ten bytes!").content_id or "" for number in range(6)})
+        return iter(infos)
+
+    monkeypatch.setattr(other.cache, "list", listed_before)
+    report = checking.check(other, repair=True)
+    other.close()
+    assert filled and (report.problems, report.repaired) == ([], [])

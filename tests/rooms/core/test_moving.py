@@ -29,6 +29,17 @@ def seen(drive: Drive, path: str) -> str:
     return drive.names(path)[0].removeprefix("inside-") if entry.is_folder else drive.read(path).decode()
 
 
+@pytest.mark.parametrize("target", KINDS)
+@pytest.mark.parametrize("source", KINDS)
+def test_rename_that_may_replace_nothing(drive: Drive, source: str, target: str) -> None:
+    """Whatever has the name: RENAME_NOREPLACE (rename(2)), when somebody else has just made it."""
+    make(drive, "s", source)
+    make(drive, "t", target)
+    with pytest.raises(AlreadyExists):
+        moving.move(drive.kelp, drive.editor, drive.place("s"), drive.place("t"), on_conflict=ERROR, alike=True)
+    assert drive.names() == ["s", "t"]
+
+
 @pytest.mark.parametrize("face", ["dav", "rest"])
 @pytest.mark.parametrize("target", KINDS)
 @pytest.mark.parametrize("source", KINDS)

@@ -121,6 +121,18 @@ def test_who_replaces_it_comes_after_and_nothing_is_lost(drive: Drive, files: Fi
     assert _claimed(drive) == 0
 
 
+def test_a_name_that_was_lost_and_is_free_again_is_not_kept(drive: Drive, files: Files) -> None:
+    handle = _make(files, "a", b"mount")
+    drive.put("a", b"other")
+    files.open_files.coming.settle()
+    assert _claimed(drive) == 0
+    drive.remove("a")
+    drive.folder("a")
+    with pytest.raises(PreconditionFailed):
+        close(handle)
+    assert drive.entry("a").is_folder and len(drive.names()) == 2
+
+
 def test_a_mount_that_does_not_ask_for_that_makes_it_too(
     drive: Drive, files: Files, files_of: Callable[[Drive], Files]
 ) -> None:

@@ -89,7 +89,9 @@ def _judge(look: Look, row: Found, info: ObjectInfo | None) -> None:
 
 def _wrong(look: Look, row: Found, info: ObjectInfo | None) -> tuple[str, str, str] | None:
     try:
-        size = info.size if info is not None else look.kelp.cache.stat(row.key)  # it may have come since it was listed
+        size = row.size
+        if info is None or info.size != row.size:  # it has come since, or was listed empty, made ahead
+            size = look.kelp.cache.stat(row.key)
     except ObjectMissing:
         return _MISSING, row.key, f"{row.size} bytes"
     if size != row.size:
