@@ -118,7 +118,7 @@ def all_rows(drive: MirrorDrive, *, loaded: bool = False, same_cache: bool = Fal
     kept = reachable(drive) if loaded else set()
     with drive.kelp.database.scan() as tx:
         for table in schema.metadata.sorted_tables:
-            if table.name in ("reader_leases", "byte_grants", "changes", "redo_objects"):  # of processes
+            if table.name in ("reader_leases", "byte_grants", "changes"):  # of processes
                 found[table.name] = []
                 continue
             columns = [column.name for column in table.columns]

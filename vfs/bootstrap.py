@@ -24,11 +24,10 @@ from vfs.gate import Gate
 from vfs.holds import Holds, News
 from vfs.metadata import taking, transfer
 from vfs.metadata.database import Database
-from vfs.operations import manifesting, nas_settings, redoing, sealing
+from vfs.operations import manifesting, nas_settings, sealing
 from vfs.settings import Settings
 from vfs.storage import nas_marker
 from vfs.storage.folder import FolderObjectStore
-from vfs.storage.late_syncs import LateSyncs
 from vfs.storage.nas_folder import FolderNasStore
 from vfs.storage.nas_store import NasProperties, NasStore
 from vfs.storage.object_store import ObjectStore
@@ -96,7 +95,6 @@ def build(
             gate=Gate(),
             clock=clock,
             holds=holds,
-            late_syncs=_late_syncs(undo, database, store, clock),
             background=background,
             escrow=Escrow(),
             allowance=Allowance(),
@@ -104,14 +102,6 @@ def build(
             within_limits=Seen(),
             close=undo.pop_all().close,
         )
-
-
-def _late_syncs(undo: contextlib.ExitStack, database: Database, cache: ObjectStore, clock: Clock) -> LateSyncs:
-    """After those that a power cut or a kill has left are made good."""
-    redoing.at_start(database, cache, clock)
-    late_syncs = LateSyncs(partial(redoing.forget, database))
-    undo.callback(late_syncs.close)
-    return late_syncs
 
 
 def _make_data_folder(settings: Settings) -> None:

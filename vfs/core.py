@@ -17,7 +17,6 @@ from vfs.gate import Gate
 from vfs.holds import Holds
 from vfs.metadata.database import Database
 from vfs.settings import Settings
-from vfs.storage.late_syncs import LateSyncs
 from vfs.storage.nas_store import NasStore
 from vfs.storage.object_store import ObjectStore
 from vfs.storage.small_contents import SmallContents
@@ -79,7 +78,6 @@ class Kelp:
     gate: Gate  # who may come, by network address
     clock: Clock
     holds: Holds  # what this process reads just now
-    late_syncs: LateSyncs  # of objects whose rows are there already
     background: Background  # work that nobody waits for
     escrow: Escrow  # bytes that this process may bring in
     allowance: Allowance  # … and that its restores may bring back

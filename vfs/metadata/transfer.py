@@ -33,8 +33,7 @@ _AS = {
 }
 
 
-# Of the old server's, which are gone.
-_OF_PROCESSES = ("reader_leases", "byte_grants", "changes", "unfinished_objects", "redo_objects")
+_OF_PROCESSES = ("reader_leases", "byte_grants", "changes", "unfinished_objects")  # of the old server's, which are gone
 
 
 def _tables() -> sa.MetaData:

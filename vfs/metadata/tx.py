@@ -38,7 +38,6 @@ from vfs.metadata.properties import Properties
 from vfs.metadata.pruning import Pruning
 from vfs.metadata.reading import Reading
 from vfs.metadata.recipients import Recipients
-from vfs.metadata.redo import RedoObjects
 from vfs.metadata.restoring import Restoring
 from vfs.metadata.seals import SealMemory, Seals
 from vfs.metadata.tokens import Tokens
@@ -343,10 +342,6 @@ class Tx(abc.ABC):
     @made_once
     def recipients(self) -> Recipients:
         return Recipients(self)
-
-    @made_once
-    def redo(self) -> RedoObjects:
-        return RedoObjects(self)
 
     @made_once
     def restoring(self) -> Restoring:

@@ -24,7 +24,6 @@ from vfs.crypto.opened_lists import OpenedList
 from vfs.crypto.part_lists import PartList, Slice
 from vfs.errors import AlreadyExists, Conflict, Forbidden, NoSpace, NotFound, PreconditionFailed, WrongKind
 from vfs.metadata.database import Tx
-from vfs.metadata.redo import RedoRow
 from vfs.metadata.retrying import retried
 from vfs.model import Caller, Condition, Content, Entry, Level, OnConflict, Part, Place
 from vfs.operations import (
@@ -38,14 +37,13 @@ from vfs.operations import (
     vaults_of,
     writing,
 )
-from vfs.operations.draft_parts import Small
 from vfs.operations.drafting import Committed, Draft
 from vfs.operations.layouts import Layout, Shared
 from vfs.operations.reserving import Reservation
 from vfs.operations.sealed_contents import SealedParts, Vault
 from vfs.operations.storing_ahead import Claimed
 from vfs.operations.unfinished import Unfinished
-from vfs.storage.object_store import Unsynced
+from vfs.storage.object_store import Begun
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +151,7 @@ def _brought(kelp: Kelp, put: writing.Put, draft: Draft) -> Committed:
     vault = vaults_of.vault_of(kelp, put.place.folder_id)
     begun = draft_parts.begun(kelp, draft) if vault is None else None
     if begun is not None:
-        return _finished(kelp, put, draft, begun)
+        return _finished(kelp, put, draft, *begun)
     base = _base(kelp, draft.base, vault)
     for attempt in range(_SHARING + 1):
         layout = _laid_out(kelp, draft, base, share=attempt < _SHARING)
@@ -222,41 +220,17 @@ def _stored_and_shown(
     return Committed(entry, content)
 
 
-def _finished(kelp: Kelp, put: writing.Put, draft: Draft, small: Small) -> Committed:
+def _finished(kelp: Kelp, put: writing.Put, draft: Draft, content: Content, begun: Begun) -> Committed:
     """The same for a small draft, whose bytes are on their way to the disk meanwhile."""
-    content = small.content
-    with small.begun:
+    with begun:
         usage = kelp.cache.usage()
         guard.require_space(kelp, content.size, usage)
         with reserving.reserve(kelp, content.size, usage=usage) as room:
             room.count(content.size)
-            unsynced = small.begun.defer() if small.later else None
-            if unsynced is not None:
-                entry = _shown_first(kelp, put, draft, small, room, unsynced)
-            else:
-                with turns.waiting():
-                    small.begun.finish()
-                entry = _shown(kelp, put, draft, content, room)
+            with turns.waiting():
+                begun.finish()
+            entry = _shown(kelp, put, draft, content, room)
     return Committed(entry, content)
-
-
-def _shown_first(
-    kelp: Kelp, put: writing.Put, draft: Draft, small: Small, room: Reservation, unsynced: Unsynced
-) -> Entry:
-    """The bytes are in the commit, so one sync does; that of the file comes behind it."""
-    rows: list[RedoRow] = []
-
-    def insert(tx: Tx, now_ns: int) -> None:
-        tx.contents.insert(small.content, now_ns)
-        rows[:] = [tx.redo.insert(small.content.id, small.data)]
-
-    try:
-        entry = _shown(kelp, put, draft, small.content, room, insert)
-    except BaseException:
-        unsynced.close()  # in doubt the row is there, and the batch finds it
-        raise
-    kelp.late_syncs.add(rows[0], unsynced)
-    return entry
 
 
 _Insert = Callable[[Tx, int], None]

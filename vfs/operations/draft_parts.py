@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -21,7 +20,7 @@ from vfs import trace, turns
 from vfs.core import Kelp
 from vfs.errors import UploadIncomplete
 from vfs.model import BLOCK_SIZE, Content, Expected, Part
-from vfs.operations import contents, layouts, part_uploads, redoing, writing
+from vfs.operations import contents, layouts, part_uploads, writing
 from vfs.operations.drafting import Draft
 from vfs.operations.layouts import Fresh, Layout, Shared, Unit, Zeros
 from vfs.operations.reserving import Reservation
@@ -40,16 +39,7 @@ def claimed(draft: Draft, layout: Layout) -> AbstractContextManager[Claimed]:
     return draft.ahead.claimed(layouts.units_of(layout))
 
 
-class Small(NamedTuple):
-    """A draft as a content of one object, which is on its way to the disk. `later`: it need not wait for that."""
-
-    content: Content
-    data: bytes
-    begun: Begun
-    later: bool
-
-
-def begun(kelp: Kelp, draft: Draft) -> Small | None:
+def begun(kelp: Kelp, draft: Draft) -> tuple[Content, Begun] | None:
     """A small draft as a content of one object, which is on its way to the disk while the commit goes on; None: it is
     stored in other ways. Not for vaults. Raises as `store`.
 
@@ -61,10 +51,10 @@ def begun(kelp: Kelp, draft: Draft) -> Small | None:
     data = b"".join([bytes(piece) for piece in draft.source.pieces(0, size)])
     if len(data) != size:
         raise UploadIncomplete(f"{len(data)} bytes came instead of {size}")
-    key, later = new_key(kelp.cache), redoing.is_for(kelp, size)
-    begun = store.begin(key, data, later=later)
+    key = new_key(kelp.cache)
+    begun = store.begin(key, data)
     checksum = blake3(data).hexdigest()
-    return Small(Content(key, size, checksum, None, (Part(key, size, checksum),)), data, begun, later)
+    return Content(key, size, checksum, None, (Part(key, size, checksum),)), begun
 
 
 def store(

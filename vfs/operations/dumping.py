@@ -26,7 +26,7 @@ from vfs.metadata import transfer
 from vfs.metadata.database import Tx
 from vfs.metadata.transfer import Stored
 from vfs.model import ByteRange
-from vfs.operations import nas_copies, redoing
+from vfs.operations import nas_copies
 from vfs.operations.dump_format import FORMAT, MANIFEST, OBJECTS, OBJECTS_FOLDER, ROWS_FOLDER, Writer, as_json
 
 log = logging.getLogger(__name__)
@@ -60,10 +60,9 @@ def dump(
     """Write a dump to `write`, run after run.
 
     `only_unmirrored`: leave out the objects of contents that the NAS is recorded to hold; the drive that is made of
-    the dump reads them there. Raises StoreUnavailable when the database, or the cache as a whole, is away, NoSpace as
-    `redoing.redo`, and what `write` raises.
+    the dump reads them there. Raises StoreUnavailable when the database, or the cache as a whole, is away, and what
+    `write` raises.
     """
-    redoing.redo(kelp.database, kelp.cache, kelp.clock)  # its rows are not in a dump
     made = datetime.now(UTC)
     writer = Writer(write, int(made.timestamp()))
     dumped = Dumped()

@@ -77,36 +77,18 @@ class FolderObjectStore:
             raise
         return stored
 
-    def begin(self, key: str, data: bytes, *, later: bool = False) -> _Begun:
+    def begin(self, key: str, data: bytes) -> _Begun:
         path, faults = self._path(key), self._faults(key)
         with faults:
             fd, is_shown = self._open_new(key, path, replace=False)
             begun = _Begun(fd, path, faults, None if is_shown else partial(self._show, path, path))
             try:
                 write_all(fd, data)
-                if not (later and is_shown):
-                    begin_sync(fd)
+                begin_sync(fd)
             except BaseException:
                 begun.__exit__()
                 raise
         return begun
-
-    def redo(self, key: str, data: bytes) -> bool:
-        path = self._path(key)
-        with self._faults(key):
-            try:
-                fd = os.open(path, _SPARE | os.O_NONBLOCK)
-            except FileNotFoundError:
-                return False
-            try:
-                write_all(fd, data)
-                if os.fstat(fd).st_size > len(data):
-                    os.ftruncate(fd, len(data))
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            sync_folder(os.path.dirname(path))
-        return True
 
     def _open_new(self, key: str, path: str, *, replace: bool) -> tuple[int, bool]:
         """A new file, and whether its name is durable: that of a file that was made ahead, where nobody tidied up."""
@@ -250,12 +232,6 @@ class _Begun:
             self._undo()
             raise
 
-    def defer(self) -> _Unsynced | None:
-        if self._show is not None:
-            return None
-        fd, self._fd = self._fd, _CLOSED
-        return _Unsynced(fd, self._faults)
-
     def _undo(self) -> None:
         with suppress(OSError):
             self._close()
@@ -266,33 +242,6 @@ class _Begun:
         fd, self._fd = self._fd, _CLOSED
         if fd != _CLOSED:
             os.close(fd)
-
-
-class _Unsynced:
-    """It keeps the descriptor that the bytes were written by: what goes wrong when the system brings them to the disk
-    by itself is told to that one for certain (errseq_t of Linux)."""
-
-    __slots__ = ("_faults", "_fd")
-
-    def __init__(self, fd: int, faults: Faults) -> None:
-        self._fd, self._faults = fd, faults
-
-    def begin_sync(self) -> None:
-        begin_sync(self._fd)
-
-    def sync(self) -> None:
-        with self._faults:
-            try:
-                os.fsync(self._fd)
-            finally:
-                fd, self._fd = self._fd, _CLOSED
-                os.close(fd)
-
-    def close(self) -> None:
-        fd, self._fd = self._fd, _CLOSED
-        if fd != _CLOSED:
-            with suppress(OSError):
-                os.close(fd)
 
 
 def _fill(

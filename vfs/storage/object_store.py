@@ -117,17 +117,10 @@ class Direct(Protocol):
 
 
 class Begun(Protocol):
-    """An object all of whose bytes were written, for a block; nothing is left behind when that ends before `finish` or
-    `defer`."""
+    """An object all of whose bytes were written, for a block; nothing is left behind when that ends before `finish`."""
 
     def finish(self) -> None:
         """On return it survives a power cut. Once. Raises NoSpace, StoreUnavailable; then nothing is left behind."""
-        ...
-
-    def defer(self) -> Unsynced | None:
-        """Instead of `finish`, for who sees to it that a power cut before `Unsynced.sync` does no harm: he has the
-        bytes elsewhere, and `Redoing.redo` writes them again. None: a power cut could take its name too; then `finish`
-        is to be called."""
         ...
 
     def __enter__(self) -> Begun: ...
@@ -135,38 +128,11 @@ class Begun(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-class Unsynced(Protocol):
-    """An object that is there for everybody, and that the disk need not have yet. For one thread at a time."""
-
-    def begin_sync(self) -> None:
-        """The disk may begin with it, so that `sync` of many takes less. Never raises."""
-        ...
-
-    def sync(self) -> None:
-        """On return it survives a power cut, if somebody has not deleted it by then. Once. Raises NoSpace,
-        StoreUnavailable; then it stays as it is, and what can be read of it need not be what the disk has."""
-        ...
-
-    def close(self) -> None:
-        """Without a sync. Never raises."""
-        ...
-
-
 class Early(Protocol):
     """A store that can be at work on an object while its caller goes on."""
 
-    def begin(self, key: str, data: bytes, *, later: bool = False) -> Begun:
-        """The first half of `ObjectStore.put`, of bytes that are all here. Raises as that. `later`: it is to be
-        deferred, if that can be."""
-        ...
-
-
-class Redoing(Protocol):
-    """A store whose objects may be deferred."""
-
-    def redo(self, key: str, data: bytes) -> bool:
-        """Write all bytes of an object that is there over what it has, whatever that seems to be; on return it survives
-        a power cut. Who reads meanwhile is not disturbed. False: it is not there. Raises NoSpace, StoreUnavailable."""
+    def begin(self, key: str, data: bytes) -> Begun:
+        """The first half of `ObjectStore.put`, of bytes that are all here. Raises as that."""
         ...
 
 
@@ -217,14 +183,6 @@ def direct(store: ObjectStore) -> Direct | None:
 def early(store: ObjectStore) -> Early | None:
     """The store, when it can do so."""
     return cast(Early, store) if hasattr(store, "begin") else None
-
-
-def redoing(store: ObjectStore) -> Redoing | None:
-    """The store, or the one that it is around, when it can do so."""
-    inner: object = store
-    while inner is not None and not hasattr(inner, "redo"):
-        inner = getattr(inner, "inner", None)
-    return cast(Redoing, inner) if inner is not None else None
 
 
 def check_key(key: str) -> str:

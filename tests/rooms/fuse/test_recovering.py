@@ -30,7 +30,7 @@ def fail_to_commit(files: Files, handle: OpenFile, monkeypatch: pytest.MonkeyPat
         handle.release()
 
 
-def _away(*_: object, **__: object) -> None:
+def _away(*_: object) -> None:
     raise StoreUnavailable("the cache is away")
 
 

@@ -72,19 +72,6 @@ file_parts = sa.Table(
     sa.Column("object_key", sa.Text, sa.ForeignKey("objects.key"), nullable=False, index=True),
 )
 
-redo_objects = sa.Table(
-    "redo_objects",
-    metadata,
-    # Small objects of a cache that is a local folder, whose files were written and not synced yet when the rows that
-    # show them were committed (SQLite alone): what a power cut takes from the file is here. A row goes once its file is
-    # synced (late_syncs.py), a moment later; what a process left that died, `operations/redoing.py` brings to the disk.
-    # A row that comes back does no harm: the same bytes are written again. No reference to `objects`, so that any order
-    # will do.
-    id_column(),  # used again
-    sa.Column("key", sa.Text, nullable=False),  # of the object
-    sa.Column("data", sa.LargeBinary, nullable=False),  # all its bytes
-)
-
 reader_leases = sa.Table(
     "reader_leases",
     metadata,
