@@ -1,3 +1,3 @@
 """Which schema this Kelp has. Apart from the tables, which take 0.1 s to describe: most processes need only this."""
 
-REVISION = "0009"  # the newest migration; a database that says so is not looked at further
+REVISION = "0010"  # the newest migration; a database that says so is not looked at further
