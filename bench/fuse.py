@@ -34,7 +34,7 @@ _NOTES = """\
   runs along with a case that writes, and has come to rest before the next case, and before the next folder's turn.
 - What writes is timed as the program sees it, and until all is stored behind the mount: with Kelp on the NAS, synced;
   with rclone in the folder (its rc says that nothing is being uploaded), unsynced. rclone answers a removal when its
-  folder has it; Kelp carries removals when none has come for 0.1 s, or after 5 s.
+  folder has it; Kelp carries removals when none has come for 0.1 s, or after 20 s.
 - A file that is closed is durable with Kelp; with rclone it is in its cache, unsynced, also after fsync, which it
   answers without doing anything, and with --vfs-write-back 0 too, since it hears of a close only afterwards. LD_PRELOAD
   does nothing to a Go program. So with "rclone, synced" the program itself syncs, before it closes a file (the big one:

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 _GATHER = 0.1  # seconds: 8 clients' small PUTs were slowed to a third by batches of two or three (measured)
 _BURST = 1.0  # … and so long at most while changes keep coming: people wait for these, nobody for the NAS
 # … or so long while they only take away: no second copy of anything is late by it, and to carry them at once made each
-# removal a third slower (measured: 944 a second instead of 1,284). In one run of
-# 5,000 whose folder was synced after each, about 310 a second were left of 525 when it began after 5 s.
+# removal a third slower (measured: 944 a second instead of 1,284). In one run of 5,000 whose folder was synced after
+# each, about 310 a second were left of 525 when it began after 5 s.
 _REMOVALS = 20.0
 _LOOK = 0.5  # seconds between two looks whether they still do, which is a look at each change that waits
 
