@@ -115,7 +115,9 @@ class ObjectStoreContract:
             store.put(key, [put[key]])
             with pytest.raises(AlreadyExists):
                 store.put(key, [b"again"])
-        assert [info[:2] for info in store.list()] == [(key, len(put[key])) for key in sorted(put)]
+        # One that is just being made ahead may show.
+        listed = [info[:2] for info in store.list() if info.size or info.key in put]
+        assert listed == [(key, len(put[key])) for key in sorted(put)]
         assert all(b"".join(store.get(key)) == whole for key, whole in put.items())
 
     def test_keys_that_the_store_gave_and_that_come_to_nothing(self, store: ObjectStore) -> None:
