@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,18 @@ def _told(won: Any) -> set[int]:
     return set(iter(won.recv, -1))
 
 
+def _raced(racers: Sequence[BaseProcess], pipes: Sequence[tuple[Any, Any]], count: int) -> tuple[set[int], set[int]]:
+    """The names that either has won of so many: each of them one of the two."""
+    for racer, (_, sender) in zip(racers, pipes, strict=True):
+        racer.start()
+        sender.close()  # so that the end of one who fails is seen
+    one, two = (_told(receiver) for receiver, _ in pipes)
+    for racer in racers:
+        racer.join()
+    assert not one & two and one | two == set(range(count)) and one and two
+    return one, two
+
+
 @pytest.mark.parametrize("removed", [False, True])
 def test_one_of_two_mounts_makes_it(mounted: MountedDrive, other: MountedDrive, removed: bool) -> None:
     (mounted.top / "folder").mkdir()
@@ -105,13 +118,7 @@ def test_one_of_two_mounts_makes_it(mounted: MountedDrive, other: MountedDrive, 
         context.Process(target=_by_mount, args=(drive.top / "folder", who, _NAMES, together, sender, claims))
         for drive, who, (_, sender), claims in zip((mounted, other), (b"one", b"two"), pipes, removing, strict=True)
     ]
-    for racer, (_, sender) in zip(racers, pipes, strict=True):
-        racer.start()
-        sender.close()  # so that the end of one who fails is seen
-    one, two = (_told(receiver) for receiver, _ in pipes)
-    for racer in racers:
-        racer.join()
-    assert not one & two and one | two == set(range(_NAMES)) and one and two
+    one, _ = _raced(racers, pipes, _NAMES)
     expected = {f"{number}": b"one" if number in one else b"two" for number in range(_NAMES)}
     assert {path.name: path.read_bytes() for path in (mounted.top / "folder").iterdir()} == expected
 
@@ -126,13 +133,7 @@ def test_one_of_a_mount_and_the_core_makes_it(mounted: MountedDrive) -> None:
         context.Process(target=_by_mount, args=(folder, b"one", _NAMES // 3, together, pipes[0][1])),
         context.Process(target=_by_core, args=core),
     ]
-    for racer, (_, sender) in zip(racers, pipes, strict=True):
-        racer.start()
-        sender.close()  # so that the end of one who fails is seen
-    one, two = (_told(receiver) for receiver, _ in pipes)
-    for racer in racers:
-        racer.join()
-    assert not one & two and one | two == set(range(_NAMES // 3)) and one and two
+    one, two = _raced(racers, pipes, _NAMES // 3)
     for number in range(_NAMES // 3):
         path = folder / f"{number}"
         if path.is_file():

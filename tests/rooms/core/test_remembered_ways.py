@@ -139,17 +139,22 @@ def test_another_process_counts_elsewhere(
     compare(world)
 
 
-@near
-def test_another_program_takes_a_folder_away(worlds: Callable[[], World], drive: Drive) -> None:
-    """Somebody who knows what he does, with SQLite's own tool: nobody counts that."""
-    world = worlds()
-    compare(world)
+def taken_away_by_a_tool(drive: Drive, world: World) -> None:
+    """… and brought back: in between the way through it leads nowhere."""
     file = str(drive.kelp.settings.database.url).removeprefix("sqlite:///")
     with closing(sqlite3.connect(file, isolation_level=None)) as tool:
         sql = "UPDATE entries SET state = ? WHERE id = ?"
         tool.execute(sql, ("DELETED", world.folders["d",]))
         assert asked_in_a_change(world.kelp, world.folders["d", "d"]) is None
         tool.execute(sql, ("ACTIVE", world.folders["d",]))
+
+
+@near
+def test_another_program_takes_a_folder_away(worlds: Callable[[], World], drive: Drive) -> None:
+    """Somebody who knows what he does, with SQLite's own tool: nobody counts that."""
+    world = worlds()
+    compare(world)
+    taken_away_by_a_tool(drive, world)
 
 
 @near
@@ -161,12 +166,7 @@ def test_another_program_comes_after_a_change_that_writes_nothing(worlds: Callab
         with world.kelp.database.write() as tx:
             tx.leaves_folders = True
             tx.accounts.set_value("asked", "twice")
-    file = str(drive.kelp.settings.database.url).removeprefix("sqlite:///")
-    with closing(sqlite3.connect(file, isolation_level=None)) as tool:
-        sql = "UPDATE entries SET state = ? WHERE id = ?"
-        tool.execute(sql, ("DELETED", world.folders["d",]))
-        assert asked_in_a_change(world.kelp, world.folders["d", "d"]) is None
-        tool.execute(sql, ("ACTIVE", world.folders["d",]))
+    taken_away_by_a_tool(drive, world)
 
 
 @contextmanager

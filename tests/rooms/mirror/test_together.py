@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -133,12 +134,9 @@ def test_what_nobody_foresaw_keeps_no_entry_of_the_batch_back(drive: MirrorDrive
     assert _shown(drive) == CONTENTS and drive.raw_nas(".kelp/tmp") == {}
 
 
-@pytest.mark.parametrize(
-    "method", ["before write_together", "after write_together", "before place_together", "after place_together"]
-)
-def test_who_was_taken_over_meanwhile_changes_nothing_any_more(drive: MirrorDrive, method: str) -> None:
-    """It slept (a laptop, a hung NAS) beyond its lease; by then others have carried the files, and newer ones."""
-    _fill(drive)
+@contextmanager
+def _slept_through(drive: MirrorDrive, method: str) -> Iterator[None]:
+    """A worker sleeps at that call beyond its lease, while others carry what he had, newer files, and the block."""
     place, _, called = method.partition(" ")
     pause = Pause(lambda method, _arguments: method == called)
     setattr(drive.nas, place, pause)
@@ -149,13 +147,23 @@ def test_who_was_taken_over_meanwhile_changes_nothing_any_more(drive: MirrorDriv
     drive.settle_down("other")
     for name in CONTENTS:
         drive.put(f"d/{name}", b"newer " + name.encode())
-    drive.remove("d/f3")
+    yield
     drive.settle_down("other")
     pause.resume()
     sleeper.join(30)
     assert not sleeper.is_alive()
     drive.nas.calm()
     drive.settle_down()
+
+
+@pytest.mark.parametrize(
+    "method", ["before write_together", "after write_together", "before place_together", "after place_together"]
+)
+def test_who_was_taken_over_meanwhile_changes_nothing_any_more(drive: MirrorDrive, method: str) -> None:
+    """It slept (a laptop, a hung NAS) beyond its lease; by then others have carried the files, and newer ones."""
+    _fill(drive)
+    with _slept_through(drive, method):
+        drive.remove("d/f3")
     assert _shown(drive) == {name: b"newer " + name.encode() for name in CONTENTS if name != "f3"}
     mirror.tidy(drive.kelp)
     assert drive.raw_nas(".kelp/tmp") == {}
@@ -312,21 +320,7 @@ def test_who_was_taken_over_meanwhile_removes_nothing_any_more(drive: MirrorDriv
     drive.settle_down()
     for name in CONTENTS:
         drive.remove(f"d/{name}")
-    place, _, called = method.partition(" ")
-    pause = Pause(lambda method, _arguments: method == called)
-    setattr(drive.nas, place, pause)
-    sleeper = threading.Thread(target=drive.drain, args=("sleeper",))
-    sleeper.start()
-    pause.wait()
-    drive.pass_time(60)
-    drive.settle_down("other")
-    for name in CONTENTS:
-        drive.put(f"d/{name}", b"newer " + name.encode())
-    drive.settle_down("other")
-    pause.resume()
-    sleeper.join(30)
-    assert not sleeper.is_alive()
-    drive.nas.calm()
-    drive.settle_down()
+    with _slept_through(drive, method):
+        pass
     assert _shown(drive) == {name: b"newer " + name.encode() for name in CONTENTS}
     drive.check_mirrored()
